@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Messages between our processes over AF_UNIX SOCK_SEQPACKET: one record is one message.
+ *
+ *	u32le type | body (little-endian fields, see vtpm-mgr/proto) + file descriptors
+ *
+ * A trusted process is a table of struct ipc_rule: what the table does not permit is
+ * ERR_PROTO, and the caller ends that peer.
+ */
+#ifndef VTPM_LIB_IPC_H
+#define VTPM_LIB_IPC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "lib/err.h"
+
+#define IPC_BODY_MAX (320u * 1024u) /* a sealed state and its company */
+#define IPC_FDS_MAX 5u
+
+struct ipc_msg {
+	uint32_t type;
+	struct buf body;	/* over the caller's storage */
+	int fds[IPC_FDS_MAX];	/* owned by the message; -1 where taken */
+	unsigned nfds;
+};
+
+struct ipc_rule {
+	uint32_t type;
+	uint32_t states;	/* bit mask of the states in which it is permitted */
+	size_t min, max;	/* body size */
+	unsigned min_fds, max_fds;
+	int (*handle)(void *peer, struct ipc_msg *m); /* non-zero ends the peer */
+};
+
+/* A connected pair, close-on-exec, with send buffers that hold IPC_BODY_MAX. */
+CHECKED int ipc_pair(int sv[2]);
+/* The same for one socket that came from elsewhere. */
+CHECKED int ipc_size_socket(int fd);
+/*
+ * Sends one message; fds stay the caller's. ERR_AGAIN if the socket is non-blocking and full,
+ * ERR_CLOSED if the peer has gone. Never raises SIGPIPE.
+ */
+CHECKED int ipc_send(int fd, uint32_t type, const struct buf *body, const int *fds, unsigned nfds);
+/*
+ * Receives one message into storage (its body is a view of it). Descriptors arrive
+ * close-on-exec. A truncated record, too many descriptors or foreign control data are
+ * ERR_PROTO; end of file is ERR_CLOSED. flags: 0 or MSG_DONTWAIT (then ERR_AGAIN).
+ */
+CHECKED int ipc_recv(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags);
+/* Takes descriptor i out of the message: the caller owns it now. -1 if there is none. */
+int ipc_take_fd(struct ipc_msg *m, unsigned i);
+/* Closes the descriptors that nobody took. */
+void ipc_msg_done(struct ipc_msg *m);
+/* Finds the rule, demands state, sizes and fd count, calls the handler, closes what it left, and demands that the body was read to its end. state: one bit. */
+CHECKED int ipc_dispatch(const struct ipc_rule *rules, size_t nrules, uint32_t state, void *peer, struct ipc_msg *m);
+
+#endif

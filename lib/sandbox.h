@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The sandbox every process enters before it reads its first untrusted byte. Privilege only
+ * shrinks: identity (root directory, network, uid), then limits, then the seccomp filter.
+ * A call that the filter does not list kills the process.
+ */
+#ifndef VTPM_LIB_SANDBOX_H
+#define VTPM_LIB_SANDBOX_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/err.h"
+
+enum sandbox_kind {
+	SANDBOX_BACKEND, /* engine and control thread: memory, futex, poll, send and receive on what is open */
+	SANDBOX_KEEPER,	 /* the same, plus what a TCTI does on the descriptor it has open */
+	SANDBOX_MANAGER, /* files below its directories, sockets of its own; no exec, no fork, no ptrace */
+};
+
+/*
+ * Gives up the identity of root for uid:gid: chroot to the directory emptydir (NULL: none),
+ * no supplementary groups, real, effective and saved ids set and checked, no capabilities.
+ * As a process that is not root it does nothing and returns 0 (there is nothing to give up).
+ */
+CHECKED int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir);
+/* RLIMITs of a kind: files, processes, core, file size, locked memory. */
+CHECKED int sandbox_limit(enum sandbox_kind kind);
+/* no_new_privs, then the seccomp filter over all threads (SECCOMP_FILTER_FLAG_TSYNC). Threads must exist and OpenSSL must be warm by now. */
+CHECKED int sandbox_filter(enum sandbox_kind kind);
+/* Closes every descriptor above the n that are listed in keep (sorted or not). */
+CHECKED int sandbox_close_others(const int *keep, unsigned n);
+
+#endif

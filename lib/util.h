@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Small things that several processes need: uuids, hex, names, descriptors, time. */
+#ifndef VTPM_LIB_UTIL_H
+#define VTPM_LIB_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+
+#define UUID_LEN 16u
+#define UUID_STR_LEN 36u /* without the NUL */
+#define NAME_MAX_LEN 64u /* a vTPM or group name, without the NUL */
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+/* RFC 9562 text form, lower case on output, either case on input. Random ones are version 4. */
+void uuid_format(const uint8_t uuid[static UUID_LEN], char out[static UUID_STR_LEN + 1]);
+CHECKED int uuid_parse(const char *s, uint8_t uuid[static UUID_LEN]);
+CHECKED int uuid_random(uint8_t uuid[static UUID_LEN]);
+
+/* 2n lower-case digits and a NUL; cap must be at least 2n + 1 or ERR_RANGE. */
+CHECKED int hex_encode(const void *p, size_t n, char *out, size_t cap);
+/* Decodes exactly n bytes from 2n digits. */
+CHECKED int hex_decode(const char *s, void *p, size_t n);
+
+/* 1 to NAME_MAX_LEN of [A-Za-z0-9._-], not starting with '.' or '-': safe as a file name and on a terminal. */
+bool name_valid(const char *s);
+
+/* Fills p from getrandom(2), all of it or an error. */
+CHECKED int random_bytes(void *p, size_t n);
+
+/* Closes *fd unless it is -1, and makes it -1. errno is kept. */
+void fd_close(int *fd);
+/* Unsigned decimal without sign, spaces or rest, at most max. */
+CHECKED int parse_u64(const char *s, uint64_t max, uint64_t *out);
+
+#endif
