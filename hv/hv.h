@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a hypervisor gives: a channel to one guest. hv/chan.c holds the request state machine
+ * over the shared page, the same for every hypervisor; a platform (hv/local, later hv/xen)
+ * gives the page and two ways to signal, as a struct chan_port.
+ *
+ * The page belongs to the guest. Each field is read once, lengths are checked in 64 bits, the
+ * request is copied out, and the page is not read again for that request.
+ */
+#ifndef VTPM_HV_HV_H
+#define VTPM_HV_HV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hv/chan_abi.h"
+#include "lib/err.h"
+
+/* Signals of one side of a channel. */
+struct chan_port {
+	int wait_fd; /* readable when the other side has signalled */
+	void *ctx;
+	/* Takes the pending signal off wait_fd; never blocks. */
+	int (*ack)(struct chan_port *port);
+	/* Signals the other side; never blocks. */
+	int (*notify)(struct chan_port *port);
+};
+
+/* The back end's end of a channel. */
+struct chan {
+	volatile uint8_t *page; /* CHAN_PAGE_SIZE bytes, shared with the guest */
+	struct chan_port port;
+	uint32_t data_off;	/* where the packet of the request in hand begins */
+};
+
+/* A request taken off the page. */
+struct chan_request {
+	size_t len;	  /* 10 … CHAN_PACKET_MAX */
+	uint8_t locality; /* as the guest claims: cap it */
+};
+
+enum chan_verdict {
+	CHAN_NONE,    /* no request is waiting */
+	CHAN_REQUEST, /* a request was copied out; answer it with chan_respond */
+	CHAN_BAD,     /* the page held nonsense: answer with chan_respond and a TPM error */
+};
+
+void chan_init(struct chan *c, void *page, const struct chan_port *port);
+/*
+ * Takes a waiting request: state SUBMIT, and a TPM header (TPM 2.0 Part 1, 18) whose size is
+ * the length. Copies it to out[CHAN_PACKET_MAX]. CHAN_BAD: a length outside 10 …
+ * 4096 - data offset, or a header that disagrees; out then holds nothing.
+ * Call it once after connecting: a SUBMIT that came before the signals were bound is not signalled again.
+ */
+enum chan_verdict chan_take(struct chan *c, uint8_t out[static CHAN_PACKET_MAX], struct chan_request *req);
+/*
+ * Writes a response of 10 … CHAN_PACKET_MAX bytes and its length, then state FINISH with
+ * release order, then signals. A response that does not fit where the guest put its extra
+ * pages is replaced by TPM_RC_SIZE. ERR_RANGE: len is out of bounds (a bug of the caller).
+ */
+CHECKED int chan_respond(struct chan *c, const uint8_t *resp, size_t len);
+/* True while the guest asks to cancel the request in hand (state CANCEL). */
+bool chan_cancelled(const struct chan *c);
+/*
+ * Waits until the guest has signalled, or stop_fd becomes readable (ERR_CLOSED). First looks at
+ * the page for spin_us microseconds without a system call. 0: look at the page with chan_take; spurious returns are permitted.
+ */
+CHECKED int chan_wait(struct chan *c, int stop_fd, unsigned spin_us);
+
+#endif
