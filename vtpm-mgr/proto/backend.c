@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-mgr/proto/backend.h"
+
+int backend_start_encode(struct buf *b, const struct backend_start *m)
+{
+	if (buf_put_u32le(b, m->flags) || buf_put_bytes(b, m->uuid, UUID_LEN) ||
+	    buf_put_bytes(b, m->from_uuid, UUID_LEN) || buf_put_u64le(b, m->version) ||
+	    buf_put_u32le(b, m->state_max) || buf_put_u8(b, m->locality_max) ||
+	    buf_put_var(b, m->sealed, m->sealed_len))
+		return ERR_RANGE;
+	return 0;
+}
+
+/* Serving needs a state and excludes provisioning; a new TPM has none. */
+static int start_flags_check(const struct backend_start *m)
+{
+	const uint32_t all = RUN_SERVE | RUN_STARTUP | RUN_MANUFACTURE | RUN_CERTIFY;
+	uint32_t job = m->flags & (RUN_SERVE | RUN_MANUFACTURE | RUN_CERTIFY);
+	bool has_state = m->version != 0 && m->sealed_len != 0;
+
+	if ((m->flags & ~all) || !job)
+		return ERR_PROTO;
+	if ((m->flags & RUN_SERVE) && job != RUN_SERVE)
+		return ERR_PROTO;
+	if ((m->flags & RUN_STARTUP) && !(m->flags & RUN_SERVE))
+		return ERR_PROTO;
+	return has_state == !(m->flags & RUN_MANUFACTURE) ? 0 : ERR_PROTO;
+}
+
+int backend_start_decode(struct buf *b, struct backend_start *m)
+{
+	if (buf_get_u32le(b, &m->flags) || buf_get_bytes(b, m->uuid, UUID_LEN) ||
+	    buf_get_bytes(b, m->from_uuid, UUID_LEN) || buf_get_u64le(b, &m->version) ||
+	    buf_get_u32le(b, &m->state_max) || buf_get_u8(b, &m->locality_max) ||
+	    buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
+		return ERR_PROTO;
+	if (m->locality_max > 4)
+		return ERR_PROTO;
+	return start_flags_check(m);
+}
+
+int backend_provisioned_encode(struct buf *b, const struct backend_provisioned *m)
+{
+	if (buf_put_u64le(b, m->version) || buf_put_var(b, m->sealed, m->sealed_len))
+		return ERR_RANGE;
+	for (unsigned i = 0; i < EK_KINDS; i++)
+		if (buf_put_var(b, m->ek_public[i], m->ek_public_len[i]) || buf_put_var(b, m->cert[i], m->cert_len[i]))
+			return ERR_RANGE;
+	return 0;
+}
+
+int backend_provisioned_decode(struct buf *b, struct backend_provisioned *m)
+{
+	if (buf_get_u64le(b, &m->version) || buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
+		return ERR_PROTO;
+	for (unsigned i = 0; i < EK_KINDS; i++)
+		if (buf_get_var(b, PUBLIC_MAX, &m->ek_public[i], &m->ek_public_len[i]) ||
+		    buf_get_var(b, CERT_MAX, &m->cert[i], &m->cert_len[i]))
+			return ERR_PROTO;
+	return m->version == 0 || m->sealed_len == 0 ? ERR_PROTO : 0;
+}
+
+int backend_failed_encode(struct buf *b, const struct backend_failed *m)
+{
+	if (buf_put_u32le(b, (uint32_t)m->code) || buf_put_str(b, m->text))
+		return ERR_RANGE;
+	return 0;
+}
+
+int backend_failed_decode(struct buf *b, struct backend_failed *m)
+{
+	uint32_t code;
+
+	if (buf_get_u32le(b, &code) || buf_get_str(b, m->text, sizeof(m->text)))
+		return ERR_PROTO;
+	m->code = (int32_t)code;
+	return m->code >= 0 || m->code < ERR_LAST ? ERR_PROTO : 0;
+}
+
+int store_commit_encode(struct buf *b, const struct store_commit *m)
+{
+	if (buf_put_u64le(b, m->version) || buf_put_u8(b, m->flags) || buf_put_var(b, m->sealed, m->sealed_len))
+		return ERR_RANGE;
+	return 0;
+}
+
+int store_commit_decode(struct buf *b, struct store_commit *m)
+{
+	if (buf_get_u64le(b, &m->version) || buf_get_u8(b, &m->flags) ||
+	    buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
+		return ERR_PROTO;
+	return (m->flags & ~COMMIT_STARTUP) || m->sealed_len == 0 ? ERR_PROTO : 0;
+}
+
+int store_done_encode(struct buf *b, const struct store_done *m)
+{
+	if (buf_put_u64le(b, m->version) || buf_put_u32le(b, (uint32_t)m->code))
+		return ERR_RANGE;
+	return 0;
+}
+
+int store_done_decode(struct buf *b, struct store_done *m)
+{
+	uint32_t code;
+
+	if (buf_get_u64le(b, &m->version) || buf_get_u32le(b, &code))
+		return ERR_PROTO;
+	m->code = (int32_t)code;
+	return m->code > 0 || m->code < ERR_LAST ? ERR_PROTO : 0;
+}
+
+int key_give_encode(struct buf *b, const struct key_give *m)
+{
+	if (buf_put_bytes(b, m->uuid, UUID_LEN) || buf_put_u64le(b, m->epoch) || buf_put_bytes(b, m->key, KEY_LEN))
+		return ERR_RANGE;
+	return 0;
+}
+
+int key_give_decode(struct buf *b, struct key_give *m)
+{
+	if (buf_get_bytes(b, m->uuid, UUID_LEN) || buf_get_u64le(b, &m->epoch) || buf_get_bytes(b, m->key, KEY_LEN))
+		return ERR_PROTO;
+	return 0;
+}
+
+int cert_request_encode(struct buf *b, const struct cert_request *m)
+{
+	if (buf_put_u8(b, m->kind) || buf_put_var(b, m->ek_public, m->ek_public_len))
+		return ERR_RANGE;
+	return 0;
+}
+
+int cert_request_decode(struct buf *b, struct cert_request *m)
+{
+	if (buf_get_u8(b, &m->kind) || buf_get_var(b, PUBLIC_MAX, &m->ek_public, &m->ek_public_len))
+		return ERR_PROTO;
+	return m->kind >= EK_KINDS ? ERR_PROTO : 0;
+}
+
+int cert_issued_encode(struct buf *b, const struct cert_issued *m)
+{
+	if (buf_put_u8(b, m->kind) || buf_put_u32le(b, (uint32_t)m->code) || buf_put_var(b, m->der, m->der_len))
+		return ERR_RANGE;
+	return 0;
+}
+
+int cert_issued_decode(struct buf *b, struct cert_issued *m)
+{
+	uint32_t code;
+
+	if (buf_get_u8(b, &m->kind) || buf_get_u32le(b, &code) || buf_get_var(b, CERT_MAX, &m->der, &m->der_len))
+		return ERR_PROTO;
+	m->code = (int32_t)code;
+	return m->kind >= EK_KINDS || m->code > 0 || m->code < ERR_LAST ? ERR_PROTO : 0;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a backend speaks: three channels, each for one peer.
+ *
+ * control (manager <-> control thread)
+ *	m -> b  BACKEND_START {…}		first message, once
+ *	b -> m  BACKEND_READY {}		serving; with RUN_STARTUP the engine has answered TPM2_Startup
+ *	b -> m  BACKEND_PROVISIONED {…}	a worker is done: sealed state, EK public areas, certificates; it exits 0
+ *	b -> m  BACKEND_FAILED {i32 code, str text}	it cannot go on and exits; ERR_AUTH: the state does not verify
+ *	m -> b  BACKEND_STOP {}		shut the engine down in order, commit, exit 0
+ *	End of file: the manager has gone; the backend exits at once, having acknowledged nothing that is not stored.
+ *
+ * store (manager <-> engine thread), one request at a time
+ *	b -> m  STORE_COMMIT {u64 version, u8 flags, var sealed}	version is the last acknowledged one + 1
+ *	m -> b  STORE_DONE {u64 version, i32 code}		0: durable. Otherwise nothing was stored, and the
+ *								backend may send the same version again.
+ *
+ * key channel (keeper <-> backend)
+ *	k -> b  KEY_GIVE {uuid, u64 epoch, key}		once
+ *	b -> k  CERT_REQUEST {u8 kind, var TPM2B_PUBLIC}	only for a worker started with RUN_CERTIFY; one per kind
+ *	k -> b  CERT_ISSUED {u8 kind, i32 code, var DER}
+ */
+#ifndef VTPM_PROTO_BACKEND_H
+#define VTPM_PROTO_BACKEND_H
+
+#include <stdint.h>
+
+#include "lib/ipc.h"
+#include "lib/util.h"
+#include "vtpm-mgr/proto/limits.h"
+
+enum {
+	BACKEND_START = 0x42450001,
+	BACKEND_READY = 0x42450002,
+	BACKEND_PROVISIONED = 0x42450003,
+	BACKEND_FAILED = 0x42450004,
+	BACKEND_STOP = 0x42450005,
+	STORE_COMMIT = 0x42450011,
+	STORE_DONE = 0x42450012,
+	KEY_GIVE = 0x42450021,
+	CERT_REQUEST = 0x42450022,
+	CERT_ISSUED = 0x42450023,
+};
+
+/* What a backend is started for. Either RUN_SERVE (with a state), or RUN_MANUFACTURE and/or RUN_CERTIFY. */
+enum {
+	RUN_SERVE = 1u << 0,	   /* serve the ring */
+	RUN_STARTUP = 1u << 1,	   /* with SERVE: send TPM2_Startup(CLEAR) and randomise the platform auth before the first guest byte */
+	RUN_MANUFACTURE = 1u << 2, /* no state given: make a new TPM with its EKs */
+	RUN_CERTIFY = 1u << 3,	   /* have the EKs certified and write the certificates to NV */
+};
+
+/* The two EKs of TCG EK Credential Profile 2.0: templates L-1 and L-2. */
+enum ek_kind { EK_RSA2048 = 0, EK_ECC_P256 = 1, EK_KINDS = 2 };
+
+struct backend_start {
+	uint32_t flags;
+	uint8_t uuid[UUID_LEN];	     /* seals new states */
+	uint8_t from_uuid[UUID_LEN]; /* the given state was sealed for it; the same but for a pool instance that gets its name */
+	uint64_t version;	     /* of the given state; 0: none given */
+	uint32_t state_max;	     /* quota: bytes of plaintext state; a change that exceeds it fails */
+	uint8_t locality_max;	     /* 0 … 4 */
+	const uint8_t *sealed;	     /* view */
+	size_t sealed_len;
+};
+
+struct backend_provisioned {
+	uint64_t version;
+	const uint8_t *sealed; /* views */
+	size_t sealed_len;
+	const uint8_t *ek_public[EK_KINDS]; /* TPM2B_PUBLIC */
+	size_t ek_public_len[EK_KINDS];
+	const uint8_t *cert[EK_KINDS]; /* DER; length 0 without RUN_CERTIFY */
+	size_t cert_len[EK_KINDS];
+};
+
+struct backend_failed {
+	int32_t code;
+	char text[TEXT_MAX + 1];
+};
+
+#define COMMIT_STARTUP (1u << 0) /* the engine's first commit after a power-on */
+struct store_commit {
+	uint64_t version;
+	uint8_t flags;
+	const uint8_t *sealed; /* view */
+	size_t sealed_len;
+};
+struct store_done {
+	uint64_t version;
+	int32_t code;
+};
+struct key_give {
+	uint8_t uuid[UUID_LEN];
+	uint64_t epoch;
+	uint8_t key[KEY_LEN]; /* secret */
+};
+struct cert_request {
+	uint8_t kind;
+	const uint8_t *ek_public; /* view */
+	size_t ek_public_len;
+};
+struct cert_issued {
+	uint8_t kind;
+	int32_t code;
+	const uint8_t *der; /* view */
+	size_t der_len;
+};
+
+#define BACKEND_START_MIN	53u
+#define BACKEND_START_MAX	(BACKEND_START_MIN + SEALED_STATE_MAX)
+#define BACKEND_PROVISIONED_MIN 28u
+#define BACKEND_PROVISIONED_MAX (BACKEND_PROVISIONED_MIN + SEALED_STATE_MAX + EK_KINDS * (PUBLIC_MAX + CERT_MAX))
+#define BACKEND_FAILED_MIN	8u
+#define BACKEND_FAILED_MAX	(BACKEND_FAILED_MIN + TEXT_MAX)
+#define STORE_COMMIT_MIN	13u
+#define STORE_COMMIT_MAX	(STORE_COMMIT_MIN + SEALED_STATE_MAX)
+#define STORE_DONE_SIZE		12u
+#define KEY_GIVE_SIZE		56u
+#define CERT_REQUEST_MIN	5u
+#define CERT_REQUEST_MAX	(CERT_REQUEST_MIN + PUBLIC_MAX)
+#define CERT_ISSUED_MIN		9u
+#define CERT_ISSUED_MAX		(CERT_ISSUED_MIN + CERT_MAX)
+
+CHECKED int backend_start_encode(struct buf *b, const struct backend_start *m);
+CHECKED int backend_start_decode(struct buf *b, struct backend_start *m);
+CHECKED int backend_provisioned_encode(struct buf *b, const struct backend_provisioned *m);
+CHECKED int backend_provisioned_decode(struct buf *b, struct backend_provisioned *m);
+CHECKED int backend_failed_encode(struct buf *b, const struct backend_failed *m);
+CHECKED int backend_failed_decode(struct buf *b, struct backend_failed *m);
+CHECKED int store_commit_encode(struct buf *b, const struct store_commit *m);
+CHECKED int store_commit_decode(struct buf *b, struct store_commit *m);
+CHECKED int store_done_encode(struct buf *b, const struct store_done *m);
+CHECKED int store_done_decode(struct buf *b, struct store_done *m);
+CHECKED int key_give_encode(struct buf *b, const struct key_give *m);
+CHECKED int key_give_decode(struct buf *b, struct key_give *m);
+CHECKED int cert_request_encode(struct buf *b, const struct cert_request *m);
+CHECKED int cert_request_decode(struct buf *b, struct cert_request *m);
+CHECKED int cert_issued_encode(struct buf *b, const struct cert_issued *m);
+CHECKED int cert_issued_decode(struct buf *b, struct cert_issued *m);
+
+#endif

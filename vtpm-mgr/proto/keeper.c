@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-mgr/proto/keeper.h"
+
+int keeper_status_encode(struct buf *b, const struct keeper_status *s)
+{
+	if (buf_put_u8(b, s->kind) || buf_put_str(b, s->manufacturer) || buf_put_str(b, s->vendor) ||
+	    buf_put_u64le(b, s->firmware) || buf_put_str(b, s->tcti))
+		return ERR_RANGE;
+	return 0;
+}
+
+int keeper_status_decode(struct buf *b, struct keeper_status *s)
+{
+	if (buf_get_u8(b, &s->kind) || buf_get_str(b, s->manufacturer, sizeof(s->manufacturer)) ||
+	    buf_get_str(b, s->vendor, sizeof(s->vendor)) || buf_get_u64le(b, &s->firmware) ||
+	    buf_get_str(b, s->tcti, sizeof(s->tcti)))
+		return ERR_PROTO;
+	return s->kind > TPM_VIRTUAL ? ERR_PROTO : 0;
+}
+
+int sealed_root_encode(struct buf *b, const struct sealed_root *s)
+{
+	if (buf_put_u32le(b, s->mask) || buf_put_u32le(b, s->flags) || buf_put_var(b, s->pub, s->pub_len) ||
+	    buf_put_var(b, s->priv, s->priv_len) || buf_put_bytes(b, s->pcr, sizeof(s->pcr)))
+		return ERR_RANGE;
+	return 0;
+}
+
+int sealed_root_decode(struct buf *b, struct sealed_root *s)
+{
+	if (buf_get_u32le(b, &s->mask) || buf_get_u32le(b, &s->flags) ||
+	    buf_get_var(b, SEALED_BLOB_MAX, &s->pub, &s->pub_len) ||
+	    buf_get_var(b, SEALED_BLOB_MAX, &s->priv, &s->priv_len) || buf_get_bytes(b, s->pcr, sizeof(s->pcr)))
+		return ERR_PROTO;
+	return (s->flags & ~SEAL_INSECURE_PCRS) || s->mask >> PCR_COUNT ? ERR_PROTO : 0;
+}
+
+int ca_key_encode(struct buf *b, const struct ca_key *k)
+{
+	if (buf_put_var(b, k->pub, k->pub_len) || buf_put_var(b, k->priv, k->priv_len) ||
+	    buf_put_var(b, k->auth, k->auth_len) || buf_put_var(b, k->cert, k->cert_len))
+		return ERR_RANGE;
+	return 0;
+}
+
+int ca_key_decode(struct buf *b, struct ca_key *k)
+{
+	if (buf_get_var(b, SEALED_BLOB_MAX, &k->pub, &k->pub_len) ||
+	    buf_get_var(b, SEALED_BLOB_MAX, &k->priv, &k->priv_len) ||
+	    buf_get_var(b, WRAPPED_KEY_LEN, &k->auth, &k->auth_len) ||
+	    buf_get_var(b, CERT_MAX, &k->cert, &k->cert_len))
+		return ERR_PROTO;
+	return 0;
+}
+
+int key_binding_encode(struct buf *b, const struct key_binding *k)
+{
+	if (buf_put_str(b, k->group) || buf_put_bytes(b, k->uuid, UUID_LEN) || buf_put_u64le(b, k->epoch) ||
+	    buf_put_bytes(b, k->config, DIGEST_LEN))
+		return ERR_RANGE;
+	return 0;
+}
+
+int key_binding_decode(struct buf *b, struct key_binding *k)
+{
+	if (buf_get_str(b, k->group, sizeof(k->group)) || buf_get_bytes(b, k->uuid, UUID_LEN) ||
+	    buf_get_u64le(b, &k->epoch) || buf_get_bytes(b, k->config, DIGEST_LEN))
+		return ERR_PROTO;
+	return name_valid(k->group) ? 0 : ERR_PROTO;
+}
+
+int keeper_reply_encode(struct buf *b, const struct keeper_reply *r)
+{
+	if (buf_put_u64le(b, r->id) || buf_put_u32le(b, (uint32_t)r->code) || buf_put_str(b, r->text) ||
+	    buf_put_var(b, r->result, r->result_len))
+		return ERR_RANGE;
+	return 0;
+}
+
+int keeper_reply_decode(struct buf *b, struct keeper_reply *r)
+{
+	uint32_t code;
+
+	if (buf_get_u64le(b, &r->id) || buf_get_u32le(b, &code) || buf_get_str(b, r->text, sizeof(r->text)) ||
+	    buf_get_var(b, KEEPER_RESULT_MAX, &r->result, &r->result_len))
+		return ERR_PROTO;
+	r->code = (int32_t)code;
+	return r->code > 0 || r->code < ERR_LAST ? ERR_PROTO : 0;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Manager and keeper. Every request begins with u64 id and gets exactly one KEEPER_REPLY
+ * {u64 id, i32 code, str text, var result}; the keeper answers in the order of asking. text is a
+ * sentence for a person when code is not 0. A keeper that has lost the TPM answers
+ * ERR_TPM_LOST and exits.
+ *
+ * Order: STATUS at any time; OPEN (an existing store) or ADOPT (a new one) before all others;
+ * GROUP_OPEN or GROUP_NEW of a group before the KEY requests and CA requests that name it.
+ *
+ *	STATUS	     {}				-> struct keeper_status
+ *	OPEN	     {srk name}			-> {}		 ERR_TPM_IDENTITY: no SRK, or not the pinned one
+ *	ADOPT	     {}				-> {srk name}	 makes the SRK at 0x81000001 if it is absent
+ *	GROUP_NEW    {group, mask, flags}	-> struct sealed_root  a new random root; ERR_PCR: PCRs that bind nothing
+ *	GROUP_OPEN   {group, struct sealed_root}	-> {}		 ERR_PCR: says which PCR differs
+ *	CA_NEW	     {}				-> struct ca_key  in the TPM under the SRK; needs group "default"
+ *	CA_OPEN	     {struct ca_key}		-> {}
+ *	KEY_NEW	     {struct key_binding}		-> {wrapped key}
+ *	KEY_REBIND   {old binding, wrapped, new binding} -> {wrapped key}	both in the same group
+ *	KEY_HAND     {binding, wrapped, token, certify}	-> {}	unwraps; the key goes to the backend of that token as
+ *							soon as the spawner has linked it. ERR_AUTH: quarantine it
+ *	KEY_DROP     {token}			-> {}	that backend is not to come after all
+ *
+ * A wrapped key is AES-256-GCM under the wrapping key that HKDF derives from the group's root; its
+ * associated data is the whole binding.
+ */
+#ifndef VTPM_PROTO_KEEPER_H
+#define VTPM_PROTO_KEEPER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/ipc.h"
+#include "lib/util.h"
+#include "vtpm-mgr/proto/limits.h"
+
+enum {
+	KEEPER_STATUS = 0x4b450001,
+	KEEPER_OPEN,
+	KEEPER_ADOPT,
+	KEEPER_GROUP_NEW,
+	KEEPER_GROUP_OPEN,
+	KEEPER_CA_NEW,
+	KEEPER_CA_OPEN,
+	KEEPER_KEY_NEW,
+	KEEPER_KEY_REBIND,
+	KEEPER_KEY_HAND,
+	KEEPER_KEY_DROP,
+	KEEPER_REPLY = 0x4b4500ff,
+};
+
+#define KEEPER_GROUPS_MAX 64u
+
+enum tpm_kind { TPM_HARDWARE = 0, TPM_SOFTWARE = 1, TPM_VIRTUAL = 2 };
+
+struct keeper_status {
+	uint8_t kind;		  /* enum tpm_kind, by manufacturer, vendor string and TCTI */
+	char manufacturer[5];	  /* TPM_PT_MANUFACTURER */
+	char vendor[17];	  /* TPM_PT_VENDOR_STRING_1…4 */
+	uint64_t firmware;	  /* TPM_PT_FIRMWARE_VERSION_1, _2 */
+	char tcti[256];		  /* as given */
+};
+
+#define SEAL_INSECURE_PCRS (1u << 0) /* PCRs that were never extended are accepted */
+
+/* A root key sealed in the TPM, with what its policy was made of (public, for explaining a refusal). */
+struct sealed_root {
+	uint32_t mask; /* PCRs of the SHA-256 bank; request: 0 asks for the default set */
+	uint32_t flags;
+	const uint8_t *pub, *priv; /* views: marshalled TPM2B_PUBLIC, TPM2B_PRIVATE */
+	size_t pub_len, priv_len;
+	uint8_t pcr[PCR_COUNT][DIGEST_LEN]; /* values sealed to; zero where not in mask */
+};
+
+struct ca_key {
+	const uint8_t *pub, *priv; /* views: marshalled TPM2B_PUBLIC, TPM2B_PRIVATE under the SRK */
+	const uint8_t *auth;	   /* the key's auth value, wrapped under the root of "default" */
+	const uint8_t *cert;	   /* self-signed X.509, DER */
+	size_t pub_len, priv_len, auth_len, cert_len;
+};
+
+/* What a wrapped key is bound to. */
+struct key_binding {
+	char group[NAME_MAX_LEN + 1];
+	uint8_t uuid[UUID_LEN];
+	uint64_t epoch;		    /* owner epoch */
+	uint8_t config[DIGEST_LEN]; /* SHA-256 of the row's other fields: name, permitted user, quotas */
+};
+
+struct keeper_reply {
+	uint64_t id;
+	int32_t code;
+	char text[TEXT_MAX + 1];
+	const uint8_t *result; /* view */
+	size_t result_len;
+};
+
+#define KEY_BINDING_MIN (4u + 1u + UUID_LEN + 8u + DIGEST_LEN)
+#define KEY_BINDING_MAX (KEY_BINDING_MIN - 1u + NAME_MAX_LEN)
+#define SEALED_ROOT_MIN (16u + PCR_COUNT * DIGEST_LEN)
+#define SEALED_ROOT_MAX (SEALED_ROOT_MIN + 2u * SEALED_BLOB_MAX)
+#define CA_KEY_MIN	16u
+#define CA_KEY_MAX	(CA_KEY_MIN + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX)
+#define KEEPER_REQUEST_MAX (8u + NAME_MAX_LEN + 4u + CA_KEY_MAX)
+#define KEEPER_RESULT_MAX  CA_KEY_MAX
+#define KEEPER_REPLY_MIN   20u
+#define KEEPER_REPLY_MAX   (KEEPER_REPLY_MIN + TEXT_MAX + KEEPER_RESULT_MAX)
+
+CHECKED int keeper_status_encode(struct buf *b, const struct keeper_status *s);
+CHECKED int keeper_status_decode(struct buf *b, struct keeper_status *s);
+CHECKED int sealed_root_encode(struct buf *b, const struct sealed_root *s);
+CHECKED int sealed_root_decode(struct buf *b, struct sealed_root *s);
+CHECKED int ca_key_encode(struct buf *b, const struct ca_key *k);
+CHECKED int ca_key_decode(struct buf *b, struct ca_key *k);
+CHECKED int key_binding_encode(struct buf *b, const struct key_binding *k);
+CHECKED int key_binding_decode(struct buf *b, struct key_binding *k);
+CHECKED int keeper_reply_encode(struct buf *b, const struct keeper_reply *r);
+CHECKED int keeper_reply_decode(struct buf *b, struct keeper_reply *r);
+
+#endif

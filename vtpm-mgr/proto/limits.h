@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The limits that several processes must agree on, in one place. */
+#ifndef VTPM_PROTO_LIMITS_H
+#define VTPM_PROTO_LIMITS_H
+
+#define KEY_LEN		  32u /* AES-256, HKDF-SHA256 output, host root key */
+#define DIGEST_LEN	  32u /* SHA-256 */
+#define WRAPPED_KEY_LEN	  60u /* nonce 12, ciphertext 32, tag 16 */
+#define SEALED_STATE_MAX  (256u * 1024u)
+#define SEALED_BLOB_MAX	  1024u /* TPM2B_PUBLIC or TPM2B_PRIVATE of a sealed object or key */
+#define CERT_MAX	  2048u /* one X.509 certificate, DER; also what one NV index of libtpms holds */
+#define PUBLIC_MAX	  512u	/* a TPM2B_PUBLIC of an EK */
+#define PCR_COUNT	  24u
+#define TEXT_MAX	  512u /* an explanation for a person, without the NUL */
+#define TPM_NAME_MAX	  68u  /* a TPM2B_NAME's contents: algorithm and up to SHA-512 */
+
+#endif
