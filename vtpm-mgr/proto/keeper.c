@@ -69,6 +69,89 @@ int key_binding_decode(struct buf *b, struct key_binding *k)
 	return name_valid(k->group) ? 0 : ERR_PROTO;
 }
 
+int keeper_open_encode(struct buf *b, const struct keeper_open *m)
+{
+	return buf_put_var(b, m->name, m->name_len);
+}
+
+int keeper_open_decode(struct buf *b, struct keeper_open *m)
+{
+	return buf_get_var(b, TPM_NAME_MAX, &m->name, &m->name_len) ? ERR_PROTO : 0;
+}
+
+int keeper_group_new_encode(struct buf *b, const struct keeper_group_new *m)
+{
+	if (buf_put_str(b, m->group) || buf_put_u32le(b, m->mask) || buf_put_u32le(b, m->flags))
+		return ERR_RANGE;
+	return 0;
+}
+
+int keeper_group_new_decode(struct buf *b, struct keeper_group_new *m)
+{
+	if (buf_get_str(b, m->group, sizeof(m->group)) || buf_get_u32le(b, &m->mask) || buf_get_u32le(b, &m->flags))
+		return ERR_PROTO;
+	return !name_valid(m->group) || (m->flags & ~SEAL_INSECURE_PCRS) || m->mask >> PCR_COUNT ? ERR_PROTO : 0;
+}
+
+int keeper_group_open_encode(struct buf *b, const struct keeper_group_open *m)
+{
+	if (buf_put_str(b, m->group) || sealed_root_encode(b, &m->root))
+		return ERR_RANGE;
+	return 0;
+}
+
+int keeper_group_open_decode(struct buf *b, struct keeper_group_open *m)
+{
+	if (buf_get_str(b, m->group, sizeof(m->group)) || sealed_root_decode(b, &m->root))
+		return ERR_PROTO;
+	return name_valid(m->group) ? 0 : ERR_PROTO;
+}
+
+int keeper_key_rebind_encode(struct buf *b, const struct keeper_key_rebind *m)
+{
+	if (key_binding_encode(b, &m->from) || buf_put_var(b, m->wrapped, m->wrapped_len) ||
+	    key_binding_encode(b, &m->to))
+		return ERR_RANGE;
+	return 0;
+}
+
+int keeper_key_rebind_decode(struct buf *b, struct keeper_key_rebind *m)
+{
+	if (key_binding_decode(b, &m->from) || buf_get_var(b, WRAPPED_KEY_LEN, &m->wrapped, &m->wrapped_len) ||
+	    key_binding_decode(b, &m->to))
+		return ERR_PROTO;
+	return 0;
+}
+
+int keeper_key_hand_encode(struct buf *b, const struct keeper_key_hand *m)
+{
+	if (key_binding_encode(b, &m->binding) || buf_put_var(b, m->wrapped, m->wrapped_len) ||
+	    buf_put_u64le(b, m->token) || buf_put_u8(b, m->certify))
+		return ERR_RANGE;
+	return 0;
+}
+
+int keeper_key_hand_decode(struct buf *b, struct keeper_key_hand *m)
+{
+	uint8_t certify;
+
+	if (key_binding_decode(b, &m->binding) || buf_get_var(b, WRAPPED_KEY_LEN, &m->wrapped, &m->wrapped_len) ||
+	    buf_get_u64le(b, &m->token) || buf_get_u8(b, &certify))
+		return ERR_PROTO;
+	m->certify = certify;
+	return certify > 1 || !m->token ? ERR_PROTO : 0;
+}
+
+int keeper_key_drop_encode(struct buf *b, uint64_t token)
+{
+	return buf_put_u64le(b, token);
+}
+
+int keeper_key_drop_decode(struct buf *b, uint64_t *token)
+{
+	return buf_get_u64le(b, token) || !*token ? ERR_PROTO : 0;
+}
+
 int keeper_reply_encode(struct buf *b, const struct keeper_reply *r)
 {
 	if (buf_put_u64le(b, r->id) || buf_put_u32le(b, (uint32_t)r->code) || buf_put_str(b, r->text) ||

@@ -87,6 +87,37 @@ struct key_binding {
 	uint8_t config[DIGEST_LEN]; /* SHA-256 of the row's other fields: name, permitted user, quotas */
 };
 
+/*
+ * The requests' bodies after the id, which the caller puts and gets itself. KEY_NEW is a
+ * key_binding, CA_OPEN a ca_key, STATUS, ADOPT and CA_NEW are empty.
+ */
+struct keeper_open {
+	const uint8_t *name; /* view: the SRK's Name (TPM 2.0 Part 1, 16), algorithm and digest */
+	size_t name_len;
+};
+struct keeper_group_new {
+	char group[NAME_MAX_LEN + 1];
+	uint32_t mask;	/* 0: the default set */
+	uint32_t flags; /* SEAL_… */
+};
+struct keeper_group_open {
+	char group[NAME_MAX_LEN + 1];
+	struct sealed_root root;
+};
+struct keeper_key_rebind {
+	struct key_binding from;
+	const uint8_t *wrapped; /* view */
+	size_t wrapped_len;
+	struct key_binding to;
+};
+struct keeper_key_hand {
+	struct key_binding binding;
+	const uint8_t *wrapped; /* view */
+	size_t wrapped_len;
+	uint64_t token;
+	bool certify; /* answer its CERT_REQUESTs, too */
+};
+
 struct keeper_reply {
 	uint64_t id;
 	int32_t code;
@@ -101,6 +132,23 @@ struct keeper_reply {
 #define SEALED_ROOT_MAX (SEALED_ROOT_MIN + 2u * SEALED_BLOB_MAX)
 #define CA_KEY_MIN	16u
 #define CA_KEY_MAX	(CA_KEY_MIN + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX)
+#define KEEPER_ID_SIZE	8u
+/* Whole bodies, id included. */
+#define KEEPER_OPEN_MIN	      (KEEPER_ID_SIZE + 4u)
+#define KEEPER_OPEN_MAX	      (KEEPER_OPEN_MIN + TPM_NAME_MAX)
+#define KEEPER_GROUP_NEW_MIN  (KEEPER_ID_SIZE + 13u)
+#define KEEPER_GROUP_NEW_MAX  (KEEPER_GROUP_NEW_MIN - 1u + NAME_MAX_LEN)
+#define KEEPER_GROUP_OPEN_MIN (KEEPER_ID_SIZE + 5u + SEALED_ROOT_MIN)
+#define KEEPER_GROUP_OPEN_MAX (KEEPER_ID_SIZE + 4u + NAME_MAX_LEN + SEALED_ROOT_MAX)
+#define KEEPER_CA_OPEN_MIN    (KEEPER_ID_SIZE + CA_KEY_MIN)
+#define KEEPER_CA_OPEN_MAX    (KEEPER_ID_SIZE + CA_KEY_MAX)
+#define KEEPER_KEY_NEW_MIN    (KEEPER_ID_SIZE + KEY_BINDING_MIN)
+#define KEEPER_KEY_NEW_MAX    (KEEPER_ID_SIZE + KEY_BINDING_MAX)
+#define KEEPER_KEY_REBIND_MIN (KEEPER_ID_SIZE + 2u * KEY_BINDING_MIN + 4u)
+#define KEEPER_KEY_REBIND_MAX (KEEPER_ID_SIZE + 2u * KEY_BINDING_MAX + 4u + WRAPPED_KEY_LEN)
+#define KEEPER_KEY_HAND_MIN   (KEEPER_ID_SIZE + KEY_BINDING_MIN + 13u)
+#define KEEPER_KEY_HAND_MAX   (KEEPER_ID_SIZE + KEY_BINDING_MAX + 13u + WRAPPED_KEY_LEN)
+#define KEEPER_KEY_DROP_SIZE  (KEEPER_ID_SIZE + 8u)
 #define KEEPER_REQUEST_MAX (8u + NAME_MAX_LEN + 4u + CA_KEY_MAX)
 #define KEEPER_RESULT_MAX  CA_KEY_MAX
 #define KEEPER_REPLY_MIN   20u
@@ -114,6 +162,18 @@ CHECKED int ca_key_encode(struct buf *b, const struct ca_key *k);
 CHECKED int ca_key_decode(struct buf *b, struct ca_key *k);
 CHECKED int key_binding_encode(struct buf *b, const struct key_binding *k);
 CHECKED int key_binding_decode(struct buf *b, struct key_binding *k);
+CHECKED int keeper_open_encode(struct buf *b, const struct keeper_open *m);
+CHECKED int keeper_open_decode(struct buf *b, struct keeper_open *m);
+CHECKED int keeper_group_new_encode(struct buf *b, const struct keeper_group_new *m);
+CHECKED int keeper_group_new_decode(struct buf *b, struct keeper_group_new *m);
+CHECKED int keeper_group_open_encode(struct buf *b, const struct keeper_group_open *m);
+CHECKED int keeper_group_open_decode(struct buf *b, struct keeper_group_open *m);
+CHECKED int keeper_key_rebind_encode(struct buf *b, const struct keeper_key_rebind *m);
+CHECKED int keeper_key_rebind_decode(struct buf *b, struct keeper_key_rebind *m);
+CHECKED int keeper_key_hand_encode(struct buf *b, const struct keeper_key_hand *m);
+CHECKED int keeper_key_hand_decode(struct buf *b, struct keeper_key_hand *m);
+CHECKED int keeper_key_drop_encode(struct buf *b, uint64_t token);
+CHECKED int keeper_key_drop_decode(struct buf *b, uint64_t *token);
 CHECKED int keeper_reply_encode(struct buf *b, const struct keeper_reply *r);
 CHECKED int keeper_reply_decode(struct buf *b, struct keeper_reply *r);
 
