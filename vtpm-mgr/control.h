@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control interface: Varlink (https://varlink.org: JSON objects ended by NUL over AF_UNIX SOCK_STREAM) on
+ * <runtime-dir>/control.sock. This module speaks the protocol, checks who may call what, and
+ * hands a call to a table of methods; vtpm-mgr/org.vtpm.Manager.varlink describes them.
+ *
+ * Limits: CONTROL_CLIENTS_MAX clients, CONTROL_REQUEST_MAX bytes a request, one request at a time per
+ * client (more wait unread), CONTROL_REPLY_MAX bytes unread by a client before it is dropped, CONTROL_IDLE_MS for half a message.
+ */
+#ifndef VTPM_MGR_CONTROL_H
+#define VTPM_MGR_CONTROL_H
+
+#include <jansson.h>
+#include <sys/types.h>
+
+#include "lib/err.h"
+#include "lib/loop.h"
+
+#define CONTROL_CLIENTS_MAX 64u
+#define CONTROL_REQUEST_MAX (64u * 1024u)
+#define CONTROL_REPLY_MAX   (16u * 1024u * 1024u)
+#define CONTROL_IDLE_MS	    10000u
+#define CONTROL_INTERFACE   "org.vtpm.Manager"
+
+/* Roles, by SO_PEERCRED and SO_PEERGROUPS: operator = root, the manager's own uid, members of the operator
+ * group; viewer = members of the viewer group. Others are refused. */
+enum control_role { ROLE_NONE = 0, ROLE_VIEWER = 1, ROLE_OPERATOR = 2 };
+
+struct control;
+struct call; /* one method call in flight: it ends with exactly one call_reply or call_error */
+
+struct control_method {
+	const char *name; /* without the interface */
+	enum control_role role;
+	void (*handle)(void *arg, struct call *c, json_t *params); /* params is borrowed, an object */
+};
+
+struct control_config {
+	const char *path;	 /* of the socket */
+	int64_t operator_gid;	 /* -1: none */
+	int64_t viewer_gid;	 /* -1: none */
+	const struct control_method *methods;
+	size_t nmethods;
+	void *arg;
+	const char *description; /* the .varlink text, for org.varlink.service.GetInterfaceDescription */
+};
+
+/* Replaces a stale socket file (one that nobody listens on); ERR_BUSY if somebody does. Mode 0666: the kernel tells who connects. */
+CHECKED int control_open(struct control **out, struct loop *l, const struct control_config *cfg);
+/* Drops all clients and removes the socket. Calls in flight stay valid until they end. */
+void control_close(struct control *c);
+
+/* Ends a call. params is stolen (NULL: an empty object). Nothing is sent if the client has gone. */
+void call_reply(struct call *c, json_t *params);
+/* Ends a call with "org.vtpm.Manager.<Error>" for err and {"message": text, "code": err}. */
+void call_error(struct call *c, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The caller's credentials when it connected. */
+uid_t call_uid(const struct call *c);
+pid_t call_pid(const struct call *c);
+enum control_role call_role(const struct call *c);
+
+/* The role of whoever is at the other end of sock, by the same rules, for other sockets of the manager. */
+enum control_role control_role_of(const struct control *c, int sock, uid_t *uid);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The state store: what the manager keeps on disk. It holds sealed states, wrapped keys and
+ * public things only. A second engine can stand beside SQLite behind this header.
+ *
+ * Every function that writes is one durable transaction: when it returns 0 the change is on
+ * the disk, otherwise nothing of it is. Errors: ERR_FULL no room, ERR_READONLY, ERR_IO, ERR_BUSY
+ * another manager has the store, ERR_VERSION a newer release made it, ERR_AUTH the file is
+ * not a store or is damaged, ERR_NOTFOUND, ERR_EXISTS. store_why says more.
+ */
+#ifndef VTPM_MGR_STORE_H
+#define VTPM_MGR_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "lib/util.h"
+#include "vtpm-mgr/proto/limits.h"
+
+#define STORE_SCHEMA	1
+#define STORE_META_MAX	8192u /* bytes of one meta or group value */
+#define STORE_EK_KINDS	2u    /* enum ek_kind */
+#define STORE_TEXT_MAX	TEXT_MAX
+
+struct store;
+
+/* A row of data with its own storage; len 0: absent. */
+struct store_blob {
+	size_t len;
+	uint8_t data[CERT_MAX];
+};
+
+struct store_vtpm {
+	uint8_t uuid[UUID_LEN];
+	char name[NAME_MAX_LEN + 1];
+	char group[NAME_MAX_LEN + 1];
+	uint64_t epoch;	       /* owner epoch, starts at 1 */
+	int64_t user;	       /* uid that may use the ring besides operators; -1: none */
+	uint32_t state_max;    /* bytes of plaintext state */
+	uint32_t commit_rate;  /* durable changes per second, 0: unlimited */
+	uint8_t locality_max;
+	int64_t created;       /* seconds since 1970 */
+	uint8_t wrapped[WRAPPED_KEY_LEN];
+	size_t wrapped_len;    /* what the row holds: anything but WRAPPED_KEY_LEN is damage, for the caller to find */
+	char quarantine[STORE_TEXT_MAX + 1]; /* why; empty: it is not */
+	struct store_blob ek_public[STORE_EK_KINDS]; /* TPM2B_PUBLIC */
+	struct store_blob cert[STORE_EK_KINDS];	     /* DER */
+	uint64_t version;      /* of the state; read only, 0 if the state's row is missing */
+	uint32_t sealed_len;   /* of the state; read only */
+};
+
+struct store_pool_row {
+	uint8_t uuid[UUID_LEN];
+	uint8_t wrapped[WRAPPED_KEY_LEN];
+	size_t wrapped_len;
+	uint64_t version;
+};
+
+/* One durable change of one vTPM, part of a batch. */
+struct store_change {
+	uint8_t uuid[UUID_LEN];
+	uint64_t version; /* must be the stored one + 1 */
+	const uint8_t *sealed;
+	size_t sealed_len;
+	int result; /* out: 0, or ERR_STATE (version) or ERR_NOTFOUND for this one alone */
+};
+
+/*
+ * Opens dir/vtpm.db (WAL, synchronous=FULL, locking_mode=EXCLUSIVE), mode 0600. create: makes it,
+ * ERR_EXISTS if there is one; otherwise ERR_NOTFOUND if there is none. On error why[TEXT_MAX + 1] says what to do.
+ */
+CHECKED int store_open(struct store **out, const char *dir, bool create, char why[static TEXT_MAX + 1]);
+/* Checkpoints the WAL and closes. NULL is fine. */
+void store_close(struct store *s);
+/* The last error in the engine's words. */
+const char *store_why(const struct store *s);
+
+/* Named single values. *len is the room and then the length; ERR_RANGE if it does not fit. */
+CHECKED int store_meta_get(struct store *s, const char *key, void *p, size_t *len);
+CHECKED int store_meta_put(struct store *s, const char *key, const void *p, size_t len);
+
+/* Groups: name and an encoded struct sealed_root. put: ERR_EXISTS if there is one. */
+CHECKED int store_group_get(struct store *s, const char *name, void *p, size_t *len);
+CHECKED int store_group_put(struct store *s, const char *name, const void *p, size_t len);
+CHECKED int store_group_each(struct store *s, int (*row)(void *arg, const char *name), void *arg);
+
+CHECKED int store_vtpm_by_name(struct store *s, const char *name, struct store_vtpm *v);
+CHECKED int store_vtpm_by_uuid(struct store *s, const uint8_t uuid[static UUID_LEN], struct store_vtpm *v);
+/* All rows ordered by name; a non-zero return of row ends it and is returned. */
+CHECKED int store_vtpm_each(struct store *s, int (*row)(void *arg, const struct store_vtpm *v), void *arg);
+/* Inserts a vTPM with its first state and, in the same transaction, removes the pool row it came from (NULL: none). */
+CHECKED int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed,
+			      size_t sealed_len, const uint8_t *pool_uuid);
+/* Sets (why) or clears ("") the quarantine mark. */
+CHECKED int store_vtpm_quarantine(struct store *s, const uint8_t uuid[static UUID_LEN], const char *why);
+/* Removes the vTPM, its key and its state; with secure_delete the wrapped key is overwritten: that is the crypto-erase. */
+CHECKED int store_vtpm_delete(struct store *s, const uint8_t uuid[static UUID_LEN]);
+
+/* The sealed state. *len is the room and then the length; a row that is longer than the room is ERR_RANGE. */
+CHECKED int store_state_get(struct store *s, const uint8_t uuid[static UUID_LEN], uint64_t *version, void *p, size_t *len);
+/* All changes in one transaction; each change's own result is set; the return value is that of the transaction. */
+CHECKED int store_commit(struct store *s, struct store_change *changes, size_t n);
+
+/* Pre-manufactured instances without a name. */
+CHECKED int store_pool_put(struct store *s, const struct store_pool_row *row, const uint8_t *sealed, size_t sealed_len);
+/* The oldest one with its state; it stays until store_vtpm_insert or store_pool_drop removes it. skip: uuids already being used. */
+CHECKED int store_pool_get(struct store *s, const uint8_t (*skip)[UUID_LEN], size_t nskip, struct store_pool_row *row, void *p,
+			   size_t *len);
+CHECKED int store_pool_drop(struct store *s, const uint8_t uuid[static UUID_LEN]);
+CHECKED int store_pool_count(struct store *s, uint32_t *n);
+
+#endif
