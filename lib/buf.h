@@ -18,7 +18,7 @@
 
 struct buf {
 	uint8_t *data;
-	size_t cap; /* bytes of storage */
+	size_t cap; /* bytes of storage that may be written: 0 after buf_wrap */
 	size_t len; /* bytes written */
 	size_t pos; /* bytes read */
 };
