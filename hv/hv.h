@@ -15,15 +15,16 @@
 #include <stdint.h>
 
 #include "hv/chan_abi.h"
+#include "hv/spin.h"
 #include "lib/err.h"
 
 /* Signals of one side of a channel. */
 struct chan_port {
 	int wait_fd; /* readable when the other side has signalled */
 	void *ctx;
-	/* Takes the pending signal off wait_fd; never blocks. */
+	/* Takes pending signals off wait_fd; does not wait for one. Only for the thread that calls chan_wait: another would steal its wake-up. */
 	int (*ack)(struct chan_port *port);
-	/* Signals the other side; never blocks. */
+	/* Signals the other side; does not wait for it. */
 	int (*notify)(struct chan_port *port);
 };
 
@@ -32,6 +33,7 @@ struct chan {
 	volatile uint8_t *page; /* CHAN_PAGE_SIZE bytes, shared with the guest */
 	struct chan_port port;
 	uint32_t data_off;	/* where the packet of the request in hand begins */
+	struct spin spin;	/* of chan_wait */
 };
 
 /* A request taken off the page. */
@@ -51,6 +53,7 @@ void chan_init(struct chan *c, void *page, const struct chan_port *port);
  * Takes a waiting request: state SUBMIT, and a TPM header (TPM 2.0 Part 1, 18) whose size is
  * the length. Copies it to out[CHAN_PACKET_MAX]. CHAN_BAD: a length outside 10 …
  * 4096 - data offset, or a header that disagrees; out then holds nothing.
+ * CHAN_NONE also ends a CANCEL that came when no request was in hand (state IDLE, and a signal).
  * Call it once after connecting: a SUBMIT that came before the signals were bound is not signalled again.
  */
 enum chan_verdict chan_take(struct chan *c, uint8_t out[static CHAN_PACKET_MAX], struct chan_request *req);
