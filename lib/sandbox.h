@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The sandbox every process enters before it reads its first untrusted byte. Privilege only
- * shrinks: identity (root directory, network, uid), then limits, then the seccomp filter.
- * A call that the filter does not list kills the process.
+ * shrinks. The order is: sandbox_drop, OpenSSL warmed, threads made, sandbox_limit (it forbids
+ * more of them), sandbox_filter. A call that the filter does not list kills the process.
  */
 #ifndef VTPM_LIB_SANDBOX_H
 #define VTPM_LIB_SANDBOX_H
@@ -22,13 +22,21 @@ enum sandbox_kind {
  * Gives up the identity of root for uid:gid: chroot to the directory emptydir (NULL: none),
  * no supplementary groups, real, effective and saved ids set and checked, no capabilities.
  * As a process that is not root it does nothing and returns 0 (there is nothing to give up).
+ * ERR_INVAL: uid or gid is 0. Capabilities are the calling thread's: call it while there is no other.
  */
 CHECKED int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir);
-/* RLIMITs of a kind: files, processes, core, file size, locked memory. */
+/*
+ * RLIMITs of a kind: files, processes, core, file size, locked memory. Backend and keeper can
+ * make neither a thread nor a child any more, and cannot write to a regular file (EFBIG; SIGXFSZ
+ * is ignored, so that a log that was redirected to a file costs lines and not the process).
+ */
 CHECKED int sandbox_limit(enum sandbox_kind kind);
 /* no_new_privs, then the seccomp filter over all threads (SECCOMP_FILTER_FLAG_TSYNC). Threads must exist and OpenSSL must be warm by now. */
 CHECKED int sandbox_filter(enum sandbox_kind kind);
-/* Closes every descriptor above the n that are listed in keep (sorted or not). */
+/*
+ * Closes every descriptor but 0, 1, 2 and the n in keep (in any order; negative ones count for
+ * nothing). The standard ones stay, because whatever took the number 2 would get the log.
+ */
 CHECKED int sandbox_close_others(const int *keep, unsigned n);
 
 #endif
