@@ -88,7 +88,7 @@ enum chan_verdict chan_take(struct chan *c, uint8_t out[static CHAN_PACKET_MAX],
 int chan_respond(struct chan *c, const uint8_t *resp, size_t len)
 {
 	/* TPM_ST_NO_SESSIONS, 10 bytes, TPM_RC_SIZE */
-	static const uint8_t does_not_fit[] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0x95 };
+	static const uint8_t does_not_fit[] = {0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0x95};
 
 	if (len < TPM_HEADER_SIZE || len > CHAN_PACKET_MAX)
 		return ERR_RANGE;
@@ -113,7 +113,7 @@ bool chan_cancelled(const struct chan *c)
  */
 static int chan_poll(struct chan *c, int stop_fd, int timeout)
 {
-	struct pollfd fds[2] = { { .fd = stop_fd, .events = POLLIN }, { .fd = c->port.wait_fd, .events = POLLIN } };
+	struct pollfd fds[2] = {{.fd = stop_fd, .events = POLLIN}, {.fd = c->port.wait_fd, .events = POLLIN}};
 	int n;
 
 	do

@@ -22,7 +22,8 @@
 struct chan_port {
 	int wait_fd; /* readable when the other side has signalled */
 	void *ctx;
-	/* Takes pending signals off wait_fd; does not wait for one. Only for the thread that calls chan_wait: another would steal its wake-up. */
+	/* Takes pending signals off wait_fd; does not wait for one. Only for the thread that calls chan_wait: from
+	 * another it could steal the signal of the next request. wait_fd may hold signals that are over. */
 	int (*ack)(struct chan_port *port);
 	/* Signals the other side; does not wait for it. */
 	int (*notify)(struct chan_port *port);

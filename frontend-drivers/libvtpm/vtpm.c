@@ -60,11 +60,11 @@ static int to_errno(int err)
 	static const struct {
 		int err, errnum;
 	} map[] = {
-		{ ERR_NOMEM, ENOMEM },	      { ERR_BUSY, EBUSY },	   { ERR_DENIED, EACCES },
-		{ ERR_NOTFOUND, ENOENT },     { ERR_CLOSED, ECONNRESET },  { ERR_TIMEOUT, ETIMEDOUT },
-		{ ERR_STATE, ECONNREFUSED },  { ERR_AUTH, ECONNREFUSED },  { ERR_QUARANTINE, ECONNREFUSED },
-		{ ERR_PCR, ECONNREFUSED },    { ERR_FULL, ECONNREFUSED },  { ERR_TPM_LOST, ECONNREFUSED },
-		{ ERR_ENGINE, ECONNREFUSED }, { ERR_RANGE, EPROTO },	   { ERR_VERSION, EPROTO },
+		{ERR_NOMEM, ENOMEM},	    {ERR_BUSY, EBUSY},	      {ERR_DENIED, EACCES},
+		{ERR_NOTFOUND, ENOENT},	    {ERR_CLOSED, ECONNRESET}, {ERR_TIMEOUT, ETIMEDOUT},
+		{ERR_STATE, ECONNREFUSED},  {ERR_AUTH, ECONNREFUSED}, {ERR_QUARANTINE, ECONNREFUSED},
+		{ERR_PCR, ECONNREFUSED},    {ERR_FULL, ECONNREFUSED}, {ERR_TPM_LOST, ECONNREFUSED},
+		{ERR_ENGINE, ECONNREFUSED}, {ERR_RANGE, EPROTO},      {ERR_VERSION, EPROTO},
 	};
 
 	if (err == 0)
@@ -115,7 +115,7 @@ static int time_left(uint64_t end, int timeout_ms)
 /* Waits until the back end is done with the page. Signals may be old ones: the page decides. */
 static int wait_ready(struct vtpm *v, int timeout_ms)
 {
-	struct pollfd fds[2] = { { .fd = v->ring.to_front, .events = POLLIN }, { .fd = v->sock, .events = POLLIN } };
+	struct pollfd fds[2] = {{.fd = v->ring.to_front, .events = POLLIN}, {.fd = v->sock, .events = POLLIN}};
 	uint64_t end;
 	int n, left = timeout_ms;
 
@@ -154,7 +154,7 @@ static bool header_agrees(const uint8_t *packet, size_t len)
 
 static int connect_ring(const char *path, int *out)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	size_t len = strlen(path);
 	int fd, errnum;
 
@@ -193,7 +193,7 @@ static int map_ring(struct vtpm *v)
 /* One descriptor for the caller to poll: the signals, or the end of the back end. */
 static int make_poll_fd(struct vtpm *v)
 {
-	struct epoll_event ev = { .events = EPOLLIN };
+	struct epoll_event ev = {.events = EPOLLIN};
 
 	v->poll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (v->poll_fd < 0 || epoll_ctl(v->poll_fd, EPOLL_CTL_ADD, v->ring.to_front, &ev) != 0 ||
@@ -296,7 +296,7 @@ int vtpm_cancel(struct vtpm *v)
 static int take_response(struct vtpm *v)
 {
 	/* TPM_ST_NO_SESSIONS, 10 bytes, TPM_RC_CANCELED: the back end had not begun */
-	static const uint8_t canceled[] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x09 };
+	static const uint8_t canceled[] = {0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x09};
 	uint8_t state = page_get_state(v->page);
 	uint32_t len;
 

@@ -21,12 +21,12 @@ const TSS2_TCTI_INFO *Tss2_Tcti_Info(void);
 TSS2_RC Tss2_Tcti_Vtpm_Init(TSS2_TCTI_CONTEXT *tcti, size_t *size, const char *config);
 #pragma GCC visibility pop
 
-#define TCTI_MAGIC	   0x7674706d2d726e67u /* "vtpm-rng" */
-#define TCTI_VERSION	   2u
-#define TPM_HEADER_SIZE	   10u
-#define RUNTIME_DIR	   "/run/vtpm"
-#define RING_PATH_MAX	   128u /* longer than any socket address */
-#define CONFIG_HELP	   "path=" RUNTIME_DIR "/NAME.ring, or that path alone, or name=NAME[,runtime-dir=DIR]"
+#define TCTI_MAGIC	0x7674706d2d726e67u /* "vtpm-rng" */
+#define TCTI_VERSION	2u
+#define TPM_HEADER_SIZE 10u
+#define RUNTIME_DIR	"/run/vtpm"
+#define RING_PATH_MAX	128u /* longer than any socket address */
+#define CONFIG_HELP	"path=" RUNTIME_DIR "/NAME.ring, or that path alone, or name=NAME[,runtime-dir=DIR]"
 
 enum tcti_state { TCTI_TRANSMIT = 1, TCTI_RECEIVE };
 
@@ -185,7 +185,7 @@ static TSS2_RC tcti_get_poll_handles(TSS2_TCTI_CONTEXT *ctx, TSS2_TCTI_POLL_HAND
 		return TSS2_TCTI_RC_INSUFFICIENT_BUFFER;
 	*num = 1;
 	if (handles != NULL)
-		handles[0] = (TSS2_TCTI_POLL_HANDLE){ .fd = vtpm_poll_fd(t->vtpm), .events = POLLIN };
+		handles[0] = (TSS2_TCTI_POLL_HANDLE){.fd = vtpm_poll_fd(t->vtpm), .events = POLLIN};
 	return TSS2_RC_SUCCESS;
 }
 
@@ -250,16 +250,17 @@ static bool path_from_config(const char *config, char path[static RING_PATH_MAX]
 static void tcti_fill(struct tcti *t, struct vtpm *vtpm)
 {
 	t->common = (TSS2_TCTI_CONTEXT_COMMON_V2){
-		.v1 = {
-			.magic = TCTI_MAGIC,
-			.version = TCTI_VERSION,
-			.transmit = tcti_transmit,
-			.receive = tcti_receive,
-			.finalize = tcti_finalize,
-			.cancel = tcti_cancel,
-			.getPollHandles = tcti_get_poll_handles,
-			.setLocality = tcti_set_locality,
-		},
+		.v1 =
+			{
+				.magic = TCTI_MAGIC,
+				.version = TCTI_VERSION,
+				.transmit = tcti_transmit,
+				.receive = tcti_receive,
+				.finalize = tcti_finalize,
+				.cancel = tcti_cancel,
+				.getPollHandles = tcti_get_poll_handles,
+				.setLocality = tcti_set_locality,
+			},
 		.makeSticky = tcti_make_sticky,
 	};
 	t->vtpm = vtpm;

@@ -116,7 +116,7 @@ void local_ring_unmap(void *page)
 /* Nothing there, or interrupted: not an error, the caller looks at the page anyway. */
 static int local_ack(struct chan_port *port)
 {
-	struct pollfd pfd = { .fd = port->wait_fd, .events = POLLIN };
+	struct pollfd pfd = {.fd = port->wait_fd, .events = POLLIN};
 	uint64_t count;
 
 	if (poll(&pfd, 1, 0) != 1)
@@ -155,7 +155,7 @@ int local_attach_back(struct chan *c, const struct local_ring *r)
 /* RING_GRANT: u32le abi, and three descriptors. */
 int local_send_grant(int sock, const struct local_ring *r)
 {
-	const int fds[RING_FDS] = { r->memfd, r->to_back, r->to_front };
+	const int fds[RING_FDS] = {r->memfd, r->to_back, r->to_front};
 	uint8_t mem[4];
 	struct buf b;
 	int err;
@@ -219,13 +219,13 @@ static int handle_refuse(void *peer, struct ipc_msg *m)
 }
 
 static const struct ipc_rule answer_rules[] = {
-	{ RING_GRANT, STATE_ANY, 4, 4, RING_FDS, RING_FDS, handle_grant },
-	{ RING_REFUSE, STATE_ANY, 8, RING_BODY, 0, 0, handle_refuse },
+	{RING_GRANT, STATE_ANY, 4, 4, RING_FDS, RING_FDS, handle_grant},
+	{RING_REFUSE, STATE_ANY, 8, RING_BODY, 0, 0, handle_refuse},
 };
 
 static int wait_readable(int fd, int timeout_ms)
 {
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
 	uint64_t end = loop_now_ms() + (timeout_ms > 0 ? (uint64_t)timeout_ms : 0);
 	uint64_t now;
 	int n;
@@ -255,7 +255,7 @@ int local_receive(int sock, struct local_ring *r, int timeout_ms, char *why, siz
 {
 	uint8_t mem[RING_BODY];
 	struct ipc_msg m;
-	struct answer a = { .ring = r };
+	struct answer a = {.ring = r};
 	int err;
 
 	*r = LOCAL_RING_NONE;

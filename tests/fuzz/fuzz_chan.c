@@ -59,7 +59,7 @@ static void check_response(size_t off, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct chan_port port = { .wait_fd = -1, .ack = no_signal, .notify = no_signal };
+	struct chan_port port = {.wait_fd = -1, .ack = no_signal, .notify = no_signal};
 	uint8_t resp[CHAN_PACKET_MAX];
 	struct chan_request req;
 	enum chan_verdict verdict;

@@ -23,7 +23,7 @@ static void demand(bool truth, const char *what)
 
 void fake_back_make(struct fake_back *b, int (*serve)(struct fake_back *b, uint8_t *cmd, size_t len))
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 
 	memset(b, 0, sizeof(*b));
 	b->serve = serve;
@@ -42,7 +42,7 @@ void fake_back_make(struct fake_back *b, int (*serve)(struct fake_back *b, uint8
 
 static bool accept_client(struct fake_back *b)
 {
-	struct pollfd fds[2] = { { .fd = b->listen_fd, .events = POLLIN }, { .fd = b->stop_fd, .events = POLLIN } };
+	struct pollfd fds[2] = {{.fd = b->listen_fd, .events = POLLIN}, {.fd = b->stop_fd, .events = POLLIN}};
 
 	demand(poll(fds, 2, -1) > 0, "poll");
 	if (fds[1].revents != 0)
@@ -102,8 +102,8 @@ int serve_echo(struct fake_back *b, uint8_t *cmd, size_t len)
 
 int serve_until_cancelled(struct fake_back *b, uint8_t *cmd, size_t len)
 {
-	static const uint8_t canceled[] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x09 };
-	struct pollfd fds[2] = { { .fd = b->stop_fd, .events = POLLIN }, { .fd = b->ring.to_back, .events = POLLIN } };
+	static const uint8_t canceled[] = {0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x09};
+	struct pollfd fds[2] = {{.fd = b->stop_fd, .events = POLLIN}, {.fd = b->ring.to_back, .events = POLLIN}};
 
 	(void)cmd;
 	(void)len;

@@ -19,10 +19,10 @@ struct fake_back {
 	pthread_t thread;
 	/* Answers a request through b->chan. Non-zero: hangs up on the client. */
 	int (*serve)(struct fake_back *b, uint8_t *cmd, size_t len);
-	int refuse; /* not 0: refuses the client with this code */
+	int refuse;	   /* not 0: refuses the client with this code */
 	unsigned locality; /* of the last request */
-	unsigned served; /* atomic */
-	unsigned value;	 /* the test's, for serve */
+	unsigned served;   /* atomic */
+	unsigned value;	   /* the test's, for serve */
 };
 
 /* Listens on a fresh directory. The ring may be written to before fake_back_start. */

@@ -57,7 +57,7 @@ static void signal_fd(int fd)
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct chan_port port = { .ack = fake_ack, .notify = fake_notify, .ctx = f };
+	struct chan_port port = {.ack = fake_ack, .notify = fake_notify, .ctx = f};
 
 	f->map = mmap(NULL, 2 * CHAN_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(f->map, MAP_FAILED);
@@ -112,7 +112,7 @@ static void submit(struct fixture *f, uint8_t nr_extra, uint32_t length, uint32_
 static void takes_a_request_and_answers(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t resp[20] = { 0x80, 0x01, 0, 0, 0, 20 };
+	uint8_t resp[20] = {0x80, 0x01, 0, 0, 0, 20};
 	struct chan_request req;
 
 	f->page[CHAN_HEADER_SIZE + 11] = 0x5a;
@@ -147,7 +147,7 @@ static void takes_the_largest_request(void **state)
 
 static void refuses_lying_lengths(void **state)
 {
-	static const uint32_t lengths[] = { 0, 1, 9, 4089, 4096, 65546, 0x7fffffff, 0x80000000, 0xfffffff6, 0xffffffff };
+	static const uint32_t lengths[] = {0, 1, 9, 4089, 4096, 65546, 0x7fffffff, 0x80000000, 0xfffffff6, 0xffffffff};
 	struct fixture *f = *state;
 	struct chan_request req;
 
@@ -160,7 +160,7 @@ static void refuses_lying_lengths(void **state)
 
 static void refuses_a_header_that_disagrees(void **state)
 {
-	static const uint32_t claims[] = { 0, 9, 11, 13, 4088, 0x0c000000, 0xffffffff };
+	static const uint32_t claims[] = {0, 9, 11, 13, 4088, 0x0c000000, 0xffffffff};
 	static const uint8_t zeros[12];
 	struct fixture *f = *state;
 	struct chan_request req;
@@ -191,7 +191,7 @@ static void follows_extra_pages_and_no_further(void **state)
 static void answers_where_the_request_was(void **state)
 {
 	const uint32_t off = CHAN_HEADER_SIZE + 255 * CHAN_EXTRA_REF_SIZE;
-	static const uint8_t rc_size[] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0x95 };
+	static const uint8_t rc_size[] = {0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0x95};
 	struct fixture *f = *state;
 	uint8_t resp[CHAN_PACKET_MAX];
 	struct chan_request req;
@@ -213,7 +213,7 @@ static void answers_where_the_request_was(void **state)
 static void refuses_to_send_nonsense(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t resp[CHAN_PACKET_MAX + 1] = { 0 };
+	uint8_t resp[CHAN_PACKET_MAX + 1] = {0};
 
 	assert_int_equal(chan_respond(&f->c, resp, 0), ERR_RANGE);
 	assert_int_equal(chan_respond(&f->c, resp, 9), ERR_RANGE);
@@ -341,7 +341,7 @@ static void survives_a_page_that_changes_while_it_is_read(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t end = loop_now_ms() + RACE_MS;
-	uint8_t resp[CHAN_PACKET_MAX] = { 0 };
+	uint8_t resp[CHAN_PACKET_MAX] = {0};
 	struct chan_request req;
 	size_t taken = 0;
 	pthread_t t;

@@ -17,8 +17,8 @@
 
 #define WAIT_MS 5000
 
-static const uint8_t command[12] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b, 0, 4 };
-static const uint8_t canceled[10] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x09 };
+static const uint8_t command[12] = {0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b, 0, 4};
+static const uint8_t canceled[10] = {0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x09};
 
 static struct vtpm *open_with(struct fake_back *b, int (*serve)(struct fake_back *, uint8_t *, size_t))
 {
@@ -62,7 +62,7 @@ static void makes_round_trips(void **state)
 
 static void makes_the_largest_round_trip(void **state)
 {
-	uint8_t cmd[VTPM_COMMAND_MAX + 1] = { 0x80, 0x01, 0, 0, 0x0f, 0xf8 }, resp[VTPM_COMMAND_MAX];
+	uint8_t cmd[VTPM_COMMAND_MAX + 1] = {0x80, 0x01, 0, 0, 0x0f, 0xf8}, resp[VTPM_COMMAND_MAX];
 	size_t len = sizeof(resp);
 	struct fake_back b;
 	struct vtpm *v = open_with(&b, serve_echo);
@@ -174,7 +174,7 @@ static void sees_the_back_end_die(void **state)
 	size_t len = sizeof(resp);
 	struct fake_back b;
 	struct vtpm *v = open_with(&b, serve_hang_up);
-	struct pollfd pfd = { .fd = vtpm_poll_fd(v), .events = POLLIN };
+	struct pollfd pfd = {.fd = vtpm_poll_fd(v), .events = POLLIN};
 
 	(void)state;
 	assert_int_equal(poll(&pfd, 1, 0), 0);
@@ -191,7 +191,7 @@ static void can_be_polled(void **state)
 	size_t len = sizeof(resp);
 	struct fake_back b;
 	struct vtpm *v = open_with(&b, serve_echo);
-	struct pollfd pfd = { .fd = vtpm_poll_fd(v), .events = POLLIN };
+	struct pollfd pfd = {.fd = vtpm_poll_fd(v), .events = POLLIN};
 	int err;
 
 	(void)state;
@@ -208,7 +208,7 @@ static void can_be_polled(void **state)
 
 static void does_not_believe_lengths(void **state)
 {
-	static const uint32_t lengths[] = { 0, 9, 11, 13, 4089, 4096, 0x80000000, 0xffffffff };
+	static const uint32_t lengths[] = {0, 9, 11, 13, 4089, 4096, 0x80000000, 0xffffffff};
 	uint8_t resp[VTPM_COMMAND_MAX];
 	struct fake_back b;
 	struct vtpm *v = open_with(&b, serve_length);
@@ -228,7 +228,7 @@ static void does_not_believe_lengths(void **state)
 
 static void does_not_believe_states(void **state)
 {
-	static const uint8_t states[] = { CHAN_STATE_IDLE, 4, 77, 255 };
+	static const uint8_t states[] = {CHAN_STATE_IDLE, 4, 77, 255};
 	uint8_t resp[64];
 	struct fake_back b;
 	struct vtpm *v = open_with(&b, serve_state);
@@ -253,7 +253,7 @@ static void leave_behind(struct fake_back *b, uint8_t state)
 
 static void ends_what_an_earlier_front_end_left(void **state)
 {
-	static const uint8_t states[] = { CHAN_STATE_IDLE, CHAN_STATE_SUBMIT, CHAN_STATE_FINISH, CHAN_STATE_CANCEL, 99 };
+	static const uint8_t states[] = {CHAN_STATE_IDLE, CHAN_STATE_SUBMIT, CHAN_STATE_FINISH, CHAN_STATE_CANCEL, 99};
 	struct fake_back b;
 	struct vtpm *v;
 
@@ -274,8 +274,8 @@ static void says_why_it_was_refused(void **state)
 	static const struct {
 		int code, want;
 	} cases[] = {
-		{ ERR_BUSY, -EBUSY },		{ ERR_DENIED, -EACCES },	     { ERR_NOTFOUND, -ENOENT },
-		{ ERR_STATE, -ECONNREFUSED },	{ ERR_QUARANTINE, -ECONNREFUSED }, { ERR_VERSION, -EPROTO },
+		{ERR_BUSY, -EBUSY},	    {ERR_DENIED, -EACCES},	     {ERR_NOTFOUND, -ENOENT},
+		{ERR_STATE, -ECONNREFUSED}, {ERR_QUARANTINE, -ECONNREFUSED}, {ERR_VERSION, -EPROTO},
 	};
 	struct fake_back b;
 	struct vtpm *v;

@@ -10,11 +10,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -51,8 +53,8 @@ static int teardown(void **state)
 static void makes_a_sealed_zeroed_page(void **state)
 {
 	struct fixture *f = *state;
-	const int fds[] = { f->ring.memfd, f->ring.to_back, f->ring.to_front };
-	uint8_t zeros[CHAN_PAGE_SIZE] = { 0 };
+	const int fds[] = {f->ring.memfd, f->ring.to_back, f->ring.to_front};
+	uint8_t zeros[CHAN_PAGE_SIZE] = {0};
 	void *page;
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -104,13 +106,13 @@ static void demands_seals_and_size(void **state)
 		off_t size;
 		int seals;
 	} bad[] = {
-		{ CHAN_PAGE_SIZE, 0 },
-		{ CHAN_PAGE_SIZE, F_SEAL_SHRINK | F_SEAL_GROW },
-		{ CHAN_PAGE_SIZE, F_SEAL_GROW | F_SEAL_SEAL },
-		{ CHAN_PAGE_SIZE, F_SEAL_SHRINK | F_SEAL_SEAL },
-		{ 0, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL },
-		{ CHAN_PAGE_SIZE - 1, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL },
-		{ CHAN_PAGE_SIZE * 2, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL },
+		{CHAN_PAGE_SIZE, 0},
+		{CHAN_PAGE_SIZE, F_SEAL_SHRINK | F_SEAL_GROW},
+		{CHAN_PAGE_SIZE, F_SEAL_GROW | F_SEAL_SEAL},
+		{CHAN_PAGE_SIZE, F_SEAL_SHRINK | F_SEAL_SEAL},
+		{0, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL},
+		{CHAN_PAGE_SIZE - 1, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL},
+		{CHAN_PAGE_SIZE * 2, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL},
 	};
 	struct fixture *f = *state;
 
@@ -144,8 +146,8 @@ static void demands_the_right_descriptors(void **state)
 		r.to_front = wrong[i];
 		demand_refused(&r);
 	}
-	demand_refused(&(struct local_ring){ f->ring.to_back, f->ring.to_back, f->ring.to_front });
-	demand_refused(&(struct local_ring){ wrong[5], f->ring.to_back, f->ring.to_front });
+	demand_refused(&(struct local_ring){f->ring.to_back, f->ring.to_back, f->ring.to_front});
+	demand_refused(&(struct local_ring){wrong[5], f->ring.to_back, f->ring.to_front});
 	for (size_t i = 3; i < ARRAY_LEN(wrong); i++)
 		close(wrong[i]);
 }
@@ -180,7 +182,7 @@ static void signals_pass_both_ways(void **state)
 	local_ring_unmap((void *)(uintptr_t)c.page);
 }
 
-/* Both ends share the file description: the guest empties one counter, fills the other and makes reads block. */
+/* Both ends share the file description: the guest makes reads of an empty counter block, and fills the other. */
 static void full_and_empty_counters_do_not_block(void **state)
 {
 	struct fixture *f = *state;
@@ -192,6 +194,31 @@ static void full_and_empty_counters_do_not_block(void **state)
 	assert_int_equal(c.port.ack(&c.port), 0);
 	assert_int_equal(write(f->ring.to_front, &full, sizeof(full)), sizeof(full));
 	assert_int_equal(c.port.notify(&c.port), 0);
+	local_ring_unmap((void *)(uintptr_t)c.page);
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+/* The guest makes writes block and fills the counter: whoever stops the back end can still interrupt it. */
+static void a_blocked_signal_can_be_interrupted(void **state)
+{
+	const struct sigaction catch = {.sa_handler = on_alarm}; /* no SA_RESTART */
+	const struct itimerval soon = {.it_value.tv_usec = 20000};
+	const uint64_t full = UINT64_MAX - 1;
+	struct fixture *f = *state;
+	struct sigaction before;
+	struct chan c;
+
+	assert_int_equal(local_attach_back(&c, &f->ring), 0);
+	assert_int_equal(sigaction(SIGALRM, &catch, &before), 0);
+	assert_int_equal(write(f->ring.to_front, &full, sizeof(full)), sizeof(full));
+	assert_int_equal(fcntl(f->ring.to_front, F_SETFL, 0), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+	assert_int_equal(c.port.notify(&c.port), 0);
+	assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
 	local_ring_unmap((void *)(uintptr_t)c.page);
 }
 
@@ -255,9 +282,10 @@ static void times_out_and_sees_the_end(void **state)
 }
 
 /* Sends words and descriptors of the test's choice, and demands that it is taken for neither message. */
-static void demand_not_taken(struct fixture *f, uint32_t type, const uint32_t *words, unsigned nwords, unsigned nfds, int want)
+static void demand_not_taken(struct fixture *f, uint32_t type, const uint32_t *words, unsigned nwords, unsigned nfds,
+			     int want)
 {
-	const int fds[4] = { f->ring.memfd, f->ring.to_back, f->ring.to_front, f->ring.memfd };
+	const int fds[4] = {f->ring.memfd, f->ring.to_back, f->ring.to_front, f->ring.memfd};
 	struct local_ring got;
 	uint8_t mem[64];
 	char why[8];
@@ -280,8 +308,8 @@ static void demand_not_taken(struct fixture *f, uint32_t type, const uint32_t *w
 
 static void takes_nothing_else(void **state)
 {
-	const uint32_t abi1[] = { 1, 1 }, abi2[] = { 2 };
-	const uint32_t positive[] = { 5, 0 }, unknown[] = { (uint32_t)-1000, 0 }, lying[] = { (uint32_t)ERR_BUSY, 400 };
+	const uint32_t abi1[] = {1, 1}, abi2[] = {2};
+	const uint32_t positive[] = {5, 0}, unknown[] = {(uint32_t)-1000, 0}, lying[] = {(uint32_t)ERR_BUSY, 400};
 	struct fixture *f = *state;
 
 	demand_not_taken(f, RING_GRANT, abi1, 1, 0, ERR_PROTO);
@@ -307,6 +335,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(checking_leaves_no_signal, setup, teardown),
 		cmocka_unit_test_setup_teardown(signals_pass_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_and_empty_counters_do_not_block, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_blocked_signal_can_be_interrupted, setup, teardown),
 		cmocka_unit_test_setup_teardown(grants, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_with_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(cuts_a_long_refusal, setup, teardown),

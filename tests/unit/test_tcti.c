@@ -17,7 +17,7 @@
 
 #define WAIT_MS 5000
 
-static const uint8_t command[12] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b, 0, 4 };
+static const uint8_t command[12] = {0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b, 0, 4};
 static const TSS2_TCTI_INFO *info;
 
 struct fixture {
@@ -106,7 +106,7 @@ static void describes_itself(void **state)
 
 static void takes_every_kind_of_config(void **state)
 {
-	static const char *const formats[] = { "path=", "", NULL };
+	static const char *const formats[] = {"path=", "", NULL};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
@@ -122,8 +122,14 @@ static void takes_every_kind_of_config(void **state)
 static void refuses_bad_config(void **state)
 {
 	static const char *const bad[] = {
-		NULL,	       "",	    "path=",	       "name=",
-		"name=../web1", "name=a/b", "name=web1,runtime-dir=", "name=web1,dir=/tmp",
+		NULL,
+		"",
+		"path=",
+		"name=",
+		"name=../web1",
+		"name=a/b",
+		"name=web1,runtime-dir=",
+		"name=web1,dir=/tmp",
 		"name=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 	};
 	TSS2_TCTI_CONTEXT *ctx;
@@ -174,7 +180,7 @@ static void demands_the_sequence(void **state)
 static void checks_its_arguments(void **state)
 {
 	struct fixture *f = begin(serve_echo, "");
-	uint8_t big[5000] = { 0x80, 0x01, 0, 0, 0x13, 0x88 }, resp[64];
+	uint8_t big[5000] = {0x80, 0x01, 0, 0, 0x13, 0x88}, resp[64];
 	size_t size = sizeof(resp);
 
 	(void)state;
@@ -282,18 +288,12 @@ static void knows_its_own_contexts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(describes_itself),
-		cmocka_unit_test(takes_every_kind_of_config),
-		cmocka_unit_test(refuses_bad_config),
-		cmocka_unit_test(passes_refusals_on),
-		cmocka_unit_test(demands_the_sequence),
-		cmocka_unit_test(checks_its_arguments),
-		cmocka_unit_test(tells_the_size_first),
-		cmocka_unit_test(passes_the_locality),
-		cmocka_unit_test(gives_a_handle_to_poll),
-		cmocka_unit_test(sees_the_back_end_die),
-		cmocka_unit_test(sees_a_response_that_lies),
-		cmocka_unit_test(knows_its_own_contexts),
+		cmocka_unit_test(describes_itself),	     cmocka_unit_test(takes_every_kind_of_config),
+		cmocka_unit_test(refuses_bad_config),	     cmocka_unit_test(passes_refusals_on),
+		cmocka_unit_test(demands_the_sequence),	     cmocka_unit_test(checks_its_arguments),
+		cmocka_unit_test(tells_the_size_first),	     cmocka_unit_test(passes_the_locality),
+		cmocka_unit_test(gives_a_handle_to_poll),    cmocka_unit_test(sees_the_back_end_die),
+		cmocka_unit_test(sees_a_response_that_lies), cmocka_unit_test(knows_its_own_contexts),
 	};
 
 	setenv("TSS2_LOG", "all+NONE", 1); /* refusals are expected here */
