@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The sandbox every process enters before it reads its first untrusted byte. Privilege only
- * shrinks. The order is: sandbox_drop, OpenSSL warmed, threads made, sandbox_limit (it forbids
+ * shrinks. The order is: OpenSSL warmed, sandbox_drop, threads made, sandbox_limit (it forbids
  * more of them), sandbox_filter. A call that the filter does not list kills the process.
  */
 #ifndef VTPM_LIB_SANDBOX_H
