@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The certificate authority of this host. Its key is made in the TPM under the SRK and never leaves
+ * it; its auth value is random and wrapped under the root of the group "default", so that who has
+ * the blobs and the TPM but not the measured boot cannot certify anything.
+ */
+#ifndef VTPM_KEEPER_CA_H
+#define VTPM_KEEPER_CA_H
+
+#include "vtpm-mgr/keeper/cert.h"
+#include "vtpm-mgr/keeper/tpm.h"
+
+struct ca {
+	struct tpm *tpm;
+	TPM2B_PUBLIC pub;
+	TPM2B_PRIVATE priv;
+	uint8_t *auth; /* KEY_LEN bytes of locked memory */
+	X509 *cert;    /* NULL: there is no CA yet */
+};
+struct ca_blob { /* storage for the views of a struct ca_key */
+	uint8_t pub[SEALED_BLOB_MAX], priv[SEALED_BLOB_MAX], auth[WRAPPED_KEY_LEN];
+	struct cert_der cert;
+};
+
+CHECKED int ca_init(struct ca *ca, struct tpm *t);
+void ca_free(struct ca *ca);
+/* Makes key and certificate. key: the wrapping key of "default". Texts are left in the TPM's. */
+CHECKED int ca_new(struct ca *ca, const uint8_t key[static KEY_LEN], struct ca_blob *blob, struct ca_key *k);
+CHECKED int ca_open(struct ca *ca, const uint8_t key[static KEY_LEN], const struct ca_key *k);
+/* ERR_INVAL: no endorsement key by the TCG's template. ERR_STATE: no CA. */
+CHECKED int ca_certify(struct ca *ca, const struct cert_request *req, const uint8_t uuid[static UUID_LEN],
+		       struct cert_der *out);
+
+#endif

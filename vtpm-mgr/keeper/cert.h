@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * X.509 certificates: the host's certificate authority (CA) and the endorsement keys of its vTPMs.
+ * The signing key is in the TPM, so the signature comes from a function of the caller.
+ */
+#ifndef VTPM_KEEPER_CERT_H
+#define VTPM_KEEPER_CERT_H
+
+#include "vtpm-mgr/keeper/openssl.h"
+#include "vtpm-mgr/proto/backend.h"
+
+struct cert_signer {
+	/* ECDSA over P-256: r and s. */
+	int (*sign)(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t r[static 32], uint8_t s[static 32]);
+	void *arg;
+};
+struct cert_der {
+	uint8_t bytes[CERT_MAX];
+	size_t len;
+};
+
+/* Self-signed: CN "vTPM CA " and the first 8 bytes of SHA-256 of the key. */
+CHECKED int cert_make_ca(EVP_PKEY *key, const struct cert_signer *signer, struct cert_der *out);
+/* Parses and checks: a self-signed certificate for key. ERR_AUTH: anything else. */
+CHECKED int cert_open_ca(const uint8_t *der, size_t len, EVP_PKEY *key, X509 **ca);
+/* The certificate of one vTPM's endorsement key, under ca. */
+CHECKED int cert_make_ek(X509 *ca, enum ek_kind kind, EVP_PKEY *key, const uint8_t uuid[static UUID_LEN],
+			 const struct cert_signer *signer, struct cert_der *out);
+
+#endif
