@@ -64,7 +64,7 @@ struct store_change {
 	uint64_t version; /* must be the stored one + 1 */
 	const uint8_t *sealed;
 	size_t sealed_len;
-	int result; /* out: 0, or ERR_STATE (version) or ERR_NOTFOUND for this one alone */
+	int result; /* out: 0; ERR_STATE (version), ERR_NOTFOUND or ERR_AUTH (damaged) for this one alone; or that of the transaction */
 };
 
 /*
@@ -76,6 +76,13 @@ CHECKED int store_open(struct store **out, const char *dir, bool create, char wh
 void store_close(struct store *s);
 /* The last error in the engine's words. */
 const char *store_why(const struct store *s);
+
+/*
+ * Every column of every row is untrusted. A vTPM's row with a column of the wrong type or out of its bounds is
+ * handed over with that field neutral (0, empty), quarantine naming the column, and, where the name cannot be
+ * used, the name "damaged-row-N"; the file is not touched. ERR_AUTH: the row cannot be read at all, or an index
+ * led to a row of another name or uuid.
+ */
 
 /* Named single values. *len is the room and then the length; ERR_RANGE if it does not fit. */
 CHECKED int store_meta_get(struct store *s, const char *key, void *p, size_t *len);
@@ -90,7 +97,10 @@ CHECKED int store_vtpm_by_name(struct store *s, const char *name, struct store_v
 CHECKED int store_vtpm_by_uuid(struct store *s, const uint8_t uuid[static UUID_LEN], struct store_vtpm *v);
 /* All rows ordered by name; a non-zero return of row ends it and is returned. */
 CHECKED int store_vtpm_each(struct store *s, int (*row)(void *arg, const struct store_vtpm *v), void *arg);
-/* Inserts a vTPM with its first state and, in the same transaction, removes the pool row it came from (NULL: none). */
+/*
+ * Inserts a vTPM with its first state and, in the same transaction, removes the pool row it came from (NULL: none).
+ * ERR_EXISTS: its name or uuid is taken; ERR_NOTFOUND: no such group, or the pool row is gone.
+ */
 CHECKED int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed,
 			      size_t sealed_len, const uint8_t *pool_uuid);
 /* Sets (why) or clears ("") the quarantine mark. */
@@ -105,7 +115,7 @@ CHECKED int store_commit(struct store *s, struct store_change *changes, size_t n
 
 /* Pre-manufactured instances without a name. */
 CHECKED int store_pool_put(struct store *s, const struct store_pool_row *row, const uint8_t *sealed, size_t sealed_len);
-/* The oldest one with its state; it stays until store_vtpm_insert or store_pool_drop removes it. skip: uuids already being used. */
+/* The oldest one with its state (ERR_AUTH: damaged; row->uuid, unless it is zero, says which to drop); it stays until store_vtpm_insert or store_pool_drop removes it. skip: uuids already being used. */
 CHECKED int store_pool_get(struct store *s, const uint8_t (*skip)[UUID_LEN], size_t nskip, struct store_pool_row *row, void *p,
 			   size_t *len);
 CHECKED int store_pool_drop(struct store *s, const uint8_t uuid[static UUID_LEN]);

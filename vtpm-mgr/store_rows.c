@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* vTPMs and their states: every column is checked for type and bounds before it is believed. */
+#include "vtpm-mgr/store_sqlite.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "vtpm-mgr/proto/backend.h"
+
+#define LOCALITY_TOP 4
+
+_Static_assert(STORE_EK_KINDS == EK_KINDS && STORE_EK_KINDS == 2, "two columns each for public areas and certificates");
+
+/* ---- columns ---- */
+
+static int col_cert(sqlite3_stmt *st, int col, struct store_blob *out)
+{
+	int err;
+
+	out->len = sizeof(out->data);
+	err = col_copy(st, col, out->data, &out->len);
+	if (err)
+		out->len = 0;
+	return err == ERR_RANGE ? ERR_AUTH : err;
+}
+
+/* Our own words come back as written, others without what could upset a terminal or a JSON encoder. */
+static int col_text(sqlite3_stmt *st, int col, char out[static STORE_TEXT_MAX + 1])
+{
+	const char *s;
+	size_t n = 0;
+
+	out[0] = '\0';
+	if (sqlite3_column_type(st, col) != SQLITE_TEXT)
+		return ERR_AUTH;
+	s = (const char *)sqlite3_column_text(st, col);
+	if (!s)
+		return ERR_NOMEM;
+	for (; s[n] && n < STORE_TEXT_MAX; n++)
+		out[n] = s[n] >= 0x20 && s[n] < 0x7f ? s[n] : '?';
+	out[n] = '\0';
+	return s[n] || (size_t)sqlite3_column_bytes(st, col) != n ? ERR_AUTH : 0;
+}
+
+/* The only row number a query gives. */
+static int find_id(struct store *s, sqlite3_stmt *st, int64_t *id)
+{
+	int err = store_row(s, st);
+
+	if (err)
+		return err;
+	*id = sqlite3_column_int64(st, 0);
+	store_done(st);
+	return 0;
+}
+
+/* ---- vTPMs ---- */
+
+/* Remembers the first column that is damaged; anything but damage ends the reading. */
+static int note(int err, const char *column, const char **damaged)
+{
+	if (err == ERR_AUTH && !*damaged)
+		*damaged = column;
+	return err == ERR_AUTH ? 0 : err;
+}
+
+/* The numbers of a row. */
+static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **damaged)
+{
+	static const struct {
+		int col;
+		const char *name;
+		int64_t min, max;
+	} fields[] = {
+		{COL_EPOCH, "epoch", 1, INT64_MAX},
+		{COL_USER, "user", -1, UINT32_MAX},
+		{COL_STATE_MAX, "state_max", 0, UINT32_MAX},
+		{COL_COMMIT_RATE, "commit_rate", 0, UINT32_MAX},
+		{COL_LOCALITY_MAX, "locality_max", 0, LOCALITY_TOP},
+		{COL_CREATED, "created", 0, INT64_MAX},
+	};
+	int64_t n[ARRAY_LEN(fields)] = {0};
+
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		if (col_int(st, fields[i].col, fields[i].min, fields[i].max, &n[i])) {
+			n[i] = fields[i].min;
+			if (!*damaged)
+				*damaged = fields[i].name;
+		}
+	}
+	v->epoch = (uint64_t)n[0];
+	v->user = n[1];
+	v->state_max = (uint32_t)n[2];
+	v->commit_rate = (uint32_t)n[3];
+	v->locality_max = (uint8_t)n[4];
+	v->created = n[5];
+	return 0;
+}
+
+static void read_state_summary(sqlite3_stmt *st, struct store_vtpm *v)
+{
+	int64_t n;
+
+	if (col_int(st, COL_VERSION, 1, INT64_MAX, &n) == 0)
+		v->version = (uint64_t)n;
+	if (col_int(st, COL_VERSION + 1, 0, UINT32_MAX, &n) == 0)
+		v->sealed_len = (uint32_t)n;
+}
+
+/*
+ * A damaged row is shown, not hidden: what cannot be read is neutral, quarantine says which column it
+ * was, and a name that cannot be used is replaced by one made from the row's number.
+ */
+static int read_vtpm(sqlite3_stmt *st, struct store_vtpm *v)
+{
+	static const char *const cert[] = {"cert_0", "cert_1"};
+	static const char *const ek[] = {"ek_public_0", "ek_public_1"};
+	const char *damaged = NULL;
+	int err;
+
+	memset(v, 0, sizeof(*v));
+	err = note(col_text(st, COL_QUARANTINE, v->quarantine), "quarantine", &damaged);
+	if (!err)
+		err = note(col_exact(st, COL_UUID, v->uuid, UUID_LEN), "uuid", &damaged);
+	if (!err)
+		err = note(col_name(st, COL_NAME, v->name), "name", &damaged);
+	if (!err)
+		err = note(col_name(st, COL_GROUP, v->group), "group", &damaged);
+	if (!err)
+		err = read_numbers(st, v, &damaged);
+	if (!err)
+		err = col_wrapped(st, COL_WRAPPED, v->wrapped, &v->wrapped_len);
+	for (int i = 0; i < (int)STORE_EK_KINDS && !err; i++) {
+		err = note(col_cert(st, COL_EK_PUBLIC + i, &v->ek_public[i]), ek[i], &damaged);
+		if (!err)
+			err = note(col_cert(st, COL_CERT + i, &v->cert[i]), cert[i], &damaged);
+	}
+	if (err)
+		return err;
+	read_state_summary(st, v);
+	if (v->name[0] == '\0')
+		snprintf(v->name, sizeof(v->name), "damaged-row-%lld", (long long)sqlite3_column_int64(st, COL_ID));
+	if (damaged)
+		snprintf(v->quarantine, sizeof(v->quarantine), "its row in the store is damaged: column %s", damaged);
+	return 0;
+}
+
+static int load_vtpm(struct store *s, int64_t id, struct store_vtpm *v)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_LOAD);
+	int err;
+
+	sqlite3_bind_int64(st, 1, id);
+	err = store_row(s, st);
+	if (err)
+		return err;
+	err = read_vtpm(st, v);
+	store_done(st);
+	return err;
+}
+
+int store_vtpm_by_name(struct store *s, const char *name, struct store_vtpm *v)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_BY_NAME);
+	int64_t id;
+	int err;
+
+	bind_str(st, 1, name);
+	err = find_id(s, st, &id);
+	if (!err)
+		err = load_vtpm(s, id, v);
+	/* The row came by an index, which is bytes on the disk like everything else. */
+	return !err && strcmp(v->name, name) != 0 ? ERR_AUTH : err;
+}
+
+int store_vtpm_by_uuid(struct store *s, const uint8_t uuid[static UUID_LEN], struct store_vtpm *v)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_BY_UUID);
+	int64_t id;
+	int err;
+
+	bind_uuid(st, 1, uuid);
+	err = find_id(s, st, &id);
+	if (!err)
+		err = load_vtpm(s, id, v);
+	return !err && memcmp(v->uuid, uuid, UUID_LEN) != 0 ? ERR_AUTH : err;
+}
+
+int store_vtpm_each(struct store *s, int (*row)(void *arg, const struct store_vtpm *v), void *arg)
+{
+	struct store_vtpm v;
+	struct ids ids;
+	int err = ids_load(s, SQL_VTPM_IDS, &ids);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < ids.n && !err; i++) {
+		err = load_vtpm(s, ids.v[i], &v);
+		if (err == ERR_NOTFOUND) /* the callback removed it */
+			err = 0;
+		else if (!err)
+			err = row(arg, &v);
+	}
+	free(ids.v);
+	return err;
+}
+
+static int insert_row(struct store *s, const struct store_vtpm *v)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_INSERT);
+
+	bind_uuid(st, 1, v->uuid);
+	bind_str(st, 2, v->name);
+	bind_str(st, 3, v->group);
+	sqlite3_bind_int64(st, 4, (int64_t)v->epoch);
+	sqlite3_bind_int64(st, 5, v->user);
+	sqlite3_bind_int64(st, 6, v->state_max);
+	sqlite3_bind_int64(st, 7, v->commit_rate);
+	sqlite3_bind_int64(st, 8, v->locality_max);
+	sqlite3_bind_int64(st, 9, v->created);
+	bind_bytes(st, 10, v->wrapped, v->wrapped_len);
+	bind_str(st, 11, v->quarantine);
+	for (int i = 0; i < (int)STORE_EK_KINDS; i++) {
+		bind_bytes(st, 12 + i, v->ek_public[i].data, v->ek_public[i].len);
+		bind_bytes(st, 14 + i, v->cert[i].data, v->cert[i].len);
+	}
+	return store_exec(s, st);
+}
+
+static int insert_state(struct store *s, const uint8_t uuid[static UUID_LEN], uint64_t version, const uint8_t *sealed,
+			size_t sealed_len)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_STATE_INSERT);
+
+	bind_uuid(st, 1, uuid);
+	sqlite3_bind_int64(st, 2, (int64_t)version);
+	bind_bytes(st, 3, sealed, sealed_len);
+	return store_exec(s, st);
+}
+
+/* What was asked for must be what can be read back: the bounds of read_vtpm. */
+static bool insertable(const struct store_vtpm *v, uint64_t version)
+{
+	for (size_t i = 0; i < STORE_EK_KINDS; i++) {
+		if (v->ek_public[i].len > CERT_MAX || v->cert[i].len > CERT_MAX)
+			return false;
+	}
+	return name_valid(v->name) && name_valid(v->group) && v->epoch >= 1 && v->epoch <= INT64_MAX && v->user >= -1 &&
+	       v->user <= UINT32_MAX && v->locality_max <= LOCALITY_TOP && v->created >= 0 &&
+	       v->wrapped_len == WRAPPED_KEY_LEN && version >= 1 && version <= INT64_MAX;
+}
+
+int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed,
+		      size_t sealed_len, const uint8_t *pool_uuid)
+{
+	int err;
+
+	if (!insertable(v, version))
+		return ERR_INVAL;
+	err = store_begin(s);
+	if (err)
+		return err;
+	err = insert_row(s, v);
+	if (!err)
+		err = insert_state(s, v->uuid, version, sealed, sealed_len);
+	if (!err && pool_uuid)
+		err = store_exec_uuid(s, SQL_POOL_DROP, pool_uuid);
+	if (!err && pool_uuid && sqlite3_changes(s->db) != 1)
+		err = ERR_NOTFOUND; /* taken twice: one state must not become two TPMs */
+	return store_end(s, err);
+}
+
+int store_vtpm_quarantine(struct store *s, const uint8_t uuid[static UUID_LEN], const char *why)
+{
+	int len = (int)strnlen(why, STORE_TEXT_MAX);
+	sqlite3_stmt *st;
+	int err = store_begin(s);
+
+	if (err)
+		return err;
+	st = store_stmt(s, SQL_VTPM_QUARANTINE);
+	bind_uuid(st, 1, uuid);
+	sqlite3_bind_text(st, 2, why, len, SQLITE_STATIC);
+	err = store_exec(s, st);
+	if (!err && sqlite3_changes(s->db) != 1)
+		err = ERR_NOTFOUND;
+	return store_end(s, err);
+}
+
+int store_vtpm_delete(struct store *s, const uint8_t uuid[static UUID_LEN])
+{
+	int err = store_begin(s);
+
+	if (err)
+		return err;
+	err = store_exec_uuid(s, SQL_STATE_DELETE, uuid);
+	if (!err)
+		err = store_exec_uuid(s, SQL_VTPM_DELETE, uuid);
+	if (!err && sqlite3_changes(s->db) != 1)
+		err = ERR_NOTFOUND;
+	/* secure_delete has overwritten it in the database; the log still holds pages from before. */
+	if (!err)
+		s->dirty_wal = true;
+	err = store_end(s, err);
+	if (!err && s->dirty_wal)
+		log_warn("store: an erased key may still be in the log, which is wiped as soon as possible: %s",
+			 s->why);
+	return err;
+}
+
+/* ---- states ---- */
+
+int store_state_get(struct store *s, const uint8_t uuid[static UUID_LEN], uint64_t *version, void *p, size_t *len)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_STATE_GET);
+	uint8_t stored[UUID_LEN];
+	int64_t n = 0;
+	int err;
+
+	bind_uuid(st, 1, uuid);
+	err = store_row(s, st);
+	if (err)
+		return err;
+	err = col_exact(st, 0, stored, UUID_LEN);
+	if (!err && memcmp(stored, uuid, UUID_LEN) != 0)
+		err = ERR_AUTH;
+	if (!err)
+		err = col_int(st, 1, 1, INT64_MAX, &n);
+	if (!err)
+		err = col_copy(st, 2, p, len);
+	store_done(st);
+	*version = err ? 0 : (uint64_t)n;
+	return err;
+}
+
+/* Why an update met no row. */
+static int missed(struct store *s, const uint8_t uuid[static UUID_LEN])
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_STATE_GET);
+	int err;
+
+	bind_uuid(st, 1, uuid);
+	err = store_row(s, st);
+	if (err)
+		return err;
+	store_done(st);
+	return ERR_STATE;
+}
+
+static int update_state(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *st;
+	int err;
+
+	if (c->version < 1 || c->version > INT64_MAX)
+		return ERR_STATE;
+	st = store_stmt(s, SQL_STATE_UPDATE);
+	bind_uuid(st, 1, c->uuid);
+	sqlite3_bind_int64(st, 2, (int64_t)c->version);
+	bind_bytes(st, 3, c->sealed, c->sealed_len);
+	err = store_exec(s, st);
+	if (!err && sqlite3_changes(s->db) != 1)
+		return missed(s, c->uuid);
+	return err;
+}
+
+/* A damaged page or a wrong version concerns one vTPM; its neighbours in the batch go on. */
+static bool concerns_one(const struct store *s, int err)
+{
+	return (err == ERR_STATE || err == ERR_NOTFOUND || err == ERR_AUTH || err == ERR_RANGE) &&
+	       !sqlite3_get_autocommit(s->db);
+}
+
+int store_commit(struct store *s, struct store_change *changes, size_t n)
+{
+	int err = store_begin(s);
+
+	for (size_t i = 0; i < n && !err; i++) {
+		changes[i].result = update_state(s, &changes[i]);
+		if (changes[i].result && !concerns_one(s, changes[i].result))
+			err = changes[i].result;
+	}
+	if (!err || !sqlite3_get_autocommit(s->db))
+		err = store_end(s, err);
+	for (size_t i = 0; i < n && err; i++)
+		changes[i].result = err;
+	return err;
+}
