@@ -19,330 +19,32 @@ int main(void)
 	return 0;
 }
 #else
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/capability.h>
-#define ERR_STATE OPENSSL_ERR_STATE /* a type in openssl/types.h, a code in lib/err.h */
-#include <openssl/ec.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
-#undef ERR_STATE
 #include <pthread.h>
-#include <poll.h>
-#include <sched.h>
-#include <signal.h>
-#include <sqlite3.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/ipc.h"
-#include "lib/log.h"
-#include "lib/loop.h"
-#include "lib/secmem.h"
 #include "lib/util.h"
+#include "tests/unit/sandbox_attempts.h"
+#include "tests/unit/sandbox_work.h"
 
 #define NOBODY 65534u
 
-#define B (1u << SANDBOX_BACKEND)
-#define K (1u << SANDBOX_KEEPER)
-#define M (1u << SANDBOX_MANAGER)
-#define ALL (B | K | M)
-
 static const char *const kind_names[] = { "backend", "keeper", "manager" };
 
-static pid_t test_pid;	   /* of the parent: the target of attacks */
-static int null_fd;	   /* /dev/null, open before the filter */
-static long word;	   /* what an attacker would read or write */
+static int null_fd; /* open before the filter */
 static char tmp_dir[] = "/tmp/test_sandbox.XXXXXX";
-
-/* What must kill: raw system calls, so that no library changes the attempt. */
-static void try_open(void)
-{
-	syscall(SYS_open, "/etc/passwd", O_RDONLY);
-}
-
-static void try_openat(void)
-{
-	syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
-}
-
-static void try_openat2(void)
-{
-	syscall(SYS_openat2, AT_FDCWD, "/etc/passwd", NULL, 0);
-}
-
-static void try_unlink(void)
-{
-	syscall(SYS_unlink, "/nonexistent");
-}
-
-static void try_stat(void)
-{
-	struct stat st;
-
-	syscall(SYS_newfstatat, AT_FDCWD, "/etc/passwd", &st, 0);
-}
-
-static void try_socket_unix(void)
-{
-	syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0);
-}
-
-static void try_socket_inet(void)
-{
-	syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
-}
-
-static void try_socket_inet6(void)
-{
-	syscall(SYS_socket, AF_INET6, SOCK_DGRAM, 0);
-}
-
-static void try_socket_netlink(void)
-{
-	syscall(SYS_socket, AF_NETLINK, SOCK_RAW, 0);
-}
-
-static void try_connect(void)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
-
-	syscall(SYS_connect, null_fd, &to, sizeof(to));
-}
-
-static void try_execve(void)
-{
-	char *const none[] = { NULL };
-
-	syscall(SYS_execve, "/bin/true", none, none);
-}
-
-static void try_execveat(void)
-{
-	char *const none[] = { NULL };
-
-	syscall(SYS_execveat, AT_FDCWD, "/bin/true", none, none, 0);
-}
-
-static void try_fork(void)
-{
-	if (syscall(SYS_fork) == 0)
-		_exit(0);
-}
-
-static void try_vfork(void)
-{
-	if (vfork() == 0)
-		_exit(0);
-}
-
-static void try_clone(void)
-{
-	if (syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL) == 0)
-		_exit(0);
-}
-
-static void try_clone3(void)
-{
-	syscall(SYS_clone3, NULL, 0);
-}
-
-static void try_ptrace(void)
-{
-	syscall(SYS_ptrace, PTRACE_SEIZE, test_pid, NULL, NULL);
-}
-
-static void try_process_vm_readv(void)
-{
-	struct iovec local = { &word, sizeof(word) }, remote = { &word, sizeof(word) };
-
-	syscall(SYS_process_vm_readv, test_pid, &local, 1, &remote, 1, 0);
-}
-
-static void try_process_vm_writev(void)
-{
-	struct iovec local = { &word, sizeof(word) }, remote = { &word, sizeof(word) };
-
-	syscall(SYS_process_vm_writev, test_pid, &local, 1, &remote, 1, 0);
-}
-
-static void try_kill(void)
-{
-	syscall(SYS_kill, test_pid, 0);
-}
-
-static void try_tgkill(void)
-{
-	syscall(SYS_tgkill, test_pid, test_pid, 0);
-}
-
-static void try_pidfd_open(void)
-{
-	syscall(SYS_pidfd_open, test_pid, 0);
-}
-
-static void try_mmap_exec(void)
-{
-	syscall(SYS_mmap, NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-}
-
-static void try_mprotect_exec(void)
-{
-	static char page[8192];
-	uintptr_t at = ((uintptr_t)page + 4095) & ~(uintptr_t)4095;
-
-	syscall(SYS_mprotect, at, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
-}
-
-static void try_pkey_mprotect(void)
-{
-	syscall(SYS_pkey_mprotect, NULL, 4096, PROT_READ | PROT_EXEC, -1);
-}
-
-static void try_ioctl(void)
-{
-	char c = 'x';
-
-	syscall(SYS_ioctl, null_fd, TIOCSTI, &c);
-}
-
-static void try_prctl(void)
-{
-	syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
-}
-
-static void try_memfd_create(void)
-{
-	syscall(SYS_memfd_create, "x", 0);
-}
-
-static void try_fcntl_setown(void)
-{
-	syscall(SYS_fcntl, null_fd, F_SETOWN, test_pid);
-}
-
-static void try_dupfd(void)
-{
-	syscall(SYS_fcntl, null_fd, F_DUPFD, 0);
-}
-
-static void try_setuid(void)
-{
-	syscall(SYS_setuid, 0);
-}
-
-static void try_mount(void)
-{
-	syscall(SYS_mount, "none", "/", "tmpfs", 0, NULL);
-}
-
-static void try_unshare(void)
-{
-	syscall(SYS_unshare, CLONE_NEWUSER);
-}
-
-static void try_setrlimit(void)
-{
-	static const struct rlimit rl = { 1, 1 };
-
-	syscall(SYS_prlimit64, 0, RLIMIT_CORE, &rl, NULL);
-}
-
-static void try_io_uring(void)
-{
-	syscall(SYS_io_uring_setup, 1, NULL);
-}
-
-static void try_bpf(void)
-{
-	syscall(SYS_bpf, 0, NULL, 0);
-}
-
-static void try_epoll_create(void)
-{
-	syscall(SYS_epoll_create1, 0);
-}
-
-#ifdef __x86_64__
-/* The same number in the ia32 table and in x32: another way to the same calls. */
-static void try_ia32(void)
-{
-	long r;
-
-	__asm__ volatile("int $0x80" : "=a"(r) : "a"(5 /* open */), "b"(0), "c"(0), "d"(0) : "memory", "r8", "r9", "r10", "r11");
-}
-
-static void try_x32(void)
-{
-	syscall(0x40000000 | SYS_read, null_fd, &word, sizeof(word));
-}
-#endif
-
-static const struct attempt {
-	const char *name;
-	void (*run)(void);
-	unsigned kinds; /* that must die of it */
-} attempts[] = {
-	{ "open", try_open, B | K },
-	{ "openat", try_openat, B | K },
-	{ "openat2", try_openat2, ALL },
-	{ "unlink", try_unlink, B | K },
-	{ "stat", try_stat, B | K },
-	{ "socket(AF_UNIX)", try_socket_unix, B | K },
-	{ "socket(AF_INET)", try_socket_inet, ALL },
-	{ "socket(AF_INET6)", try_socket_inet6, ALL },
-	{ "socket(AF_NETLINK)", try_socket_netlink, ALL },
-	{ "connect", try_connect, ALL },
-	{ "execve", try_execve, ALL },
-	{ "execveat", try_execveat, ALL },
-	{ "fork", try_fork, ALL },
-	{ "vfork", try_vfork, ALL },
-	{ "clone", try_clone, ALL },
-	{ "clone3", try_clone3, ALL },
-	{ "ptrace", try_ptrace, ALL },
-	{ "process_vm_readv", try_process_vm_readv, ALL },
-	{ "process_vm_writev", try_process_vm_writev, ALL },
-	{ "kill", try_kill, ALL },
-	{ "tgkill", try_tgkill, ALL },
-	{ "pidfd_open", try_pidfd_open, ALL },
-	{ "mmap(PROT_EXEC)", try_mmap_exec, ALL },
-	{ "mprotect(PROT_EXEC)", try_mprotect_exec, ALL },
-	{ "pkey_mprotect", try_pkey_mprotect, ALL },
-	{ "ioctl", try_ioctl, ALL },
-	{ "prctl", try_prctl, ALL },
-	{ "memfd_create", try_memfd_create, B | K },
-	{ "fcntl(F_SETOWN)", try_fcntl_setown, ALL },
-	{ "fcntl(F_DUPFD)", try_dupfd, B | K },
-	{ "setuid", try_setuid, ALL },
-	{ "mount", try_mount, ALL },
-	{ "unshare", try_unshare, ALL },
-	{ "prlimit64", try_setrlimit, ALL },
-	{ "io_uring_setup", try_io_uring, ALL },
-	{ "bpf", try_bpf, ALL },
-	{ "epoll_create1", try_epoll_create, B | K },
-	{ "abort", abort, ALL },
-#ifdef __x86_64__
-	{ "ia32 open", try_ia32, ALL },
-	{ "x32 read", try_x32, ALL },
-#endif
-};
 
 /* A second thread that exists before the filter and runs one job after it. */
 struct worker {
@@ -394,7 +96,7 @@ static int reap(pid_t pid)
 	return status;
 }
 
-static int attempt_status(enum sandbox_kind kind, const struct attempt *a, bool second_thread)
+static int attempt_status(enum sandbox_kind kind, const struct sandbox_attempt *a, bool second_thread)
 {
 	struct worker w;
 	pid_t pid = fork();
@@ -417,8 +119,8 @@ static void forbidden(enum sandbox_kind kind)
 {
 	int wrong = 0;
 
-	for (size_t i = 0; i < 2 * ARRAY_LEN(attempts); i++) {
-		const struct attempt *a = &attempts[i / 2];
+	for (size_t i = 0; i < 2 * sandbox_attempts_count; i++) {
+		const struct sandbox_attempt *a = &sandbox_attempts[i / 2];
 		int status;
 
 		if (!(a->kinds & (1u << kind)))
@@ -451,209 +153,7 @@ static void manager_dies_of_what_is_forbidden(void **state)
 	forbidden(SANDBOX_MANAGER);
 }
 
-/* What must still work. A child has no test runner: it says where it failed and ends. */
-#define MUST(cond)                                                                                                     \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			log_error("line %d: %s", __LINE__, #cond);                                                     \
-			_exit(12);                                                                                     \
-		}                                                                                                      \
-	} while (0)
-
-static void crypto(void)
-{
-	uint8_t key[32], iv[12], in[256] = { 1 }, out[256], tag[16], hash[32];
-	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-	int n = 0;
-
-	MUST(ctx && RAND_bytes(key, sizeof(key)) == 1 && RAND_bytes(iv, sizeof(iv)) == 1);
-	MUST(EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, iv) == 1);
-	MUST(EVP_EncryptUpdate(ctx, out, &n, in, sizeof(in)) == 1 && EVP_EncryptFinal_ex(ctx, out + n, &n) == 1);
-	MUST(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, 16, tag) == 1);
-	MUST(EVP_Digest(out, sizeof(out), hash, NULL, EVP_sha256(), NULL) == 1);
-	EVP_CIPHER_CTX_free(ctx);
-}
-
-static void make_key(void)
-{
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-
-	MUST(key);
-	EVP_PKEY_free(key);
-}
-
-static void warm_openssl(void)
-{
-	crypto();
-	make_key();
-}
-
-static int compare(const void *a, const void *b)
-{
-	return *(const int *)a - *(const int *)b;
-}
-
-/* Grows and shrinks the heap in every way, in the calling thread's arena. */
-static void memory(void)
-{
-	enum { PIECES = 4000 };
-	static void *pieces[PIECES];
-	int *numbers = calloc(PIECES, sizeof(*numbers));
-	void *big = malloc(64u << 20);
-	void *secret;
-
-	MUST(numbers && big);
-	big = realloc(big, 96u << 20);
-	MUST(big);
-	memset(big, 1, 1u << 20);
-	free(big);
-	for (size_t i = 0; i < PIECES; i++)
-		MUST((pieces[i] = malloc(i % 5000 + 1)) != NULL);
-	for (size_t i = 0; i < PIECES; i++)
-		free(pieces[i]);
-	qsort(numbers, PIECES, sizeof(*numbers), compare);
-	free(numbers);
-	secret = secmem_alloc(100);
-	MUST(secret);
-	secmem_free(secret, 100);
-}
-
-static int record_pair[2];
-static int event_fd;
-static int sealed_memfd;
-
-static void records(void)
-{
-	struct pollfd pfd = { .fd = record_pair[1], .events = POLLIN };
-	static uint8_t storage[4096];
-	struct ipc_msg m;
-	struct stat st;
-	uint64_t v = 1;
-	void *page;
-	int fd;
-
-	MUST(ipc_send(record_pair[0], 7, NULL, &sealed_memfd, 1) == 0);
-	MUST(poll(&pfd, 1, 1000) == 1);
-	MUST(ipc_recv(record_pair[1], &m, storage, sizeof(storage), MSG_DONTWAIT) == 0);
-	fd = ipc_take_fd(&m, 0);
-	MUST(fstat(fd, &st) == 0 && st.st_size == 4096);
-	MUST(fcntl(fd, F_GET_SEALS) == (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL));
-	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	MUST(page != MAP_FAILED);
-	munmap(page, 4096);
-	close(fd);
-	MUST(write(event_fd, &v, sizeof(v)) == sizeof(v));
-	pfd.fd = event_fd;
-	MUST(ppoll(&pfd, 1, &(struct timespec){ 1, 0 }, NULL) == 1);
-	MUST(read(event_fd, &v, sizeof(v)) == sizeof(v));
-}
-
-static void time_passes(void)
-{
-	struct timespec ts = { 0, 1000 };
-
-	MUST(nanosleep(&ts, NULL) == 0 && clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL) == 0);
-	MUST(time(NULL) > 0 && loop_now_ms() > 0 && sched_yield() == 0);
-}
-
-static void worker_work(void)
-{
-	uint8_t uuid[UUID_LEN];
-
-	crypto();
-	make_key();
-	memory();
-	records();
-	time_passes();
-	MUST(uuid_random(uuid) == 0);
-	log_debug("nobody sees this");
-}
-
-static struct loop loop;
-
-static void loop_ends(void *arg)
-{
-	(void)arg;
-	loop_stop(&loop);
-}
-
-static void keeper_work(void)
-{
-	struct loop_timer t = { 0 };
-	char c = 'x';
-
-	loop_timer_set(&loop, &t, 1, loop_ends, NULL);
-	MUST(loop_run(&loop) == 0);
-	MUST(send(record_pair[0], &c, 1, MSG_NOSIGNAL) == 1 && recv(record_pair[1], &c, 1, 0) == 1);
-}
-
-static void database(void)
-{
-	char path[128];
-	sqlite3 *db = NULL;
-
-	snprintf(path, sizeof(path), "%s/db", tmp_dir);
-	MUST(sqlite3_open(path, &db) == SQLITE_OK);
-	MUST(sqlite3_exec(db,
-			  "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t(a, b);"
-			  "BEGIN; INSERT INTO t VALUES(1, randomblob(200000)); COMMIT; DELETE FROM t;"
-			  "PRAGMA wal_checkpoint(TRUNCATE); VACUUM;",
-			  NULL, NULL, NULL) == SQLITE_OK);
-	MUST(sqlite3_close(db) == SQLITE_OK);
-	MUST(unlink(path) == 0);
-}
-
-static void listening(void)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s/sock", tmp_dir);
-	MUST(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(fd, 4) == 0);
-	MUST(chmod(a.sun_path, 0660) == 0 && fchmodat(AT_FDCWD, a.sun_path, 0600, 0) == 0);
-	MUST(chown(a.sun_path, (uid_t)-1, (gid_t)-1) == 0);
-	MUST(accept4(fd, NULL, NULL, SOCK_CLOEXEC) < 0 && errno == EAGAIN);
-	MUST(unlink(a.sun_path) == 0);
-	close(fd);
-}
-
-static void rings(void)
-{
-	int sv[2];
-	int fd = memfd_create("ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	int ev = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-
-	MUST(fd >= 0 && ftruncate(fd, 4096) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) == 0);
-	MUST(ev >= 0 && ipc_pair(sv) == 0 && fcntl(sv[0], F_DUPFD_CLOEXEC, 3) >= 0);
-}
-
-static void manager_work(void)
-{
-	char path[128];
-
-	worker_work();
-	MUST(loop_open(&loop) == 0);
-	keeper_work();
-	database();
-	listening();
-	rings();
-	snprintf(path, sizeof(path), "%s/dir", tmp_dir);
-	MUST(mkdir(path, 0700) == 0 && rmdir(path) == 0);
-}
-
-static void (*const works[])(void) = { worker_work, worker_work, manager_work };
-
-/* Everything that is open before the filter. */
-static void prepare(void)
-{
-	warm_openssl();
-	log_open("test_sandbox", 0);
-	MUST(ipc_pair(record_pair) == 0 && loop_open(&loop) == 0);
-	event_fd = eventfd(0, EFD_CLOEXEC);
-	sealed_memfd = memfd_create("ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	MUST(event_fd >= 0 && sealed_memfd >= 0 && ftruncate(sealed_memfd, 4096) == 0);
-	MUST(fcntl(sealed_memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0);
-}
+static void (*const works[])(void) = { sandbox_work_common, sandbox_work_common, sandbox_work_manager };
 
 /* As the processes do it: identity, threads, limits, filter, work. */
 static void work_status(enum sandbox_kind kind)
@@ -662,14 +162,14 @@ static void work_status(enum sandbox_kind kind)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		prepare();
+		sandbox_work_prepare(tmp_dir);
 		MUST(sandbox_drop(NOBODY, NOBODY, kind == SANDBOX_MANAGER ? NULL : tmp_dir) == 0);
 		worker_start(&w, works[kind]);
 		MUST(sandbox_limit(kind) == 0 && sandbox_filter(kind) == 0);
 		works[kind]();
 		worker_run(&w);
 		if (kind == SANDBOX_KEEPER)
-			keeper_work();
+			sandbox_work_keeper();
 		exit(0); /* with all exit handlers: they must not die either */
 	}
 	assert_int_equal(reap(pid), 0);
@@ -887,10 +387,10 @@ static void others_are_closed(void **state)
 static int group_setup(void **state)
 {
 	(void)state;
-	test_pid = getpid();
 	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null_fd < 0 || !mkdtemp(tmp_dir))
 		return -1;
+	sandbox_attempts_prepare(getpid(), null_fd);
 	return chmod(tmp_dir, 0777);
 }
 
