@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-mgr/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/util.h"
+#include "vtpm-mgr/control_proto.h"
+
+/*
+ * Slots that a role and those below it may fill. Half of them are out of the reach of viewers, so that
+ * they cannot lock out operators; those without a role are told so and dropped when CONTROL_IDLE_MS are over.
+ */
+#define VIEWER_CLIENTS_MAX (CONTROL_CLIENTS_MAX / 2)
+#define NOBODY_CLIENTS_MAX (CONTROL_CLIENTS_MAX / 8)
+#define GROUPS_MAX	   1024u /* supplementary groups of a peer that are looked at */
+#define MESSAGE_MAX	   1024u
+#define ACCEPT_BATCH	   16
+
+struct client {
+	struct control *control;
+	struct client *next;
+	struct loop_io io;
+	struct loop_timer timer; /* for half a message, for a reply that is not read, and for nobodies */
+	int fd;
+	uid_t uid;
+	pid_t pid;
+	enum control_role role;
+	struct call *call; /* in flight; NULL: none */
+	bool busy;	   /* inside client_run: do not free, do not recurse */
+	bool dead;
+	bool eof;
+	size_t in_len;
+	size_t scanned; /* bytes of in that hold no NUL */
+	char *out;	/* NULL: nothing to send */
+	size_t out_len, out_pos;
+	char in[CONTROL_REQUEST_MAX + 1];
+};
+
+struct call {
+	struct client *client; /* NULL: it has gone */
+	uid_t uid;
+	pid_t pid;
+	enum control_role role;
+	bool oneway;
+};
+
+struct control {
+	struct loop *loop;
+	struct control_config cfg;
+	struct loop_io io;
+	int fd;
+	int spare_fd; /* given up for a moment to refuse a client when descriptors have run out */
+	ino_t ino;
+	struct client *clients;
+	unsigned count[ROLE_OPERATOR + 1];
+};
+
+/* ---- who is it ---- */
+
+static bool in_group(int sock, gid_t primary, int64_t gid)
+{
+	gid_t groups[GROUPS_MAX];
+	socklen_t len = sizeof(groups);
+
+	if (gid < 0)
+		return false;
+	if ((int64_t)primary == gid)
+		return true;
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, groups, &len))
+		return false; /* ERANGE included: whoever is in more groups than that names one as primary */
+	for (size_t i = 0; i < len / sizeof(groups[0]); i++) {
+		if ((int64_t)groups[i] == gid)
+			return true;
+	}
+	return false;
+}
+
+static enum control_role role_of(const struct control *c, int sock, struct ucred *cred)
+{
+	socklen_t len = sizeof(*cred);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, cred, &len)) {
+		*cred = (struct ucred){.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
+		return ROLE_NONE;
+	}
+	if (cred->uid == 0 || cred->uid == geteuid() || in_group(sock, cred->gid, c->cfg.operator_gid))
+		return ROLE_OPERATOR;
+	return in_group(sock, cred->gid, c->cfg.viewer_gid) ? ROLE_VIEWER : ROLE_NONE;
+}
+
+enum control_role control_role_of(const struct control *c, int sock, uid_t *uid)
+{
+	struct ucred cred;
+	enum control_role role = role_of(c, sock, &cred);
+
+	*uid = cred.uid;
+	return role;
+}
+
+/* ---- clients ---- */
+
+static void client_free(struct client *cl)
+{
+	struct client **at = &cl->control->clients;
+
+	while (*at != cl)
+		at = &(*at)->next;
+	*at = cl->next;
+	cl->control->count[cl->role]--;
+	loop_remove(cl->control->loop, &cl->io);
+	loop_timer_cancel(cl->control->loop, &cl->timer);
+	fd_close(&cl->fd);
+	if (cl->call)
+		cl->call->client = NULL;
+	free(cl->out);
+	free(cl);
+}
+
+static void client_drop(struct client *cl)
+{
+	cl->dead = true;
+	if (!cl->busy)
+		client_free(cl);
+}
+
+static void client_timeout(void *arg)
+{
+	struct client *cl = arg;
+
+	log_info("control: client of uid %u dropped: it did not finish in time", cl->uid);
+	client_drop(cl);
+}
+
+/* Queues one reply; there is never another one waiting. Steals reply. */
+static void client_queue(struct client *cl, json_t *reply)
+{
+	char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+	size_t len = text ? strlen(text) + 1 : 0; /* the NUL ends the message */
+
+	json_decref(reply);
+	if (!text || len > CONTROL_REPLY_MAX) {
+		log_error("control: a reply could not be made, its client is dropped");
+		free(text);
+		cl->dead = true;
+		return;
+	}
+	cl->out = text;
+	cl->out_len = len;
+	cl->out_pos = 0;
+}
+
+/* Sends what the socket takes. */
+static int client_flush(struct client *cl)
+{
+	while (cl->out) {
+		ssize_t r = send(cl->fd, cl->out + cl->out_pos, cl->out_len - cl->out_pos, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return errno == EAGAIN ? 0 : ERR_CLOSED;
+		cl->out_pos += (size_t)r;
+		if (r > 0 && cl->role != ROLE_NONE) /* it reads: the time starts anew */
+			loop_timer_cancel(cl->control->loop, &cl->timer);
+		if (cl->out_pos == cl->out_len) {
+			free(cl->out);
+			cl->out = NULL;
+		}
+	}
+	return 0;
+}
+
+/* ---- calls ---- */
+
+static void call_end(struct call *c, json_t *reply)
+{
+	struct client *cl = c->client;
+
+	if (!cl) {
+		json_decref(reply);
+		free(c);
+		return;
+	}
+	cl->call = NULL;
+	if (c->oneway)
+		json_decref(reply);
+	else
+		client_queue(cl, reply);
+	free(c);
+	/* The rest happens in a round of its own: whoever ends a call is not called back from here. */
+	if (!cl->busy && loop_modify(cl->control->loop, &cl->io, EPOLLOUT))
+		client_drop(cl);
+}
+
+void call_reply(struct call *c, json_t *params)
+{
+	call_end(c, reply_params(params));
+}
+
+void call_error(struct call *c, int err, const char *fmt, ...)
+{
+	char error[64];
+	char message[MESSAGE_MAX];
+	json_t *text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	text = json_string(message);
+	if (!text) /* not UTF-8, or cut in the middle of a character */
+		text = json_string(err_text(err));
+	snprintf(error, sizeof(error), CONTROL_INTERFACE ".%s", error_name(err));
+	call_end(c, reply_error(error, json_pack("{s:o, s:i}", "message", text, "code", err)));
+}
+
+uid_t call_uid(const struct call *c)
+{
+	return c->uid;
+}
+
+pid_t call_pid(const struct call *c)
+{
+	return c->pid;
+}
+
+enum control_role call_role(const struct call *c)
+{
+	return c->role;
+}
+
+static const struct control_method *find_method(const struct control *c, const char *name)
+{
+	for (size_t i = 0; name && i < c->cfg.nmethods; i++) {
+		if (strcmp(c->cfg.methods[i].name, name) == 0)
+			return &c->cfg.methods[i];
+	}
+	return NULL;
+}
+
+static int client_call(struct client *cl, const struct request *r)
+{
+	struct control *c = cl->control;
+	const struct control_method *m = find_method(c, request_method(r));
+	struct call *call = calloc(1, sizeof(*call));
+	json_t *reply = NULL;
+
+	if (!call)
+		return ERR_NOMEM;
+	*call = (struct call){.client = cl, .uid = cl->uid, .pid = cl->pid, .role = cl->role, .oneway = r->oneway};
+	cl->call = call;
+	if (!r->params)
+		reply = reply_service_error(VARLINK_SERVICE ".InvalidParameter", "parameter", "parameters");
+	else if (r->upgrade)
+		reply = reply_service_error(VARLINK_SERVICE ".MethodNotImplemented", "method", r->method);
+	else if (!m)
+		reply = service_reply(r, c->cfg.description);
+	if (reply)
+		call_end(call, reply);
+	else if (m && cl->role < m->role)
+		call_error(call, ERR_DENIED, "uid %u may not call %s: it is not %s", cl->uid, m->name,
+			   m->role == ROLE_OPERATOR ? "an operator" : "an operator or viewer");
+	else if (m)
+		m->handle(c->cfg.arg, call, r->params);
+	else
+		call_error(call, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+	return 0;
+}
+
+/* ---- the bytes ---- */
+
+static int client_read(struct client *cl)
+{
+	ssize_t r;
+
+	if (cl->in_len == sizeof(cl->in))
+		return 0; /* whole requests are waiting: leave the rest in the kernel */
+	r = recv(cl->fd, cl->in + cl->in_len, sizeof(cl->in) - cl->in_len, MSG_DONTWAIT);
+	if (r < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : ERR_CLOSED;
+	if (r == 0)
+		cl->eof = true;
+	cl->in_len += (size_t)r;
+	return 0;
+}
+
+/* Handles the next whole message. ERR_AGAIN: there is none. */
+static int client_next(struct client *cl)
+{
+	char *nul = memchr(cl->in + cl->scanned, '\0', cl->in_len - cl->scanned);
+	struct request r;
+	size_t used;
+	int err;
+
+	if (!nul) {
+		cl->scanned = cl->in_len;
+		return cl->in_len > CONTROL_REQUEST_MAX ? ERR_RANGE : ERR_AGAIN;
+	}
+	used = (size_t)(nul - cl->in) + 1;
+	err = request_parse(cl->in, used - 1, &r);
+	if (err)
+		return err;
+	err = client_call(cl, &r);
+	request_free(&r);
+	cl->in_len -= used;
+	cl->scanned = 0;
+	if (cl->role != ROLE_NONE) /* the next one has a time of its own */
+		loop_timer_cancel(cl->control->loop, &cl->timer);
+	memmove(cl->in, cl->in + used, cl->in_len);
+	return err;
+}
+
+/* What to wait for next, and for how long. */
+static int client_wait(struct client *cl)
+{
+	struct loop *l = cl->control->loop;
+	bool half = !cl->call && !cl->out && cl->in_len > 0;
+	uint32_t events = 0; /* while a call is in flight only its end, or the client's, matters */
+
+	if (cl->out)
+		events = EPOLLOUT;
+	else if (!cl->call && !cl->eof)
+		events = EPOLLIN;
+	if (!cl->out && !half && cl->role != ROLE_NONE)
+		loop_timer_cancel(l, &cl->timer);
+	else if (cl->timer.due_ms == 0) /* armed once: who sends a byte now and then gains nothing */
+		loop_timer_set(l, &cl->timer, CONTROL_IDLE_MS, client_timeout, cl);
+	return loop_modify(l, &cl->io, events);
+}
+
+/* Replies first; then requests, one after the other, as long as nothing is in flight and all is sent. */
+static int client_run(struct client *cl, uint32_t events)
+{
+	int err;
+
+	if ((events & EPOLLERR) || ((events & EPOLLHUP) && (cl->call || cl->out)))
+		return ERR_CLOSED;
+	if ((events & (EPOLLIN | EPOLLHUP)) && !cl->call && !cl->out && client_read(cl))
+		return ERR_CLOSED;
+	for (;;) {
+		err = client_flush(cl);
+		if (err || cl->dead)
+			return err ? err : ERR_CLOSED;
+		if (cl->call || cl->out)
+			return client_wait(cl);
+		err = client_next(cl);
+		if (err == ERR_AGAIN)
+			return cl->eof ? ERR_CLOSED : client_wait(cl);
+		if (err)
+			return err;
+	}
+}
+
+static void client_ready(void *arg, uint32_t events)
+{
+	struct client *cl = arg;
+	int err;
+
+	cl->busy = true;
+	err = client_run(cl, events);
+	cl->busy = false;
+	if (err == ERR_PROTO || err == ERR_RANGE)
+		log_info("control: client of uid %u dropped: %s", cl->uid, err_text(err));
+	if (err || cl->dead)
+		client_free(cl);
+}
+
+/* ---- the listener ---- */
+
+static bool has_room(const struct control *c, enum control_role role)
+{
+	unsigned nobodies = c->count[ROLE_NONE];
+	unsigned below = nobodies + c->count[ROLE_VIEWER];
+
+	if (role == ROLE_OPERATOR)
+		return below + c->count[ROLE_OPERATOR] < CONTROL_CLIENTS_MAX;
+	if (role == ROLE_VIEWER)
+		return below < VIEWER_CLIENTS_MAX && below + c->count[ROLE_OPERATOR] < CONTROL_CLIENTS_MAX;
+	return nobodies < NOBODY_CLIENTS_MAX && below < VIEWER_CLIENTS_MAX &&
+	       below + c->count[ROLE_OPERATOR] < CONTROL_CLIENTS_MAX;
+}
+
+static void client_add(struct control *c, int fd)
+{
+	struct ucred cred;
+	enum control_role role = role_of(c, fd, &cred);
+	struct client *cl = has_room(c, role) ? calloc(1, sizeof(*cl)) : NULL;
+
+	if (!cl) {
+		log_warn("control: client of uid %u refused: too many clients", cred.uid);
+		close(fd);
+		return;
+	}
+	cl->control = c;
+	cl->fd = fd;
+	cl->uid = cred.uid;
+	cl->pid = cred.pid;
+	cl->role = role;
+	cl->next = c->clients;
+	c->clients = cl;
+	c->count[role]++;
+	if (loop_add(c->loop, &cl->io, fd, EPOLLIN, client_ready, cl) || client_wait(cl))
+		client_free(cl);
+}
+
+/* No descriptor is left for a client: take it with the spare one and close it, or the listener would stay ready for
+ * ever. */
+static void refuse_one(struct control *c)
+{
+	int fd;
+
+	fd_close(&c->spare_fd);
+	fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
+	fd_close(&fd);
+	c->spare_fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+	log_error("control: a client was refused: out of descriptors");
+}
+
+static void listener_ready(void *arg, uint32_t events)
+{
+	struct control *c = arg;
+
+	(void)events;
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0)
+			client_add(c, fd);
+		else if (errno == EMFILE || errno == ENFILE)
+			refuse_one(c);
+		else if (errno != EINTR && errno != ECONNABORTED)
+			return;
+	}
+}
+
+/* Removes a socket that nobody listens on. */
+static int remove_stale(const struct sockaddr_un *sa)
+{
+	struct stat sb;
+	int fd;
+	int rc;
+
+	if (lstat(sa->sun_path, &sb))
+		return errno == ENOENT ? 0 : err_from_errno(errno);
+	if (!S_ISSOCK(sb.st_mode))
+		return ERR_EXISTS;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_from_errno(errno);
+	rc = connect(fd, (const struct sockaddr *)sa, sizeof(*sa));
+	if (rc && errno != ECONNREFUSED)
+		rc = 0; /* EAGAIN: its backlog is full, so it has a listener */
+	close(fd);
+	if (rc == 0)
+		return ERR_BUSY;
+	return unlink(sa->sun_path) ? err_from_errno(errno) : 0;
+}
+
+static int listen_at(struct control *c)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct stat sb;
+	int err;
+
+	if (strlen(c->cfg.path) >= sizeof(sa.sun_path))
+		return ERR_RANGE;
+	memcpy(sa.sun_path, c->cfg.path, strlen(c->cfg.path));
+	err = remove_stale(&sa);
+	if (err)
+		return err;
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&sa, sizeof(sa)) || lstat(sa.sun_path, &sb))
+		return err_from_errno(errno);
+	c->ino = sb.st_ino;
+	/* Everybody may connect, and is asked who it is; before listen nobody can. */
+	if (chmod(sa.sun_path, 0666) || listen(c->fd, SOMAXCONN))
+		return err_from_errno(errno);
+	c->spare_fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+	return c->spare_fd < 0 ? err_from_errno(errno) : 0;
+}
+
+int control_open(struct control **out, struct loop *l, const struct control_config *cfg)
+{
+	struct control *c = calloc(1, sizeof(*c));
+	size_t seed = 0;
+	int err;
+
+	*out = NULL;
+	if (!c)
+		return ERR_NOMEM;
+	c->loop = l;
+	c->cfg = *cfg;
+	c->fd = c->spare_fd = c->io.fd = -1;
+	/* Clients choose the keys of the objects that they send: they must not know their hashes. */
+	err = random_bytes(&seed, sizeof(seed));
+	if (!err) {
+		json_object_seed(seed);
+		err = listen_at(c);
+	}
+	if (!err)
+		err = loop_add(l, &c->io, c->fd, EPOLLIN, listener_ready, c);
+	if (err) {
+		control_close(c);
+		return err;
+	}
+	*out = c;
+	return 0;
+}
+
+void control_close(struct control *c)
+{
+	struct stat sb;
+
+	if (!c)
+		return;
+	while (c->clients)
+		client_free(c->clients);
+	loop_remove(c->loop, &c->io);
+	/* Only our own socket: somebody may have put another one there. */
+	if (c->ino && lstat(c->cfg.path, &sb) == 0 && sb.st_ino == c->ino)
+		unlink(c->cfg.path);
+	fd_close(&c->spare_fd);
+	fd_close(&c->fd);
+	free(c);
+}
