@@ -30,7 +30,7 @@ enum {
 	ERR_AGAIN = -18,	/* nothing to be had without waiting */
 	ERR_TIMEOUT = -19,	/* waited long enough */
 	ERR_VERSION = -20,	/* made by a newer release, or an unknown format */
-	ERR_STATE = -21,	/* not possible in the state that the object is in */
+	ERR_WRONG_STATE = -21,	/* not possible in the state that the object is in */
 	ERR_INVAL = -22,	/* an argument makes no sense */
 	ERR_QUARANTINE = -23,	/* set aside because it does not verify */
 	ERR_ENGINE = -24,	/* libtpms refused or failed */

@@ -123,7 +123,7 @@ const char *error_name(int err)
 		{ERR_DENIED, "Denied"},
 		{ERR_INVAL, "Invalid"},
 		{ERR_RANGE, "Invalid"},
-		{ERR_STATE, "WrongState"},
+		{ERR_WRONG_STATE, "WrongState"},
 		{ERR_QUARANTINE, "Quarantined"},
 		{ERR_AUTH, "Quarantined"},
 		{ERR_PCR, "Sealed"},

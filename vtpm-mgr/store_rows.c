@@ -346,7 +346,7 @@ static int missed(struct store *s, const uint8_t uuid[static UUID_LEN])
 	if (err)
 		return err;
 	store_done(st);
-	return ERR_STATE;
+	return ERR_WRONG_STATE;
 }
 
 static int update_state(struct store *s, const struct store_change *c)
@@ -355,7 +355,7 @@ static int update_state(struct store *s, const struct store_change *c)
 	int err;
 
 	if (c->version < 1 || c->version > INT64_MAX)
-		return ERR_STATE;
+		return ERR_WRONG_STATE;
 	st = store_stmt(s, SQL_STATE_UPDATE);
 	bind_uuid(st, 1, c->uuid);
 	sqlite3_bind_int64(st, 2, (int64_t)c->version);
@@ -369,7 +369,7 @@ static int update_state(struct store *s, const struct store_change *c)
 /* A damaged page or a wrong version concerns one vTPM; its neighbours in the batch go on. */
 static bool concerns_one(const struct store *s, int err)
 {
-	return (err == ERR_STATE || err == ERR_NOTFOUND || err == ERR_AUTH || err == ERR_RANGE) &&
+	return (err == ERR_WRONG_STATE || err == ERR_NOTFOUND || err == ERR_AUTH || err == ERR_RANGE) &&
 	       !sqlite3_get_autocommit(s->db);
 }
 

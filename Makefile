@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# One Makefile, not recursive; sources are listed, not globbed. "make help" says what there is.
+
+SHELL    := /bin/bash
+BUILD    ?= build
+PREFIX   ?= /usr/local
+BINDIR   ?= $(PREFIX)/bin
+SBINDIR  ?= $(PREFIX)/sbin
+LIBDIR   ?= $(PREFIX)/lib/$(shell gcc -dumpmachine)
+LIBEXECDIR ?= $(PREFIX)/libexec/vtpm
+INCDIR   ?= $(PREFIX)/include
+MANDIR   ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+UNITDIR  ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+
+CC       := gcc
+WARN     := -Wall -Wextra -Werror -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wformat=2
+HARDEN   := -D_FORTIFY_SOURCE=3 -fstack-protector-strong
+OPT      := -O2 -g
+CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -I. -I$(BUILD)/gen \
+             -DLIBEXECDIR='"$(LIBEXECDIR)"' $(CFLAGS)
+LDFLAGS_ALL = -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs $(SANFLAGS) $(LDFLAGS)
+LDPIE    := -pie
+
+include sources.mk
+
+PROGRAMS := $(addprefix $(BUILD)/,vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl)
+LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
+TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
+
+.PHONY: all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze
+all: programs tests
+programs: $(PROGRAMS) $(LIBS)
+tests: $(TESTS)
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make            build everything into build/
+## make deps       install the Debian packages that building and testing need (packages.txt is the one list)
+## make demo       install, build, and show a guest using its own TPM 2.0
+## make test       install, build, and run every test
+## make check      unit tests and lint, under a minute
+## make asan       unit and integration tests with AddressSanitizer and UBSan
+## make bench      measure, beside swtpm and libtpms; writes build/bench.json
+## make fuzz       fuzz the parsers (FUZZ_SECONDS each)
+## make analyze    clang-tidy and cppcheck
+## make install    DESTDIR, PREFIX
+## make clean
+
+# --- building ---
+
+OBJ = $(BUILD)/obj
+objs = $(addprefix $(OBJ)/,$(1:.c=.o))
+
+$(OBJ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(SANFLAGS) -MMD -MP -c -o $@ $<
+
+$(OBJ)/vtpm-mgr/main.o: $(BUILD)/gen/varlink.inc
+$(BUILD)/gen/varlink.inc: vtpm-mgr/org.vtpm.Manager.varlink
+	@mkdir -p $(@D)
+	sed -e 's/["\\]/\\&/g' -e 's/.*/"&\\n"/' $< >$@
+
+# $(call program,FILE,SOURCES,LIBRARIES,FLAGS)
+define program
+$(BUILD)/$(1): $(call objs,$(2)) $(5)
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS_ALL) $(4) -o $$@ $(call objs,$(2)) $(3)
+-include $(patsubst %.o,%.d,$(call objs,$(2)))
+endef
+
+$(eval $(call program,vtpm-mgr,$(MGR_SRCS),$(LIBS_MGR),$(LDPIE)))
+$(eval $(call program,vtpm-keeper,$(KEEPER_SRCS),$(LIBS_KEEPER),$(LDPIE)))
+$(eval $(call program,vtpm-backend,$(BACKEND_SRCS),$(LIBS_BACKEND),$(LDPIE)))
+$(eval $(call program,vtpm-spawn,$(SPAWN_SRCS),$(LIBS_BACKEND),$(LDPIE)))
+$(eval $(call program,vtpmctl,$(CTL_SRCS),$(LIBS_CTL),$(LDPIE)))
+
+LIBVTPM_LD := -shared -Wl,-soname,libvtpm.so.0 -Wl,--version-script=frontend-drivers/libvtpm/libvtpm.map
+TCTI_LD    := -shared -Wl,-soname,libtss2-tcti-vtpm.so.0 -Wl,--version-script=frontend-drivers/tcti/tcti.map
+$(eval $(call program,libvtpm.so.0,$(LIBVTPM_SRCS),,$(LIBVTPM_LD),frontend-drivers/libvtpm/libvtpm.map))
+$(eval $(call program,libtss2-tcti-vtpm.so.0,$(TCTI_SRCS),,$(TCTI_LD),frontend-drivers/tcti/tcti.map))
+
+$(foreach t,$(UNIT_TESTS),$(eval $(call program,tests/$(t),tests/unit/$(t).c $($(t)_SRCS),$($(t)_LIBS) -lcmocka,$(LDPIE))))
+$(foreach t,$(INTEGRATION_TESTS),$(eval $(call program,tests/$(t),tests/integration/$(t).c $($(t)_SRCS),$($(t)_LIBS) -lcmocka,$(LDPIE))))
+$(foreach t,$(TEST_TOOLS),$(eval $(call program,tests/$(t),$($(t)_SRCS),$($(t)_LIBS),$(LDPIE))))
+
+# --- installing what is needed ---
+
+deps:
+	tests/deps.sh
+
+# --- testing ---
+
+unit: $(TESTS) $(LIBS)
+	tests/run.sh --build $(BUILD) --name unit $(addprefix $(BUILD)/tests/,$(UNIT_TESTS))
+
+integration: all
+	tests/run.sh --build $(BUILD) --name integration $(addprefix $(BUILD)/tests/,$(INTEGRATION_TESTS)) $(INTEGRATION_SCRIPTS)
+
+lint:
+	tests/lint.sh
+
+check: unit lint
+
+test: deps
+	tests/all.sh
+
+demo: deps
+	$(MAKE) programs
+	tests/demo.sh $(BUILD)
+
+bench: programs tests
+	tests/bench/bench.sh $(BUILD)
+
+ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+asan:
+	$(MAKE) BUILD=$(BUILD)/asan OPT='-O1 -g' HARDEN= SANFLAGS='$(ASAN_FLAGS)' unit integration
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	tests/fuzz/run.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZERS)
+
+analyze:
+	tests/analyze.sh $(BUILD)
+
+install: programs
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCDIR) \
+	  $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
+	  $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
+	install -m 755 $(BUILD)/vtpm-mgr $(DESTDIR)$(SBINDIR)/
+	install -m 755 $(BUILD)/vtpmctl $(DESTDIR)$(BINDIR)/
+	install -m 755 $(BUILD)/vtpm-keeper $(BUILD)/vtpm-spawn $(BUILD)/vtpm-backend $(DESTDIR)$(LIBEXECDIR)/
+	install -m 644 $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0 $(DESTDIR)$(LIBDIR)/
+	ln -sf libvtpm.so.0 $(DESTDIR)$(LIBDIR)/libvtpm.so
+	install -m 644 frontend-drivers/libvtpm/vtpm.h $(DESTDIR)$(INCDIR)/
+	install -m 644 docs/man/vtpmctl.1 $(DESTDIR)$(MANDIR)/man1/
+	install -m 644 docs/man/libvtpm.3 $(DESTDIR)$(MANDIR)/man3/
+	install -m 644 docs/man/tss2-tcti-vtpm.7 $(DESTDIR)$(MANDIR)/man7/
+	install -m 644 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 vtpm-mgr/ctl/vtpmctl.bash-completion $(DESTDIR)$(COMPLETIONDIR)/vtpmctl
+	sed 's|@SBINDIR@|$(SBINDIR)|g' vtpm-mgr/systemd/vtpm-mgr.service.in >$(DESTDIR)$(UNITDIR)/vtpm-mgr.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/vtpm-mgr.service
+	install -m 644 vtpm-mgr/systemd/vtpm.sysusers $(DESTDIR)$(SYSUSERSDIR)/vtpm.conf
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the control interface answers: vTPMs, groups and status as JSON, as org.vtpm.Manager.varlink describes them. */
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "vtpm-mgr/mgr.h"
+#include "lib/version.h"
+
+static json_t *describe_time(int64_t seconds)
+{
+	char text[32] = "";
+	time_t t = (time_t)seconds;
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm))
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return json_string(text);
+}
+
+json_t *describe_pem(const char *label, const uint8_t *der, size_t len)
+{
+	char b64[(CERT_MAX + 2) / 3 * 4 + 1], pem[sizeof(b64) + sizeof(b64) / 64 + 96];
+	size_t n, at;
+
+	if (len > CERT_MAX)
+		return json_null();
+	n = (size_t)EVP_EncodeBlock((unsigned char *)b64, der, (int)len);
+	at = (size_t)snprintf(pem, sizeof(pem), "-----BEGIN %s-----\n", label);
+	for (size_t i = 0; i < n; i += 64)
+		at += (size_t)snprintf(pem + at, sizeof(pem) - at, "%.64s\n", b64 + i);
+	snprintf(pem + at, sizeof(pem) - at, "-----END %s-----\n", label);
+	return json_string(pem);
+}
+
+/* The public key of a certificate as SubjectPublicKeyInfo. The row may be damaged: then there is none. */
+static json_t *describe_spki(const struct store_blob *cert)
+{
+	const unsigned char *p = cert->data;
+	X509 *x = d2i_X509(NULL, &p, (long)cert->len);
+	unsigned char *der = NULL;
+	json_t *j = NULL;
+	int n = x ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der) : -1;
+
+	if (n > 0)
+		j = describe_pem("PUBLIC KEY", der, (size_t)n);
+	OPENSSL_free(der);
+	X509_free(x);
+	return j ? j : json_string("");
+}
+
+static json_t *describe_hex(const struct store_blob *b)
+{
+	char hex[2 * PUBLIC_MAX + 1];
+
+	return json_string(hex_encode(b->data, b->len, hex, sizeof(hex)) ? "" : hex);
+}
+
+static json_t *describe_eks(const struct store_vtpm *row)
+{
+	static const char *const kinds[EK_KINDS] = { "rsa2048", "ecc-p256" };
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < EK_KINDS; i++)
+		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o}", "kind", kinds[i], "public",
+						      describe_hex(&row->ek_public[i]), "public_pem",
+						      describe_spki(&row->cert[i]), "certificate",
+						      describe_pem("CERTIFICATE", row->cert[i].data, row->cert[i].len)));
+	return list;
+}
+
+static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
+{
+	static const char *const words[] = { "stopped", "starting", "running", "stopping", "failed" };
+	struct vtpm *v = vtpm_find(m, row->uuid);
+	const char *state = v ? words[v->state] : "stopped";
+	const char *reason = v && v->state == VTPM_FAILED ? v->reason : NULL;
+	char path[128];
+
+	if (row->quarantine[0] && !(v && v->state == VTPM_RUNNING)) {
+		state = "quarantined";
+		reason = row->quarantine;
+	}
+	json_object_set_new(j, "state", json_string(state));
+	if (reason)
+		json_object_set_new(j, "reason", json_string(reason));
+	if (v && v->state == VTPM_RUNNING && !ring_path(m, row->name, path, sizeof(path)))
+		json_object_set_new(j, "ring", json_string(path));
+}
+
+json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row)
+{
+	struct vtpm *v = vtpm_find(m, row->uuid);
+	char uuid[UUID_STR_LEN + 1];
+	json_t *j;
+
+	uuid_format(row->uuid, uuid);
+	j = json_pack("{s:s, s:s, s:s, s:o, s:I, s:i, s:i, s:i, s:i, s:o}", "name", row->name, "uuid", uuid, "group",
+		      row->group, "created", describe_time(row->created), "version",
+		      (json_int_t)(v && v->version > row->version ? v->version : row->version), "sealed_bytes",
+		      (int)row->sealed_len, "state_max", (int)row->state_max, "commit_rate", (int)row->commit_rate,
+		      "locality_max", (int)row->locality_max, "ek", describe_eks(row));
+	if (!j)
+		return NULL;
+	if (row->user >= 0)
+		json_object_set_new(j, "user", json_integer(row->user));
+	describe_run(m, row, j);
+	return j;
+}
+
+json_t *describe_group(const struct group *g)
+{
+	json_t *pcrs = json_array(), *j;
+
+	for (unsigned i = 0; i < PCR_COUNT; i++)
+		if (g->mask & (1u << i))
+			json_array_append_new(pcrs, json_integer(i));
+	j = json_pack("{s:s, s:o, s:b, s:b}", "name", g->name, "pcrs", pcrs, "insecure_pcrs",
+		      (int)(g->flags & SEAL_INSECURE_PCRS), "open", (int)g->open);
+	if (j && !g->open && g->reason[0])
+		json_object_set_new(j, "reason", json_string(g->reason));
+	return j;
+}
+
+static json_t *describe_tpm(const struct mgr *m)
+{
+	static const char *const kinds[] = { "hardware", "software", "virtual" };
+	const struct keeper *k = &m->keeper;
+	const struct group *g = k->groups;
+	const char *state = k->state == KEEPER_FOREIGN ? "foreign" : k->state == KEEPER_READY ? "ok" : "lost";
+	const char *reason = k->reason;
+	char firmware[40];
+	json_t *j;
+
+	while (g && strcmp(g->name, DEFAULT_GROUP) != 0)
+		g = g->next;
+	if (k->state == KEEPER_READY && g && !g->open) {
+		state = "sealed";
+		reason = g->reason;
+	}
+	snprintf(firmware, sizeof(firmware), "%u.%u", (unsigned)(k->status.firmware >> 32),
+		 (unsigned)(k->status.firmware & 0xffffffff));
+	j = json_pack("{s:s, s:s, s:b, s:s, s:s, s:s, s:s}", "state", state, "kind",
+		      k->has_status ? kinds[k->status.kind] : "unknown", "hardware_backed",
+		      k->has_status && k->status.kind == TPM_HARDWARE, "manufacturer", k->status.manufacturer, "vendor",
+		      k->status.vendor, "firmware", firmware, "tcti", m->cfg.tcti);
+	if (j && reason[0])
+		json_object_set_new(j, "reason", json_string(reason));
+	return j;
+}
+
+static json_t *describe_warnings(const struct mgr *m)
+{
+	json_t *w = json_array();
+
+	if (m->keeper.has_status && m->keeper.status.kind != TPM_HARDWARE)
+		json_array_append_new(w, json_string("the physical TPM is not hardware-backed: whoever can read its state "
+						     "can read every vTPM"));
+	for (const struct group *g = m->keeper.groups; g; g = g->next)
+		if (g->flags & SEAL_INSECURE_PCRS)
+			json_array_append_new(w, json_sprintf("group %s is sealed to PCRs that were never extended "
+							      "(--insecure-pcrs): any boot of this host opens it",
+							      g->name));
+	if (!m->sandboxed)
+		json_array_append_new(w, json_string("the manager was not started as root: backends share its uid and are "
+						     "confined by seccomp alone"));
+	return w;
+}
+
+static int count_row(void *arg, const struct store_vtpm *row)
+{
+	int *n = arg;
+
+	n[0]++;
+	n[1] += row->quarantine[0] != '\0';
+	return 0;
+}
+
+static const char *store_word(int err)
+{
+	return !err ? "ok" : err == ERR_FULL ? "full" : err == ERR_READONLY ? "readonly" : "failing";
+}
+
+json_t *describe_status(struct mgr *m)
+{
+	json_t *groups = json_array();
+	int counts[2] = { 0, 0 }, running = 0;
+
+	for (struct group *g = m->keeper.groups; g; g = g->next)
+		json_array_append_new(groups, describe_group(g));
+	for (struct vtpm *v = m->vtpms; v; v = v->next)
+		running += v->state == VTPM_RUNNING;
+	if (store_vtpm_each(m->store, count_row, counts))
+		counts[0] = counts[1] = 0;
+	return json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:b, s:o}", "version", VTPM_VERSION,
+			 "tpm", describe_tpm(m), "groups", groups, "vtpms", counts[0], "running", running, "quarantined",
+			 counts[1], "pool", (int)m->pool_count, "pool_target", (int)m->cfg.pool, "commits",
+			 (json_int_t)m->commit.transactions, "changes", (json_int_t)m->commit.changes, "store",
+			 store_word(m->commit.last_result), "sandboxed", (int)m->sandboxed, "warnings",
+			 describe_warnings(m));
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vtpm-mgr: the order of the start is the order in main. The spawner is started while there is
+ * still the right to change uid; then the manager gives its own away, opens its store, and
+ * enters its sandbox before the first client can connect.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include "lib/log.h"
+#include "lib/sandbox.h"
+#include "lib/secmem.h"
+#include "vtpm-mgr/identity.h"
+#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/options.h"
+
+static const char varlink_description[] =
+#include "varlink.inc"
+	;
+
+struct identity {
+	uid_t uid;
+	gid_t gid;
+	int64_t operator_gid, viewer_gid;
+};
+
+static _Noreturn void die(const char *what, const char *why)
+{
+	log_error("%s: %s", what, why);
+	exit(1);
+}
+
+static void find_identity(const struct config *cfg, struct identity *id)
+{
+	id->uid = geteuid();
+	id->gid = getegid();
+	if (geteuid() == 0 && identity_user(cfg->user, &id->uid, &id->gid))
+		die(cfg->user ? cfg->user : "vtpm",
+		    "there is no such user; make one (adduser --system --group vtpm) or name another with --user");
+	if (identity_group(cfg->operator_group, "vtpm", &id->operator_gid) ||
+	    identity_group(cfg->viewer_group, "vtpm-view", &id->viewer_gid))
+		die("--operator-group, --viewer-group", "there is no such group");
+}
+
+/* Makes a directory with its owner and mode, or takes one that is there. */
+static void make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid)
+{
+	if (mkdir(path, mode) && errno != EEXIST)
+		die(path, strerror(errno));
+	if (geteuid() == 0 && chown(path, uid, gid))
+		die(path, strerror(errno));
+}
+
+static void make_dirs(const struct config *cfg, const struct identity *id)
+{
+	char empty[256];
+
+	if ((size_t)snprintf(empty, sizeof(empty), "%s/empty", cfg->runtime_dir) >= sizeof(empty))
+		die(cfg->runtime_dir, "the path is too long");
+	make_dir(cfg->state_dir, 0700, id->uid, id->gid);
+	make_dir(cfg->runtime_dir, 0755, id->uid, id->gid);
+	make_dir(empty, 0555, geteuid(), getegid()); /* where backends are locked in */
+}
+
+static void drop_root(struct mgr *m, const struct identity *id)
+{
+	m->sandboxed = geteuid() == 0;
+	if (id->uid == 0) {
+		log_warn("--user root: the manager keeps the rights of root");
+		return;
+	}
+	if (sandbox_drop(id->uid, id->gid, NULL))
+		die("cannot give up the rights of root", strerror(errno));
+	if (access(m->cfg.state_dir, R_OK | W_OK | X_OK) || access(m->cfg.runtime_dir, R_OK | W_OK | X_OK))
+		die("the state or runtime directory cannot be reached by the manager's user (see --user)", strerror(errno));
+}
+
+static int load_group(void *arg, const char *name)
+{
+	struct mgr *m = arg;
+	struct sealed_root root = { 0 };
+	uint8_t mem[SEALED_ROOT_MAX];
+	size_t len = sizeof(mem);
+	struct buf b;
+	int err = store_group_get(m->store, name, mem, &len);
+
+	buf_wrap(&b, mem, err ? 0 : len);
+	if (err || sealed_root_decode(&b, &root))
+		log_error("group %s: its row in the store is damaged", name);
+	return group_add(m, name, &root, false);
+}
+
+static void open_store(struct mgr *m)
+{
+	char why[TEXT_MAX + 1];
+	uint8_t mark[STORE_META_MAX];
+	size_t len = sizeof(mark);
+
+	if (store_open(&m->store, m->cfg.state_dir, false, why))
+		die(m->cfg.state_dir, why);
+	if (store_meta_get(m->store, "provisioned", mark, &len))
+		die(m->cfg.state_dir, "its initialisation was interrupted and nothing was ever kept in it; remove vtpm.db "
+				      "there and run vtpm-mgr --init again");
+	if (store_group_each(m->store, load_group, m) || store_pool_count(m->store, &m->pool_count))
+		die(m->cfg.state_dir, store_why(m->store));
+}
+
+/* What is there already is not touched by --init. */
+static void check_no_store(const struct mgr *m)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/vtpm.db", m->cfg.state_dir);
+	if (access(path, F_OK) == 0)
+		die(path, "there is a store already; --init never replaces one");
+}
+
+static void on_signal(void *arg, uint32_t events)
+{
+	struct mgr *m = arg;
+	struct signalfd_siginfo si;
+
+	(void)events;
+	if (read(m->signals, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (m->draining) {
+		loop_stop(&m->loop); /* asked twice */
+		return;
+	}
+	log_info("stopping: powering off every vTPM in order");
+	m->draining = true;
+	provision_close(m);
+	vtpm_stop_all(m);
+	mgr_check_drained(m);
+}
+
+static void watch_signals(struct mgr *m)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (m->signals < 0 || loop_add(&m->loop, &m->signals_io, m->signals, EPOLLIN, on_signal, m))
+		die("signals", strerror(errno));
+}
+
+static void open_control(struct mgr *m, const struct identity *id)
+{
+	char path[128];
+	struct control_config cfg = { .path = path,
+				      .operator_gid = id->operator_gid,
+				      .viewer_gid = id->viewer_gid,
+				      .methods = methods,
+				      .nmethods = methods_len,
+				      .arg = m,
+				      .description = varlink_description };
+	int err;
+
+	snprintf(path, sizeof(path), "%s/control.sock", m->cfg.runtime_dir);
+	err = control_open(&m->control, &m->loop, &cfg);
+	if (err)
+		die(path, err == ERR_BUSY ? "another vtpm-mgr is listening there" : err_text(err));
+}
+
+void mgr_check_drained(struct mgr *m)
+{
+	if (m->draining && !m->workers)
+		loop_stop(&m->loop);
+}
+
+void mgr_audit(struct mgr *m, const struct call *c, const char *action, const struct store_vtpm *row, int result,
+	       const char *detail)
+{
+	struct audit_entry e = { .uid = c ? (int64_t)call_uid(c) : -1,
+				 .pid = c ? (int64_t)call_pid(c) : -1,
+				 .action = action,
+				 .vtpm = row ? row->name : NULL,
+				 .uuid = row ? row->uuid : NULL,
+				 .result = result,
+				 .detail = detail };
+
+	if (audit_write(&m->audit, &e))
+		log_error("the audit log cannot be written; this is lost from it: %s %s: %s", action, row ? row->name : "",
+			  err_text(result));
+}
+
+static void mgr_close(struct mgr *m)
+{
+	m->draining = true;
+	keeper_close(m);
+	while (m->vtpms)
+		vtpm_free(m->vtpms);
+	control_close(m->control);
+	host_close(m);
+	store_close(m->store);
+	audit_close(&m->audit);
+	loop_close(&m->loop);
+	if (m->spawner_pid > 0)
+		waitpid(m->spawner_pid, NULL, 0); /* it ends all its children first */
+}
+
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+int main(int argc, char **argv)
+{
+	static struct mgr mgr;
+	struct mgr *m = &mgr;
+	struct identity id;
+
+	options_parse(argc, argv, &m->cfg);
+	log_open("vtpm-mgr", m->cfg.verbose);
+	umask(0077);
+	block_signals();
+	m->spawner = m->spawner_io.fd = m->signals_io.fd = m->audit.fd = -1;
+	m->keeper.sock = m->keeper.io.fd = -1;
+	find_identity(&m->cfg, &id);
+	make_dirs(&m->cfg, &id);
+	if (m->cfg.init)
+		check_no_store(m);
+	if (host_start_spawner(m))
+		die("vtpm-spawn", strerror(errno));
+	drop_root(m, &id);
+	if (secmem_process())
+		die("cannot forbid core dumps", strerror(errno));
+	if (!m->cfg.init)
+		open_store(m);
+	if (audit_open(&m->audit, m->cfg.state_dir))
+		die(m->cfg.state_dir, "the audit log cannot be opened");
+	if (loop_open(&m->loop) || host_watch_spawner(m))
+		die("event loop", strerror(errno));
+	watch_signals(m);
+	if (!m->cfg.init)
+		open_control(m, &id);
+	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL)); /* loads OpenSSL's configuration while files can be read */
+	if (sandbox_limit(SANDBOX_MANAGER) || sandbox_filter(SANDBOX_MANAGER))
+		die("cannot enter the sandbox", strerror(errno));
+	loop_set_after(&m->loop, commit_flush, m);
+	if (keeper_start(m))
+		die("vtpm-keeper", "cannot be started");
+	if (loop_run(&m->loop))
+		m->exit_code = 1;
+	mgr_close(m);
+	return m->exit_code;
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The methods of org.vtpm.Manager: check what a client sent, act or ask, answer. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "vtpm-mgr/mgr.h"
+
+/* Reads the parameter "name" and its row; on failure the call has been answered. The row is freed by the caller. */
+static struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params)
+{
+	const char *name = json_string_value(json_object_get(params, "name"));
+	struct store_vtpm *row;
+	int err;
+
+	if (!name || !name_valid(name)) {
+		call_error(c, ERR_INVAL, "a name has 1 to %u letters, digits, '.', '_' and '-', and begins with none of '.' and '-'",
+			   NAME_MAX_LEN);
+		return NULL;
+	}
+	row = malloc(sizeof(*row));
+	err = row ? store_vtpm_by_name(m->store, name, row) : ERR_NOMEM;
+	if (!err)
+		return row;
+	if (err == ERR_NOTFOUND)
+		call_error(c, err, "there is no vTPM named %s; see vtpmctl list", name);
+	else
+		call_error(c, err, "%s: %s", name, err == ERR_NOMEM ? err_text(err) : store_why(m->store));
+	free(row);
+	return NULL;
+}
+
+/* An optional whole number between min and max; deflt if it is absent. */
+static int int_param(struct call *c, json_t *params, const char *key, json_int_t min, json_int_t max, json_int_t deflt,
+		     json_int_t *out)
+{
+	json_t *j = json_object_get(params, key);
+
+	*out = deflt;
+	if (!j || json_is_null(j))
+		return 0;
+	*out = json_integer_value(j);
+	if (json_is_integer(j) && *out >= min && *out <= max)
+		return 0;
+	call_error(c, ERR_INVAL, "%s must be a whole number from %lld to %lld", key, (long long)min, (long long)max);
+	return ERR_INVAL;
+}
+
+static bool bool_param(json_t *params, const char *key)
+{
+	return json_is_true(json_object_get(params, key));
+}
+
+static int create_uuid(struct call *c, json_t *params, struct store_vtpm *want)
+{
+	json_t *j = json_object_get(params, "uuid");
+
+	if (!j || json_is_null(j)) {
+		if (!uuid_random(want->uuid))
+			return 0;
+		call_error(c, ERR_SYS, "no random numbers to be had");
+		return ERR_SYS;
+	}
+	if (json_is_string(j) && !uuid_parse(json_string_value(j), want->uuid))
+		return 0;
+	call_error(c, ERR_INVAL, "uuid must look like 123e4567-e89b-42d3-a456-426614174000");
+	return ERR_INVAL;
+}
+
+static int create_names(struct mgr *m, struct call *c, json_t *params, struct store_vtpm *want)
+{
+	const char *name = json_string_value(json_object_get(params, "name"));
+	const char *group = json_string_value(json_object_get(params, "group"));
+	char path[108]; /* sizeof sun_path */
+
+	if (!name || !name_valid(name)) {
+		call_error(c, ERR_INVAL, "a name has 1 to %u letters, digits, '.', '_' and '-', and begins with none of '.' and '-'",
+			   NAME_MAX_LEN);
+		return ERR_INVAL;
+	}
+	if (ring_path(m, name, path, sizeof(path))) {
+		call_error(c, ERR_RANGE, "%s: the path of its ring would be too long for a socket; use a shorter name or --runtime-dir",
+			   name);
+		return ERR_RANGE;
+	}
+	if (!group)
+		group = DEFAULT_GROUP;
+	if (!name_valid(group) || !group_find(m, group)) {
+		call_error(c, ERR_NOTFOUND, "there is no such group; see vtpmctl group list");
+		return ERR_NOTFOUND;
+	}
+	snprintf(want->name, sizeof(want->name), "%s", name);
+	snprintf(want->group, sizeof(want->group), "%s", group);
+	return 0;
+}
+
+static void method_create(void *arg, struct call *c, json_t *params)
+{
+	struct mgr *m = arg;
+	struct store_vtpm *want = calloc(1, sizeof(*want));
+	json_int_t user, state_max, rate, locality;
+
+	if (!want) {
+		call_error(c, ERR_NOMEM, "out of memory");
+		return;
+	}
+	if (create_names(m, c, params, want) || create_uuid(c, params, want) ||
+	    int_param(c, params, "user", 0, UINT32_MAX - 1, -1, &user) ||
+	    int_param(c, params, "state_max", 16 * 1024, STATE_MAX_LIMIT, STATE_MAX_DEFAULT, &state_max) ||
+	    int_param(c, params, "commit_rate", 0, 1000000, COMMIT_RATE_DEFAULT, &rate) ||
+	    int_param(c, params, "locality_max", 0, 4, 0, &locality))
+		goto out;
+	want->epoch = 1;
+	want->user = user;
+	want->state_max = (uint32_t)state_max;
+	want->commit_rate = (uint32_t)rate;
+	want->locality_max = (uint8_t)locality;
+	provision_create(m, want, c);
+out:
+	free(want);
+}
+
+struct listing {
+	struct mgr *m;
+	json_t *list;
+};
+
+static int list_row(void *arg, const struct store_vtpm *row)
+{
+	struct listing *l = arg;
+
+	return json_array_append_new(l->list, describe_vtpm(l->m, row)) ? ERR_NOMEM : 0;
+}
+
+static void method_list(void *arg, struct call *c, json_t *params)
+{
+	struct listing l = { .m = arg, .list = json_array() };
+	int err = store_vtpm_each(l.m->store, list_row, &l);
+
+	(void)params;
+	if (!err) {
+		call_reply(c, json_pack("{s:o}", "vtpms", l.list));
+		return;
+	}
+	json_decref(l.list);
+	call_error(c, err, "the list cannot be read: %s", store_why(l.m->store));
+}
+
+static void method_show(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *row = row_of(arg, c, params);
+
+	if (row)
+		call_reply(c, json_pack("{s:o}", "vtpm", describe_vtpm(arg, row)));
+	free(row);
+}
+
+static void method_start(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *row = row_of(arg, c, params);
+
+	if (row)
+		vtpm_start(arg, row, bool_param(params, "firmware"), c);
+	free(row);
+}
+
+static void method_stop(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *row = row_of(arg, c, params);
+	struct vtpm *v = row ? vtpm_find(arg, row->uuid) : NULL;
+
+	if (v)
+		vtpm_stop(v, c);
+	else if (row)
+		call_error(c, ERR_WRONG_STATE, "%s is not running", row->name);
+	free(row);
+}
+
+static void method_reset(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *row = row_of(arg, c, params);
+	struct vtpm *v = row ? vtpm_find(arg, row->uuid) : NULL;
+
+	if (v)
+		vtpm_reset(v, c);
+	else if (row)
+		call_error(c, ERR_WRONG_STATE, "%s is not running; start powers it on", row->name);
+	free(row);
+}
+
+static void method_destroy(void *arg, struct call *c, json_t *params)
+{
+	struct mgr *m = arg;
+	struct store_vtpm *row = row_of(m, c, params);
+	struct vtpm *v = row ? vtpm_find(m, row->uuid) : NULL;
+	int err;
+
+	if (!row)
+		return;
+	if (v && v->state != VTPM_FAILED) {
+		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
+	} else if (row->quarantine[0] && !bool_param(params, "force")) {
+		call_error(c, ERR_QUARANTINE, "%s is quarantined (%s); --force destroys it all the same", row->name,
+			   row->quarantine);
+	} else {
+		if (v)
+			vtpm_free(v);
+		err = store_vtpm_delete(m->store, row->uuid);
+		mgr_audit(m, c, "destroy", row, err, NULL);
+		if (err)
+			call_error(c, err, "%s is not destroyed: %s", row->name, store_why(m->store));
+		else
+			call_reply(c, NULL);
+	}
+	free(row);
+}
+
+static void method_status(void *arg, struct call *c, json_t *params)
+{
+	(void)params;
+	call_reply(c, json_pack("{s:o}", "status", describe_status(arg)));
+}
+
+static void method_ca(void *arg, struct call *c, json_t *params)
+{
+	struct mgr *m = arg;
+	uint8_t mem[CA_KEY_MAX];
+	size_t len = sizeof(mem);
+	struct ca_key ca;
+	struct buf b;
+	int err = store_meta_get(m->store, "ca", mem, &len);
+
+	(void)params;
+	buf_wrap(&b, mem, len);
+	if (!err)
+		err = ca_key_decode(&b, &ca);
+	if (err)
+		call_error(c, err, "the CA's row in the store cannot be read");
+	else
+		call_reply(c, json_pack("{s:o}", "certificate", describe_pem("CERTIFICATE", ca.cert, ca.cert_len)));
+}
+
+/* --- groups --- */
+
+struct group_making {
+	struct mgr *m;
+	struct call *c;
+	char name[NAME_MAX_LEN + 1];
+};
+
+static int group_store(struct group_making *g, const struct keeper_reply *r)
+{
+	struct sealed_root root;
+	struct buf b;
+	int err;
+
+	buf_wrap(&b, r->result, r->result_len);
+	if (sealed_root_decode(&b, &root) || buf_left(&b))
+		return ERR_PROTO;
+	err = store_group_put(g->m->store, g->name, r->result, r->result_len);
+	return err ? err : group_add(g->m, g->name, &root, true);
+}
+
+static void on_group_made(void *arg, const struct keeper_reply *r)
+{
+	struct group_making *g = arg;
+	int err = r->code ? r->code : group_store(g, r);
+
+	mgr_audit(g->m, g->c, "group-create", NULL, err, g->name);
+	if (err)
+		call_error(g->c, err, "group %s: %s", g->name, r->code && r->text[0] ? r->text : err_text(err));
+	else
+		call_reply(g->c, json_pack("{s:o}", "group", describe_group(group_find(g->m, g->name))));
+	free(g);
+}
+
+static int pcr_param(struct call *c, json_t *params, uint32_t *mask)
+{
+	json_t *list = json_object_get(params, "pcrs"), *j;
+	size_t i;
+
+	*mask = 0;
+	if (!list || json_is_null(list))
+		return 0;
+	json_array_foreach(list, i, j) {
+		json_int_t n = json_is_integer(j) ? json_integer_value(j) : -1;
+		if (n < 0 || n >= (json_int_t)PCR_COUNT)
+			break;
+		*mask |= 1u << n;
+	}
+	if (json_is_array(list) && *mask && i == json_array_size(list))
+		return 0;
+	call_error(c, ERR_INVAL, "pcrs must be a list of numbers from 0 to %u", PCR_COUNT - 1);
+	return ERR_INVAL;
+}
+
+static size_t group_count(const struct mgr *m)
+{
+	size_t n = 0;
+
+	for (const struct group *g = m->keeper.groups; g; g = g->next)
+		n++;
+	return n;
+}
+
+static int group_check(struct mgr *m, struct call *c, const char *name)
+{
+	if (!name || !name_valid(name))
+		call_error(c, ERR_INVAL, "a group needs a name of letters, digits, '.', '_' and '-'");
+	else if (group_find(m, name))
+		call_error(c, ERR_EXISTS, "group %s exists already", name);
+	else if (group_count(m) >= KEEPER_GROUPS_MAX)
+		call_error(c, ERR_FULL, "there are %u groups already, the most that are possible", KEEPER_GROUPS_MAX);
+	else
+		return 0;
+	return ERR_INVAL;
+}
+
+static void method_create_group(void *arg, struct call *c, json_t *params)
+{
+	struct mgr *m = arg;
+	const char *name = json_string_value(json_object_get(params, "name"));
+	struct keeper_group_new req = { .flags = bool_param(params, "insecure_pcrs") ? SEAL_INSECURE_PCRS : 0 };
+	uint8_t mem[KEEPER_GROUP_NEW_MAX];
+	struct group_making *g;
+	struct buf b;
+
+	if (group_check(m, c, name) || pcr_param(c, params, &req.mask))
+		return;
+	g = calloc(1, sizeof(*g));
+	snprintf(req.group, sizeof(req.group), "%s", name);
+	buf_init(&b, mem, sizeof(mem));
+	if (!g || keeper_group_new_encode(&b, &req)) {
+		free(g);
+		call_error(c, ERR_NOMEM, "out of memory");
+		return;
+	}
+	*g = (struct group_making){ .m = m, .c = c };
+	snprintf(g->name, sizeof(g->name), "%s", name);
+	keeper_ask(m, KEEPER_GROUP_NEW, &b, on_group_made, g);
+}
+
+const struct control_method methods[] = {
+	{ "Create", ROLE_OPERATOR, method_create },
+	{ "List", ROLE_VIEWER, method_list },
+	{ "Show", ROLE_VIEWER, method_show },
+	{ "Start", ROLE_OPERATOR, method_start },
+	{ "Stop", ROLE_OPERATOR, method_stop },
+	{ "Reset", ROLE_OPERATOR, method_reset },
+	{ "Destroy", ROLE_OPERATOR, method_destroy },
+	{ "Status", ROLE_VIEWER, method_status },
+	{ "Ca", ROLE_VIEWER, method_ca },
+	{ "CreateGroup", ROLE_OPERATOR, method_create_group },
+};
+const size_t methods_len = ARRAY_LEN(methods);

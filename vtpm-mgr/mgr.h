@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The manager: one process, one loop, and these parts. It is trusted for continuity and never
+ * sees a plaintext state, a key or a guest's bytes.
+ *
+ *	host.c		the spawner process and what it reports
+ *	keeper_client.c	requests to the keeper, its respawn, and opening the store's keys with it
+ *	worker.c	one backend process: its two channels and its end
+ *	vtpm.c		power-on, power-off, reset and failure of a vTPM
+ *	ring.c		NAME.ring: who may have a vTPM's ring
+ *	commit.c	durable changes of many guests in one transaction
+ *	provision.c	new vTPMs, and the pool of manufactured ones
+ *	methods.c	the control interface's methods; describe.c: what they answer
+ */
+#ifndef VTPM_MGR_MGR_H
+#define VTPM_MGR_MGR_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hv/local/local.h"
+#include "lib/err.h"
+#include "lib/ipc.h"
+#include "lib/loop.h"
+#include "lib/util.h"
+#include "vtpm-mgr/audit.h"
+#include "vtpm-mgr/control.h"
+#include "vtpm-mgr/proto/backend.h"
+#include "vtpm-mgr/proto/keeper.h"
+#include "vtpm-mgr/proto/spawn.h"
+#include "vtpm-mgr/store.h"
+
+#define DEFAULT_GROUP	    "default"
+#define STATE_MAX_DEFAULT   (128u * 1024u)
+#define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - 4096u) /* leaves room for the seal */
+#define COMMIT_RATE_DEFAULT 100u			/* a second; bursts of COMMIT_BURST seconds */
+#define COMMIT_BURST	    10u
+#define POOL_DEFAULT	    4u
+#define POOL_LIMIT	    256u
+#define UID_BASE_DEFAULT    1879048192u /* 0x70000000: above the ranges that Debian and systemd give away */
+#define CRASHES_MAX	    3u
+#define STOP_TIMEOUT_MS	    15000u
+#define RESPAWN_MIN_MS	    1000u
+#define RESPAWN_MAX_MS	    30000u
+
+struct config {
+	const char *state_dir, *runtime_dir, *tcti, *libexec_dir;
+	const char *user, *operator_group, *viewer_group; /* NULL: the default, if it exists */
+	uint32_t seal_pcrs;				  /* 0: the default set */
+	bool insecure_pcrs, init, no_prefork, verbose;
+	uint32_t pool;
+	uint32_t uid_base;
+};
+
+struct mgr;
+
+/* --- worker.c: one backend process --- */
+
+struct worker {
+	struct worker *next;
+	struct mgr *m;
+	uint64_t token; /* 0: no process */
+	uint32_t slot;
+	int control, store;
+	struct loop_io control_io, store_io;
+	const struct ipc_rule *rules; /* of the owner; handlers get arg */
+	size_t nrules;
+	uint32_t state; /* bit for the rules, the owner's to set */
+	void (*exited)(void *arg, uint32_t status);
+	void *arg;
+};
+
+/*
+ * Starts a backend process for owner arg and sends it start. ring: NULL for one that provisions.
+ * The key must have been handed to the keeper for worker_token_next's token before.
+ */
+CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct local_ring *ring,
+			 const struct backend_start *start);
+uint64_t worker_token_next(struct mgr *m);
+/* Closes the channels and has the process killed; exited is still called when it is gone. */
+void worker_kill(struct worker *w);
+CHECKED int worker_send(struct worker *w, uint32_t type);
+/* From host.c: the spawner reports an end. */
+void worker_exited(struct mgr *m, uint64_t token, uint32_t status);
+
+/* --- keeper_client.c --- */
+
+enum keeper_state {
+	KEEPER_DOWN,	 /* none, or its TPM is lost; a respawn is due */
+	KEEPER_STARTING, /* answering the first requests */
+	KEEPER_READY,	 /* the TPM is the pinned one */
+	KEEPER_FOREIGN,	 /* the TPM is another one: nothing is asked of it */
+};
+
+typedef void keeper_done(void *arg, const struct keeper_reply *r);
+
+struct keeper_call;
+struct keeper {
+	enum keeper_state state;
+	int sock;
+	struct loop_io io;
+	struct loop_timer respawn;
+	uint64_t respawn_ms;
+	uint64_t next_id;
+	struct keeper_call *sent, *queued; /* lists in order */
+	bool has_status, ca_open;
+	struct keeper_status status;
+	char reason[TEXT_MAX + 1];
+	struct group *groups;
+};
+
+struct group {
+	struct group *next;
+	char name[NAME_MAX_LEN + 1];
+	bool open;
+	uint32_t mask, flags;
+	char reason[TEXT_MAX + 1];
+};
+
+CHECKED int keeper_start(struct mgr *m);
+/*
+ * Asks the keeper; done is called exactly once, possibly before this returns, with the reply or
+ * with ERR_TPM_LOST or ERR_TPM_IDENTITY. Waits for a keeper that is starting, starts one if there is
+ * none, and asks once more if the TPM was lost during the request.
+ */
+void keeper_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg);
+/* Makes sure that a group's root is unsealed, asking the TPM again if it was refused before. */
+void keeper_open_group(struct mgr *m, const char *name, keeper_done *done, void *arg);
+/* The backend of that token is not to come after all. */
+void keeper_drop(struct mgr *m, uint64_t token);
+struct group *group_find(struct mgr *m, const char *name);
+CHECKED int group_add(struct mgr *m, const char *name, const struct sealed_root *root, bool open);
+void keeper_close(struct mgr *m);
+
+/* --- init.c: a new store --- */
+
+/* Adopts the TPM, seals a new root, makes the CA key, writes all of it, and ends the loop; m->exit_code tells. */
+void init_start(struct mgr *m);
+
+/* --- commit.c --- */
+
+struct vtpm;
+struct commit {
+	struct vtpm *pending; /* have a change that waits for the next transaction */
+	uint64_t transactions, changes;
+	int last_result;
+};
+/* Takes a change from a worker's store channel; answers it now (refused) or after the next transaction. Non-zero: the worker broke the protocol. */
+CHECKED int commit_take(struct vtpm *v, struct ipc_msg *msg);
+/* Forgets a change that was not written. */
+void commit_forget(struct vtpm *v);
+/* The loop's after hook. */
+void commit_flush(void *arg);
+
+/* --- vtpm.c --- */
+
+enum vtpm_state { VTPM_STOPPED, VTPM_STARTING, VTPM_RUNNING, VTPM_STOPPING, VTPM_FAILED };
+
+/* A vTPM that is powered on, or that failed. */
+struct vtpm {
+	struct vtpm *next;
+	struct mgr *m;
+	struct store_vtpm row; /* as read at power-on */
+	enum vtpm_state state;
+	char reason[TEXT_MAX + 1];
+	unsigned crashes; /* in a row */
+	bool firmware;	  /* RUN_STARTUP is the guest firmware's */
+	bool restart;	  /* power on again when stopped: a reset */
+	struct call *starting; /* who waits for it */
+	struct call *stopping;
+	struct worker w;
+	int32_t failed_code;	  /* what the backend said before it ended */
+	uint64_t version;
+	struct loop_timer stop_timer;
+	/* ring.c */
+	struct local_ring ring;
+	int listener, client;
+	struct loop_io listener_io, client_io;
+	/* commit.c */
+	struct vtpm *next_pending;
+	uint8_t *change; /* sealed state that waits */
+	size_t change_len;
+	bool change_queued;
+	struct loop_timer change_timer;
+	double bucket;
+	uint64_t bucket_ms;
+};
+
+struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* These end the call, now or later. */
+void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, struct call *c);
+void vtpm_stop(struct vtpm *v, struct call *c);
+void vtpm_reset(struct vtpm *v, struct call *c);
+/* Forgets a vTPM that failed. Only when there is no process. */
+void vtpm_free(struct vtpm *v);
+/* Stops all in order; m->draining tells the loop to end when the last is gone. */
+void vtpm_stop_all(struct mgr *m);
+/* Marks a row as quarantined, in store, log and audit. */
+void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
+/* What a row's wrapped key is bound to. */
+CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
+
+/* --- ring.c --- */
+
+CHECKED int ring_open(struct vtpm *v);
+/* Ends the socket, its client and the ring. A reset does without: the front end keeps its ring. */
+void ring_close(struct vtpm *v);
+CHECKED int ring_path(const struct mgr *m, const char *name, char *out, size_t cap);
+
+/* --- provision.c --- */
+
+struct provision;
+void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
+/* Makes pool instances while fewer than wanted are there and nothing else is going on. */
+void pool_refill(struct mgr *m);
+void provision_close(struct mgr *m);
+
+/* --- methods.c, describe.c --- */
+
+extern const struct control_method methods[];
+extern const size_t methods_len;
+json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row);
+json_t *describe_status(struct mgr *m);
+json_t *describe_group(const struct group *g);
+json_t *describe_pem(const char *label, const uint8_t *der, size_t len);
+
+/* --- main.c, host.c --- */
+
+struct mgr {
+	struct config cfg;
+	struct loop loop;
+	struct store *store;
+	struct audit audit;
+	struct control *control;
+	int spawner;
+	struct loop_io spawner_io;
+	pid_t spawner_pid;
+	int signals;
+	struct loop_io signals_io;
+	struct keeper keeper;
+	struct commit commit;
+	struct worker *workers;
+	struct vtpm *vtpms;
+	struct provision *provisions;
+	uint32_t pool_count;
+	bool pool_paused; /* making one failed: wait for the next create before trying again */
+	uint64_t next_token;
+	uint8_t slots[(SPAWN_SLOT_MAX + 1) / 8]; /* bit set: uid slot in use */
+	bool draining, sandboxed;
+	int exit_code;
+	uint8_t rx[IPC_BODY_MAX + 64]; /* the message being handled */
+	uint8_t tx[IPC_BODY_MAX + 64]; /* the message being written */
+};
+
+CHECKED int host_start_spawner(struct mgr *m);
+CHECKED int host_watch_spawner(struct mgr *m);
+CHECKED int host_send(struct mgr *m, uint32_t type, const struct buf *body, const int *fds, unsigned nfds);
+void host_close(struct mgr *m);
+/* One line of the audit log for a call (NULL: the manager itself); a failure to write it is logged. */
+void mgr_audit(struct mgr *m, const struct call *c, const char *action, const struct store_vtpm *row, int result,
+	       const char *detail);
+/* Ends the loop once nothing runs any more, if the manager is stopping. */
+void mgr_check_drained(struct mgr *m);
+
+#endif

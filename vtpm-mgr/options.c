@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/version.h"
+#include "vtpm-mgr/options.h"
+
+#ifndef LIBEXECDIR
+#define LIBEXECDIR "/usr/local/libexec/vtpm"
+#endif
+
+static const char usage[] =
+	"usage: vtpm-mgr [--init] [options]\n"
+	"Gives every guest of this host a TPM 2.0 whose state only the host's physical TPM can open.\n"
+	"\n"
+	"  --init               make a new store in an empty state directory, seal a new root, exit\n"
+	"  --state-dir DIR      where the store and the audit log are (/var/lib/vtpm)\n"
+	"  --runtime-dir DIR    where the sockets are (/run/vtpm)\n"
+	"  --tcti STRING        the physical TPM (device:/dev/tpmrm0)\n"
+	"  --seal-pcrs LIST     with --init: PCRs to seal the root to, such as 0,2,4,7 (0,2,4,7 and,\n"
+	"                       where the boot measured into them, 8, 9 and 11)\n"
+	"  --insecure-pcrs      with --init: accept PCRs that nothing was measured into\n"
+	"  --pool N             vTPMs to make ahead, so that create is immediate (4)\n"
+	"  --user USER          when started as root: user to run as (vtpm); root keeps root\n"
+	"  --uid-base N         when started as root: first of the uids for keeper and backends (1879048192)\n"
+	"  --operator-group G   group that may do everything on the control socket (vtpm, if it exists)\n"
+	"  --viewer-group G     group that may list and show (vtpm-view, if it exists)\n"
+	"  --libexec-dir DIR    where vtpm-spawn, vtpm-keeper and vtpm-backend are\n"
+	"  --no-prefork         start each backend by exec, with an address layout of its own\n"
+	"  --verbose            log more\n"
+	"  --help, --version\n"
+	"\n"
+	"See vtpm-mgr(8), vtpmctl(1).\n";
+
+enum { OPT_INIT = 256, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_USER, OPT_UID, OPT_OPERATOR,
+       OPT_VIEWER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+
+static const struct option options[] = {
+	{ "init", no_argument, NULL, OPT_INIT },
+	{ "state-dir", required_argument, NULL, OPT_STATE },
+	{ "runtime-dir", required_argument, NULL, OPT_RUNTIME },
+	{ "tcti", required_argument, NULL, OPT_TCTI },
+	{ "seal-pcrs", required_argument, NULL, OPT_PCRS },
+	{ "insecure-pcrs", no_argument, NULL, OPT_INSECURE },
+	{ "pool", required_argument, NULL, OPT_POOL },
+	{ "user", required_argument, NULL, OPT_USER },
+	{ "uid-base", required_argument, NULL, OPT_UID },
+	{ "operator-group", required_argument, NULL, OPT_OPERATOR },
+	{ "viewer-group", required_argument, NULL, OPT_VIEWER },
+	{ "libexec-dir", required_argument, NULL, OPT_LIBEXEC },
+	{ "no-prefork", no_argument, NULL, OPT_NO_PREFORK },
+	{ "verbose", no_argument, NULL, OPT_VERBOSE },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ NULL, 0, NULL, 0 },
+};
+
+static _Noreturn void usage_error(const char *text, const char *what)
+{
+	fprintf(stderr, "vtpm-mgr: %s%s%s; see vtpm-mgr --help\n", text, what ? ": " : "", what ? what : "");
+	exit(2);
+}
+
+static uint32_t number(const char *s, uint64_t max, const char *what)
+{
+	uint64_t v;
+
+	if (parse_u64(s, max, &v))
+		usage_error("not a number in range", what);
+	return (uint32_t)v;
+}
+
+static uint32_t pcr_list(const char *s)
+{
+	uint32_t mask = 0;
+	char item[4];
+
+	while (*s) {
+		size_t n = strcspn(s, ",");
+		if (n == 0 || n >= sizeof(item))
+			usage_error("not a list of PCRs", s);
+		memcpy(item, s, n);
+		item[n] = '\0';
+		mask |= 1u << number(item, PCR_COUNT - 1, "--seal-pcrs");
+		s += n;
+		s += *s == ',' && s[1] ? 1 : 0;
+		if (*s == ',')
+			usage_error("not a list of PCRs", s);
+	}
+	return mask ? mask : (usage_error("--seal-pcrs needs at least one PCR", NULL), 0u);
+}
+
+static void set_path(const char **out, const char *value, const char *what)
+{
+	if (value[0] != '/')
+		usage_error("must be an absolute path", what);
+	*out = value;
+}
+
+static void set_option(struct config *cfg, int opt, char *value)
+{
+	switch (opt) {
+	case OPT_INIT: cfg->init = true; break;
+	case OPT_STATE: set_path(&cfg->state_dir, value, "--state-dir"); break;
+	case OPT_RUNTIME: set_path(&cfg->runtime_dir, value, "--runtime-dir"); break;
+	case OPT_TCTI: cfg->tcti = value; break;
+	case OPT_PCRS: cfg->seal_pcrs = pcr_list(value); break;
+	case OPT_INSECURE: cfg->insecure_pcrs = true; break;
+	case OPT_POOL: cfg->pool = number(value, POOL_LIMIT, "--pool"); break;
+	case OPT_USER: cfg->user = value; break;
+	case OPT_UID: cfg->uid_base = number(value, UINT32_MAX - 2 - SPAWN_SLOT_MAX, "--uid-base"); break;
+	case OPT_OPERATOR: cfg->operator_group = value; break;
+	case OPT_VIEWER: cfg->viewer_group = value; break;
+	case OPT_LIBEXEC: set_path(&cfg->libexec_dir, value, "--libexec-dir"); break;
+	case OPT_NO_PREFORK: cfg->no_prefork = true; break;
+	case OPT_VERBOSE: cfg->verbose = true; break;
+	case OPT_HELP: fputs(usage, stdout); exit(0);
+	case OPT_VERSION: puts("vtpm-mgr " VTPM_VERSION); exit(0);
+	default: exit(2); /* getopt_long has said why */
+	}
+}
+
+void options_parse(int argc, char **argv, struct config *cfg)
+{
+	int opt;
+
+	*cfg = (struct config){ .state_dir = "/var/lib/vtpm",
+				.runtime_dir = "/run/vtpm",
+				.tcti = "device:/dev/tpmrm0",
+				.libexec_dir = LIBEXECDIR,
+				.pool = POOL_DEFAULT,
+				.uid_base = UID_BASE_DEFAULT };
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
+		set_option(cfg, opt, optarg);
+	if (optind < argc)
+		usage_error("unknown argument", argv[optind]);
+	if (!cfg->init && (cfg->seal_pcrs || cfg->insecure_pcrs))
+		usage_error("--seal-pcrs and --insecure-pcrs choose how a new root is sealed and go with --init", NULL);
+	if (cfg->uid_base == 0)
+		usage_error("--uid-base 0 is root", NULL);
+	if (strlen(cfg->tcti) >= sizeof(((struct keeper_status *)NULL)->tcti))
+		usage_error("--tcti is too long", NULL);
+}

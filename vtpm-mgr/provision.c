@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * New vTPMs. A worker backend manufactures a TPM with its endorsement keys, has the keeper
+ * certify them, and hands back a sealed state; the manager inserts it in one transaction and
+ * only then answers. Making RSA keys takes long, so a few instances are made ahead: they have
+ * keys, but no name and no certificates, and belong to nobody.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "lib/log.h"
+#include "vtpm-mgr/mgr.h"
+
+struct provision {
+	struct provision *next;
+	struct mgr *m;
+	struct call *call; /* NULL: for the pool */
+	struct store_vtpm row;
+	bool from_pool, done;
+	unsigned tries;
+	struct store_pool_row pool;
+	uint8_t *sealed; /* of the pool instance */
+	size_t sealed_len;
+	struct worker w;
+	int32_t failed_code;
+	char failed_text[TEXT_MAX + 1];
+};
+
+static void provision_run(struct provision *p);
+
+static void provision_free(struct provision *p)
+{
+	for (struct provision **at = &p->m->provisions; *at; at = &(*at)->next)
+		if (*at == p) {
+			*at = p->next;
+			break;
+		}
+	free(p->sealed);
+	free(p);
+}
+
+/* Ends it: the call is answered, and the pool may go on. */
+static void provision_end(struct provision *p, int code, const char *text)
+{
+	struct mgr *m = p->m;
+
+	if (p->call) {
+		mgr_audit(m, p->call, "create", &p->row, code, text);
+		if (code)
+			call_error(p->call, code, "%s: %s", p->row.name, text);
+		else
+			call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row)));
+		m->pool_paused = false;
+	} else if (code) {
+		log_warn("no vTPM could be made ahead: %s (%s)", text, err_text(code));
+		m->pool_paused = true;
+	}
+	provision_free(p);
+	pool_refill(m);
+	mgr_check_drained(m);
+}
+
+/* What a pool instance's key is bound to: no owner, no name. */
+static int pool_binding(const uint8_t uuid[static UUID_LEN], struct key_binding *k)
+{
+	*k = (struct key_binding){ .group = DEFAULT_GROUP };
+	memcpy(k->uuid, uuid, UUID_LEN);
+	return 0;
+}
+
+static int provision_binding(const struct provision *p, struct key_binding *k)
+{
+	return p->call ? vtpm_binding(&p->row, k) : pool_binding(p->row.uuid, k);
+}
+
+/* --- what the worker says --- */
+
+static int blob_set(struct store_blob *blob, const uint8_t *p, size_t n)
+{
+	if (n > sizeof(blob->data))
+		return ERR_PROTO;
+	memcpy(blob->data, p, n);
+	blob->len = n;
+	return 0;
+}
+
+static int row_insert(struct provision *p, const struct backend_provisioned *b)
+{
+	p->row.created = (int64_t)time(NULL);
+	for (unsigned i = 0; i < EK_KINDS; i++)
+		if (blob_set(&p->row.ek_public[i], b->ek_public[i], b->ek_public_len[i]) ||
+		    blob_set(&p->row.cert[i], b->cert[i], b->cert_len[i]) || !p->row.cert[i].len)
+			return ERR_PROTO;
+	p->row.version = b->version;
+	p->row.sealed_len = (uint32_t)b->sealed_len;
+	return store_vtpm_insert(p->m->store, &p->row, b->version, b->sealed, b->sealed_len,
+				 p->from_pool ? p->pool.uuid : NULL);
+}
+
+static int pool_insert(struct provision *p, const struct backend_provisioned *b)
+{
+	memcpy(p->pool.uuid, p->row.uuid, UUID_LEN);
+	memcpy(p->pool.wrapped, p->row.wrapped, WRAPPED_KEY_LEN);
+	p->pool.wrapped_len = WRAPPED_KEY_LEN;
+	p->pool.version = b->version;
+	return store_pool_put(p->m->store, &p->pool, b->sealed, b->sealed_len);
+}
+
+static int on_provisioned(void *arg, struct ipc_msg *msg)
+{
+	struct provision *p = arg;
+	struct backend_provisioned b;
+	int err = backend_provisioned_decode(&msg->body, &b);
+
+	if (!err && p->done)
+		err = ERR_PROTO;
+	if (err)
+		return err;
+	p->done = true;
+	err = p->call ? row_insert(p, &b) : pool_insert(p, &b);
+	p->failed_code = err;
+	if (err == ERR_PROTO)
+		return err;
+	if (err)
+		snprintf(p->failed_text, sizeof(p->failed_text), "it cannot be stored: %s", store_why(p->m->store));
+	else if (!p->call)
+		p->m->pool_count++;
+	else if (p->from_pool && p->m->pool_count)
+		p->m->pool_count--;
+	return 0;
+}
+
+static int on_failed(void *arg, struct ipc_msg *msg)
+{
+	struct provision *p = arg;
+	struct backend_failed f;
+	int err = backend_failed_decode(&msg->body, &f);
+
+	if (err)
+		return err;
+	p->failed_code = f.code;
+	snprintf(p->failed_text, sizeof(p->failed_text), "%s", f.text);
+	return 0;
+}
+
+static const struct ipc_rule rules[] = {
+	{ BACKEND_PROVISIONED, 1, BACKEND_PROVISIONED_MIN, BACKEND_PROVISIONED_MAX, 0, 0, on_provisioned },
+	{ BACKEND_FAILED, 1, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
+};
+
+/* A pool instance that does not verify has never been anybody's: drop it and make the vTPM from nothing. */
+static void pool_damaged(struct provision *p)
+{
+	log_error("a vTPM that was made ahead does not verify; dropping it");
+	mgr_audit(p->m, NULL, "pool-drop", NULL, ERR_AUTH, "does not verify");
+	if (store_pool_drop(p->m->store, p->pool.uuid))
+		log_error("it cannot be dropped: %s", store_why(p->m->store));
+	else if (p->m->pool_count)
+		p->m->pool_count--;
+	p->from_pool = false;
+	free(p->sealed);
+	p->sealed = NULL;
+	provision_run(p);
+}
+
+static void provision_failed(struct provision *p, int code, const char *text)
+{
+	if (code == ERR_AUTH && p->from_pool)
+		pool_damaged(p);
+	else if (code == ERR_TPM_LOST && p->tries++ == 0 && !p->m->draining)
+		provision_run(p); /* the TPM went away in the middle; a new keeper may find it again */
+	else
+		provision_end(p, code, text[0] ? text : err_text(code));
+}
+
+static void on_exited(void *arg, uint32_t status)
+{
+	struct provision *p = arg;
+	char text[64];
+
+	if (p->done && !p->failed_code) {
+		provision_end(p, 0, NULL);
+		return;
+	}
+	if (!p->failed_code) {
+		snprintf(text, sizeof(text), "the worker ended unexpectedly (status %#x)", status);
+		provision_failed(p, ERR_ENGINE, text);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s", err_text(p->failed_code));
+	provision_failed(p, p->failed_code, p->failed_text[0] ? p->failed_text : text);
+}
+
+/* --- step by step --- */
+
+static int start_worker(struct provision *p)
+{
+	struct backend_start s = { .flags = (p->from_pool ? 0 : RUN_MANUFACTURE) | (p->call ? RUN_CERTIFY : 0),
+				   .state_max = p->row.state_max,
+				   .sealed = p->from_pool ? p->sealed : NULL,
+				   .sealed_len = p->from_pool ? p->sealed_len : 0,
+				   .version = p->from_pool ? p->pool.version : 0 };
+
+	memcpy(s.uuid, p->row.uuid, UUID_LEN);
+	memcpy(s.from_uuid, p->from_pool ? p->pool.uuid : p->row.uuid, UUID_LEN);
+	p->done = false;
+	p->failed_code = 0;
+	p->failed_text[0] = '\0';
+	p->w.rules = rules;
+	p->w.nrules = ARRAY_LEN(rules);
+	p->w.state = 1;
+	p->w.exited = on_exited;
+	p->w.arg = p;
+	return worker_start(p->m, &p->w, p->w.token, NULL, &s);
+}
+
+static void on_handed(void *arg, const struct keeper_reply *r)
+{
+	struct provision *p = arg;
+	int err;
+
+	if (r->code) {
+		provision_failed(p, r->code, r->text);
+		return;
+	}
+	err = p->m->draining ? ERR_CLOSED : start_worker(p);
+	if (err) {
+		keeper_drop(p->m, p->w.token);
+		provision_failed(p, err, err_text(err));
+	}
+}
+
+static void hand(struct provision *p)
+{
+	struct keeper_key_hand h = { .wrapped = p->row.wrapped, .wrapped_len = WRAPPED_KEY_LEN, .certify = p->call != NULL };
+	uint8_t mem[KEEPER_KEY_HAND_MAX];
+	struct buf b;
+
+	p->w.token = h.token = worker_token_next(p->m);
+	buf_init(&b, mem, sizeof(mem));
+	if (provision_binding(p, &h.binding) || keeper_key_hand_encode(&b, &h))
+		provision_end(p, ERR_RANGE, "its key cannot be bound");
+	else
+		keeper_ask(p->m, KEEPER_KEY_HAND, &b, on_handed, p);
+}
+
+static void on_key(void *arg, const struct keeper_reply *r)
+{
+	struct provision *p = arg;
+
+	if (r->code || r->result_len != WRAPPED_KEY_LEN) {
+		provision_failed(p, r->code ? r->code : ERR_PROTO, r->text);
+		return;
+	}
+	memcpy(p->row.wrapped, r->result, WRAPPED_KEY_LEN);
+	p->row.wrapped_len = WRAPPED_KEY_LEN;
+	hand(p);
+}
+
+static int key_request(struct provision *p, struct buf *b)
+{
+	struct keeper_key_rebind r = { .wrapped = p->pool.wrapped, .wrapped_len = p->pool.wrapped_len };
+	struct key_binding k;
+	int err = provision_binding(p, &k);
+
+	if (err)
+		return err;
+	if (!p->from_pool)
+		return key_binding_encode(b, &k);
+	r.to = k;
+	err = pool_binding(p->pool.uuid, &r.from);
+	return err ? err : keeper_key_rebind_encode(b, &r);
+}
+
+static void on_group(void *arg, const struct keeper_reply *r)
+{
+	struct provision *p = arg;
+	uint8_t mem[KEEPER_KEY_REBIND_MAX];
+	struct buf b;
+	int err;
+
+	if (r->code) {
+		provision_end(p, r->code, r->text[0] ? r->text : err_text(r->code));
+		return;
+	}
+	buf_init(&b, mem, sizeof(mem));
+	err = key_request(p, &b);
+	if (err)
+		provision_failed(p, p->from_pool ? ERR_AUTH : err, err_text(err));
+	else
+		keeper_ask(p->m, p->from_pool ? KEEPER_KEY_REBIND : KEEPER_KEY_NEW, &b, on_key, p);
+}
+
+static void provision_run(struct provision *p)
+{
+	keeper_open_group(p->m, p->row.group, on_group, p);
+}
+
+/* --- who begins it --- */
+
+static void pool_take(struct provision *p)
+{
+	uint8_t skip[POOL_LIMIT][UUID_LEN];
+	size_t n = 0;
+
+	if (strcmp(p->row.group, DEFAULT_GROUP) != 0)
+		return;
+	for (struct provision *o = p->m->provisions; o && n < POOL_LIMIT; o = o->next)
+		if (o != p && o->from_pool)
+			memcpy(skip[n++], o->pool.uuid, UUID_LEN);
+	p->sealed = malloc(SEALED_STATE_MAX);
+	p->sealed_len = SEALED_STATE_MAX;
+	p->from_pool = p->sealed && !store_pool_get(p->m->store, (const uint8_t(*)[UUID_LEN])skip, n, &p->pool, p->sealed,
+						    &p->sealed_len);
+}
+
+/* Names and uuids must be free in the store and among those being made. */
+static int check_free(struct mgr *m, const struct store_vtpm *want)
+{
+	struct store_vtpm *row = malloc(sizeof(*row));
+	int err = row ? 0 : ERR_NOMEM;
+
+	if (!err && (store_vtpm_by_name(m->store, want->name, row) != ERR_NOTFOUND ||
+		     store_vtpm_by_uuid(m->store, want->uuid, row) != ERR_NOTFOUND))
+		err = ERR_EXISTS;
+	free(row);
+	for (struct provision *o = m->provisions; o && !err; o = o->next)
+		if (o->call && (!strcmp(o->row.name, want->name) || !memcmp(o->row.uuid, want->uuid, UUID_LEN)))
+			err = ERR_EXISTS;
+	return err;
+}
+
+static struct provision *provision_new(struct mgr *m, const struct store_vtpm *want, struct call *c)
+{
+	struct provision *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->m = m;
+	p->row = *want;
+	p->call = c;
+	p->w.control = p->w.store = p->w.control_io.fd = p->w.store_io.fd = -1;
+	p->next = m->provisions;
+	m->provisions = p;
+	return p;
+}
+
+void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c)
+{
+	struct provision *p;
+	int err = check_free(m, want);
+
+	if (err) {
+		call_error(c, err, "%s: a vTPM of that name or uuid exists already", want->name);
+		return;
+	}
+	p = provision_new(m, want, c);
+	if (!p) {
+		call_error(c, ERR_NOMEM, "out of memory");
+		return;
+	}
+	pool_take(p);
+	provision_run(p);
+}
+
+void pool_refill(struct mgr *m)
+{
+	struct store_vtpm row = { .group = DEFAULT_GROUP, .name = "pool", .state_max = STATE_MAX_DEFAULT };
+	struct provision *p;
+
+	if (m->draining || m->cfg.init || m->pool_paused || m->provisions || m->pool_count >= m->cfg.pool)
+		return;
+	if (m->keeper.state != KEEPER_READY || !group_find(m, DEFAULT_GROUP) || !group_find(m, DEFAULT_GROUP)->open)
+		return;
+	if (m->commit.last_result || uuid_random(row.uuid))
+		return;
+	p = provision_new(m, &row, NULL);
+	if (p)
+		provision_run(p);
+}
+
+void provision_close(struct mgr *m)
+{
+	for (struct provision *p = m->provisions; p; p = p->next)
+		if (p->w.control >= 0)
+			worker_kill(&p->w);
+}

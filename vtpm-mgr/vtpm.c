@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The life of a vTPM that is powered on:
+ *
+ *	start: group's root open -> key handed to the keeper -> state read -> backend started -> READY
+ *	stop:  BACKEND_STOP -> the backend shuts its engine down, commits, exits
+ *	reset: stop, then start with the same ring: _TPM_Init for a guest that keeps its channel
+ *	crash: failed until somebody resets or starts it: it never comes back by itself with empty PCRs
+ *
+ * What does not verify on the way is quarantined: named, kept and never made anew.
+ */
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "lib/log.h"
+#include "vtpm-mgr/mgr.h"
+
+static void start_run(struct vtpm *v);
+
+struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	for (struct vtpm *v = m->vtpms; v; v = v->next)
+		if (!memcmp(v->row.uuid, uuid, UUID_LEN))
+			return v;
+	return NULL;
+}
+
+void vtpm_free(struct vtpm *v)
+{
+	for (struct vtpm **p = &v->m->vtpms; *p; p = &(*p)->next)
+		if (*p == v) {
+			*p = v->next;
+			break;
+		}
+	commit_forget(v);
+	loop_timer_cancel(&v->m->loop, &v->stop_timer);
+	ring_close(v);
+	free(v);
+}
+
+int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
+{
+	uint8_t mem[256];
+	struct buf b;
+
+	*k = (struct key_binding){ .epoch = row->epoch };
+	snprintf(k->group, sizeof(k->group), "%s", row->group);
+	memcpy(k->uuid, row->uuid, UUID_LEN);
+	buf_init(&b, mem, sizeof(mem));
+	if (buf_put_str(&b, row->name) || buf_put_u64le(&b, (uint64_t)row->user) || buf_put_u32le(&b, row->state_max) ||
+	    buf_put_u32le(&b, row->commit_rate) || buf_put_u8(&b, row->locality_max))
+		return ERR_RANGE;
+	return EVP_Digest(mem, b.len, k->config, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
+}
+
+void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why)
+{
+	log_error("%s: quarantined: %s; nothing of it is changed; see vtpmctl show %s", row->name, why, row->name);
+	if (store_vtpm_quarantine(m->store, row->uuid, why))
+		log_error("%s: the quarantine cannot be recorded: %s", row->name, store_why(m->store));
+	mgr_audit(m, NULL, "quarantine", row, ERR_QUARANTINE, why);
+}
+
+static void reason_set(struct vtpm *v, const char *text)
+{
+	snprintf(v->reason, sizeof(v->reason), "%s", text);
+}
+
+/* A power-on came to nothing: tell who waits, and forget it. Also after a reset, whose front end then loses its ring. */
+static void start_failed(struct vtpm *v, int code, const char *text)
+{
+	struct mgr *m = v->m;
+	bool damaged = code == ERR_AUTH;
+
+	if (damaged) {
+		vtpm_quarantine(m, &v->row, text);
+		code = ERR_QUARANTINE;
+	}
+	mgr_audit(m, v->starting, "start", &v->row, code, text);
+	log_error("%s: not started: %s (%s)", v->row.name, text, err_text(code));
+	if (v->starting)
+		call_error(v->starting, code, "%s: %s%s", v->row.name, damaged ? "quarantined: " : "", text);
+	v->starting = NULL;
+	v->state = VTPM_STOPPED;
+	if (v->crashes == 0) {
+		vtpm_free(v);
+	} else {
+		v->state = VTPM_FAILED;
+		reason_set(v, text);
+		ring_close(v);
+	}
+	mgr_check_drained(m);
+}
+
+/* --- what the backend says --- */
+
+static int on_ready(void *arg, struct ipc_msg *msg)
+{
+	struct vtpm *v = arg;
+	char path[128];
+
+	(void)msg;
+	if (v->state != VTPM_STARTING)
+		return ERR_PROTO;
+	v->state = VTPM_RUNNING;
+	if (v->row.quarantine[0]) {
+		log_info("%s: verifies again; no longer quarantined", v->row.name);
+		if (!store_vtpm_quarantine(v->m->store, v->row.uuid, ""))
+			v->row.quarantine[0] = '\0';
+	}
+	mgr_audit(v->m, v->starting, "start", &v->row, 0, v->firmware ? "guest firmware starts it" : NULL);
+	if (v->starting && !ring_path(v->m, v->row.name, path, sizeof(path)))
+		call_reply(v->starting, json_pack("{s:s}", "ring", path));
+	else if (v->starting)
+		call_error(v->starting, ERR_RANGE, "the path of the ring is too long");
+	v->starting = NULL;
+	return 0;
+}
+
+static int on_failed(void *arg, struct ipc_msg *msg)
+{
+	struct vtpm *v = arg;
+	struct backend_failed f;
+	int err = backend_failed_decode(&msg->body, &f);
+
+	if (err)
+		return err;
+	v->failed_code = f.code;
+	reason_set(v, f.text);
+	return 0;
+}
+
+static int on_commit(void *arg, struct ipc_msg *msg)
+{
+	return commit_take(arg, msg);
+}
+
+static const struct ipc_rule rules[] = {
+	{ BACKEND_READY, 1, 0, 0, 0, 0, on_ready },
+	{ BACKEND_FAILED, 1, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
+	{ STORE_COMMIT, 1, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
+};
+
+/* --- its end --- */
+
+static void describe_end(char *out, size_t cap, uint32_t status)
+{
+	int s = (int)status;
+
+	if (WIFSIGNALED(s))
+		snprintf(out, cap, "its backend crashed (signal %d)", WTERMSIG(s));
+	else
+		snprintf(out, cap, "its backend ended unexpectedly (status %d)", WEXITSTATUS(s));
+}
+
+static void crashed(struct vtpm *v, uint32_t status)
+{
+	v->state = VTPM_FAILED;
+	v->crashes++;
+	if (!v->failed_code)
+		describe_end(v->reason, sizeof(v->reason), status);
+	log_error("%s: failed: %s; its TPM is gone until its guest is reset", v->row.name, v->reason);
+	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, v->reason);
+	ring_close(v);
+}
+
+static void stopped(struct vtpm *v, uint32_t status)
+{
+	struct call *c = v->stopping;
+	int result = status == 0 && !v->failed_code ? 0 : v->failed_code ? v->failed_code : ERR_ENGINE;
+
+	v->stopping = NULL;
+	if (result && !v->failed_code)
+		describe_end(v->reason, sizeof(v->reason), status);
+	mgr_audit(v->m, c, "stop", &v->row, result, result ? v->reason : NULL);
+	v->crashes = 0;
+	if (v->restart) {
+		v->restart = false;
+		start_run(v);
+		return;
+	}
+	if (v->starting)
+		call_error(v->starting, ERR_CLOSED, "the manager is stopping");
+	if (c && result)
+		call_error(c, result, "%s is off, but did not stop in order: %s", v->row.name, v->reason);
+	else if (c)
+		call_reply(c, NULL);
+	vtpm_free(v);
+}
+
+static void on_exited(void *arg, uint32_t status)
+{
+	struct vtpm *v = arg;
+	struct mgr *m = v->m;
+
+	loop_timer_cancel(&m->loop, &v->stop_timer);
+	commit_forget(v);
+	if (v->state == VTPM_STARTING) {
+		if (!v->failed_code)
+			describe_end(v->reason, sizeof(v->reason), status);
+		start_failed(v, v->failed_code ? v->failed_code : ERR_ENGINE, v->reason);
+		return;
+	}
+	if (v->state == VTPM_STOPPING)
+		stopped(v, status);
+	else
+		crashed(v, status);
+	mgr_check_drained(m);
+}
+
+/* --- power-on, step by step --- */
+
+static int start_worker(struct vtpm *v, uint64_t token)
+{
+	struct backend_start s = { .flags = RUN_SERVE | (v->firmware ? 0 : RUN_STARTUP),
+				   .state_max = v->row.state_max,
+				   .locality_max = v->row.locality_max };
+	uint8_t *sealed = malloc(SEALED_STATE_MAX);
+	int err;
+
+	if (!sealed)
+		return ERR_NOMEM;
+	memcpy(s.uuid, v->row.uuid, UUID_LEN);
+	memcpy(s.from_uuid, v->row.uuid, UUID_LEN);
+	s.sealed = sealed;
+	s.sealed_len = SEALED_STATE_MAX;
+	err = store_state_get(v->m->store, v->row.uuid, &s.version, sealed, &s.sealed_len);
+	if (err == ERR_NOTFOUND || err == ERR_RANGE)
+		err = ERR_AUTH; /* the row is damaged */
+	v->version = s.version;
+	if (!err)
+		err = ring_open(v);
+	if (!err)
+		err = worker_start(v->m, &v->w, token, &v->ring, &s);
+	free(sealed);
+	return err;
+}
+
+static void on_handed(void *arg, const struct keeper_reply *r)
+{
+	struct vtpm *v = arg;
+	int err;
+
+	if (r->code == ERR_AUTH) {
+		start_failed(v, ERR_AUTH, "its key does not verify: the row was changed, damaged or swapped");
+		return;
+	}
+	if (r->code) {
+		start_failed(v, r->code, r->text[0] ? r->text : err_text(r->code));
+		return;
+	}
+	v->w.rules = rules;
+	v->w.nrules = ARRAY_LEN(rules);
+	v->w.state = 1;
+	v->w.exited = on_exited;
+	v->w.arg = v;
+	v->failed_code = 0;
+	err = start_worker(v, v->w.token);
+	if (err) {
+		keeper_drop(v->m, v->w.token);
+		start_failed(v, err, err == ERR_AUTH ? "its state is missing or damaged" : err_text(err));
+	}
+}
+
+static void on_group(void *arg, const struct keeper_reply *r)
+{
+	struct vtpm *v = arg;
+	struct keeper_key_hand hand = { .wrapped = v->row.wrapped, .wrapped_len = v->row.wrapped_len };
+	uint8_t mem[KEEPER_KEY_HAND_MAX];
+	struct buf b;
+	int err;
+
+	if (r->code) {
+		start_failed(v, r->code, r->text[0] ? r->text : err_text(r->code));
+		return;
+	}
+	v->w.token = hand.token = worker_token_next(v->m);
+	buf_init(&b, mem, sizeof(mem));
+	err = vtpm_binding(&v->row, &hand.binding);
+	if (!err)
+		err = keeper_key_hand_encode(&b, &hand);
+	if (err)
+		start_failed(v, err, err_text(err));
+	else
+		keeper_ask(v->m, KEEPER_KEY_HAND, &b, on_handed, v);
+}
+
+/* Reads the row anew: a reset follows changes. */
+static void start_run(struct vtpm *v)
+{
+	uint8_t uuid[UUID_LEN];
+	int err;
+
+	v->state = VTPM_STARTING;
+	memcpy(uuid, v->row.uuid, UUID_LEN);
+	err = store_vtpm_by_uuid(v->m->store, uuid, &v->row);
+	if (err)
+		start_failed(v, err, store_why(v->m->store));
+	else if (v->row.wrapped_len != WRAPPED_KEY_LEN || v->row.version == 0)
+		start_failed(v, ERR_AUTH, "its key or state is missing or truncated");
+	else
+		keeper_open_group(v->m, v->row.group, on_group, v);
+}
+
+static const char *state_word(const struct vtpm *v)
+{
+	static const char *const words[] = { "stopped", "being started", "running", "being stopped", "failed" };
+
+	return words[v->state];
+}
+
+void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, struct call *c)
+{
+	struct vtpm *v = vtpm_find(m, row->uuid);
+
+	if (v && v->state != VTPM_FAILED) {
+		call_error(c, ERR_WRONG_STATE, "%s is %s already", row->name, state_word(v));
+		return;
+	}
+	if (v && v->crashes >= CRASHES_MAX) {
+		call_error(c, ERR_WRONG_STATE,
+			   "%s crashed %u times in a row and is not started again before \"vtpmctl stop %s\": %s", row->name,
+			   v->crashes, row->name, v->reason);
+		return;
+	}
+	if (!v) {
+		v = calloc(1, sizeof(*v));
+		if (!v) {
+			call_error(c, ERR_NOMEM, "out of memory");
+			return;
+		}
+		v->m = m;
+		v->ring = LOCAL_RING_NONE;
+		v->listener = v->client = v->listener_io.fd = v->client_io.fd = -1;
+		v->w.control = v->w.store = v->w.control_io.fd = v->w.store_io.fd = -1;
+		v->next = m->vtpms;
+		m->vtpms = v;
+	}
+	v->row = *row;
+	v->firmware = firmware;
+	v->starting = c;
+	start_run(v);
+}
+
+/* --- power-off --- */
+
+static void on_stop_timeout(void *arg)
+{
+	struct vtpm *v = arg;
+
+	log_error("%s: does not stop; ending its backend", v->row.name);
+	reason_set(v, "it did not stop in time");
+	v->failed_code = ERR_TIMEOUT;
+	worker_kill(&v->w);
+}
+
+static void stop_run(struct vtpm *v)
+{
+	v->state = VTPM_STOPPING;
+	v->failed_code = 0;
+	loop_timer_set(&v->m->loop, &v->stop_timer, STOP_TIMEOUT_MS, on_stop_timeout, v);
+	if (worker_send(&v->w, BACKEND_STOP))
+		worker_kill(&v->w);
+}
+
+void vtpm_stop(struct vtpm *v, struct call *c)
+{
+	if (v->state == VTPM_FAILED) {
+		mgr_audit(v->m, c, "stop", &v->row, 0, "it had failed");
+		vtpm_free(v);
+		call_reply(c, NULL);
+		return;
+	}
+	if (v->state != VTPM_RUNNING) {
+		call_error(c, ERR_BUSY, "%s is %s", v->row.name, state_word(v));
+		return;
+	}
+	v->stopping = c;
+	stop_run(v);
+}
+
+void vtpm_reset(struct vtpm *v, struct call *c)
+{
+	if (v->state == VTPM_FAILED) {
+		vtpm_start(v->m, &v->row, v->firmware, c);
+		return;
+	}
+	if (v->state != VTPM_RUNNING) {
+		call_error(c, ERR_BUSY, "%s is %s", v->row.name, state_word(v));
+		return;
+	}
+	v->restart = true;
+	v->starting = c;
+	stop_run(v);
+}
+
+void vtpm_stop_all(struct mgr *m)
+{
+	for (struct vtpm *v = m->vtpms; v; v = v->next) {
+		v->restart = false;
+		if (v->state == VTPM_RUNNING)
+			stop_run(v);
+		else if (v->state == VTPM_STARTING && v->w.control >= 0)
+			worker_kill(&v->w);
+	}
+}
