@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-
 #include "lib/secmem.h"
 #include "vtpm-mgr/keeper/ek.h"
 #include "vtpm-mgr/keeper/wrap.h"
@@ -234,7 +233,7 @@ int ca_certify(struct ca *ca, const struct cert_request *req, const uint8_t uuid
 	int r;
 
 	if (!ca->cert)
-		return tpm_fail(ca->tpm, ERR_STATE, "there is no CA");
+		return tpm_fail(ca->tpm, ERR_WRONG_STATE, "there is no CA");
 	r = ek_decode(req->kind, req->ek_public, req->ek_public_len, &key);
 	if (r)
 		return tpm_fail(ca->tpm, r, "not an endorsement key by the TCG's template");

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* OpenSSL's headers. They declare a type, never shown, whose name is an error code of ours. */
+/* OpenSSL's headers. */
 #ifndef VTPM_KEEPER_OPENSSL_H
 #define VTPM_KEEPER_OPENSSL_H
 
-#define ERR_STATE OPENSSL_ERR_STATE
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
@@ -12,6 +11,5 @@
 #include <openssl/param_build.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
-#undef ERR_STATE
 
 #endif

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-mgr/keeper/serve.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/log.h"
+#include "lib/secmem.h"
+#include "vtpm-mgr/keeper/root.h"
+#include "vtpm-mgr/keeper/srk.h"
+#include "vtpm-mgr/keeper/wrap.h"
+
+enum {
+	STATE_DEAD = 0,		/* there is no TPM: the first request is told so */
+	STATE_NEW = 1u << 0,	/* the SRK is not pinned yet */
+	STATE_PINNED = 1u << 1, /* all but OPEN and ADOPT */
+};
+
+/* The manager reads its socket at leisure; there is nothing else to do than to wait for it. */
+static int send_reply(struct keeper *k, const struct buf *b)
+{
+	struct pollfd p = {.fd = k->mgr_fd, .events = POLLOUT};
+	int r;
+
+	while ((r = ipc_send(k->mgr_fd, KEEPER_REPLY, b, NULL, 0)) == ERR_AGAIN)
+		(void)poll(&p, 1, -1);
+	return r;
+}
+
+/* Returns what a handler returns: non-zero only if the manager is not there to be answered. */
+static int reply(struct keeper *k, uint64_t id, int code, const void *result, size_t len)
+{
+	struct keeper_reply r = {.id = id, .code = code};
+	uint8_t mem[KEEPER_REPLY_MAX];
+	struct buf b;
+
+	if (code)
+		strcpy(r.text, k->tpm.text[0] ? k->tpm.text : err_text(code));
+	else
+		r.result = result, r.result_len = len;
+	buf_init(&b, mem, sizeof(mem));
+	return keeper_reply_encode(&b, &r) ? ERR_RANGE : send_reply(k, &b);
+}
+
+static int read_empty(struct ipc_msg *m, uint64_t *id)
+{
+	return buf_get_u64le(&m->body, id) || buf_left(&m->body) ? ERR_PROTO : 0;
+}
+
+static int on_status(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	struct keeper_status s;
+	uint8_t mem[512];
+	struct buf b;
+	uint64_t id;
+	int r;
+
+	if (read_empty(m, &id))
+		return ERR_PROTO;
+	buf_init(&b, mem, sizeof(mem));
+	r = tpm_status(&k->tpm, &s);
+	if (!r)
+		r = keeper_status_encode(&b, &s);
+	return reply(k, id, r, mem, b.len);
+}
+
+static int on_open(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	struct keeper_open q;
+	uint64_t id;
+	int r;
+
+	if (buf_get_u64le(&m->body, &id) || keeper_open_decode(&m->body, &q) || buf_left(&m->body))
+		return ERR_PROTO;
+	r = srk_open(&k->tpm, q.name, q.name_len);
+	if (!r)
+		k->state = STATE_PINNED;
+	return reply(k, id, r, NULL, 0);
+}
+
+static int on_adopt(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	uint64_t id;
+	int r;
+
+	if (read_empty(m, &id))
+		return ERR_PROTO;
+	r = srk_adopt(&k->tpm);
+	if (!r)
+		k->state = STATE_PINNED;
+	return reply(k, id, r, k->tpm.srk_name, k->tpm.srk_name_len);
+}
+
+/* Before the TPM is asked for anything. */
+static int group_is_new(struct keeper *k, const char *group)
+{
+	if (groups_find(&k->groups, group))
+		return tpm_fail(&k->tpm, ERR_EXISTS, "group %s is open already", group);
+	if (k->groups.n == KEEPER_GROUPS_MAX)
+		return tpm_fail(&k->tpm, ERR_FULL, "there are %u groups, and that is the limit", KEEPER_GROUPS_MAX);
+	return 0;
+}
+
+static int on_group_new(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	struct keeper_group_new q;
+	struct root_blob blob;
+	struct sealed_root s = {0};
+	uint8_t mem[SEALED_ROOT_MAX];
+	struct buf b;
+	uint64_t id;
+	int r;
+
+	if (buf_get_u64le(&m->body, &id) || keeper_group_new_decode(&m->body, &q) || buf_left(&m->body))
+		return ERR_PROTO;
+	buf_init(&b, mem, sizeof(mem));
+	r = group_is_new(k, q.group);
+	if (!r)
+		r = root_new(&k->tpm, q.mask, q.flags, &blob, &s, k->root);
+	if (!r)
+		r = sealed_root_encode(&b, &s);
+	if (!r)
+		r = groups_add(&k->groups, q.group, k->root);
+	secmem_wipe(k->root, KEY_LEN);
+	return reply(k, id, r, mem, b.len);
+}
+
+static int on_group_open(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	struct keeper_group_open q;
+	uint64_t id;
+	int r;
+
+	if (buf_get_u64le(&m->body, &id) || keeper_group_open_decode(&m->body, &q) || buf_left(&m->body))
+		return ERR_PROTO;
+	r = group_is_new(k, q.group);
+	if (!r)
+		r = root_open(&k->tpm, &q.root, k->root);
+	if (!r)
+		r = groups_add(&k->groups, q.group, k->root);
+	secmem_wipe(k->root, KEY_LEN);
+	return reply(k, id, r, NULL, 0);
+}
+
+static int group_key(struct keeper *k, const char *group, const uint8_t **key)
+{
+	*key = groups_find(&k->groups, group);
+	return *key ? 0 : tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is not open", group);
+}
+
+static int on_ca_new(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	struct ca_blob blob;
+	struct ca_key ca = {0};
+	uint8_t mem[CA_KEY_MAX];
+	const uint8_t *key;
+	struct buf b;
+	uint64_t id;
+	int r;
+
+	if (read_empty(m, &id))
+		return ERR_PROTO;
+	buf_init(&b, mem, sizeof(mem));
+	r = group_key(k, GROUP_DEFAULT, &key);
+	if (!r)
+		r = ca_new(&k->ca, key, &blob, &ca);
+	if (!r)
+		r = ca_key_encode(&b, &ca);
+	return reply(k, id, r, mem, b.len);
+}
+
+static int on_ca_open(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	struct ca_key ca;
+	const uint8_t *key;
+	uint64_t id;
+	int r;
+
+	if (buf_get_u64le(&m->body, &id) || ca_key_decode(&m->body, &ca) || buf_left(&m->body))
+		return ERR_PROTO;
+	r = group_key(k, GROUP_DEFAULT, &key);
+	if (!r)
+		r = ca_open(&k->ca, key, &ca);
+	return reply(k, id, r, NULL, 0);
+}
+
+static int on_key_new(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	uint8_t wrapped[WRAPPED_KEY_LEN];
+	struct key_binding b;
+	const uint8_t *key;
+	uint64_t id;
+	int r;
+
+	if (buf_get_u64le(&m->body, &id) || key_binding_decode(&m->body, &b) || buf_left(&m->body))
+		return ERR_PROTO;
+	r = group_key(k, b.group, &key);
+	if (!r)
+		r = random_bytes(k->give->key, KEY_LEN);
+	if (!r)
+		r = wrap_vtpm_key(key, &b, k->give->key, wrapped);
+	secmem_wipe(k->give, sizeof(*k->give));
+	return reply(k, id, r, wrapped, sizeof(wrapped));
+}
+
+static int unwrap(struct keeper *k, const struct key_binding *b, const uint8_t *wrapped, size_t len)
+{
+	const uint8_t *key;
+	int r;
+
+	r = group_key(k, b->group, &key);
+	if (r)
+		return r;
+	r = unwrap_vtpm_key(key, b, wrapped, len, k->give->key);
+	if (r)
+		return tpm_fail(&k->tpm, r, "the wrapped key does not verify: it, or the record it is bound to, was changed");
+	memcpy(k->give->uuid, b->uuid, UUID_LEN);
+	k->give->epoch = b->epoch;
+	return 0;
+}
+
+static int on_key_rebind(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	uint8_t wrapped[WRAPPED_KEY_LEN];
+	struct keeper_key_rebind q;
+	const uint8_t *key;
+	uint64_t id;
+	int r;
+
+	if (buf_get_u64le(&m->body, &id) || keeper_key_rebind_decode(&m->body, &q) || buf_left(&m->body))
+		return ERR_PROTO;
+	r = strcmp(q.from.group, q.to.group)
+		    ? tpm_fail(&k->tpm, ERR_INVAL, "a key cannot go from group %s to %s", q.from.group, q.to.group)
+		    : group_key(k, q.to.group, &key);
+	if (!r)
+		r = unwrap(k, &q.from, q.wrapped, q.wrapped_len);
+	if (!r)
+		r = wrap_vtpm_key(key, &q.to, k->give->key, wrapped);
+	secmem_wipe(k->give, sizeof(*k->give));
+	return reply(k, id, r, wrapped, sizeof(wrapped));
+}
+
+static int on_key_hand(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	struct keeper_key_hand q;
+	uint64_t id;
+	int r;
+
+	if (buf_get_u64le(&m->body, &id) || keeper_key_hand_decode(&m->body, &q) || buf_left(&m->body))
+		return ERR_PROTO;
+	r = unwrap(k, &q.binding, q.wrapped, q.wrapped_len);
+	if (!r)
+		r = links_hand(&k->links, q.token, q.certify, k->give);
+	secmem_wipe(k->give, sizeof(*k->give));
+	return reply(k, id, r, NULL, 0);
+}
+
+static int on_key_drop(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	uint64_t id, token;
+
+	if (buf_get_u64le(&m->body, &id) || keeper_key_drop_decode(&m->body, &token) || buf_left(&m->body))
+		return ERR_PROTO;
+	links_drop(&k->links, token);
+	return reply(k, id, 0, NULL, 0);
+}
+
+static const struct ipc_rule rules[] = {
+	{KEEPER_STATUS, STATE_NEW | STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, on_status},
+	{KEEPER_OPEN, STATE_NEW, KEEPER_OPEN_MIN, KEEPER_OPEN_MAX, 0, 0, on_open},
+	{KEEPER_ADOPT, STATE_NEW, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, on_adopt},
+	{KEEPER_GROUP_NEW, STATE_PINNED, KEEPER_GROUP_NEW_MIN, KEEPER_GROUP_NEW_MAX, 0, 0, on_group_new},
+	{KEEPER_GROUP_OPEN, STATE_PINNED, KEEPER_GROUP_OPEN_MIN, KEEPER_GROUP_OPEN_MAX, 0, 0, on_group_open},
+	{KEEPER_CA_NEW, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, on_ca_new},
+	{KEEPER_CA_OPEN, STATE_PINNED, KEEPER_CA_OPEN_MIN, KEEPER_CA_OPEN_MAX, 0, 0, on_ca_open},
+	{KEEPER_KEY_NEW, STATE_PINNED, KEEPER_KEY_NEW_MIN, KEEPER_KEY_NEW_MAX, 0, 0, on_key_new},
+	{KEEPER_KEY_REBIND, STATE_PINNED, KEEPER_KEY_REBIND_MIN, KEEPER_KEY_REBIND_MAX, 0, 0, on_key_rebind},
+	{KEEPER_KEY_HAND, STATE_PINNED, KEEPER_KEY_HAND_MIN, KEEPER_KEY_HAND_MAX, 0, 0, on_key_hand},
+	{KEEPER_KEY_DROP, STATE_PINNED, KEEPER_KEY_DROP_SIZE, KEEPER_KEY_DROP_SIZE, 0, 0, on_key_drop},
+};
+
+static void keeper_stop(struct keeper *k, int code)
+{
+	k->exit_code = code;
+	loop_stop(&k->loop);
+}
+
+/* Whatever is asked: there is no TPM, k->tpm.text says why. */
+static int answer_dead(struct keeper *k, struct ipc_msg *m)
+{
+	uint64_t id;
+	int r = buf_get_u64le(&m->body, &id) ? ERR_PROTO : reply(k, id, ERR_TPM_LOST, NULL, 0);
+
+	ipc_msg_done(m);
+	keeper_stop(k, 1);
+	return r;
+}
+
+static void manager_ready(void *arg, uint32_t events)
+{
+	struct keeper *k = arg;
+	struct ipc_msg m;
+	int r;
+
+	(void)events;
+	r = ipc_recv(k->mgr_fd, &m, k->in, sizeof(k->in), MSG_DONTWAIT);
+	if (r == ERR_AGAIN)
+		return;
+	if (!r && k->state == STATE_DEAD) {
+		r = answer_dead(k, &m);
+	} else if (!r) {
+		k->tpm.text[0] = '\0';
+		r = ipc_dispatch(rules, ARRAY_LEN(rules), k->state, k, &m);
+	}
+	if (r && r != ERR_CLOSED)
+		log_error("the manager's request %#x is not answered: %s", m.type, err_text(r));
+	if (r)
+		keeper_stop(k, r == ERR_CLOSED ? 0 : 1);
+}
+
+/* After a round: everybody who asked has been told by now. */
+static void keeper_after(void *arg)
+{
+	struct keeper *k = arg;
+
+	if (k->tpm.lost && k->state != STATE_DEAD)
+		keeper_stop(k, 1);
+	else if (k->links.ended)
+		keeper_stop(k, k->links.ended == ERR_CLOSED ? 0 : 1);
+}
+
+int keeper_init(struct keeper *k, int mgr_fd, int spawn_fd)
+{
+	int r;
+
+	k->mgr_fd = mgr_fd;
+	k->mgr_io.fd = -1;
+	k->root = secmem_alloc(KEY_LEN);
+	k->give = secmem_alloc(sizeof(*k->give));
+	r = k->root && k->give ? loop_open(&k->loop) : ERR_NOMEM;
+	if (!r)
+		r = groups_init(&k->groups);
+	if (!r)
+		r = ca_init(&k->ca, &k->tpm);
+	if (!r)
+		r = links_init(&k->links, &k->loop, spawn_fd, &k->ca);
+	if (!r)
+		r = loop_add(&k->loop, &k->mgr_io, mgr_fd, EPOLLIN, manager_ready, k);
+	loop_set_after(&k->loop, keeper_after, k);
+	return r;
+}
+
+int keeper_run(struct keeper *k)
+{
+	k->state = k->tpm.lost ? STATE_DEAD : STATE_NEW;
+	return loop_run(&k->loop) ? 1 : k->exit_code;
+}
+
+void keeper_free(struct keeper *k)
+{
+	links_free(&k->links);
+	ca_free(&k->ca);
+	groups_free(&k->groups);
+	loop_remove(&k->loop, &k->mgr_io);
+	loop_close(&k->loop);
+	secmem_free(k->give, sizeof(*k->give));
+	secmem_free(k->root, KEY_LEN);
+}

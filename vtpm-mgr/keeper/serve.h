@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The keeper's side of vtpm-mgr/proto/keeper.h: one table of requests, one reply to each, in order. */
+#ifndef VTPM_KEEPER_SERVE_H
+#define VTPM_KEEPER_SERVE_H
+
+#include "lib/loop.h"
+#include "vtpm-mgr/keeper/ca.h"
+#include "vtpm-mgr/keeper/groups.h"
+#include "vtpm-mgr/keeper/links.h"
+#include "vtpm-mgr/keeper/tpm.h"
+
+struct keeper {
+	struct loop loop;
+	struct tpm tpm;
+	struct groups groups;
+	struct ca ca;
+	struct links links;
+	int mgr_fd;
+	struct loop_io mgr_io;
+	uint32_t state; /* see serve.c */
+	int exit_code;
+	uint8_t *root;	       /* locked memory for the one root that is being worked on */
+	struct key_give *give; /* locked memory for the one key that is being worked on */
+	uint8_t in[KEEPER_REQUEST_MAX];
+};
+
+/* The sockets stay the caller's. k->tpm was set up by tpm_init. */
+CHECKED int keeper_init(struct keeper *k, int mgr_fd, int spawn_fd);
+/* Until the manager or the spawner has gone, or the TPM is lost; returns the exit code of the process. */
+int keeper_run(struct keeper *k);
+void keeper_free(struct keeper *k);
+
+#endif
