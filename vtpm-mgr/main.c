@@ -223,6 +223,13 @@ static void block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+static void tell_ready(struct mgr *m)
+{
+	if (m->cfg.ready_fd >= 0 && write(m->cfg.ready_fd, "\n", 1) != 1)
+		log_warn("--ready-fd %d: %s", m->cfg.ready_fd, strerror(errno));
+	fd_close(&m->cfg.ready_fd);
+}
+
 int main(int argc, char **argv)
 {
 	static struct mgr mgr;
@@ -230,6 +237,8 @@ int main(int argc, char **argv)
 	struct identity id;
 
 	options_parse(argc, argv, &m->cfg);
+	if (m->cfg.ready_fd >= 0 && fcntl(m->cfg.ready_fd, F_SETFD, FD_CLOEXEC))
+		m->cfg.ready_fd = -1;
 	log_open("vtpm-mgr", m->cfg.verbose);
 	umask(0077);
 	block_signals();
@@ -259,6 +268,7 @@ int main(int argc, char **argv)
 	loop_set_after(&m->loop, commit_flush, m);
 	if (keeper_start(m))
 		die("vtpm-keeper", "cannot be started");
+	tell_ready(m);
 	if (loop_run(&m->loop))
 		m->exit_code = 1;
 	mgr_close(m);

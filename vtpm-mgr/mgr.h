@@ -51,6 +51,7 @@ struct config {
 	bool insecure_pcrs, init, no_prefork, verbose;
 	uint32_t pool;
 	uint32_t uid_base;
+	int ready_fd; /* -1: nobody waits */
 };
 
 struct mgr;

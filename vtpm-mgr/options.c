@@ -28,6 +28,7 @@ static const char usage[] =
 	"  --operator-group G   group that may do everything on the control socket (vtpm, if it exists)\n"
 	"  --viewer-group G     group that may list and show (vtpm-view, if it exists)\n"
 	"  --libexec-dir DIR    where vtpm-spawn, vtpm-keeper and vtpm-backend are\n"
+	"  --ready-fd N         write a line to descriptor N and close it when the control socket listens\n"
 	"  --no-prefork         start each backend by exec, with an address layout of its own\n"
 	"  --verbose            log more\n"
 	"  --help, --version\n"
@@ -35,7 +36,7 @@ static const char usage[] =
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
 enum { OPT_INIT = 256, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_USER, OPT_UID, OPT_OPERATOR,
-       OPT_VIEWER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+       OPT_VIEWER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "init", no_argument, NULL, OPT_INIT },
@@ -51,6 +52,7 @@ static const struct option options[] = {
 	{ "viewer-group", required_argument, NULL, OPT_VIEWER },
 	{ "libexec-dir", required_argument, NULL, OPT_LIBEXEC },
 	{ "no-prefork", no_argument, NULL, OPT_NO_PREFORK },
+	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -115,6 +117,7 @@ static void set_option(struct config *cfg, int opt, char *value)
 	case OPT_VIEWER: cfg->viewer_group = value; break;
 	case OPT_LIBEXEC: set_path(&cfg->libexec_dir, value, "--libexec-dir"); break;
 	case OPT_NO_PREFORK: cfg->no_prefork = true; break;
+	case OPT_READY_FD: cfg->ready_fd = (int)number(value, 1023, "--ready-fd"); break;
 	case OPT_VERBOSE: cfg->verbose = true; break;
 	case OPT_HELP: fputs(usage, stdout); exit(0);
 	case OPT_VERSION: puts("vtpm-mgr " VTPM_VERSION); exit(0);
@@ -131,6 +134,7 @@ void options_parse(int argc, char **argv, struct config *cfg)
 				.tcti = "device:/dev/tpmrm0",
 				.libexec_dir = LIBEXECDIR,
 				.pool = POOL_DEFAULT,
+				.ready_fd = -1,
 				.uid_base = UID_BASE_DEFAULT };
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
 		set_option(cfg, opt, optarg);

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# For the demo and the test scripts: a stand-in chip, a manager, guests. Everything lives in one
+# temporary directory, on unix sockets, and ends with the script. Sourced, with $B = build directory.
+
+B=$(cd "${VTPM_BUILD:-${B:-build}}" && pwd)
+export LD_LIBRARY_PATH=$B${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+LAB=
+CHIP_PID= MGR_PID=
+
+lab_init() {
+	LAB=$(mktemp -d /tmp/vtpm.XXXXXX)
+	chmod 755 "$LAB"
+	trap lab_end EXIT
+	# A loader that finds TCTI modules by file name needs the short name, too.
+	ln -sf "$B/libtss2-tcti-vtpm.so.0" "$LAB/libtss2-tcti-vtpm.so.0"
+}
+
+lab_end() {
+	local rc=$?
+	mgr_stop 2>/dev/null || true
+	chip_stop 2>/dev/null || true
+	for m in $(awk -v d="$LAB/" 'index($2, d) == 1 { print $2 }' /proc/mounts | tac); do umount "$m"; done
+	rm -rf "$LAB"
+	exit $rc
+}
+
+# The stand-in for the chip: Debian's swtpm. --daemon returns when it listens. $1: name of its state, default chip.
+chip_start() {
+	local d=$LAB/${1:-chip}
+	mkdir -p "$d"
+	swtpm socket --tpm2 --tpmstate "dir=$d" --server "type=unixio,path=$LAB/chip.sock" \
+		--ctrl "type=unixio,path=$LAB/chip.sock.ctrl" --flags not-need-init,startup-clear \
+		--daemon --pid "file=$LAB/chip.pid" --log "file=$LAB/chip.log,level=1"
+	CHIP_PID=$(cat "$LAB/chip.pid")
+}
+
+chip_stop() {
+	[ -n "$CHIP_PID" ] || return 0
+	kill "$CHIP_PID" 2>/dev/null || true
+	tail --pid="$CHIP_PID" -f /dev/null # until it has ended
+	CHIP_PID=
+}
+
+# A tool on the chip itself, as host software would use it. swtpm serves one connection at a time: only while no manager runs.
+chip() { TPM2TOOLS_TCTI="swtpm:path=$LAB/chip.sock" "$@"; }
+
+mgr_options() {
+	echo --state-dir "$LAB/state" --runtime-dir "$LAB/run" --tcti "${MGR_TCTI:-swtpm:path=$LAB/chip.sock}" \
+		--libexec-dir "${LIBEXEC:-$B}"
+	[ "$(id -u)" -ne 0 ] || echo --user "${MGR_USER:-65534}"
+}
+
+# The manager's log is a pipe into a file: the processes it starts may not write files.
+mgr_init() { "$B/vtpm-mgr" --init $(mgr_options) --insecure-pcrs "$@" 2>&1 | tee -a "$LAB/mgr.log"; return "${PIPESTATUS[0]}"; }
+
+# Returns when the manager listens, or has ended (1).
+mgr_start() {
+	local fifo=$LAB/ready.$RANDOM
+	mkfifo "$fifo"
+	"$B/vtpm-mgr" $(mgr_options) --ready-fd 9 "$@" 9>"$fifo" 2> >(cat >>"$LAB/mgr.log") &
+	MGR_PID=$!
+	read -r _ <"$fifo" || { wait "$MGR_PID"; MGR_PID=; rm -f "$fifo"; return 1; }
+	rm -f "$fifo"
+}
+
+mgr_stop() { # $1: signal, default TERM
+	[ -n "$MGR_PID" ] || return 0
+	kill "-${1:-TERM}" "$MGR_PID" 2>/dev/null || true
+	local rc=0
+	wait "$MGR_PID" 2>/dev/null || rc=$?
+	MGR_PID=
+	return $rc
+}
+
+ctl() { "$B/vtpmctl" --runtime-dir "$LAB/run" "$@"; }
+db() { sqlite3 "$LAB/state/vtpm.db" "$@"; }
+
+# A stock tool inside guest $1.
+guest() {
+	local name=$1
+	shift
+	TPM2TOOLS_TCTI="$B/libtss2-tcti-vtpm.so.0:path=$LAB/run/$name.ring" "$@"
+}
