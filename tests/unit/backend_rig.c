@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/backend_rig.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hv/page.h"
+
+#define WAIT_MS 30000
+#define STUB_LINK 0x52494701u /* stand-in -> test: its link, 1 fd */
+
+#define MUST(cond)                                                                                                     \
+	do {                                                                                                           \
+		if (!(cond)) {                                                                                         \
+			fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #cond, strerror(errno));                 \
+			exit(1);                                                                                       \
+		}                                                                                                      \
+	} while (0)
+
+void rig_keeper_main(int argc, char **argv)
+{
+	const int link = 4;
+	char c;
+
+	if (argc < 1 || strcmp(argv[0], "vtpm-keeper") != 0)
+		return;
+	if (ipc_send(3, STUB_LINK, NULL, &link, 1) != 0)
+		_exit(1);
+	(void)!read(3, &c, 1); /* until the test goes */
+	_exit(0);
+}
+
+static void program(char *out, size_t cap, const char *name)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	MUST(n > 0);
+	self[n] = '\0';
+	MUST(snprintf(out, cap, "%s/../%s", dirname(self), name) < (int)cap);
+}
+
+static _Noreturn void exec_spawner(int sock, bool no_prefork)
+{
+	char spawn[PATH_MAX + 64], backend[PATH_MAX + 64], self[PATH_MAX];
+	char *argv[10];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	int n = 0;
+
+	MUST(len > 0);
+	self[len] = '\0';
+	program(spawn, sizeof(spawn), "vtpm-spawn");
+	program(backend, sizeof(backend), "vtpm-backend");
+	argv[n++] = spawn;
+	argv[n++] = (char[]){ "--keeper" };
+	argv[n++] = self;
+	argv[n++] = (char[]){ "--backend" };
+	argv[n++] = backend;
+	if (no_prefork)
+		argv[n++] = (char[]){ "--no-prefork" };
+	argv[n++] = (char[]){ "--" };
+	argv[n] = NULL;
+	MUST(dup2(sock, 3) >= 0);
+	execv(spawn, argv);
+	_exit(127);
+}
+
+static void start_keeper(struct rig *r)
+{
+	struct ipc_msg m;
+	uint8_t none[1];
+	int sv[2];
+
+	MUST(ipc_pair(sv) == 0);
+	MUST(ipc_send(r->manager, SPAWN_KEEPER, NULL, &sv[1], 1) == 0);
+	close(sv[1]);
+	r->keeper = sv[0];
+	MUST(ipc_recv(r->keeper, &m, none, sizeof(none), 0) == 0 && m.type == STUB_LINK);
+	r->link = ipc_take_fd(&m, 0);
+	MUST(r->link >= 0);
+}
+
+void rig_open(struct rig *r, bool no_prefork)
+{
+	int sv[2];
+
+	MUST(ipc_pair(sv) == 0);
+	r->spawn = fork();
+	MUST(r->spawn >= 0);
+	if (r->spawn == 0)
+		exec_spawner(sv[1], no_prefork);
+	close(sv[1]);
+	r->manager = sv[0];
+	r->token = 0;
+	start_keeper(r);
+}
+
+void rig_close(struct rig *r)
+{
+	int status;
+
+	close(r->manager);
+	MUST(waitpid(r->spawn, &status, 0) == r->spawn);
+	MUST(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	close(r->keeper);
+	close(r->link);
+}
+
+void rig_disk_init(struct rig_disk *d)
+{
+	memset(d, 0, sizeof(*d));
+	MUST(uuid_random(d->uuid) == 0 && random_bytes(d->key, sizeof(d->key)) == 0);
+}
+
+static void wait_readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	MUST(poll(&p, 1, WAIT_MS) == 1);
+}
+
+static void receive_link(struct rig *r, struct rig_backend *b)
+{
+	uint8_t mem[SPAWN_TOKEN_SIZE];
+	struct ipc_msg m;
+	uint64_t token;
+
+	wait_readable(r->link);
+	MUST(ipc_recv(r->link, &m, mem, sizeof(mem), 0) == 0 && m.type == LINK_BACKEND);
+	MUST(spawn_token_decode(&m.body, &token) == 0 && token == b->token);
+	b->key = ipc_take_fd(&m, 0);
+	MUST(b->key >= 0);
+}
+
+static void send_spawn(struct rig *r, struct rig_backend *b, bool ring)
+{
+	const struct spawn_backend req = { .token = b->token, .slot = (uint32_t)(b->token % 1000) };
+	uint8_t mem[SPAWN_BACKEND_SIZE];
+	int control[2], store[2];
+	struct buf msg;
+
+	MUST(ipc_pair(control) == 0 && ipc_pair(store) == 0);
+	b->control = control[0];
+	b->store = store[0];
+	b->ring = LOCAL_RING_NONE;
+	if (ring) {
+		void *page;
+
+		MUST(local_ring_make(&b->ring) == 0 && local_ring_map(&b->ring, &page) == 0);
+		b->page = page;
+	}
+	int fds[] = { control[1], store[1], b->ring.memfd, b->ring.to_back, b->ring.to_front };
+	buf_init(&msg, mem, sizeof(mem));
+	MUST(spawn_backend_encode(&msg, &req) == 0);
+	MUST(ipc_send(r->manager, SPAWN_BACKEND, &msg, fds, ring ? SPAWN_SERVE_FDS : SPAWN_WORKER_FDS) == 0);
+	close(control[1]);
+	close(store[1]);
+}
+
+static void send_start(struct rig_backend *b, const struct backend_start *start)
+{
+	uint8_t *mem = malloc(BACKEND_START_MAX);
+	struct buf msg;
+
+	MUST(mem != NULL);
+	buf_init(&msg, mem, BACKEND_START_MAX);
+	MUST(backend_start_encode(&msg, start) == 0);
+	MUST(ipc_send(b->control, BACKEND_START, &msg, NULL, 0) == 0);
+	free(mem);
+}
+
+static void send_key(struct rig_backend *b, const struct rig_disk *d)
+{
+	struct key_give k = { .epoch = 1 };
+	uint8_t mem[KEY_GIVE_SIZE];
+	struct buf msg;
+
+	memcpy(k.uuid, d->uuid, UUID_LEN);
+	memcpy(k.key, d->key, KEY_LEN);
+	buf_init(&msg, mem, sizeof(mem));
+	MUST(key_give_encode(&msg, &k) == 0);
+	MUST(ipc_send(b->key, KEY_GIVE, &msg, NULL, 0) == 0);
+}
+
+void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start)
+{
+	memset(b, 0, sizeof(*b));
+	b->rig = r;
+	b->disk = d;
+	b->token = ++r->token;
+	send_spawn(r, b, start->flags & RUN_SERVE);
+	receive_link(r, b);
+	send_start(b, start);
+	send_key(b, d);
+}
+
+void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags)
+{
+	struct backend_start start = { .flags = flags, .state_max = 64 * 1024 };
+
+	memcpy(start.uuid, d->uuid, UUID_LEN);
+	memcpy(start.from_uuid, d->uuid, UUID_LEN);
+	if (!(flags & RUN_MANUFACTURE)) {
+		start.version = d->version;
+		start.sealed = d->sealed;
+		start.sealed_len = d->sealed_len;
+	}
+	rig_spawn_start(r, b, d, &start);
+}
+
+/* One STORE_COMMIT. False: the backend has gone. */
+static bool serve_store(struct rig_backend *b)
+{
+	static uint8_t mem[STORE_COMMIT_MAX];
+	struct store_done done = { 0 };
+	struct store_commit c;
+	uint8_t out[STORE_DONE_SIZE];
+	struct ipc_msg m;
+	struct buf msg;
+	int err;
+
+	err = ipc_recv(b->store, &m, mem, sizeof(mem), 0);
+	if (err != 0)
+		return false;
+	MUST(m.type == STORE_COMMIT && store_commit_decode(&m.body, &c) == 0);
+	MUST(c.version == b->disk->version + 1);
+	done.version = c.version;
+	done.code = b->disk->fail;
+	if (done.code == 0) {
+		b->disk->version = c.version;
+		b->disk->sealed_len = c.sealed_len;
+		b->disk->flags = c.flags;
+		b->disk->commits++;
+		memcpy(b->disk->sealed, c.sealed, c.sealed_len);
+	}
+	buf_init(&msg, out, sizeof(out));
+	MUST(store_done_encode(&msg, &done) == 0);
+	return ipc_send(b->store, STORE_DONE, &msg, NULL, 0) == 0;
+}
+
+/* Waits until fd is readable, or the backend has gone (false); the store is at work meanwhile. */
+static bool wait_serving(struct rig_backend *b, int fd)
+{
+	struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = b->store, .events = POLLIN } };
+
+	for (;;) {
+		MUST(poll(p, 2, WAIT_MS) > 0);
+		if (p[1].revents != 0 && !serve_store(b))
+			return false;
+		if (p[0].revents != 0)
+			return true;
+	}
+}
+
+void rig_ready(struct rig_backend *b)
+{
+	uint8_t mem[BACKEND_FAILED_MAX];
+	struct backend_failed f;
+	struct ipc_msg m;
+
+	wait_serving(b, b->control);
+	MUST(ipc_recv(b->control, &m, mem, sizeof(mem), 0) == 0);
+	if (m.type == BACKEND_FAILED && backend_failed_decode(&m.body, &f) == 0)
+		fprintf(stderr, "backend failed: %d %s\n", f.code, f.text);
+	MUST(m.type == BACKEND_READY);
+}
+
+int rig_failed(struct rig_backend *b)
+{
+	uint8_t mem[BACKEND_FAILED_MAX];
+	struct backend_failed f;
+	struct ipc_msg m;
+
+	do {
+		wait_serving(b, b->control);
+		MUST(ipc_recv(b->control, &m, mem, sizeof(mem), 0) == 0);
+	} while (m.type == BACKEND_READY);
+	MUST(m.type == BACKEND_FAILED && backend_failed_decode(&m.body, &f) == 0);
+	return f.code;
+}
+
+static void issue(struct rig_backend *b, const uint8_t *cert, size_t cert_len)
+{
+	static uint8_t mem[CERT_REQUEST_MAX], out[CERT_ISSUED_MAX];
+	struct cert_issued ci = { .der = cert, .der_len = cert_len };
+	struct cert_request cr;
+	struct ipc_msg m;
+	struct buf msg;
+
+	MUST(ipc_recv(b->key, &m, mem, sizeof(mem), 0) == 0 && m.type == CERT_REQUEST);
+	MUST(cert_request_decode(&m.body, &cr) == 0 && cr.ek_public_len > 64);
+	ci.kind = cr.kind;
+	buf_init(&msg, out, sizeof(out));
+	MUST(cert_issued_encode(&msg, &ci) == 0);
+	MUST(ipc_send(b->key, CERT_ISSUED, &msg, NULL, 0) == 0);
+}
+
+void rig_provisioned(struct rig_backend *b, const uint8_t *cert, size_t cert_len)
+{
+	static uint8_t mem[BACKEND_PROVISIONED_MAX];
+	struct backend_provisioned p;
+	struct ipc_msg m;
+
+	for (unsigned i = 0; cert != NULL && i < EK_KINDS; i++) {
+		wait_readable(b->key);
+		issue(b, cert, cert_len);
+	}
+	wait_readable(b->control);
+	MUST(ipc_recv(b->control, &m, mem, sizeof(mem), 0) == 0);
+	if (m.type != BACKEND_PROVISIONED)
+		fprintf(stderr, "%.*s\n", (int)m.body.len, (const char *)m.body.data + 8);
+	MUST(m.type == BACKEND_PROVISIONED && backend_provisioned_decode(&m.body, &p) == 0);
+	for (unsigned i = 0; i < EK_KINDS; i++)
+		MUST(p.ek_public_len[i] > 64 && p.cert_len[i] == cert_len);
+	b->disk->version = p.version;
+	b->disk->sealed_len = p.sealed_len;
+	memcpy(b->disk->sealed, p.sealed, p.sealed_len);
+	MUST(rig_exited(b) == 0);
+}
+
+void rig_make(struct rig *r, struct rig_disk *d)
+{
+	struct rig_backend b;
+
+	rig_disk_init(d);
+	rig_spawn(r, &b, d, RUN_MANUFACTURE);
+	rig_provisioned(&b, NULL, 0);
+	rig_forget(&b);
+}
+
+uint32_t rig_exited(struct rig_backend *b)
+{
+	uint8_t mem[SPAWN_EXITED_SIZE];
+	struct spawn_exited e;
+	struct ipc_msg m;
+
+	wait_serving(b, b->rig->manager);
+	wait_readable(b->rig->manager);
+	MUST(ipc_recv(b->rig->manager, &m, mem, sizeof(mem), 0) == 0 && m.type == SPAWN_EXITED);
+	MUST(spawn_exited_decode(&m.body, &e) == 0 && e.token == b->token);
+	b->status = e.status;
+	return e.status;
+}
+
+uint32_t rig_stop(struct rig_backend *b)
+{
+	MUST(ipc_send(b->control, BACKEND_STOP, NULL, NULL, 0) == 0);
+	return rig_exited(b);
+}
+
+void rig_forget(struct rig_backend *b)
+{
+	if (b->page != NULL)
+		munmap((void *)(uintptr_t)b->page, CHAN_PAGE_SIZE);
+	local_ring_close(&b->ring);
+	fd_close(&b->control);
+	fd_close(&b->store);
+	fd_close(&b->key);
+}
+
+void rig_submit(struct rig_backend *b, const void *cmd, size_t len, uint8_t locality)
+{
+	const uint64_t one = 1;
+
+	page_set_u8(b->page, CHAN_OFF_LOCALITY, locality);
+	page_write(b->page, CHAN_HEADER_SIZE, cmd, len);
+	page_set_length(b->page, (uint32_t)len);
+	page_set_state(b->page, CHAN_STATE_SUBMIT);
+	MUST(write(b->ring.to_back, &one, sizeof(one)) == sizeof(one));
+}
+
+size_t rig_receive(struct rig_backend *b, uint8_t rsp[static CHAN_PACKET_MAX])
+{
+	uint64_t n;
+	size_t len;
+
+	do {
+		if (!wait_serving(b, b->ring.to_front))
+			return 0;
+		(void)!read(b->ring.to_front, &n, sizeof(n));
+	} while (page_get_state(b->page) != CHAN_STATE_FINISH);
+	len = page_get_length(b->page);
+	MUST(len >= 10 && len <= CHAN_PACKET_MAX);
+	page_read(b->page, CHAN_HEADER_SIZE, rsp, len);
+	return len;
+}
+
+uint32_t rig_command(struct rig_backend *b, const void *cmd, size_t len, uint8_t rsp[static CHAN_PACKET_MAX],
+		     size_t *rsp_len)
+{
+	struct buf r;
+	uint32_t rc;
+
+	rig_submit(b, cmd, len, 0);
+	*rsp_len = rig_receive(b, rsp);
+	MUST(*rsp_len >= 10);
+	buf_wrap(&r, rsp, *rsp_len);
+	MUST(buf_skip(&r, 6) == 0 && buf_get_u32be(&r, &rc) == 0);
+	return rc;
+}
+
+pid_t rig_newest_child(const struct rig *r)
+{
+	char path[64], text[65536], *p;
+	pid_t pid = -1;
+	ssize_t n;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)r->spawn, (int)r->spawn);
+	fd = open(path, O_RDONLY);
+	MUST(fd >= 0);
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	MUST(n > 0);
+	text[n] = '\0';
+	for (p = strtok(text, " "); p != NULL; p = strtok(NULL, " "))
+		pid = (pid_t)atoi(p);
+	return pid;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Plays manager, keeper and guest against a real vtpm-spawn and its backends. The programs lie one
+ * directory above the test's own. Every step that fails ends the test program.
+ */
+#ifndef VTPM_TESTS_BACKEND_RIG_H
+#define VTPM_TESTS_BACKEND_RIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "hv/hv.h"
+#include "hv/local/local.h"
+#include "vtpm-mgr/proto/backend.h"
+#include "vtpm-mgr/proto/spawn.h"
+
+struct rig {
+	pid_t spawn;
+	int manager; /* to the spawner */
+	int keeper;  /* to the stand-in for the keeper */
+	int link;    /* the keeper's end of its link */
+	uint64_t token;
+};
+
+/* What a vTPM leaves behind: the newest state that the store has. */
+struct rig_disk {
+	uint8_t uuid[UUID_LEN], key[KEY_LEN];
+	uint64_t version;
+	uint8_t sealed[SEALED_STATE_MAX];
+	size_t sealed_len;
+	int fail;	  /* a code: what the store answers instead of storing */
+	unsigned commits; /* accepted */
+	uint8_t flags;	  /* of the last commit */
+};
+
+struct rig_backend {
+	struct rig *rig;
+	struct rig_disk *disk;
+	uint64_t token;
+	int control, store, key;
+	struct local_ring ring;
+	volatile uint8_t *page;
+	uint32_t status; /* once it has exited */
+};
+
+/* The stand-in for the keeper: hands its link to the test. Call it first in main; it does not return there. */
+void rig_keeper_main(int argc, char **argv);
+void rig_open(struct rig *r, bool no_prefork);
+void rig_close(struct rig *r);
+void rig_disk_init(struct rig_disk *d);
+
+/* Spawns a backend, sends START with these flags and gives it the disk's key. */
+void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
+void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start);
+/* Waits for BACKEND_READY, with the store at work. */
+void rig_ready(struct rig_backend *b);
+/* Waits for BACKEND_FAILED and returns its code. */
+int rig_failed(struct rig_backend *b);
+/* Waits for BACKEND_PROVISIONED, answering certificate requests with cert (NULL: none is expected); puts the result on the disk. */
+void rig_provisioned(struct rig_backend *b, const uint8_t *cert, size_t cert_len);
+/* Manufactures onto the disk. */
+void rig_make(struct rig *r, struct rig_disk *d);
+/* BACKEND_STOP, and waits for the end; returns the wait status. */
+uint32_t rig_stop(struct rig_backend *b);
+/* Waits for SPAWN_EXITED of this backend. */
+uint32_t rig_exited(struct rig_backend *b);
+void rig_forget(struct rig_backend *b);
+
+/* Puts a request on the page and signals. */
+void rig_submit(struct rig_backend *b, const void *cmd, size_t len, uint8_t locality);
+/* Waits for FINISH with the store at work; returns the response's length, 0 if the backend has gone. */
+size_t rig_receive(struct rig_backend *b, uint8_t rsp[static CHAN_PACKET_MAX]);
+/* Both; returns the response code. */
+uint32_t rig_command(struct rig_backend *b, const void *cmd, size_t len, uint8_t rsp[static CHAN_PACKET_MAX],
+		     size_t *rsp_len);
+/* The process of the newest backend of the spawner. */
+pid_t rig_newest_child(const struct rig *r);
+
+#endif

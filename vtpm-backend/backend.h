@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One backend process. Two threads share a struct backend:
+ *
+ *	control thread (the main one)  waits for the manager's messages; asks the engine to cancel
+ *	engine thread		       runs the engine, waits on the ring, speaks to the store
+ *
+ * Until `go` is posted everything belongs to the control thread; from then on everything
+ * belongs to the engine thread, but for what is marked below. The process ends by
+ * backend_exit or backend_fail, from either.
+ */
+#ifndef VTPM_BACKEND_BACKEND_H
+#define VTPM_BACKEND_BACKEND_H
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "hv/hv.h"
+#include "vtpm-backend/commit.h"
+#include "vtpm-backend/state.h"
+#include "vtpm-mgr/proto/backend.h"
+
+/* Where the descriptors of a backend are when it starts, prefork or exec. 0, 1 and 2 are /dev/null. */
+enum {
+	BACKEND_FD_CONTROL = 3,
+	BACKEND_FD_STORE = 4,
+	BACKEND_FD_KEY = 5,
+	BACKEND_FD_MEMFD = 6, /* this and the two below only to serve a ring */
+	BACKEND_FD_TO_BACK = 7,
+	BACKEND_FD_TO_FRONT = 8,
+	BACKEND_FD_END = 9, /* nothing is open from here on */
+};
+
+/* Lives in locked memory. */
+struct backend {
+	struct backend_start start; /* its view is gone once the state was opened */
+	struct sealer sealer;
+	struct commit commit;
+	struct chan chan;
+	bool ring;	     /* chan is attached */
+	bool shutdown_seen;  /* the last command was a successful TPM2_Shutdown */
+	uint8_t *plain;	     /* the opened state, until the engine has it */
+	size_t plain_len;
+
+	sem_t go;	     /* control thread -> engine thread: begin */
+	int stop_fd;	     /* eventfd, control thread -> engine thread: BACKEND_STOP */
+	int busy_fd;	     /* eventfd, engine thread -> control thread: a long command begins */
+	atomic_bool busy;    /* a long command is in hand */
+	bool stopping;	     /* control thread's: BACKEND_STOP has come */
+
+	uint8_t cmd[CHAN_PACKET_MAX], rsp[CHAN_PACKET_MAX];
+};
+
+/* Ends the process in order: everything it had to do is done. */
+_Noreturn void backend_exit(struct backend *b);
+/* Tells the manager why (BACKEND_FAILED: "what: text of code") and ends the process with status 1. b may be NULL. */
+_Noreturn void backend_fail(struct backend *b, int code, const char *what);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-backend/spawner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/util.h"
+#include "vtpm-backend/run.h"
+
+#define FD_FIRST   3  /* behind standard input, output and error */
+#define FD_ASIDE   32 /* above every place that is filled */
+#define FD_SET_MAX 8u
+#define EXIT_EXEC  127
+
+/*
+ * An empty network namespace for all backends: made once, because making one costs more than the
+ * rest of a backend. Without the right to do so they have the sandbox alone.
+ */
+static int make_netns(void)
+{
+	int own, empty = -1;
+
+	own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (own < 0)
+		return -1;
+	if (unshare(CLONE_NEWNET) == 0) {
+		empty = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+		if (setns(own, CLONE_NEWNET) != 0)
+			log_warn("cannot leave the empty network namespace: %s", strerror(errno));
+	}
+	close(own);
+	return empty;
+}
+
+int birth_prepare(struct spawner *s)
+{
+	s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	s->exe_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	if (s->null_fd < 0 || s->exe_fd < 0)
+		return err_from_errno(errno);
+	if (geteuid() != 0)
+		return 0;
+	s->netns_fd = make_netns();
+	if (s->netns_fd < 0)
+		log_info("backends get no network namespace of their own: %s", strerror(errno));
+	return 0;
+}
+
+/* Puts fds at 3, 4, … and closes everything behind them. Sources and places may overlap. */
+static int place_fds(const int *fds, unsigned n)
+{
+	int aside[FD_SET_MAX];
+
+	if (n > FD_SET_MAX)
+		return ERR_RANGE;
+	for (unsigned i = 0; i < n; i++) {
+		aside[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FD_ASIDE);
+		if (aside[i] < 0)
+			return err_from_errno(errno);
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (dup2(aside[i], FD_FIRST + (int)i) < 0)
+			return err_from_errno(errno);
+	return close_range(FD_FIRST + n, ~0u, 0) == 0 ? 0 : err_from_errno(errno);
+}
+
+/* Standard input and output are nothing; so is standard error for those who must not speak. */
+static int silence(const struct spawner *s, bool stderr_too)
+{
+	if (dup2(s->null_fd, STDIN_FILENO) < 0 || dup2(s->null_fd, STDOUT_FILENO) < 0)
+		return err_from_errno(errno);
+	if (stderr_too && dup2(s->null_fd, STDERR_FILENO) < 0)
+		return err_from_errno(errno);
+	return 0;
+}
+
+static int unblock_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	return sigprocmask(SIG_SETMASK, &none, NULL) == 0 ? 0 : ERR_SYS;
+}
+
+static _Noreturn void exec_backend(const struct spawner *s, const struct run_config *cfg)
+{
+	char id[16];
+	char *argv[9];
+	unsigned n = 0;
+
+	(void)snprintf(id, sizeof(id), "%u", (unsigned)cfg->uid);
+	argv[n++] = (char[]){ "vtpm-backend" };
+	argv[n++] = (char[]){ "--uid" };
+	argv[n++] = id;
+	argv[n++] = (char[]){ "--gid" };
+	argv[n++] = id;
+	if (cfg->empty_dir != NULL) {
+		argv[n++] = (char[]){ "--empty-dir" };
+		argv[n++] = (char *)(uintptr_t)cfg->empty_dir;
+	}
+	if (cfg->ring)
+		argv[n++] = (char[]){ "--ring" };
+	argv[n] = NULL;
+	execv(s->opt.backend, argv);
+	_exit(EXIT_EXEC);
+}
+
+static _Noreturn void backend_child(struct spawner *s, uint32_t slot, const int *fds, unsigned n)
+{
+	const uint32_t id = s->opt.uid_base + 1 + slot;
+	const struct run_config cfg = {
+		.uid = id, .gid = id, .empty_dir = s->opt.empty_dir, .ring = n > BACKEND_FD_MEMFD - FD_FIRST };
+
+	if (s->netns_fd >= 0 && setns(s->netns_fd, CLONE_NEWNET) != 0)
+		_exit(1);
+	if (silence(s, true) != 0 || place_fds(fds, n) != 0 || unblock_signals() != 0)
+		_exit(1);
+	if (s->opt.no_prefork)
+		exec_backend(s, &cfg);
+	backend_run(&cfg);
+}
+
+pid_t birth_backend(struct spawner *s, uint32_t slot, const int *fds, unsigned n)
+{
+	pid_t pid;
+
+	pid = fork();
+	if (pid == 0)
+		backend_child(s, slot, fds, n);
+	return pid > 0 ? pid : err_from_errno(errno);
+}
+
+static size_t count_args(char **args)
+{
+	size_t n = 0;
+
+	while (args[n] != NULL)
+		n++;
+	return n;
+}
+
+static _Noreturn void exec_keeper(const struct spawner *s)
+{
+	const size_t given = count_args(s->opt.keeper_args);
+	size_t n = 0;
+	char id[16], **argv;
+
+	argv = calloc(given + 8, sizeof(*argv));
+	if (argv == NULL)
+		_exit(1);
+	(void)snprintf(id, sizeof(id), "%u", (unsigned)s->opt.uid_base);
+	argv[n++] = (char[]){ "vtpm-keeper" };
+	for (size_t i = 0; i < given; i++)
+		argv[n++] = s->opt.keeper_args[i];
+	if (geteuid() == 0) {
+		argv[n++] = (char[]){ "--uid" };
+		argv[n++] = id;
+		argv[n++] = (char[]){ "--gid" };
+		argv[n++] = id;
+	}
+	if (s->opt.empty_dir != NULL) {
+		argv[n++] = (char[]){ "--empty-dir" };
+		argv[n++] = (char *)(uintptr_t)s->opt.empty_dir;
+	}
+	execv(s->opt.keeper, argv);
+	log_error("cannot execute %s: %s", s->opt.keeper, strerror(errno));
+	_exit(EXIT_EXEC);
+}
+
+pid_t birth_keeper(struct spawner *s, int sock, int link)
+{
+	const int fds[2] = { sock, link };
+	pid_t pid;
+
+	pid = fork();
+	if (pid == 0) {
+		if (silence(s, false) != 0 || place_fds(fds, ARRAY_LEN(fds)) != 0 || unblock_signals() != 0)
+			_exit(1);
+		exec_keeper(s);
+	}
+	return pid > 0 ? pid : err_from_errno(errno);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-backend/children.h"
+
+#include <stdlib.h>
+
+#define CHILDREN_STEP 64u
+
+int children_reserve(struct children *c)
+{
+	struct child *list;
+
+	if (c->n < c->cap)
+		return 0;
+	list = reallocarray(c->list, c->cap + CHILDREN_STEP, sizeof(*list));
+	if (list == NULL)
+		return ERR_NOMEM;
+	c->list = list;
+	c->cap += CHILDREN_STEP;
+	return 0;
+}
+
+void children_add(struct children *c, uint8_t kind, uint64_t token, pid_t pid)
+{
+	c->list[c->n++] = (struct child){ .token = token, .pid = pid, .kind = kind };
+}
+
+struct child *children_find_pid(struct children *c, pid_t pid)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].pid == pid)
+			return &c->list[i];
+	return NULL;
+}
+
+struct child *children_find_token(struct children *c, uint64_t token)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].kind == CHILD_BACKEND && c->list[i].token == token)
+			return &c->list[i];
+	return NULL;
+}
+
+struct child *children_find_keeper(struct children *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].kind == CHILD_KEEPER)
+			return &c->list[i];
+	return NULL;
+}
+
+void children_remove(struct children *c, struct child *ch)
+{
+	*ch = c->list[--c->n];
+}
+
+void children_free(struct children *c)
+{
+	free(c->list);
+	*c = (struct children){ 0 };
+}
+
+int children_encode(struct buf *b, const struct children *c)
+{
+	if (buf_put_u32le(b, (uint32_t)c->n))
+		return ERR_RANGE;
+	for (size_t i = 0; i < c->n; i++)
+		if (buf_put_u8(b, c->list[i].kind) || buf_put_u64le(b, c->list[i].token) ||
+		    buf_put_u32le(b, (uint32_t)c->list[i].pid))
+			return ERR_RANGE;
+	return 0;
+}
+
+int children_decode(struct buf *b, struct children *c)
+{
+	uint32_t n, pid;
+	uint64_t token;
+	uint8_t kind;
+	int err;
+
+	if (buf_get_u32le(b, &n))
+		return ERR_RANGE;
+	while (n-- > 0) {
+		if (buf_get_u8(b, &kind) || buf_get_u64le(b, &token) || buf_get_u32le(b, &pid))
+			return ERR_RANGE;
+		err = children_reserve(c);
+		if (err != 0)
+			return err;
+		children_add(c, kind, token, (pid_t)pid);
+	}
+	return 0;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The spawner's children: who is alive, and the table that survives a re-execution. */
+#ifndef VTPM_BACKEND_CHILDREN_H
+#define VTPM_BACKEND_CHILDREN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/buf.h"
+#include "lib/err.h"
+
+enum child_kind {
+	CHILD_KEEPER,
+	CHILD_BACKEND,
+	CHILD_REPLACED, /* a keeper that was ended for a new one: nobody asks about it any more */
+};
+
+struct child {
+	uint64_t token;
+	pid_t pid;
+	uint8_t kind; /* enum child_kind */
+};
+
+struct children {
+	struct child *list; /* n in use, in no order */
+	size_t n, cap;
+};
+
+/* Makes room for one more, so that children_add cannot fail once it has been forked. */
+CHECKED int children_reserve(struct children *c);
+void children_add(struct children *c, uint8_t kind, uint64_t token, pid_t pid);
+/* NULL: no such child. */
+struct child *children_find_pid(struct children *c, pid_t pid);
+struct child *children_find_token(struct children *c, uint64_t token);
+struct child *children_find_keeper(struct children *c);
+/* ch: one that was found; other pointers into the table are invalid afterwards. */
+void children_remove(struct children *c, struct child *ch);
+void children_free(struct children *c);
+
+/* u32 count, then {u8 kind, u64 token, u32 pid} each. */
+#define CHILDREN_ENCODED_SIZE(n) (4u + (n) * 13u)
+CHECKED int children_encode(struct buf *b, const struct children *c);
+CHECKED int children_decode(struct buf *b, struct children *c);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Endorsement keys and their certificates as TCG's EK Credential Profile for TPM 2.0 (2.3)
+ * defines them: templates L-1 (RSA-2048) and L-2 (ECC NIST P-256), certificates in NV 0x01c00002 and 0x01c0000a.
+ */
+#ifndef VTPM_BACKEND_EK_H
+#define VTPM_BACKEND_EK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "lib/err.h"
+#include "vtpm-mgr/proto/backend.h"
+
+/* The template of a kind as a TPMT_PUBLIC. */
+CHECKED int ek_template(enum ek_kind kind, struct buf *out);
+/*
+ * Creates the EK of a kind in the running engine and makes it persistent (0x81010001,
+ * 0x81010002). The endorsement and owner auth must be empty.
+ */
+CHECKED int ek_create(enum ek_kind kind);
+/* Reads the TPM2B_PUBLIC of the persistent EK. */
+CHECKED int ek_read_public(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], size_t *n);
+/* Defines the NV index of a kind, writes the certificate and locks it for good. The platform auth must be empty. */
+CHECKED int ek_write_cert(enum ek_kind kind, const uint8_t *der, size_t n);
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-backend/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <libtpms/tpm_error.h>
+#include <libtpms/tpm_library.h>
+#include <libtpms/tpm_nvfilename.h>
+
+#include "lib/secmem.h"
+#include "vtpm-backend/tpm.h"
+#include "vtpm-mgr/proto/limits.h"
+
+#define ENGINE_STATE_CAP SEALED_STATE_MAX
+
+/* The engine binding: libtpms' callbacks have no context argument. */
+static struct {
+	uint8_t *state; /* the newest permanent state; ENGINE_STATE_CAP bytes, touched as far as needed */
+	size_t state_len;
+	bool dirty;
+	bool too_large;	  /* the newest one did not fit */
+	bool manufacture; /* "absent" may be answered */
+	uint8_t locality; /* of the command in hand */
+	unsigned char *rsp; /* libtpms' response buffer */
+	uint32_t rsp_cap;
+} engine;
+
+static TPM_RESULT on_init(void)
+{
+	return TPM_SUCCESS;
+}
+
+static TPM_RESULT load_permanent(unsigned char **data, uint32_t *length)
+{
+	if (engine.state_len == 0)
+		return engine.manufacture ? TPM_RETRY : TPM_FAIL;
+	*data = malloc(engine.state_len); /* libtpms frees it */
+	if (*data == NULL)
+		return TPM_FAIL;
+	memcpy(*data, engine.state, engine.state_len);
+	*length = (uint32_t)engine.state_len;
+	return TPM_SUCCESS;
+}
+
+/*
+ * TPM_RETRY says "absent". libtpms answers an absent permanent state by manufacturing a new
+ * TPM, so it hears that only while one is wanted. An absent volatile state is a plain power-on.
+ */
+static TPM_RESULT on_load(unsigned char **data, uint32_t *length, uint32_t tpm_number, const char *name)
+{
+	(void)tpm_number;
+	if (strcmp(name, TPM_PERMANENT_ALL_NAME) == 0)
+		return load_permanent(data, length);
+	return TPM_RETRY;
+}
+
+/* Only copies, and never fails: a failure here would put libtpms into failure mode for good. */
+static TPM_RESULT on_store(const unsigned char *data, uint32_t length, uint32_t tpm_number, const char *name)
+{
+	(void)tpm_number;
+	if (strcmp(name, TPM_PERMANENT_ALL_NAME) != 0)
+		return TPM_SUCCESS;
+	engine.dirty = true;
+	engine.too_large = length > ENGINE_STATE_CAP;
+	if (!engine.too_large) {
+		memcpy(engine.state, data, length);
+		engine.state_len = length;
+	}
+	return TPM_SUCCESS;
+}
+
+static TPM_RESULT on_delete(uint32_t tpm_number, const char *name, TPM_BOOL must_exist)
+{
+	(void)tpm_number;
+	(void)name;
+	(void)must_exist;
+	return TPM_SUCCESS;
+}
+
+static TPM_RESULT on_locality(TPM_MODIFIER_INDICATOR *locality, uint32_t tpm_number)
+{
+	(void)tpm_number;
+	*locality = engine.locality;
+	return TPM_SUCCESS;
+}
+
+static int bind_callbacks(void)
+{
+	struct libtpms_callbacks cbs = {
+		.sizeOfStruct = sizeof(cbs),
+		.tpm_nvram_init = on_init,
+		.tpm_nvram_loaddata = on_load,
+		.tpm_nvram_storedata = on_store,
+		.tpm_nvram_deletename = on_delete,
+		.tpm_io_init = on_init,
+		.tpm_io_getlocality = on_locality,
+	};
+
+	if (TPMLIB_ChooseTPMVersion(TPMLIB_TPM_VERSION_2) != TPM_SUCCESS ||
+	    TPMLIB_RegisterCallbacks(&cbs) != TPM_SUCCESS)
+		return ERR_ENGINE;
+	/* What the engine advertises must fit the page: hv/chan_abi.h. */
+	if (TPMLIB_SetBufferSize(CHAN_PACKET_MAX, NULL, NULL) > CHAN_PACKET_MAX)
+		return ERR_ENGINE;
+	return 0;
+}
+
+int engine_prepare(void)
+{
+	void *mem;
+
+	if (engine.state != NULL)
+		return ERR_WRONG_STATE;
+	mem = mmap(NULL, ENGINE_STATE_CAP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED)
+		return ERR_NOMEM;
+	if (mlock2(mem, ENGINE_STATE_CAP, MLOCK_ONFAULT) != 0 || madvise(mem, ENGINE_STATE_CAP, MADV_DONTDUMP) != 0) {
+		munmap(mem, ENGINE_STATE_CAP);
+		return ERR_NOMEM;
+	}
+	engine.state = mem;
+	return 0;
+}
+
+int engine_open(const uint8_t *state, size_t len)
+{
+	if (engine.state == NULL || engine.state_len != 0 || len > ENGINE_STATE_CAP)
+		return ERR_WRONG_STATE;
+	if (len > 0)
+		memcpy(engine.state, state, len);
+	engine.state_len = len;
+	engine.manufacture = len == 0;
+	if (bind_callbacks() != 0 || TPMLIB_MainInit() != TPM_SUCCESS)
+		return ERR_ENGINE;
+	engine.manufacture = false;
+	return 0;
+}
+
+void engine_close(void)
+{
+	if (engine.state == NULL)
+		return;
+	TPMLIB_Terminate();
+	if (engine.rsp != NULL)
+		secmem_wipe(engine.rsp, engine.rsp_cap);
+	free(engine.rsp);
+	secmem_wipe(engine.state, engine.state_len);
+	munmap(engine.state, ENGINE_STATE_CAP);
+	memset(&engine, 0, sizeof(engine));
+}
+
+int engine_process(uint8_t *cmd, size_t len, uint8_t locality, uint8_t rsp[static CHAN_PACKET_MAX], size_t *rsp_len)
+{
+	uint32_t n = 0;
+	TPM_RESULT rc;
+	int err = ERR_ENGINE;
+
+	if (engine.state == NULL)
+		return ERR_WRONG_STATE;
+	engine.locality = locality;
+	rc = TPMLIB_Process(&engine.rsp, &n, &engine.rsp_cap, cmd, (uint32_t)len);
+	if (rc == TPM_SUCCESS && n >= TPM_HEADER_SIZE && n <= CHAN_PACKET_MAX && n <= engine.rsp_cap) {
+		memcpy(rsp, engine.rsp, n);
+		*rsp_len = n;
+		err = 0;
+	}
+	if (engine.rsp != NULL)
+		secmem_wipe(engine.rsp, n <= engine.rsp_cap ? n : engine.rsp_cap);
+	return err;
+}
+
+void engine_cancel(void)
+{
+	/* It fails only where no TPM version was chosen, and then nothing runs that could be cancelled. */
+	(void)TPMLIB_CancelCommand();
+}
+
+bool engine_dirty(void)
+{
+	return engine.dirty;
+}
+
+void engine_clean(void)
+{
+	engine.dirty = false;
+}
+
+int engine_state(const uint8_t **state, size_t *len)
+{
+	if (engine.state == NULL || engine.state_len == 0)
+		return ERR_WRONG_STATE;
+	if (engine.too_large)
+		return ERR_FULL;
+	*state = engine.state;
+	*len = engine.state_len;
+	return 0;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The TPM 2.0 engine: the binding to libtpms, which is the only place where it appears.
+ * libtpms has global state and calls its storage callbacks without a context, so there is one
+ * engine per process. Everything but engine_cancel belongs to one thread at a time.
+ *
+ * The engine never waits for a store. When a command changed the permanent state, the newest
+ * state lies here, engine_dirty() says so, and the caller commits it before it answers.
+ */
+#ifndef VTPM_BACKEND_ENGINE_H
+#define VTPM_BACKEND_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hv/chan_abi.h"
+#include "lib/err.h"
+
+/* Sets memory for the state aside and locks it as it is touched: the sandbox permits neither later. Once per process. */
+CHECKED int engine_prepare(void);
+
+/*
+ * Powers a TPM on (_TPM_Init). With a state of len bytes: that TPM. Without one (NULL, 0): a new
+ * TPM is manufactured; no other call ever makes one. ERR_ENGINE: libtpms refused the state.
+ */
+CHECKED int engine_open(const uint8_t *state, size_t len);
+/* Powers the TPM off, forgets it and gives the memory back. Nothing happens if nothing was prepared. */
+void engine_close(void);
+
+/*
+ * Executes one command of len bytes (10 … CHAN_PACKET_MAX) and writes the response, 10 … CHAN_PACKET_MAX
+ * bytes, to rsp, which may be where cmd is. ERR_ENGINE: libtpms failed or answered nonsense.
+ */
+CHECKED int engine_process(uint8_t *cmd, size_t len, uint8_t locality, uint8_t rsp[static CHAN_PACKET_MAX],
+			   size_t *rsp_len);
+
+/*
+ * Asks for the command in hand to be cancelled; the only call that another thread may make. One
+ * that comes before libtpms has begun is lost, and libtpms looks only between candidate
+ * primes: repeat it until the command has returned.
+ */
+void engine_cancel(void);
+
+/* Whether the permanent state has changed since the last engine_clean. */
+bool engine_dirty(void);
+void engine_clean(void);
+/* The newest permanent state: a view that holds until the next engine_process. ERR_FULL: it is larger than any store takes. */
+CHECKED int engine_state(const uint8_t **state, size_t *len);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vtpm-backend: what vtpm-spawn executes with --no-prefork, instead of forking a copy of itself. Its
+ * descriptors are in place already (backend.h).
+ *
+ *	vtpm-backend [--uid N --gid N] [--empty-dir DIR] [--ring]
+ */
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "vtpm-backend/run.h"
+#include "vtpm-backend/warm.h"
+
+static const struct option options[] = {
+	{ "uid", required_argument, NULL, 'u' },
+	{ "gid", required_argument, NULL, 'g' },
+	{ "empty-dir", required_argument, NULL, 'e' },
+	{ "ring", no_argument, NULL, 'r' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int parse_id(const char *s, uint32_t *id)
+{
+	uint64_t v;
+	int err;
+
+	err = parse_u64(s, UINT32_MAX - 1, &v);
+	if (err == 0)
+		*id = (uint32_t)v;
+	return err;
+}
+
+static int parse_options(int argc, char **argv, struct run_config *cfg)
+{
+	int opt, err = 0;
+
+	while (err == 0 && (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (opt) {
+		case 'u':
+			err = parse_id(optarg, &cfg->uid);
+			break;
+		case 'g':
+			err = parse_id(optarg, &cfg->gid);
+			break;
+		case 'e':
+			cfg->empty_dir = optarg;
+			break;
+		case 'r':
+			cfg->ring = true;
+			break;
+		default:
+			err = ERR_INVAL;
+		}
+	}
+	return err == 0 && optind == argc ? 0 : ERR_INVAL;
+}
+
+int main(int argc, char **argv)
+{
+	struct run_config cfg = { 0 };
+
+	log_open("vtpm-backend", 0);
+	if (parse_options(argc, argv, &cfg) != 0) {
+		log_error("this program is started by vtpm-spawn");
+		return 2;
+	}
+	if (warm_up(WARM_CRYPTO) != 0)
+		return 1;
+	backend_run(&cfg);
+}

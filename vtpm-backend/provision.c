@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-backend/provision.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/secmem.h"
+#include "vtpm-backend/ek.h"
+#include "vtpm-backend/engine.h"
+#include "vtpm-backend/store.h"
+#include "vtpm-backend/tpm.h"
+#include "vtpm-backend/tpmrun.h"
+
+/* What is made here, until it is sent. */
+struct product {
+	uint8_t pub[EK_KINDS][PUBLIC_MAX];
+	size_t pub_len[EK_KINDS];
+	uint8_t cert[EK_KINDS][CERT_MAX];
+	size_t cert_len[EK_KINDS];
+};
+
+int provision_startup(void)
+{
+	struct tpmrun t;
+	int err;
+
+	tpmrun_init(&t);
+	err = tpmcmd_startup(&t.cmd, TPM_SU_CLEAR);
+	return err != 0 ? err : tpmrun(&t, 0);
+}
+
+static int shutdown_engine(void)
+{
+	struct tpmrun t;
+	int err;
+
+	tpmrun_init(&t);
+	err = tpmcmd_shutdown(&t.cmd, TPM_SU_CLEAR);
+	return err != 0 ? err : tpmrun(&t, 0);
+}
+
+static int allocate_banks(void)
+{
+	static const uint16_t banks[] = { TPM_ALG_SHA256, TPM_ALG_SHA384 };
+	struct tpmrun t;
+	int err;
+
+	tpmrun_init(&t);
+	err = tpmcmd_pcr_allocate(&t.cmd, banks, ARRAY_LEN(banks));
+	if (err == 0)
+		err = tpmrun(&t, 0);
+	return err != 0 ? err : tpmrsp_pcr_allocated(&t.rsp);
+}
+
+int provision_manufacture(void)
+{
+	int err;
+
+	err = allocate_banks();
+	for (unsigned kind = 0; err == 0 && kind < EK_KINDS; kind++)
+		err = ek_create(kind);
+	return err;
+}
+
+/* Asks the keeper for the certificate of one EK. */
+static int request_cert(enum ek_kind kind, struct product *p)
+{
+	struct cert_request ask = { .kind = (uint8_t)kind, .ek_public = p->pub[kind], .ek_public_len = p->pub_len[kind] };
+	uint8_t mem[CERT_REQUEST_MAX > CERT_ISSUED_MAX ? CERT_REQUEST_MAX : CERT_ISSUED_MAX];
+	struct cert_issued got;
+	struct ipc_msg m;
+	struct buf b;
+	int err;
+
+	buf_init(&b, mem, sizeof(mem));
+	if (cert_request_encode(&b, &ask))
+		return ERR_RANGE;
+	err = ipc_send(BACKEND_FD_KEY, CERT_REQUEST, &b, NULL, 0);
+	if (err == 0)
+		err = ipc_recv(BACKEND_FD_KEY, &m, mem, sizeof(mem), 0);
+	if (err != 0)
+		return err == ERR_CLOSED ? ERR_TPM_LOST : err;
+	err = m.type == CERT_ISSUED && m.nfds == 0 ? cert_issued_decode(&m.body, &got) : ERR_PROTO;
+	ipc_msg_done(&m);
+	if (err == 0 && (buf_left(&m.body) != 0 || got.kind != kind))
+		err = ERR_PROTO;
+	if (err == 0)
+		err = got.code;
+	if (err != 0)
+		return err;
+	memcpy(p->cert[kind], got.der, got.der_len);
+	p->cert_len[kind] = got.der_len;
+	return 0;
+}
+
+static int certify(struct product *p)
+{
+	int err = 0;
+
+	for (unsigned kind = 0; err == 0 && kind < EK_KINDS; kind++) {
+		err = request_cert(kind, p);
+		if (err == 0)
+			err = ek_write_cert(kind, p->cert[kind], p->cert_len[kind]);
+	}
+	return err;
+}
+
+static int read_publics(struct product *p)
+{
+	int err = 0;
+
+	for (unsigned kind = 0; err == 0 && kind < EK_KINDS; kind++)
+		err = ek_read_public(kind, p->pub[kind], &p->pub_len[kind]);
+	return err;
+}
+
+/* From power-on to orderly shutdown. */
+static int make(struct backend *b, struct product *p)
+{
+	int err;
+
+	err = engine_open(b->plain, b->plain_len);
+	if (err == 0)
+		err = provision_startup();
+	if (err == 0 && (b->start.flags & RUN_MANUFACTURE))
+		err = provision_manufacture();
+	if (err == 0)
+		err = read_publics(p);
+	if (err == 0 && (b->start.flags & RUN_CERTIFY))
+		err = certify(p);
+	return err != 0 ? err : shutdown_engine();
+}
+
+static int send_provisioned(const struct product *p, uint64_t version, const struct buf *sealed, struct buf *msg)
+{
+	struct backend_provisioned m = { .version = version, .sealed = sealed->data, .sealed_len = sealed->len };
+
+	for (unsigned kind = 0; kind < EK_KINDS; kind++) {
+		m.ek_public[kind] = p->pub[kind];
+		m.ek_public_len[kind] = p->pub_len[kind];
+		m.cert[kind] = p->cert[kind];
+		m.cert_len[kind] = p->cert_len[kind];
+	}
+	if (backend_provisioned_encode(msg, &m))
+		return ERR_RANGE;
+	return ipc_send(BACKEND_FD_CONTROL, BACKEND_PROVISIONED, msg, NULL, 0);
+}
+
+static int deliver(struct backend *b, const struct product *p)
+{
+	const uint64_t version = b->start.version + 1;
+	uint8_t *mem;
+	struct buf sealed, msg;
+	int err;
+
+	mem = malloc(SEALED_STATE_MAX + BACKEND_PROVISIONED_MAX);
+	if (mem == NULL)
+		return ERR_NOMEM;
+	buf_init(&sealed, mem, SEALED_STATE_MAX);
+	buf_init(&msg, mem + SEALED_STATE_MAX, BACKEND_PROVISIONED_MAX);
+	err = store_seal_newest(b, version, &sealed);
+	if (err == 0)
+		err = send_provisioned(p, version, &sealed, &msg);
+	free(mem);
+	return err;
+}
+
+_Noreturn void provision_run(struct backend *b)
+{
+	struct product *p;
+	int err;
+
+	p = calloc(1, sizeof(*p));
+	if (p == NULL)
+		backend_fail(b, ERR_NOMEM, "provision");
+	err = make(b, p);
+	if (err != 0)
+		backend_fail(b, err, "make the TPM");
+	err = deliver(b, p);
+	if (err != 0)
+		backend_fail(b, err, "seal the new state");
+	free(p);
+	backend_exit(b);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The engine thread of a worker: RUN_MANUFACTURE and RUN_CERTIFY. */
+#ifndef VTPM_BACKEND_PROVISION_H
+#define VTPM_BACKEND_PROVISION_H
+
+#include "vtpm-backend/backend.h"
+
+/*
+ * Makes a TPM (or takes b->plain), has its EKs certified if that was asked for, seals the result for
+ * start.uuid under version start.version + 1, sends BACKEND_PROVISIONED, ends the process.
+ */
+_Noreturn void provision_run(struct backend *b);
+
+/*
+ * A new TPM in the running engine: SHA-256 and SHA-384 banks, both EKs. Nothing is sealed or
+ * sent. The spawner warms itself up with a part of it.
+ */
+CHECKED int provision_startup(void);
+CHECKED int provision_manufacture(void);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-backend/run.h"
+
+#include <malloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "hv/local/local.h"
+#include "lib/sandbox.h"
+#include "lib/secmem.h"
+#include "vtpm-backend/control.h"
+#include "vtpm-backend/engine.h"
+#include "vtpm-backend/provision.h"
+#include "vtpm-backend/serve.h"
+
+#define ENGINE_STACK_SIZE (256u * 1024u) /* RSA key generation, libtpms' deepest, needs less than half of it */
+
+_Noreturn void backend_exit(struct backend *b)
+{
+	engine_close();
+	sealer_wipe(&b->sealer);
+	_exit(0);
+}
+
+_Noreturn void backend_fail(struct backend *b, int code, const char *what)
+{
+	struct backend_failed m = { .code = code };
+	uint8_t mem[BACKEND_FAILED_MAX];
+	struct buf msg;
+
+	(void)snprintf(m.text, sizeof(m.text), "%s: %s", what, err_text(code));
+	buf_init(&msg, mem, sizeof(mem));
+	/* If it cannot be said, the exit status says it. */
+	if (backend_failed_encode(&msg, &m) == 0)
+		(void)!ipc_send(BACKEND_FD_CONTROL, BACKEND_FAILED, &msg, NULL, 0);
+	if (b != NULL)
+		sealer_wipe(&b->sealer);
+	_exit(1);
+}
+
+static void *engine_main(void *arg)
+{
+	struct backend *b = arg;
+
+	while (sem_wait(&b->go) != 0)
+		;
+	if (b->start.flags & RUN_SERVE)
+		serve_run(b);
+	provision_run(b);
+}
+
+static int make_backend(struct backend **out)
+{
+	struct backend *b;
+
+	b = secmem_alloc(sizeof(*b));
+	if (b == NULL)
+		return ERR_NOMEM;
+	b->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	b->busy_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (b->stop_fd < 0 || b->busy_fd < 0 || sem_init(&b->go, 0, 0) != 0)
+		return ERR_SYS;
+	*out = b;
+	return 0;
+}
+
+static int attach_ring(struct backend *b, const struct run_config *cfg)
+{
+	const struct local_ring ring = {
+		.memfd = BACKEND_FD_MEMFD, .to_back = BACKEND_FD_TO_BACK, .to_front = BACKEND_FD_TO_FRONT };
+	int err;
+
+	if (!cfg->ring)
+		return 0;
+	err = local_attach_back(&b->chan, &ring);
+	if (err != 0)
+		return err;
+	close(BACKEND_FD_MEMFD);
+	b->ring = true;
+	return 0;
+}
+
+static int start_engine_thread(struct backend *b)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int err = 0;
+
+	if (pthread_attr_init(&attr) != 0)
+		return ERR_NOMEM;
+	/* glibc puts a guard page of its own below the stack. */
+	if (pthread_attr_setstacksize(&attr, ENGINE_STACK_SIZE) != 0 ||
+	    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) != 0 ||
+	    pthread_create(&thread, &attr, engine_main, b) != 0)
+		err = ERR_SYS;
+	pthread_attr_destroy(&attr);
+	return err;
+}
+
+_Noreturn void backend_run(const struct run_config *cfg)
+{
+	struct backend *b = NULL;
+	int err;
+
+	err = secmem_process();
+	if (err == 0)
+		err = make_backend(&b);
+	if (err == 0)
+		err = engine_prepare();
+	if (err == 0)
+		err = sandbox_drop(cfg->uid, cfg->gid, cfg->empty_dir);
+	if (err == 0)
+		err = attach_ring(b, cfg);
+	if (err == 0)
+		err = start_engine_thread(b); /* it waits for `go` */
+	if (err == 0)
+		err = sandbox_limit(SANDBOX_BACKEND);
+	if (err == 0)
+		err = sandbox_filter(SANDBOX_BACKEND);
+	if (err != 0)
+		backend_fail(b, err, "enter the sandbox");
+	control_run(b); /* the first byte from outside is read in here */
+}

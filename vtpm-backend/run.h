@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A backend process from its first instruction on: the same for a forked and an executed one. */
+#ifndef VTPM_BACKEND_RUN_H
+#define VTPM_BACKEND_RUN_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "vtpm-backend/backend.h"
+
+struct run_config {
+	uid_t uid; /* not used unless started as root */
+	gid_t gid;
+	const char *empty_dir; /* NULL: no chroot */
+	bool ring;	       /* BACKEND_FD_MEMFD and the two behind it are there */
+};
+
+/* Expects the descriptors in their places, and nothing else open. */
+_Noreturn void backend_run(const struct run_config *cfg);
+
+#endif

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vtpm-spawn: forks the keeper and the backends for the manager. Started as root it stays root, because
+ * only root can give its children their uids; so it parses nothing but its three messages, and stays single-threaded.
+ *
+ *	vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] -- KEEPER-ARGS…
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/secmem.h"
+#include "lib/util.h"
+#include "vtpm-backend/spawner.h"
+#include "vtpm-backend/warm.h"
+
+#define UID_BASE_DEFAULT 1879048192u /* the first above what systemd gives to containers; SPAWN_SLOT_MAX + 2 are used */
+#define STATUS_NOT_BORN	 (1 << 8)    /* as waitpid(2) shows exit status 1 */
+#define KEY_CHANNEL	 2u	     /* place of the key channel among a backend's descriptors */
+
+static void report_exit(struct spawner *s, uint64_t token, int status)
+{
+	const struct spawn_exited m = { .token = token, .status = (uint32_t)status };
+	uint8_t mem[SPAWN_EXITED_SIZE];
+	struct buf b;
+	int err;
+
+	buf_init(&b, mem, sizeof(mem));
+	err = spawn_exited_encode(&b, &m);
+	if (err == 0)
+		err = ipc_send(SPAWN_FD_MANAGER, SPAWN_EXITED, &b, NULL, 0);
+	if (err != 0) {
+		log_error("cannot report to the manager: %s", err_text(err));
+		s->status = 1;
+		loop_stop(&s->loop);
+	}
+}
+
+/* Signals that a bug raises, not a person or the kernel short of memory. */
+static bool is_crash(int status)
+{
+	if (!WIFSIGNALED(status))
+		return false;
+	return WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM && WTERMSIG(status) != SIGINT &&
+	       WTERMSIG(status) != SIGHUP;
+}
+
+static void child_ended(struct spawner *s, struct child *ch, int status)
+{
+	const struct child was = *ch;
+
+	children_remove(&s->children, ch);
+	if (was.kind == CHILD_REPLACED)
+		return;
+	if (was.kind == CHILD_KEEPER)
+		fd_close(&s->link_fd);
+	if (is_crash(status))
+		log_error("process %d crashed: %s", (int)was.pid, strsignal(WTERMSIG(status)));
+	if (was.kind == CHILD_BACKEND && is_crash(status) && !s->opt.no_prefork)
+		s->crashed = true;
+	report_exit(s, was.token, status);
+}
+
+static void reap(struct spawner *s)
+{
+	struct child *ch;
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		ch = children_find_pid(&s->children, pid);
+		if (ch != NULL)
+			child_ended(s, ch, status);
+	}
+}
+
+static int on_keeper(void *peer, struct ipc_msg *m)
+{
+	struct spawner *s = peer;
+	struct child *old = children_find_keeper(&s->children);
+	int link[2], err;
+	pid_t pid;
+
+	if (old != NULL) {
+		kill(old->pid, SIGKILL);
+		old->kind = CHILD_REPLACED;
+	}
+	fd_close(&s->link_fd);
+	err = ipc_pair(link);
+	if (err != 0) {
+		report_exit(s, 0, STATUS_NOT_BORN);
+		return 0;
+	}
+	err = children_reserve(&s->children);
+	pid = err != 0 ? err : birth_keeper(s, m->fds[0], link[1]);
+	close(link[1]);
+	if (pid < 0) {
+		close(link[0]);
+		report_exit(s, 0, STATUS_NOT_BORN);
+		return 0;
+	}
+	s->link_fd = link[0];
+	children_add(&s->children, CHILD_KEEPER, 0, pid);
+	return 0;
+}
+
+/*
+ * Gives the keeper its end of a backend's key channel. Without a keeper that end is closed,
+ * and the backend says by itself that its key cannot come.
+ */
+static void link_backend(struct spawner *s, uint64_t token, int end)
+{
+	uint8_t mem[SPAWN_TOKEN_SIZE];
+	struct buf b;
+	int err;
+
+	if (s->link_fd < 0)
+		return;
+	buf_init(&b, mem, sizeof(mem));
+	err = spawn_token_encode(&b, token);
+	if (err == 0)
+		err = ipc_send(s->link_fd, LINK_BACKEND, &b, &end, 1);
+	if (err != 0)
+		log_warn("cannot link a backend with the keeper: %s", err_text(err));
+}
+
+static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, const struct ipc_msg *m)
+{
+	int fds[SPAWN_SERVE_FDS + 1], key[2], err;
+	unsigned n = 0;
+	pid_t pid;
+
+	err = children_reserve(&s->children);
+	if (err == 0)
+		err = ipc_pair(key);
+	if (err != 0)
+		return err;
+	for (unsigned i = 0; i < m->nfds; i++) {
+		if (i == KEY_CHANNEL)
+			fds[n++] = key[1];
+		fds[n++] = m->fds[i];
+	}
+	if (m->nfds == KEY_CHANNEL)
+		fds[n++] = key[1];
+	pid = birth_backend(s, req->slot, fds, n);
+	close(key[1]);
+	if (pid > 0)
+		link_backend(s, req->token, key[0]);
+	close(key[0]);
+	return pid;
+}
+
+static int on_backend(void *peer, struct ipc_msg *m)
+{
+	struct spawner *s = peer;
+	struct spawn_backend req;
+	pid_t pid;
+	int err;
+
+	err = spawn_backend_decode(&m->body, &req);
+	if (err != 0)
+		return err;
+	if (m->nfds != SPAWN_WORKER_FDS && m->nfds != SPAWN_SERVE_FDS)
+		return ERR_PROTO;
+	if (children_find_token(&s->children, req.token) != NULL)
+		return ERR_PROTO;
+	pid = make_backend(s, &req, m);
+	if (pid > 0) {
+		children_add(&s->children, CHILD_BACKEND, req.token, pid);
+		return 0;
+	}
+	log_error("cannot fork a backend: %s", err_text(pid));
+	report_exit(s, req.token, STATUS_NOT_BORN);
+	return 0;
+}
+
+static int on_kill(void *peer, struct ipc_msg *m)
+{
+	struct spawner *s = peer;
+	struct child *ch;
+	uint64_t token;
+	int err;
+
+	err = spawn_token_decode(&m->body, &token);
+	if (err != 0)
+		return err;
+	ch = token == 0 ? children_find_keeper(&s->children) : children_find_token(&s->children, token);
+	if (ch != NULL) /* otherwise it ended meanwhile, and its SPAWN_EXITED is on the way */
+		kill(ch->pid, SIGKILL);
+	return 0;
+}
+
+static const struct ipc_rule spawn_rules[] = {
+	{ SPAWN_KEEPER, 1, 0, 0, 1, 1, on_keeper },
+	{ SPAWN_BACKEND, 1, SPAWN_BACKEND_SIZE, SPAWN_BACKEND_SIZE, SPAWN_WORKER_FDS, SPAWN_SERVE_FDS, on_backend },
+	{ SPAWN_KILL, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },
+};
+
+static void on_manager(void *arg, uint32_t events)
+{
+	struct spawner *s = arg;
+	uint8_t mem[SPAWN_BACKEND_SIZE];
+	struct ipc_msg m;
+	int err;
+
+	(void)events;
+	err = ipc_recv(SPAWN_FD_MANAGER, &m, mem, sizeof(mem), MSG_DONTWAIT);
+	if (err == ERR_AGAIN)
+		return;
+	if (err == 0)
+		err = ipc_dispatch(spawn_rules, ARRAY_LEN(spawn_rules), 1, s, &m);
+	if (err == 0)
+		return;
+	if (err != ERR_CLOSED) {
+		log_error("the manager: %s", err_text(err));
+		s->status = 1;
+	}
+	loop_stop(&s->loop);
+}
+
+static void on_signal(void *arg, uint32_t events)
+{
+	struct signalfd_siginfo si;
+	struct spawner *s = arg;
+
+	(void)events;
+	if (read(s->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+		reap(s);
+}
+
+/* After all events of a round: the manager has been told everything that this life knows. */
+static void after_round(void *arg)
+{
+	struct spawner *s = arg;
+	int err;
+
+	if (!s->crashed)
+		return;
+	s->crashed = false;
+	err = reexec(s);
+	log_error("going on without a new address layout: %s", err_text(err));
+}
+
+static int watch(struct spawner *s)
+{
+	sigset_t mask;
+	int err;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &mask, NULL) != 0)
+		return ERR_SYS;
+	s->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (s->signal_fd < 0)
+		return err_from_errno(errno);
+	err = loop_open(&s->loop);
+	if (err == 0)
+		err = loop_add(&s->loop, &s->manager_io, SPAWN_FD_MANAGER, EPOLLIN, on_manager, s);
+	if (err == 0)
+		err = loop_add(&s->loop, &s->signal_io, s->signal_fd, EPOLLIN, on_signal, s);
+	if (err == 0)
+		loop_set_after(&s->loop, after_round, s);
+	return err;
+}
+
+static void end_children(struct spawner *s)
+{
+	for (size_t i = 0; i < s->children.n; i++)
+		kill(s->children.list[i].pid, SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		;
+	children_free(&s->children);
+}
+
+static const struct option options[] = {
+	{ "keeper", required_argument, NULL, 'k' },    { "backend", required_argument, NULL, 'b' },
+	{ "uid-base", required_argument, NULL, 'u' },  { "empty-dir", required_argument, NULL, 'e' },
+	{ "no-prefork", no_argument, NULL, 'n' },      { "resume", required_argument, NULL, 'r' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int take_option(struct spawn_options *o, int opt, const char *arg)
+{
+	uint64_t v;
+
+	switch (opt) {
+	case 'k':
+		o->keeper = arg;
+		return 0;
+	case 'b':
+		o->backend = arg;
+		return 0;
+	case 'e':
+		o->empty_dir = arg;
+		return 0;
+	case 'n':
+		o->no_prefork = true;
+		return 0;
+	case 'u':
+		if (parse_u64(arg, UINT32_MAX - SPAWN_SLOT_MAX - 2, &v) != 0 || v == 0)
+			return ERR_INVAL;
+		o->uid_base = (uint32_t)v;
+		return 0;
+	case 'r':
+		if (parse_u64(arg, INT32_MAX, &v) != 0)
+			return ERR_INVAL;
+		o->resume_fd = (int)v;
+		return 0;
+	default:
+		return ERR_INVAL;
+	}
+}
+
+static int parse_options(int argc, char **argv, struct spawn_options *o)
+{
+	int opt, err;
+
+	while ((opt = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+		err = take_option(o, opt, optarg);
+		if (err != 0)
+			return err;
+	}
+	o->keeper_args = argv + optind;
+	return o->keeper != NULL && o->backend != NULL ? 0 : ERR_INVAL;
+}
+
+static int start(struct spawner *s)
+{
+	int err;
+
+	err = birth_prepare(s);
+	if (err == 0)
+		err = secmem_process(); /* no secrets here, but the address layout that all backends share */
+	if (err == 0)
+		err = warm_up(s->opt.no_prefork ? WARM_CRYPTO : WARM_ENGINE);
+	if (err == 0)
+		err = watch(s);
+	if (err == 0 && s->opt.resume_fd >= 0)
+		err = reexec_resume(s);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	struct spawner s = {
+		.opt = { .uid_base = UID_BASE_DEFAULT, .resume_fd = -1 },
+		.signal_fd = -1, .link_fd = -1, .null_fd = -1, .netns_fd = -1, .exe_fd = -1,
+		.argc = argc, .argv = argv,
+	};
+	int err;
+
+	log_open("vtpm-spawn", 0);
+	if (parse_options(argc, argv, &s.opt) != 0) {
+		log_error("usage: vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] "
+			  "[--no-prefork] -- KEEPER-ARGS");
+		return 2;
+	}
+	err = start(&s);
+	if (err != 0) {
+		log_error("cannot start: %s", err_text(err));
+		return 1;
+	}
+	reap(&s); /* who ended while this program was executed again */
+	err = loop_run(&s.loop);
+	if (err != 0)
+		log_error("cannot wait for events: %s", err_text(err));
+	end_children(&s);
+	return err != 0 ? 1 : s.status;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The few constants of TPM 2.0 Part 2 that the backend itself speaks, by their names there. */
+#ifndef VTPM_BACKEND_TPM_H
+#define VTPM_BACKEND_TPM_H
+
+#include <stdint.h>
+
+#define TPM_HEADER_SIZE 10u /* tag, size, code: Part 1, 18 */
+
+enum {
+	TPM_ST_NO_SESSIONS = 0x8001,
+	TPM_ST_SESSIONS = 0x8002,
+};
+
+enum {
+	TPM_RC_SUCCESS = 0,
+	TPM_RC_FAILURE = 0x101,
+	TPM_RC_COMMAND_SIZE = 0x142,
+	TPM_RC_NV_SPACE = 0x14b,
+	TPM_RC_LOCALITY = 0x907,
+	TPM_RC_NV_UNAVAILABLE = 0x923,
+};
+
+enum {
+	TPM_SU_CLEAR = 0,
+	TPM_SU_STATE = 1,
+};
+
+enum {
+	TPM_ALG_RSA = 0x0001,
+	TPM_ALG_SHA1 = 0x0004,
+	TPM_ALG_AES = 0x0006,
+	TPM_ALG_SHA256 = 0x000b,
+	TPM_ALG_SHA384 = 0x000c,
+	TPM_ALG_SHA512 = 0x000d,
+	TPM_ALG_NULL = 0x0010,
+	TPM_ALG_ECC = 0x0023,
+	TPM_ALG_CFB = 0x0043,
+	TPM_ECC_NIST_P256 = 0x0003,
+};
+
+enum {
+	TPM_RH_OWNER = 0x40000001,
+	TPM_RS_PW = 0x40000009,
+	TPM_RH_ENDORSEMENT = 0x4000000b,
+	TPM_RH_PLATFORM = 0x4000000c,
+};
+
+#define TPM_HT_PERSISTENT 0x81u /* the top byte of a persistent object's handle */
+
+enum {
+	TPM_CC_EvictControl = 0x120,
+	TPM_CC_ChangeEPS = 0x124,
+	TPM_CC_ChangePPS = 0x125,
+	TPM_CC_Clear = 0x126,
+	TPM_CC_HierarchyChangeAuth = 0x129,
+	TPM_CC_NV_DefineSpace = 0x12a,
+	TPM_CC_PCR_Allocate = 0x12b,
+	TPM_CC_CreatePrimary = 0x131,
+	TPM_CC_NV_Write = 0x137,
+	TPM_CC_NV_WriteLock = 0x138,
+	TPM_CC_NV_ChangeAuth = 0x13b,
+	TPM_CC_Startup = 0x144,
+	TPM_CC_Shutdown = 0x145,
+	TPM_CC_Create = 0x153,
+	TPM_CC_FlushContext = 0x165,
+	TPM_CC_ReadPublic = 0x173,
+	TPM_CC_GetRandom = 0x17b,
+	TPM_CC_CreateLoaded = 0x191,
+};
+
+/* TPMA_NV, Part 2, 13.4 */
+#define TPMA_NV_PPWRITE	       (1u << 0)
+#define TPMA_NV_WRITEDEFINE    (1u << 13)
+#define TPMA_NV_PPREAD	       (1u << 16)
+#define TPMA_NV_OWNERREAD      (1u << 17)
+#define TPMA_NV_AUTHREAD       (1u << 18)
+#define TPMA_NV_NO_DA	       (1u << 25)
+#define TPMA_NV_PLATFORMCREATE (1u << 30)
+
+#endif

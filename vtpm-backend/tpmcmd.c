@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-backend/tpmcmd.h"
+
+#include "lib/util.h"
+#include "vtpm-backend/tpm.h"
+
+#define PCR_SELECT_LEN 3u /* 24 PCRs */
+
+int tpm_header_get(struct buf *b, struct tpm_header *h)
+{
+	if (buf_get_u16be(b, &h->tag) || buf_get_u32be(b, &h->size) || buf_get_u32be(b, &h->code))
+		return ERR_RANGE;
+	return 0;
+}
+
+/* The header with a size that cmd_end fills in. */
+static int cmd_begin(struct buf *c, uint16_t tag, uint32_t code)
+{
+	buf_reset(c);
+	if (buf_put_u16be(c, tag) || buf_put_u32be(c, 0) || buf_put_u32be(c, code))
+		return ERR_RANGE;
+	return 0;
+}
+
+static int cmd_end(struct buf *c)
+{
+	return buf_set_u32be(c, 2, (uint32_t)c->len);
+}
+
+/* An authorisation area with one password session and an empty password (Part 1, 19.4). */
+static int put_empty_auth(struct buf *c)
+{
+	if (buf_put_u32be(c, 9) || buf_put_u32be(c, TPM_RS_PW) || buf_put_u16be(c, 0) || buf_put_u8(c, 0) ||
+	    buf_put_u16be(c, 0))
+		return ERR_RANGE;
+	return 0;
+}
+
+/* Header, one or two handles (second 0: none), authorisation of the first. */
+static int auth_begin(struct buf *c, uint32_t code, uint32_t first, uint32_t second)
+{
+	if (cmd_begin(c, TPM_ST_SESSIONS, code) || buf_put_u32be(c, first))
+		return ERR_RANGE;
+	if (second != 0 && buf_put_u32be(c, second))
+		return ERR_RANGE;
+	return put_empty_auth(c);
+}
+
+int tpmcmd_startup(struct buf *c, uint16_t type)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_Startup) || buf_put_u16be(c, type))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_shutdown(struct buf *c, uint16_t type)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_Shutdown) || buf_put_u16be(c, type))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_get_random(struct buf *c, uint16_t n)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_GetRandom) || buf_put_u16be(c, n))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_hierarchy_change_auth(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t n)
+{
+	if (auth_begin(c, TPM_CC_HierarchyChangeAuth, hierarchy, 0) || buf_put_2b(c, auth, n))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+static int put_bank(struct buf *c, uint16_t alg, uint8_t bits)
+{
+	if (buf_put_u16be(c, alg) || buf_put_u8(c, PCR_SELECT_LEN))
+		return ERR_RANGE;
+	for (unsigned i = 0; i < PCR_SELECT_LEN; i++)
+		if (buf_put_u8(c, bits))
+			return ERR_RANGE;
+	return 0;
+}
+
+static uint8_t bank_bits(uint16_t alg, const uint16_t *algs, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (algs[i] == alg)
+			return 0xff;
+	return 0;
+}
+
+int tpmcmd_pcr_allocate(struct buf *c, const uint16_t *algs, unsigned n)
+{
+	static const uint16_t banks[] = { TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384, TPM_ALG_SHA512 };
+
+	if (auth_begin(c, TPM_CC_PCR_Allocate, TPM_RH_PLATFORM, 0) || buf_put_u32be(c, ARRAY_LEN(banks)))
+		return ERR_RANGE;
+	for (unsigned i = 0; i < ARRAY_LEN(banks); i++)
+		if (put_bank(c, banks[i], bank_bits(banks[i], algs, n)))
+			return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *pub, size_t n)
+{
+	/* TPM2B_SENSITIVE_CREATE with empty auth and data */
+	static const uint8_t sensitive[] = { 0, 4, 0, 0, 0, 0 };
+
+	if (auth_begin(c, TPM_CC_CreatePrimary, hierarchy, 0) || buf_put_bytes(c, sensitive, sizeof(sensitive)) ||
+	    buf_put_2b(c, pub, n) || buf_put_u16be(c, 0) || buf_put_u32be(c, 0))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_evict_control(struct buf *c, uint32_t hierarchy, uint32_t object, uint32_t persistent)
+{
+	if (auth_begin(c, TPM_CC_EvictControl, hierarchy, object) || buf_put_u32be(c, persistent))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_flush_context(struct buf *c, uint32_t handle)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_FlushContext) || buf_put_u32be(c, handle))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_read_public(struct buf *c, uint32_t handle)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_ReadPublic) || buf_put_u32be(c, handle))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_nv_define_space(struct buf *c, uint32_t index, uint32_t attributes, uint16_t size)
+{
+	/* empty auth; TPM2B_NV_PUBLIC of 14 bytes: index, nameAlg, attributes, empty policy, size */
+	if (auth_begin(c, TPM_CC_NV_DefineSpace, TPM_RH_PLATFORM, 0) || buf_put_u16be(c, 0) || buf_put_u16be(c, 14) ||
+	    buf_put_u32be(c, index) || buf_put_u16be(c, TPM_ALG_SHA256) || buf_put_u32be(c, attributes) ||
+	    buf_put_u16be(c, 0) || buf_put_u16be(c, size))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_nv_write(struct buf *c, uint32_t index, const uint8_t *data, size_t n, uint16_t offset)
+{
+	if (n > TPMCMD_NV_CHUNK || auth_begin(c, TPM_CC_NV_Write, TPM_RH_PLATFORM, index) || buf_put_2b(c, data, n) ||
+	    buf_put_u16be(c, offset))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_nv_write_lock(struct buf *c, uint32_t index)
+{
+	if (auth_begin(c, TPM_CC_NV_WriteLock, TPM_RH_PLATFORM, index))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+/* nonceTPM, attributes and HMAC of a password session: 00 00 01 00 00 (Part 1, 19.4). */
+static int parse_password_ack(struct buf *b)
+{
+	uint16_t nonce, hmac;
+	uint8_t attributes;
+
+	if (buf_get_u16be(b, &nonce) || buf_get_u8(b, &attributes) || buf_get_u16be(b, &hmac))
+		return ERR_ENGINE;
+	return nonce == 0 && attributes == 1 && hmac == 0 && buf_left(b) == 0 ? 0 : ERR_ENGINE;
+}
+
+static int parse_params(struct tpmrsp *r, struct buf *b, bool sessions)
+{
+	uint32_t size = (uint32_t)buf_left(b);
+	const uint8_t *p;
+
+	if (sessions && buf_get_u32be(b, &size))
+		return ERR_ENGINE;
+	if (buf_get_view(b, size, &p))
+		return ERR_ENGINE;
+	buf_wrap(&r->params, p, size);
+	return sessions ? parse_password_ack(b) : 0;
+}
+
+int tpmrsp_parse(struct tpmrsp *r, const uint8_t *rsp, size_t n, bool sessions, unsigned handles)
+{
+	struct tpm_header h;
+	struct buf b;
+
+	buf_wrap(&b, rsp, n);
+	buf_wrap(&r->params, rsp, 0);
+	r->handle = 0;
+	if (tpm_header_get(&b, &h) || h.size != n)
+		return ERR_ENGINE;
+	r->rc = h.code;
+	if (r->rc != TPM_RC_SUCCESS)
+		return h.tag == TPM_ST_NO_SESSIONS && buf_left(&b) == 0 ? 0 : ERR_ENGINE;
+	if (h.tag != (sessions ? TPM_ST_SESSIONS : TPM_ST_NO_SESSIONS))
+		return ERR_ENGINE;
+	if (handles != 0 && buf_get_u32be(&b, &r->handle))
+		return ERR_ENGINE;
+	return parse_params(r, &b, sessions);
+}
+
+int tpmrsp_pcr_allocated(struct tpmrsp *r)
+{
+	uint32_t max, needed, available;
+	uint8_t yes;
+
+	if (buf_get_u8(&r->params, &yes) || buf_get_u32be(&r->params, &max) || buf_get_u32be(&r->params, &needed) ||
+	    buf_get_u32be(&r->params, &available) || buf_left(&r->params) != 0)
+		return ERR_ENGINE;
+	return yes == 1 ? 0 : ERR_ENGINE;
+}
+
+int tpmrsp_public(struct tpmrsp *r, const uint8_t **pub, size_t *n)
+{
+	struct buf whole = r->params;
+	uint16_t size;
+
+	if (buf_get_u16be(&r->params, &size) || size == 0 || buf_skip(&r->params, size))
+		return ERR_ENGINE;
+	*n = sizeof(size) + size;
+	return buf_get_view(&whole, *n, pub) ? ERR_ENGINE : 0;
+}

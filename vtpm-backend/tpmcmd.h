@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The TPM commands that the backend itself sends (TPM 2.0 Part 3), built and parsed by hand.
+ * Each builder resets c and writes a whole command. Authorisations are password sessions with
+ * the empty auth that every hierarchy of a fresh TPM, and of one after TPM2_Startup(CLEAR), has.
+ */
+#ifndef VTPM_BACKEND_TPMCMD_H
+#define VTPM_BACKEND_TPMCMD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "lib/err.h"
+
+#define TPMCMD_NV_CHUNK 1024u /* bytes in one NV_Write: MAX_NV_BUFFER_SIZE of libtpms */
+
+/* The header of a command, for those who only look at it. Leaves the cursor behind it. */
+struct tpm_header {
+	uint16_t tag;
+	uint32_t size, code;
+};
+
+CHECKED int tpm_header_get(struct buf *b, struct tpm_header *h);
+
+CHECKED int tpmcmd_startup(struct buf *c, uint16_t type);
+CHECKED int tpmcmd_shutdown(struct buf *c, uint16_t type);
+CHECKED int tpmcmd_get_random(struct buf *c, uint16_t n);
+CHECKED int tpmcmd_hierarchy_change_auth(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t n);
+/* Platform authorisation; sets every bank that libtpms has: all PCRs of those in algs, none of the others. Takes effect at the next _TPM_Init. */
+CHECKED int tpmcmd_pcr_allocate(struct buf *c, const uint16_t *algs, unsigned n);
+/* pub: the template, a TPMT_PUBLIC. */
+CHECKED int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *pub, size_t n);
+CHECKED int tpmcmd_evict_control(struct buf *c, uint32_t hierarchy, uint32_t object, uint32_t persistent);
+CHECKED int tpmcmd_flush_context(struct buf *c, uint32_t handle);
+CHECKED int tpmcmd_read_public(struct buf *c, uint32_t handle);
+/* Platform authorisation, nameAlg SHA-256, no policy, empty auth. */
+CHECKED int tpmcmd_nv_define_space(struct buf *c, uint32_t index, uint32_t attributes, uint16_t size);
+CHECKED int tpmcmd_nv_write(struct buf *c, uint32_t index, const uint8_t *data, size_t n, uint16_t offset);
+CHECKED int tpmcmd_nv_write_lock(struct buf *c, uint32_t index);
+
+/* What a response says: views into it. */
+struct tpmrsp {
+	uint32_t rc;
+	uint32_t handle;    /* if the command returns one */
+	struct buf params;  /* unread */
+};
+
+/*
+ * Takes a response apart, strictly: the size field is n, a failure has nothing behind its
+ * header, and with sessions parameterSize leaves exactly one password acknowledgement.
+ * sessions, handles: of the command that was sent; handles is 0 or 1. ERR_ENGINE: not a response to it.
+ */
+CHECKED int tpmrsp_parse(struct tpmrsp *r, const uint8_t *rsp, size_t n, bool sessions, unsigned handles);
+/* TPM2_PCR_Allocate answers in a parameter of its own whether it did. */
+CHECKED int tpmrsp_pcr_allocated(struct tpmrsp *r);
+/* The TPM2B_PUBLIC that parameters begin with, its size field included. */
+CHECKED int tpmrsp_public(struct tpmrsp *r, const uint8_t **pub, size_t *n);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-backend/warm.h"
+
+#include <malloc.h>
+#include <string.h>
+
+#include "vtpm-backend/ek.h"
+#include "vtpm-backend/engine.h"
+#include "vtpm-backend/provision.h"
+#include "vtpm-backend/state.h"
+#include "vtpm-backend/tpm.h"
+#include "vtpm-backend/tpmrun.h"
+
+/* HKDF, AES-GCM both ways, the random generator. */
+static int warm_crypto(void)
+{
+	uint8_t key[KEY_LEN], plain[KEY_LEN], mem[KEY_LEN + STATE_OVERHEAD];
+	const struct state_id id = { .kind = STATE_PERMANENT, .version = 1 };
+	struct sealer s;
+	struct buf out;
+	size_t n;
+	int err;
+
+	err = random_bytes(key, sizeof(key));
+	if (err != 0)
+		return err;
+	err = sealer_init(&s, key);
+	buf_init(&out, mem, sizeof(mem));
+	if (err == 0)
+		err = state_seal(&s, &id, key, sizeof(key), &out);
+	if (err == 0)
+		err = state_open(key, &id, out.data, out.len, plain, &n);
+	sealer_wipe(&s);
+	return err;
+}
+
+static int warm_commands(void)
+{
+	struct tpmrun t;
+	int err;
+
+	err = provision_startup();
+	if (err == 0)
+		err = ek_create(EK_ECC_P256);
+	tpmrun_init(&t);
+	if (err == 0)
+		err = tpmcmd_get_random(&t.cmd, 16);
+	if (err == 0)
+		err = tpmrun(&t, 0);
+	return err;
+}
+
+/* A TPM that nobody will ever use. */
+static int warm_engine(void)
+{
+	int err;
+
+	err = engine_prepare();
+	if (err == 0)
+		err = engine_open(NULL, 0);
+	if (err == 0)
+		err = warm_commands();
+	engine_close();
+	return err;
+}
+
+int warm_up(enum warm_depth depth)
+{
+	int err;
+
+	if (!mallopt(M_ARENA_MAX, 1))
+		return ERR_NOMEM;
+	err = warm_crypto();
+	if (err == 0 && depth == WARM_ENGINE)
+		err = warm_engine();
+	malloc_trim(0);
+	return err;
+}
