@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/util.h"
+#include "vtpm-mgr/ctl/ctl.h"
+
+static const struct ctl_option create_options[] = {
+	{"--uuid", "U", "uuid", ARG_STRING, 0, "its UUID, that of the virtual machine (default: a random one)"},
+	{"--group", "G", "group", ARG_STRING, 0, "the group whose root key wraps its key (default: default)"},
+	{"--user", "USER", "user", ARG_USER, 0, "name or uid that may use its ring besides operators"},
+	{"--state-max", "BYTES", "state_max", ARG_NUMBER, UINT32_MAX, "quota: bytes of state"},
+	{"--commit-rate", "N", "commit_rate", ARG_NUMBER, UINT32_MAX, "quota: durable changes a second, 0: no limit"},
+	{"--locality-max", "N", "locality_max", ARG_NUMBER, 4, "highest locality the guest may use (default: 0)"},
+};
+static const struct ctl_option start_options[] = {
+	{"--firmware", NULL, "firmware", ARG_FLAG, 0,
+	 "the guest's firmware sends TPM2_Startup and sets the platform auth"},
+};
+static const struct ctl_option destroy_options[] = {
+	{"--force", NULL, "force", ARG_FLAG, 0, "also a quarantined one"},
+};
+static const struct ctl_option show_options[] = {
+	{"--ek-cert", "rsa|ecc", NULL, ARG_EK, 0, "print only this endorsement key's certificate (PEM)"},
+	{"--ek-public", "rsa|ecc", NULL, ARG_EK, 0, "print only this endorsement key's public key (PEM)"},
+};
+static const struct ctl_option group_options[] = {
+	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "PCRs of the physical TPM to seal to, such as 0,2,4,7"},
+	{"--insecure-pcrs", NULL, "insecure_pcrs", ARG_FLAG, 0, "accept PCRs that were never extended"},
+};
+
+static json_t *select_groups(json_t *params)
+{
+	return json_object_get(json_object_get(params, "status"), "groups");
+}
+
+#define OPTIONS(o) o, ARRAY_LEN(o)
+const struct ctl_command ctl_commands[] = {
+	{NULL, "create", "Create", true, OPTIONS(create_options), print_created, NULL,
+	 "Make a vTPM with endorsement keys and their certificates."},
+	{NULL, "list", "List", false, NULL, 0, print_list, NULL, "List all vTPMs."},
+	{NULL, "show", "Show", true, OPTIONS(show_options), print_show, NULL, "Show one vTPM."},
+	{NULL, "start", "Start", true, OPTIONS(start_options), print_started, NULL,
+	 "Power a vTPM on and print the path of its ring."},
+	{NULL, "stop", "Stop", true, NULL, 0, print_nothing, NULL, "Power a vTPM off in order."},
+	{NULL, "reset", "Reset", true, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset."},
+	{NULL, "destroy", "Destroy", true, OPTIONS(destroy_options), print_nothing, NULL,
+	 "Erase the key of a stopped vTPM, then its state. There is no way back."},
+	{NULL, "status", "Status", false, NULL, 0, print_status, NULL,
+	 "Show the physical TPM, the groups and what the manager does."},
+	{NULL, "ca", "Ca", false, NULL, 0, print_ca, NULL,
+	 "Print the CA certificate that endorsement key certificates verify against (PEM)."},
+	{"group", "create", "CreateGroup", true, OPTIONS(group_options), print_group, NULL,
+	 "Make a group with a sealed root key of its own."},
+	{"group", "list", "Status", false, NULL, 0, print_groups, select_groups, "List the groups."},
+};
+const size_t ctl_ncommands = ARRAY_LEN(ctl_commands);
+
+const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t *used)
+{
+	for (size_t i = 0; i < ctl_ncommands && n > 0; i++) {
+		const struct ctl_command *c = &ctl_commands[i];
+
+		if (!c->group && strcmp(words[0], c->name) == 0) {
+			*used = 1;
+			return c;
+		}
+		if (c->group && n > 1 && strcmp(words[0], c->group) == 0 && strcmp(words[1], c->name) == 0) {
+			*used = 2;
+			return c;
+		}
+	}
+	return NULL;
+}
+
+static void print_summary(void)
+{
+	printf("usage: vtpmctl [--runtime-dir DIR] [--json] COMMAND [OPTION ...]\n\n");
+	for (size_t i = 0; i < ctl_ncommands; i++) {
+		const struct ctl_command *c = &ctl_commands[i];
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s%s%s%s", c->group ? c->group : "", c->group ? " " : "", c->name,
+			 c->takes_name ? " NAME" : "");
+		printf("  %-18s  %s\n", left, c->help);
+	}
+	printf("\n  --runtime-dir DIR   where the manager's sockets are (default: " CTL_RUNTIME_DIR ")\n"
+	       "  --json              print the reply as JSON\n"
+	       "  --help, --version   of vtpmctl; COMMAND --help: of a command\n");
+}
+
+void ctl_print_help(const struct ctl_command *c)
+{
+	if (!c) {
+		print_summary();
+		return;
+	}
+	printf("usage: vtpmctl %s%s%s%s%s\n\n%s\n", c->group ? c->group : "", c->group ? " " : "", c->name,
+	       c->takes_name ? " NAME" : "", c->noptions ? " [OPTION ...]" : "", c->help);
+	for (size_t i = 0; i < c->noptions; i++) {
+		const struct ctl_option *o = &c->options[i];
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s%s%s", o->name, o->metavar ? " " : "", o->metavar ? o->metavar : "");
+		printf("%s  %-20s  %s\n", i == 0 ? "\n" : "", left, o->help);
+	}
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vtpmctl: turns a command line into one Varlink call and its reply into text. main.c runs it,
+ * commands.c is the table of commands, args.c reads the command line by that table, client.c
+ * speaks to the manager, output.c prints. What the manager sends is data, never trusted to be
+ * printable.
+ */
+#ifndef VTPM_CTL_H
+#define VTPM_CTL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+
+#define CTL_RUNTIME_DIR "/run/vtpm"
+#define CTL_TIMEOUT_MS	120000 /* a manager that says nothing for that long is not well */
+#define CTL_MESSAGE_MAX 1200u
+
+/* Exit codes, as vtpmctl(1) documents them. */
+enum {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	EXIT_NOT_FOUND = 3,
+	EXIT_STATE = 4, /* exists already, busy, wrong state */
+	EXIT_DENIED = 5,
+	EXIT_QUARANTINED = 6,
+	EXIT_TPM = 7,	      /* sealed, or trouble with the physical TPM */
+	EXIT_UNREACHABLE = 8, /* no manager */
+};
+
+enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK };
+
+struct ctl_option {
+	const char *name;    /* with the dashes */
+	const char *metavar; /* NULL for a flag */
+	const char *key;     /* of the call's parameters; options of kind ARG_EK stay local */
+	enum ctl_kind kind;
+	uint64_t max; /* of a number */
+	const char *help;
+};
+
+struct ctl_args;
+struct ctl_command {
+	const char *group; /* first word of two, or NULL */
+	const char *name;
+	const char *method; /* without the interface */
+	bool takes_name;
+	const struct ctl_option *options;
+	size_t noptions;
+	/* Prints the reply for a person. Returns an exit code. */
+	int (*print)(const struct ctl_args *a, json_t *params);
+	/* What --json prints, if it is not the whole reply: a borrowed part. */
+	json_t *(*select)(json_t *params);
+	const char *help;
+};
+
+struct ctl_args {
+	const struct ctl_command *command;
+	const char *runtime_dir;
+	bool json, help, version;
+	const char *name;    /* NULL: none */
+	const char *ek_cert; /* kind as the interface names it */
+	const char *ek_public;
+	json_t *params; /* owned */
+};
+
+struct ctl_error {
+	char name[128];
+	char message[CTL_MESSAGE_MAX];
+	int code;   /* of lib/err.h */
+	int status; /* exit code */
+};
+
+/* ---- commands.c ---- */
+
+extern const struct ctl_command ctl_commands[];
+extern const size_t ctl_ncommands;
+/* NULL if there is none; *used words of argv named it. */
+const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t *used);
+/* The summary, or the help of one command. */
+void ctl_print_help(const struct ctl_command *c);
+
+/* ---- args.c ---- */
+
+/* Reads the command line. ERR_INVAL: e says what is wrong. params is owned by a in any case. */
+CHECKED int args_parse(struct ctl_args *a, int argc, char **argv, struct ctl_error *e);
+
+/* ---- client.c ---- */
+
+/* Calls a method of the manager. params is borrowed. On success *reply is its parameters, owned by the caller. */
+CHECKED int client_call(const char *runtime_dir, const char *method, json_t *params, json_t **reply,
+			struct ctl_error *e);
+
+/* ---- output.c ---- */
+
+__attribute__((format(printf, 4, 5))) int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...);
+/* To standard error; with json also {"error", "message", "code"} to standard output. */
+void print_error(const struct ctl_error *e, bool json);
+int print_json(json_t *value);
+int print_nothing(const struct ctl_args *a, json_t *params);
+int print_created(const struct ctl_args *a, json_t *params);
+int print_list(const struct ctl_args *a, json_t *params);
+int print_show(const struct ctl_args *a, json_t *params);
+int print_started(const struct ctl_args *a, json_t *params);
+int print_status(const struct ctl_args *a, json_t *params);
+int print_ca(const struct ctl_args *a, json_t *params);
+int print_group(const struct ctl_args *a, json_t *params);
+int print_groups(const struct ctl_args *a, json_t *params);
+
+#endif

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util.h"
+#include "vtpm-mgr/ctl/ctl.h"
+
+#define FINGERPRINT_LEN (2 * EVP_MAX_MD_SIZE + 1)
+
+int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(e->message, sizeof(e->message), fmt, ap);
+	va_end(ap);
+	if (e->name[0] == '\0')
+		snprintf(e->name, sizeof(e->name), "org.vtpm.ctl.%s", status == EXIT_USAGE ? "Usage" : "Failed");
+	e->code = code;
+	e->status = status;
+	return code;
+}
+
+/* Text for a terminal: what is not printable ASCII becomes \xNN, so that data cannot move a cursor. */
+static void put_text(FILE *f, const char *s)
+{
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c >= 0x20 && c < 0x7f)
+			fputc(c, f);
+		else
+			fprintf(f, "\\x%02x", c);
+	}
+}
+
+/* A PEM block, which has lines. */
+static int put_pem(const char *pem)
+{
+	for (const char *s = pem; *s; s++) {
+		if (*s == '\n' || (*s >= 0x20 && *s < 0x7f))
+			putchar(*s);
+	}
+	if (pem[0] && pem[strlen(pem) - 1] != '\n')
+		putchar('\n');
+	return EXIT_OK;
+}
+
+static const char *str(json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static long long num(json_t *o, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static bool flag(json_t *o, const char *key)
+{
+	return json_is_true(json_object_get(o, key));
+}
+
+/* One "label  value" line; nothing for an absent value. */
+static void line(const char *label, const char *value)
+{
+	if (value[0] == '\0')
+		return;
+	printf("%-12s  ", label);
+	put_text(stdout, value);
+	putchar('\n');
+}
+
+__attribute__((format(printf, 2, 3))) static void linef(const char *label, const char *fmt, ...)
+{
+	char value[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(value, sizeof(value), fmt, ap);
+	va_end(ap);
+	line(label, value);
+}
+
+void print_error(const struct ctl_error *e, bool json)
+{
+	json_t *o;
+
+	fputs("vtpmctl: ", stderr);
+	put_text(stderr, e->message);
+	fputc('\n', stderr);
+	if (!json)
+		return;
+	o = json_pack("{s:s, s:s, s:i}", "error", e->name, "message", e->message, "code", e->code);
+	if (o)
+		print_json(o);
+	else /* the message is not UTF-8 */
+		printf("{\"error\": \"%s\", \"message\": \"%s\", \"code\": %d}\n", e->name, err_text(e->code), e->code);
+	json_decref(o);
+}
+
+int print_json(json_t *value)
+{
+	char *text = value ? json_dumps(value, JSON_INDENT(2) | JSON_ENSURE_ASCII) : NULL;
+
+	if (!text)
+		return EXIT_FAILED;
+	puts(text);
+	free(text);
+	return EXIT_OK;
+}
+
+int print_nothing(const struct ctl_args *a, json_t *params)
+{
+	(void)a;
+	(void)params;
+	return EXIT_OK;
+}
+
+/* SHA-256 over the DER inside a PEM block, as "openssl x509 -fingerprint -sha256" counts it. */
+static bool fingerprint(const char *pem, char out[static FINGERPRINT_LEN])
+{
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	char *name = NULL;
+	char *header = NULL;
+	unsigned char *der = NULL;
+	unsigned char md[EVP_MAX_MD_SIZE];
+	unsigned int n = 0;
+	long len = 0;
+	bool ok = bio && PEM_read_bio(bio, &name, &header, &der, &len) == 1 &&
+		  EVP_Digest(der, (size_t)len, md, &n, EVP_sha256(), NULL) == 1 &&
+		  hex_encode(md, n, out, FINGERPRINT_LEN) == 0;
+
+	OPENSSL_free(name);
+	OPENSSL_free(header);
+	OPENSSL_free(der);
+	BIO_free(bio);
+	return ok;
+}
+
+static void print_eks(json_t *vtpm)
+{
+	char fp[FINGERPRINT_LEN];
+	json_t *ek;
+	size_t i;
+
+	json_array_foreach(json_object_get(vtpm, "ek"), i, ek)
+	{
+		const char *cert = str(ek, "certificate");
+		bool has = fingerprint(cert[0] ? cert : str(ek, "public_pem"), fp);
+
+		linef("ek", "%s, %s SHA-256 %s", str(ek, "kind"), cert[0] ? "certificate" : "public key",
+		      has ? fp : "(unreadable)");
+	}
+}
+
+int print_created(const struct ctl_args *a, json_t *params)
+{
+	json_t *v = json_object_get(params, "vtpm");
+
+	(void)a;
+	line("name", str(v, "name"));
+	line("uuid", str(v, "uuid"));
+	line("group", str(v, "group"));
+	print_eks(v);
+	return EXIT_OK;
+}
+
+/* Width of the widest value of a column, its title included; escaped text may be wider and then is not aligned. */
+static int width(json_t *list, const char *key, const char *title)
+{
+	size_t max = strlen(title);
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+	{
+		size_t n = strlen(str(v, key));
+
+		max = n > max ? n : max;
+	}
+	return max < 200 ? (int)max : 200;
+}
+
+static void cell(const char *s, int w)
+{
+	put_text(stdout, s);
+	printf("%*s  ", strlen(s) < (size_t)w ? w - (int)strlen(s) : 0, "");
+}
+
+int print_list(const struct ctl_args *a, json_t *params)
+{
+	json_t *list = json_object_get(params, "vtpms");
+	int name = width(list, "name", "NAME");
+	int group = width(list, "group", "GROUP");
+	json_t *v;
+	size_t i;
+
+	(void)a;
+	if (json_array_size(list) == 0)
+		return EXIT_OK;
+	printf("%-*s  %-36s  %-*s  %-11s  %s\n", name, "NAME", "UUID", group, "GROUP", "STATE", "CHANGES");
+	json_array_foreach(list, i, v)
+	{
+		cell(str(v, "name"), name);
+		cell(str(v, "uuid"), 36);
+		cell(str(v, "group"), group);
+		cell(str(v, "state"), 11);
+		printf("%lld\n", num(v, "version"));
+	}
+	return EXIT_OK;
+}
+
+/* The only thing that was asked for: one key's certificate or public key. */
+static int print_ek_pem(json_t *vtpm, const char *kind, const char *member)
+{
+	json_t *ek;
+	size_t i;
+
+	json_array_foreach(json_object_get(vtpm, "ek"), i, ek)
+	{
+		if (strcmp(str(ek, "kind"), kind) == 0 && str(ek, member)[0])
+			return put_pem(str(ek, member));
+	}
+	fprintf(stderr, "vtpmctl: it has no such %s\n", strcmp(member, "certificate") == 0 ? member : "key");
+	return EXIT_NOT_FOUND;
+}
+
+int print_show(const struct ctl_args *a, json_t *params)
+{
+	json_t *v = json_object_get(params, "vtpm");
+
+	if (a->ek_cert)
+		return print_ek_pem(v, a->ek_cert, "certificate");
+	if (a->ek_public)
+		return print_ek_pem(v, a->ek_public, "public_pem");
+	line("name", str(v, "name"));
+	line("uuid", str(v, "uuid"));
+	line("group", str(v, "group"));
+	line("state", str(v, "state"));
+	line("reason", str(v, "reason"));
+	line("created", str(v, "created"));
+	linef("changes", "%lld", num(v, "version"));
+	linef("stored", "%lld bytes sealed, at most %lld of state", num(v, "sealed_bytes"), num(v, "state_max"));
+	if (num(v, "commit_rate"))
+		linef("commit rate", "at most %lld durable changes a second", num(v, "commit_rate"));
+	linef("locality", "at most %lld", num(v, "locality_max"));
+	if (json_is_integer(json_object_get(v, "user")))
+		linef("user", "uid %lld", num(v, "user"));
+	line("ring", str(v, "ring"));
+	if (json_is_integer(json_object_get(v, "pid")))
+		linef("pid", "%lld", num(v, "pid"));
+	print_eks(v);
+	return EXIT_OK;
+}
+
+int print_started(const struct ctl_args *a, json_t *params)
+{
+	(void)a;
+	put_text(stdout, str(params, "ring"));
+	putchar('\n');
+	return EXIT_OK;
+}
+
+int print_ca(const struct ctl_args *a, json_t *params)
+{
+	(void)a;
+	return put_pem(str(params, "certificate"));
+}
+
+static void print_one_group(json_t *g, int w)
+{
+	json_t *pcr;
+	size_t i;
+
+	cell(str(g, "name"), w);
+	cell(flag(g, "open") ? "open" : "not open", 8);
+	printf("PCRs ");
+	json_array_foreach(json_object_get(g, "pcrs"), i, pcr)
+		printf("%s%lld", i ? "," : "", (long long)json_integer_value(pcr));
+	if (flag(g, "insecure_pcrs"))
+		printf(" (insecure: PCRs that were never extended are accepted)");
+	if (str(g, "reason")[0]) {
+		printf(": ");
+		put_text(stdout, str(g, "reason"));
+	}
+	putchar('\n');
+}
+
+int print_group(const struct ctl_args *a, json_t *params)
+{
+	(void)a;
+	print_one_group(json_object_get(params, "group"), 0);
+	return EXIT_OK;
+}
+
+int print_groups(const struct ctl_args *a, json_t *params)
+{
+	json_t *list = json_object_get(json_object_get(params, "status"), "groups");
+	int w = width(list, "name", "");
+	json_t *g;
+	size_t i;
+
+	(void)a;
+	json_array_foreach(list, i, g) print_one_group(g, w);
+	return EXIT_OK;
+}
+
+static void print_tpm(json_t *tpm)
+{
+	line("TPM", flag(tpm, "hardware_backed") ? "hardware"
+						 : "not hardware-backed: whoever is root can read and replace it");
+	linef("TPM kind", "%s, %s %s, firmware %s", str(tpm, "kind"), str(tpm, "manufacturer"), str(tpm, "vendor"),
+	      str(tpm, "firmware"));
+	line("TPM state", str(tpm, "state"));
+	line("TPM reason", str(tpm, "reason"));
+	line("TPM tcti", str(tpm, "tcti"));
+}
+
+int print_status(const struct ctl_args *a, json_t *params)
+{
+	json_t *s = json_object_get(params, "status");
+	json_t *warning;
+	size_t i;
+
+	line("vtpm-mgr", str(s, "version"));
+	print_tpm(json_object_get(s, "tpm"));
+	line("store", str(s, "store"));
+	linef("vTPMs", "%lld: %lld running, %lld quarantined", num(s, "vtpms"), num(s, "running"),
+	      num(s, "quarantined"));
+	linef("pool", "%lld of %lld", num(s, "pool"), num(s, "pool_target"));
+	linef("commits", "%lld with %lld changes", num(s, "commits"), num(s, "changes"));
+	line("sandbox",
+	     flag(s, "sandboxed") ? "every backend has a uid of its own" : "backends share the manager's uid");
+	json_array_foreach(json_object_get(s, "warnings"), i, warning)
+		line("warning", json_is_string(warning) ? json_string_value(warning) : "");
+	puts("groups:");
+	return print_groups(a, params);
+}
