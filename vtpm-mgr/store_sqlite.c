@@ -326,18 +326,20 @@ static int check_file(const char *path, bool create, char *why)
 		return refuse(why, ERR_DENIED, "%s is not a file of ours", path);
 	if ((sb.st_mode & 077) && chmod(path, 0600))
 		return refuse(why, ERR_DENIED, "%s can be read by others, and its mode cannot be changed", path);
+	if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS)) { /* SQLite would open it for reading only */
+		int errnum = errno;
+
+		return refuse(why, err_from_errno(errnum), "%s cannot be written: %s", path, strerror(errnum));
+	}
 	return 0;
 }
 
 static int sync_dir(const char *dir)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int err;
+	int err = fd < 0 || fsync(fd) ? io_error(errno) : 0;
 
-	if (fd < 0)
-		return io_error(errno);
-	err = fsync(fd) ? io_error(errno) : 0;
-	close(fd);
+	fd_close(&fd);
 	return err;
 }
 
@@ -386,11 +388,7 @@ static int lock(struct store *s, const char *path, char *why)
 		err = run(s, "COMMIT", NULL);
 	if (err == ERR_BUSY)
 		return refuse(why, err, "another vtpm-mgr has this store: %s", path);
-	if (err)
-		return refuse(why, err, "%s: %s", path, s->why);
-	if (sqlite3_db_readonly(s->db, "main") == 1)
-		return refuse(why, ERR_READONLY, "%s cannot be written", path);
-	return 0;
+	return err ? refuse(why, err, "%s: %s", path, s->why) : 0;
 }
 
 static int set_wal(struct store *s)
