@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#define ERR_WRONG_STATE OPENSSL_ERR_STATE /* a type in openssl/types.h, a code in lib/err.h */
+#include "vtpm-backend/state.h"
+
+#include <string.h>
+
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
-#undef ERR_WRONG_STATE
-
-#include "vtpm-backend/state.h"
-
-#include <string.h>
 
 #include "lib/secmem.h"
 
