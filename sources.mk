@@ -6,22 +6,22 @@ SANDBOX_SRCS := lib/sandbox.c lib/sandbox_filter.c
 HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
 PROTO_SRCS := vtpm-mgr/proto/backend.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
 STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
-CONTROL_SRCS := vtpm-mgr/control.c
+CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_proto.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c \
             vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/methods.c vtpm-mgr/describe.c vtpm-mgr/audit.c \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
-            vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/wrap.c
+            vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
 KEEPER_SRCS := vtpm-mgr/keeper/main.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_LIB_SRCS := vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/engine.c \
             vtpm-backend/provision.c vtpm-backend/quota.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
             vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/warm.c \
             $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_SRCS := vtpm-backend/main.c $(BACKEND_LIB_SRCS)
-SPAWN_SRCS := vtpm-backend/spawn.c $(BACKEND_LIB_SRCS)
-CTL_SRCS := vtpm-mgr/ctl/main.c
+SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c vtpm-backend/reexec.c $(BACKEND_LIB_SRCS)
+CTL_SRCS := vtpm-mgr/ctl/main.c vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/output.c lib/err.c lib/util.c
 LIBVTPM_SRCS := frontend-drivers/libvtpm/vtpm.c $(HV_SRCS) lib/buf.c lib/err.c lib/ipc.c lib/loop.c lib/util.c
 TCTI_SRCS := frontend-drivers/tcti/tcti.c $(LIBVTPM_SRCS)
 
@@ -31,7 +31,7 @@ LIBS_BACKEND := -ltpms -lcrypto -lseccomp -lpthread
 LIBS_CTL     := -ljansson -lcrypto
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
-UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti
+UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream
 INTEGRATION_TESTS :=
 TEST_TOOLS :=
 FUZZERS := fuzz_chan
@@ -52,4 +52,6 @@ test_libvtpm_SRCS := tests/unit/fake_back.c frontend-drivers/libvtpm/vtpm.c $(HV
 test_libvtpm_LIBS := -lpthread
 test_tcti_SRCS := tests/unit/fake_back.c $(HV_SRCS) $(LIB_SRCS)
 test_tcti_LIBS := -lpthread -ldl
+test_stream_SRCS := vtpm-mgr/keeper/stream.c $(LIB_SRCS)
+test_stream_LIBS := -lpthread
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c

@@ -108,6 +108,7 @@ static const int manager_calls[] = {
 	SCMP_SYS(getdents64),
 	SCMP_SYS(statfs),
 	SCMP_SYS(fstatfs),
+	SCMP_SYS(wait4), /* for the spawner's end */
 	/* sockets; socket and socketpair have a rule below; there is nobody to connect to */
 	SCMP_SYS(bind),
 	SCMP_SYS(listen),

@@ -31,11 +31,11 @@ proves "each has EKs of its own, certified by a CA key that was made in the TPM 
 step "Inside each guest: stock tpm2-tools over the ring"
 ctl ca >"$LAB/ca.pem"
 for g in web1 web2; do
-	ctl start $g
+	ctl start $g >/dev/null
 	guest $g tpm2_pcrextend 16:sha256=$(printf "$g" | sha256sum | cut -d' ' -f1)
-	printf '   | %s PCR 16: %s\n' $g "$(guest $g tpm2_pcrread sha256:16 | awk '/16/ { print $3 }')"
-	guest $g tpm2_nvread -C o 0x01c00002 -o "$LAB/$g.rsa.der"
-	guest $g tpm2_nvread -C o 0x01c0000a -o "$LAB/$g.ecc.der"
+	printf '   | %s PCR 16: %s\n' $g "$(guest $g tpm2_pcrread sha256:16 | awk '$1 == "16:" || $1 == "16" { print $NF }')"
+	guest $g tpm2_nvread -C o 0x01c00002 -o "$LAB/$g.rsa.der" 2>>"$LAB/tools.log"
+	guest $g tpm2_nvread -C o 0x01c0000a -o "$LAB/$g.ecc.der" 2>>"$LAB/tools.log"
 	for k in rsa ecc; do
 		openssl x509 -inform der -in "$LAB/$g.$k.der" -out "$LAB/$g.$k.pem"
 		openssl verify -x509_strict -CAfile "$LAB/ca.pem" "$LAB/$g.$k.pem" | sed "s|$LAB/|   \| |"
@@ -56,7 +56,7 @@ step "The manager is stopped and started"
 mgr_stop || fail "it did not stop in order"
 mgr_start
 for g in web1 web2; do
-	ctl start $g
+	ctl start $g >/dev/null
 	guest $g tpm2_nvread -Q -C o 0x1500016 -s "$(stat -c %s "$LAB/$g.nv")" -o "$LAB/$g.nv2"
 	cmp "$LAB/$g.nv" "$LAB/$g.nv2" || fail "$g lost its NV index"
 	printf msg >"$LAB/msg"
@@ -75,18 +75,18 @@ printf '   | %s holds none of the NV strings just written\n' "$(cd "$LAB/state" 
 proves "the states are sealed: whoever has the disk has nothing"
 
 step "Somebody puts web2's state into web1's row"
-db "UPDATE states SET sealed = (SELECT sealed FROM states WHERE uuid = (SELECT uuid FROM vtpms WHERE name = 'web2')) WHERE uuid = (SELECT uuid FROM vtpms WHERE name = 'web1')"
+db "UPDATE state SET sealed = (SELECT sealed FROM state WHERE uuid = (SELECT uuid FROM vtpm WHERE name = 'web2')) WHERE uuid = (SELECT uuid FROM vtpm WHERE name = 'web1')"
 mgr_start
 must_fail ctl start web1
 ctl list | sed 's/^/   | /'
-ctl start web2
+ctl start web2 >/dev/null
 proves "web1 is quarantined: named, kept, never given another identity; web2 does not notice"
 
 step "The physical TPM's PCR 4 changes: another boot loader was started"
 mgr_stop
 chip tpm2_pcrextend 4:sha256=$(printf other | sha256sum | cut -d' ' -f1)
 mgr_start
-must_fail ctl start web2
+must_fail ctl start web2 >/dev/null
 proves "the TPM releases nothing to a host that booted something else"
 
 mgr_stop

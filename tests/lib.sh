@@ -51,9 +51,9 @@ mgr_options() {
 }
 
 # The manager's log is a pipe into a file: the processes it starts may not write files.
-mgr_init() { "$B/vtpm-mgr" --init $(mgr_options) --insecure-pcrs "$@" 2>&1 | tee -a "$LAB/mgr.log"; return "${PIPESTATUS[0]}"; }
+mgr_init() { "$B/vtpm-mgr" --init $(mgr_options) "$@" 2>&1 | tee -a "$LAB/mgr.log"; return "${PIPESTATUS[0]}"; }
 
-# Returns when the manager listens, or has ended (1).
+# Returns when the manager listens and knows its TPM, or has ended (1).
 mgr_start() {
 	local fifo=$LAB/ready.$RANDOM
 	mkfifo "$fifo"

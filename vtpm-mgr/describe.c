@@ -130,7 +130,8 @@ static json_t *describe_tpm(const struct mgr *m)
 	static const char *const kinds[] = { "hardware", "software", "virtual" };
 	const struct keeper *k = &m->keeper;
 	const struct group *g = k->groups;
-	const char *state = k->state == KEEPER_FOREIGN ? "foreign" : k->state == KEEPER_READY ? "ok" : "lost";
+	static const char *const states[] = { "lost", "starting", "ok", "foreign" }; /* enum keeper_state */
+	const char *state = states[k->state];
 	const char *reason = k->reason;
 	char firmware[40];
 	json_t *j;

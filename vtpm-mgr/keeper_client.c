@@ -183,6 +183,7 @@ static void keeper_respawn(struct mgr *m)
 
 	if (m->draining)
 		return;
+	mgr_ready(m);
 	if (m->cfg.init) {
 		log_error("%s", k->reason);
 		m->exit_code = 1;
@@ -304,6 +305,7 @@ static void boot_ready(struct mgr *m)
 	m->keeper.respawn_ms = 0;
 	m->keeper.reason[0] = '\0';
 	queue_send(m);
+	mgr_ready(m);
 	if (!m->cfg.init)
 		pool_refill(m);
 }
@@ -427,6 +429,7 @@ static void on_open(void *arg, const struct keeper_reply *r)
 	if (r->code) {
 		k->state = KEEPER_FOREIGN;
 		queue_fail(k, r->code);
+		mgr_ready(m);
 		return;
 	}
 	for (struct group *g = k->groups; g; g = g->next)

@@ -223,7 +223,7 @@ static void block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static void tell_ready(struct mgr *m)
+void mgr_ready(struct mgr *m)
 {
 	if (m->cfg.ready_fd >= 0 && write(m->cfg.ready_fd, "\n", 1) != 1)
 		log_warn("--ready-fd %d: %s", m->cfg.ready_fd, strerror(errno));
@@ -268,7 +268,6 @@ int main(int argc, char **argv)
 	loop_set_after(&m->loop, commit_flush, m);
 	if (keeper_start(m))
 		die("vtpm-keeper", "cannot be started");
-	tell_ready(m);
 	if (loop_run(&m->loop))
 		m->exit_code = 1;
 	mgr_close(m);

@@ -261,6 +261,8 @@ void host_close(struct mgr *m);
 /* One line of the audit log for a call (NULL: the manager itself); a failure to write it is logged. */
 void mgr_audit(struct mgr *m, const struct call *c, const char *action, const struct store_vtpm *row, int result,
 	       const char *detail);
+/* The TPM has answered, or does not: tell who started the manager (--ready-fd), once. */
+void mgr_ready(struct mgr *m);
 /* Ends the loop once nothing runs any more, if the manager is stopping. */
 void mgr_check_drained(struct mgr *m);
 

@@ -28,7 +28,7 @@ static const char usage[] =
 	"  --operator-group G   group that may do everything on the control socket (vtpm, if it exists)\n"
 	"  --viewer-group G     group that may list and show (vtpm-view, if it exists)\n"
 	"  --libexec-dir DIR    where vtpm-spawn, vtpm-keeper and vtpm-backend are\n"
-	"  --ready-fd N         write a line to descriptor N and close it when the control socket listens\n"
+	"  --ready-fd N         write a line to descriptor N and close it when the start is over\n"
 	"  --no-prefork         start each backend by exec, with an address layout of its own\n"
 	"  --verbose            log more\n"
 	"  --help, --version\n"
