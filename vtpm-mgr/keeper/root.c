@@ -103,7 +103,7 @@ static int explain_refusal(struct tpm *t, const struct sealed_root *s)
 		    hex_encode(s->pcr[i], DIGEST_LEN, wants, sizeof(wants)))
 			return ERR_RANGE;
 		at += (size_t)snprintf(t->text + at, sizeof(t->text) - at,
-				       "PCR %d is %.16s… and the seal wants %.16s…; ", i, is, wants);
+				       "PCR %d is %.16s... and the seal wants %.16s...; ", i, is, wants);
 		if (at > TEXT_MAX - 160u) /* room for one more of these, and for the end */
 			break;
 	}
@@ -166,12 +166,12 @@ static int choose_pcrs(struct tpm *t, uint32_t mask, uint32_t flags, struct seal
 	r = tpm_pcr_read(t, mask ? mask : POLICY_DEFAULT_CANDIDATES, s->pcr);
 	if (r)
 		return r;
-	s->flags = flags;
 	s->mask = mask ? mask : policy_default_mask(s->pcr);
 	for (unsigned i = 0; i < PCR_COUNT; i++)
 		if (!(s->mask >> i & 1))
 			memset(s->pcr[i], 0, DIGEST_LEN);
 	empty = policy_empty_pcr(s->mask, s->pcr);
+	s->flags = empty < 0 ? 0 : flags; /* remembered only where it was needed */
 	if (empty < 0 || flags & SEAL_INSECURE_PCRS)
 		return 0;
 	return tpm_fail(t, ERR_PCR,
