@@ -92,23 +92,23 @@ static int unblock_signals(void)
 static _Noreturn void exec_backend(const struct spawner *s, const struct run_config *cfg)
 {
 	char id[16];
-	char *argv[9];
+	const char *argv[9];
 	unsigned n = 0;
 
 	(void)snprintf(id, sizeof(id), "%u", (unsigned)cfg->uid);
-	argv[n++] = (char[]){ "vtpm-backend" };
-	argv[n++] = (char[]){ "--uid" };
+	argv[n++] = "vtpm-backend";
+	argv[n++] = "--uid";
 	argv[n++] = id;
-	argv[n++] = (char[]){ "--gid" };
+	argv[n++] = "--gid";
 	argv[n++] = id;
 	if (cfg->empty_dir != NULL) {
-		argv[n++] = (char[]){ "--empty-dir" };
-		argv[n++] = (char *)(uintptr_t)cfg->empty_dir;
+		argv[n++] = "--empty-dir";
+		argv[n++] = cfg->empty_dir;
 	}
 	if (cfg->ring)
-		argv[n++] = (char[]){ "--ring" };
+		argv[n++] = "--ring";
 	argv[n] = NULL;
-	execv(s->opt.backend, argv);
+	execv(s->opt.backend, (char *const *)(uintptr_t)argv);
 	_exit(EXIT_EXEC);
 }
 
@@ -150,26 +150,27 @@ static _Noreturn void exec_keeper(const struct spawner *s)
 {
 	const size_t given = count_args(s->opt.keeper_args);
 	size_t n = 0;
-	char id[16], **argv;
+	const char **argv;
+	char id[16];
 
 	argv = calloc(given + 8, sizeof(*argv));
 	if (argv == NULL)
 		_exit(1);
 	(void)snprintf(id, sizeof(id), "%u", (unsigned)s->opt.uid_base);
-	argv[n++] = (char[]){ "vtpm-keeper" };
+	argv[n++] = "vtpm-keeper";
 	for (size_t i = 0; i < given; i++)
 		argv[n++] = s->opt.keeper_args[i];
 	if (geteuid() == 0) {
-		argv[n++] = (char[]){ "--uid" };
+		argv[n++] = "--uid";
 		argv[n++] = id;
-		argv[n++] = (char[]){ "--gid" };
+		argv[n++] = "--gid";
 		argv[n++] = id;
 	}
 	if (s->opt.empty_dir != NULL) {
-		argv[n++] = (char[]){ "--empty-dir" };
-		argv[n++] = (char *)(uintptr_t)s->opt.empty_dir;
+		argv[n++] = "--empty-dir";
+		argv[n++] = s->opt.empty_dir;
 	}
-	execv(s->opt.keeper, argv);
+	execv(s->opt.keeper, (char *const *)(uintptr_t)argv);
 	log_error("cannot execute %s: %s", s->opt.keeper, strerror(errno));
 	_exit(EXIT_EXEC);
 }

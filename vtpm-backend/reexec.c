@@ -47,6 +47,12 @@ static int inherit(int fd, bool yes)
 	return fd < 0 || fcntl(fd, F_SETFD, yes ? 0 : FD_CLOEXEC) == 0 ? 0 : err_from_errno(errno);
 }
 
+/* execv(3) has no const for historical reasons, and writes nothing. */
+static char *as_arg(const char *s)
+{
+	return (char *)(uintptr_t)s;
+}
+
 /* Program name, --resume and the descriptor, then what this one was given (without its own --resume). */
 static void exec_self(struct spawner *s, int fd)
 {
@@ -59,7 +65,7 @@ static void exec_self(struct spawner *s, int fd)
 		return;
 	(void)snprintf(number, sizeof(number), "%d", fd);
 	argv[n++] = s->argv[0];
-	argv[n++] = (char[]){ "--resume" };
+	argv[n++] = as_arg("--resume");
 	argv[n++] = number;
 	for (int i = skip; i < s->argc; i++)
 		argv[n++] = s->argv[i];

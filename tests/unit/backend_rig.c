@@ -49,6 +49,12 @@ static void program(char *out, size_t cap, const char *name)
 	MUST(snprintf(out, cap, "%s/../%s", dirname(self), name) < (int)cap);
 }
 
+/* execv(3) has no const for historical reasons, and writes nothing. */
+static char *as_arg(const char *s)
+{
+	return (char *)(uintptr_t)s;
+}
+
 static _Noreturn void exec_spawner(int sock, bool no_prefork)
 {
 	char spawn[PATH_MAX + 64], backend[PATH_MAX + 64], self[PATH_MAX];
@@ -61,13 +67,13 @@ static _Noreturn void exec_spawner(int sock, bool no_prefork)
 	program(spawn, sizeof(spawn), "vtpm-spawn");
 	program(backend, sizeof(backend), "vtpm-backend");
 	argv[n++] = spawn;
-	argv[n++] = (char[]){ "--keeper" };
+	argv[n++] = as_arg("--keeper");
 	argv[n++] = self;
-	argv[n++] = (char[]){ "--backend" };
+	argv[n++] = as_arg("--backend");
 	argv[n++] = backend;
 	if (no_prefork)
-		argv[n++] = (char[]){ "--no-prefork" };
-	argv[n++] = (char[]){ "--" };
+		argv[n++] = as_arg("--no-prefork");
+	argv[n++] = as_arg("--");
 	argv[n] = NULL;
 	MUST(dup2(sock, 3) >= 0);
 	execv(spawn, argv);
