@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -509,6 +510,62 @@ static void test_random_commands(void **state)
 	rig_forget(&b);
 }
 
+static void read_proc(pid_t pid, const char *file, char *out, size_t cap)
+{
+	char path[64];
+	FILE *f;
+	size_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	n = fread(out, 1, cap - 1, f);
+	out[n] = '\0';
+	fclose(f);
+}
+
+static unsigned count_fds(pid_t pid)
+{
+	char path[64];
+	unsigned n = 0;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	d = opendir(path);
+	assert_non_null(d);
+	for (struct dirent *e = readdir(d); e != NULL; e = readdir(d))
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+/* What /proc shows of a serving backend. Only root may look: it is not dumpable. */
+static void test_process(void **state)
+{
+	char text[4096], want[64];
+	struct rig_backend b;
+	pid_t pid;
+
+	power_on(&b);
+	pid = rig_newest_child(&rig);
+	read_proc(pid, "comm", text, sizeof(text));
+	assert_string_equal(text, *(const bool *)*state ? "vtpm-backend\n" : "vtpm-spawn\n");
+	read_proc(pid, "status", text, sizeof(text));
+	assert_non_null(strstr(text, "NoNewPrivs:\t1\n"));
+	assert_non_null(strstr(text, "Seccomp:\t2\n"));
+	assert_non_null(strstr(text, "Threads:\t2\n"));
+	if (geteuid() == 0) {
+		const unsigned id = 1879048192u + 1u + (unsigned)(b.token % 1000);
+
+		(void)snprintf(want, sizeof(want), "Uid:\t%u\t%u\t%u\t%u\n", id, id, id, id);
+		assert_non_null(strstr(text, want));
+		assert_non_null(strstr(text, "CapEff:\t0000000000000000\n"));
+		/* 0 to 2, control, store, the ring's two, two between the threads */
+		assert_int_equal(count_fds(pid), 9);
+	}
+	power_off(&b);
+}
+
 /* Backends forked from one parent share nothing random. */
 static void test_no_twins(void **state)
 {
@@ -557,8 +614,12 @@ static void test_crash_renews_the_spawner(void **state)
 	power_off(&survivor);
 }
 
-static int open_rig(bool no_prefork)
+static int open_rig(void **state, bool no_prefork)
 {
+	static bool executed;
+
+	executed = no_prefork;
+	*state = &executed;
 	rig_open(&rig, no_prefork);
 	rig_make(&rig, &disk);
 	rig_make(&rig, &other);
@@ -567,14 +628,12 @@ static int open_rig(bool no_prefork)
 
 static int setup_fork(void **state)
 {
-	(void)state;
-	return open_rig(false);
+	return open_rig(state, false);
 }
 
 static int setup_exec(void **state)
 {
-	(void)state;
-	return open_rig(true);
+	return open_rig(state, true);
 }
 
 static int teardown(void **state)
@@ -599,6 +658,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_hostile_ring),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_random_commands),
+		cmocka_unit_test(test_process),
 		cmocka_unit_test(test_no_twins),
 		cmocka_unit_test(test_crash_renews_the_spawner),
 	};
