@@ -33,7 +33,8 @@ LIBS_CTL     := -ljansson -lcrypto
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream
 INTEGRATION_TESTS :=
-TEST_TOOLS :=
+INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh
+TEST_TOOLS := vtpm_bench
 FUZZERS := fuzz_chan
 
 LIBTEST_SRCS := $(LIB_SRCS)
@@ -55,3 +56,7 @@ test_tcti_LIBS := -lpthread -ldl
 test_stream_SRCS := vtpm-mgr/keeper/stream.c $(LIB_SRCS)
 test_stream_LIBS := -lpthread
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
+vtpm_bench_SRCS := tests/bench/bench.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
+            tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
+            tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
+vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm

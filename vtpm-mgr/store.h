@@ -64,7 +64,7 @@ struct store_change {
 	uint64_t version; /* must be the stored one + 1 */
 	const uint8_t *sealed;
 	size_t sealed_len;
-	int result; /* out: 0; ERR_STATE (version), ERR_NOTFOUND or ERR_AUTH (damaged) for this one alone; or that of the transaction */
+	int result; /* out: 0; ERR_WRONG_STATE (version), ERR_NOTFOUND or ERR_AUTH (damaged) for this one alone; or that of the transaction */
 };
 
 /*

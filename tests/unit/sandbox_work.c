@@ -16,11 +16,9 @@
 #include <sys/un.h>
 #include <time.h>
 
-#define ERR_STATE OPENSSL_ERR_STATE /* a type in openssl/types.h, a code in lib/err.h */
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
-#undef ERR_STATE
 
 #include "lib/ipc.h"
 #include "lib/loop.h"

@@ -275,7 +275,7 @@ static void says_why_it_was_refused(void **state)
 		int code, want;
 	} cases[] = {
 		{ERR_BUSY, -EBUSY},	    {ERR_DENIED, -EACCES},	     {ERR_NOTFOUND, -ENOENT},
-		{ERR_STATE, -ECONNREFUSED}, {ERR_QUARANTINE, -ECONNREFUSED}, {ERR_VERSION, -EPROTO},
+		{ERR_WRONG_STATE, -ECONNREFUSED}, {ERR_QUARANTINE, -ECONNREFUSED}, {ERR_VERSION, -EPROTO},
 	};
 	struct fake_back b;
 	struct vtpm *v;

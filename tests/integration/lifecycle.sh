@@ -1,0 +1,161 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# What an operator does with vtpmctl: create, list, show, start, stop, reset, destroy, groups, quotas, roles, audit log.
+set -u
+cd "$(dirname "$0")/../.."
+. tests/lib.sh
+lab_init
+
+ok() { echo "ok $1"; }
+not_ok() { echo "not ok $1"; sed 's/^/    /' "$LAB/out" 2>/dev/null; }
+check() { # name, command…
+	local name=$1
+	shift
+	if "$@" >"$LAB/out" 2>&1; then ok "$name"; else not_ok "$name"; fi
+}
+exits() { # name, status, command…
+	local name=$1 want=$2 rc=0
+	shift 2
+	"$@" >"$LAB/out" 2>&1 || rc=$?
+	if [ $rc -eq "$want" ]; then ok "$name"; else echo "    status $rc, not $want"; not_ok "$name"; fi
+}
+says() { # text that the last command printed
+	if grep -qF -- "$2" "$LAB/out"; then ok "$1"; else not_ok "$1"; fi
+}
+json() { python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); print(eval(sys.argv[2], {"d": d}))' "$@"; }
+is() { # name, got, want
+	if [ "$2" = "$3" ]; then ok "$1"; else echo "    got '$2', not '$3'"; echo "not ok $1"; fi
+}
+
+for p in vtpm-mgr vtpmctl vtpm-keeper vtpm-spawn vtpm-backend; do
+	exits "${p}_help" 0 "$B/$p" --help
+	exits "${p}_version" 0 "$B/$p" --version
+	exits "${p}_unknown_option" 2 "$B/$p" --no-such-option
+done
+exits no_manager_is_exit_8 8 ctl status
+says no_manager_names_the_socket "$LAB/run/control.sock"
+exits no_store_is_refused 1 "$B/vtpm-mgr" $(mgr_options)
+says no_store_names_init -- "--init"
+
+chip_start
+check init mgr_init --insecure-pcrs
+exits init_twice_is_refused 1 mgr_init --insecure-pcrs
+check start mgr_start --pool 1 --viewer-group 64123 --operator-group 64124
+
+# --- create, show ---
+U=123e4567-e89b-42d3-a456-426614174000
+exits create 0 ctl create web1 --uuid $U --user 64200 --state-max 32768 --locality-max 2 --json
+cp "$LAB/out" "$LAB/web1.json"
+is uuid_is_kept "$(json "$LAB/web1.json" 'd["vtpm"]["uuid"]')" $U
+is two_eks "$(json "$LAB/web1.json" '[e["kind"] for e in d["vtpm"]["ek"]]')" "['rsa2048', 'ecc-p256']"
+is user_is_kept "$(json "$LAB/web1.json" 'd["vtpm"]["user"]')" 64200
+exits duplicate_name_is_exit_4 4 ctl create web1
+exits duplicate_uuid_is_exit_4 4 ctl create web9 --uuid $U
+for bad in '../x' '-x' '.x' 'a b' 'a/b' "$(printf 'a\nb')" "$(printf 'a\033[31m')" "$(printf 'x%.0s' {1..65})" '' "x'; DROP TABLE vtpm" '%s%n'; do
+	exits "hostile_name_$(printf %s "$bad" | md5sum | cut -c1-4)" 2 ctl create -- "$bad"
+done
+exits unknown_name_is_exit_3 3 ctl show nobody
+exits bad_uuid_is_usage 2 ctl create web8 --uuid 12
+exits unknown_group_is_exit_3 3 ctl create web8 --group nogroup
+
+# --- the certificates ---
+ctl ca >"$LAB/ca.pem"
+for k in 0 1; do
+	kind=$(json "$LAB/web1.json" "d['vtpm']['ek'][$k]['kind']")
+	json "$LAB/web1.json" "d['vtpm']['ek'][$k]['certificate']" >"$LAB/ek.pem"
+	json "$LAB/web1.json" "d['vtpm']['ek'][$k]['public_pem']" | grep . >"$LAB/ek.pub"
+	check "${kind}_certificate_verifies" openssl verify -x509_strict -CAfile "$LAB/ca.pem" "$LAB/ek.pem"
+	openssl x509 -in "$LAB/ek.pem" -noout -text >"$LAB/out"
+	says "${kind}_eku_ek_certificate" 2.23.133.8.1
+	says "${kind}_names_the_uuid" $U
+	for oid in 2.23.133.2.1 2.23.133.2.2 2.23.133.2.3; do
+		openssl asn1parse -in "$LAB/ek.pem" -strparse "$(openssl asn1parse -in "$LAB/ek.pem" | awk '/X509v3 Subject Alternative Name/ { f = 1 } f && /OCTET STRING/ { sub(":.*", ""); print $1; exit }')" >"$LAB/out" 2>&1
+		says "${kind}_san_has_$oid" ":$oid"
+	done
+	is "${kind}_public_is_the_certified" "$(openssl x509 -in "$LAB/ek.pem" -noout -pubkey | md5sum)" "$(md5sum <"$LAB/ek.pub")"
+done
+
+# --- power ---
+exits start_says_where_the_ring_is 0 ctl start web1
+is ring_path "$(cat "$LAB/out")" "$LAB/run/web1.ring"
+exits start_twice_is_exit_4 4 ctl start web1
+for h in 0x81010001 0x81010002; do
+	check "ek_is_persistent_at_$h" guest web1 tpm2_readpublic -c $h -f pem -o "$LAB/$h.pem"
+done
+is persistent_rsa_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x81010001.pem" -pubout)" "$(json "$LAB/web1.json" "d['vtpm']['ek'][0]['public_pem']" | grep .)"
+is persistent_ecc_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x81010002.pem" -pubout)" "$(json "$LAB/web1.json" "d['vtpm']['ek'][1]['public_pem']" | grep .)"
+exits destroy_running_is_exit_4 4 ctl destroy web1
+check list ctl list
+exits show_json 0 ctl show web1 --json
+is state_running "$(json "$LAB/out" 'd["vtpm"]["state"]')" running
+guest web1 tpm2_pcrextend 16:sha256=$(printf x | sha256sum | cut -d' ' -f1)
+check reset ctl reset web1
+is reset_clears_pcrs "$(guest web1 tpm2_pcrread sha256:16 | grep -c 0x0000000000)" 1
+check stop ctl stop web1
+exits stop_twice_is_exit_4 4 ctl stop web1
+exits reset_stopped_is_exit_4 4 ctl reset web1
+
+# --- quotas ---
+check start_again ctl start web1
+n=0
+while [ $n -lt 64 ] && guest web1 tpm2_nvdefine -Q -C o -s 2048 -a 'ownerread|ownerwrite' 0x$(printf %x $((0x1500020 + n))) >"$LAB/out" 2>&1; do n=$((n + 1)); done
+says state_quota_is_an_error_of_the_command 0x14B
+check state_quota_leaves_room_for_deleting guest web1 tpm2_nvundefine -C o 0x1500020
+check state_quota_then_permits_again guest web1 tpm2_nvdefine -C o -s 8 -a 'ownerread|ownerwrite' 0x1500020
+check create_slow ctl create slow --commit-rate 5
+check start_slow ctl start slow
+guest slow tpm2_nvdefine -Q -C o -s 8 -a 'ownerread|ownerwrite' 0x1500001
+start=$(date +%s%N)
+for i in {1..60}; do printf '%08d' $i | guest slow tpm2_nvwrite -Q -C o -i - 0x1500001 || break; done
+# 50 are the burst; what follows comes at 5 a second
+if [ $(($(date +%s%N) - start)) -ge 1500000000 ] && [ "$i" -eq 60 ]; then ok commit_rate_delays_and_loses_nothing; else not_ok commit_rate_delays_and_loses_nothing; fi
+
+# --- groups ---
+check group_create ctl group create blue --insecure-pcrs
+exits group_twice_is_exit_4 4 ctl group create blue
+exits group_bad_pcr_is_usage 2 ctl group create red --pcrs 24
+exits group_of_unmeasured_pcrs_is_exit_7 7 ctl group create red --pcrs 14
+check create_in_group ctl create inblue --group blue
+check start_in_group ctl start inblue
+check use_in_group guest inblue tpm2_getrandom 8 --hex
+
+# --- roles ---
+if [ "$(id -u)" -eq 0 ]; then
+	chmod 755 "$LAB/run"
+	as() { setpriv --reuid 64300 --regid "$1" --clear-groups "${@:2}"; }
+	exits viewer_lists 0 as 64123 "$B/vtpmctl" --runtime-dir "$LAB/run" list
+	exits viewer_may_not_stop 5 as 64123 "$B/vtpmctl" --runtime-dir "$LAB/run" stop slow
+	exits operator_group_stops 0 as 64124 "$B/vtpmctl" --runtime-dir "$LAB/run" stop slow
+	exits stranger_is_refused 5 as 64300 "$B/vtpmctl" --runtime-dir "$LAB/run" list
+else
+	echo "skip roles: needs root to be somebody else"
+fi
+
+# --- the manager's end, and after it ---
+check orderly_stop mgr_stop
+check start_after_stop mgr_start --pool 0
+exits list_after_stop 0 ctl list --json
+is three_are_known "$(json "$LAB/out" 'len(d["vtpms"])')" 3
+is none_runs "$(json "$LAB/out" '{v["state"] for v in d["vtpms"]}')" "{'stopped'}"
+check groups_open_again ctl start inblue
+check cold_create ctl create cold
+check destroy ctl destroy web1
+exits destroyed_is_gone 3 ctl show web1
+check name_can_be_used_again ctl create web1 --json
+if [ "$(json "$LAB/out" 'd["vtpm"]["ek"][0]["public"]')" != "$(json "$LAB/web1.json" 'd["vtpm"]["ek"][0]["public"]')" ]; then ok new_identity; else not_ok new_identity; fi
+exits status 0 ctl status
+says status_says_not_hardware "not hardware-backed"
+
+# --- audit ---
+python3 - "$LAB/state/audit.log" >"$LAB/out" <<'PY'
+import json, sys
+lines = [json.loads(l) for l in open(sys.argv[1])]
+did = [(l["action"], l.get("vtpm"), l["result"]) for l in lines]
+for want in [("init", None, "ok"), ("create", "web1", "ok"), ("start", "web1", "ok"), ("stop", "web1", "ok"), ("destroy", "web1", "ok"), ("group-create", None, "ok")]:
+    assert want in did, want
+assert all(set(l) >= {"time", "uid", "pid", "action", "result"} for l in lines)
+print("complete")
+PY
+says audit_log_is_complete complete
+check stop_at_the_end mgr_stop
+if grep -qa "THE-SECRET" "$LAB/mgr.log"; then not_ok log; else ok log_has_no_secret; fi
