@@ -25,82 +25,16 @@
 #include <cmocka.h>
 
 #include "lib/util.h"
+#include "tests/unit/control_server.h"
 #include "vtpm-mgr/control.h"
 
-#define NOBODY	     65534
-#define VIEWER_GID   64101
-#define OPERATOR_GID 64102
-#define DROP_MS	     20000 /* a slow machine, with sanitizers */
+#define NOBODY	   65534
+#define VIEWER_GID 64101
+#define DROP_MS	   20000 /* a slow machine, with sanitizers */
 
 static char dir[32];
 static char path[64];
 static pid_t server;
-
-/* ---- the server ---- */
-
-static struct call *held; /* what Hold left unanswered */
-static struct loop loop;
-
-static void echo(void *arg, struct call *c, json_t *params)
-{
-	(void)arg;
-	json_object_set_new(params, "role", json_integer(call_role(c)));
-	json_object_set_new(params, "uid", json_integer(call_uid(c)));
-	call_reply(c, json_incref(params));
-}
-
-static void hold(void *arg, struct call *c, json_t *params)
-{
-	(void)arg, (void)params;
-	if (held)
-		call_error(held, ERR_BUSY, "released \xff by another");
-	held = c;
-}
-
-static void big(void *arg, struct call *c, json_t *params)
-{
-	size_t n = (size_t)json_integer_value(json_object_get(params, "size"));
-	char *text = malloc(n + 1);
-
-	(void)arg;
-	memset(text, 'x', n);
-	text[n] = '\0';
-	call_reply(c, json_pack("{s:s}", "text", text));
-	free(text);
-}
-
-static void quit(void *arg, struct call *c, json_t *params)
-{
-	(void)arg, (void)params;
-	call_reply(c, NULL);
-	loop_stop(&loop);
-}
-
-static const struct control_method methods[] = {
-	{"Echo", ROLE_VIEWER, echo},
-	{"Hold", ROLE_OPERATOR, hold},
-	{"Big", ROLE_OPERATOR, big},
-	{"Quit", ROLE_OPERATOR, quit},
-};
-
-static void serve(int ready)
-{
-	struct control_config cfg = {.path = path,
-				     .operator_gid = OPERATOR_GID,
-				     .viewer_gid = VIEWER_GID,
-				     .methods = methods,
-				     .nmethods = ARRAY_LEN(methods),
-				     .description = "interface " CONTROL_INTERFACE "\n"};
-	struct control *c;
-
-	if (loop_open(&loop) || control_open(&c, &loop, &cfg) || write(ready, "r", 1) != 1 || loop_run(&loop))
-		_exit(1);
-	control_close(c);
-	if (held)
-		call_error(held, ERR_CLOSED, "the end"); /* its client has gone: only its memory is left */
-	loop_close(&loop);
-	exit(0); /* not _exit: a leak checker has its say */
-}
 
 static int setup(void **state)
 {
@@ -115,7 +49,7 @@ static int setup(void **state)
 	server = fork();
 	if (server == 0) {
 		close(STDERR_FILENO); /* what it logs about its clients is not news */
-		serve(ready[1]);
+		control_server_run(path, ready[1]);
 	}
 	close(ready[1]);
 	if (read(ready[0], &c, 1) != 1)

@@ -99,7 +99,7 @@ CHECKED int client_call(const char *runtime_dir, const char *method, json_t *par
 
 __attribute__((format(printf, 4, 5))) int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...);
 /* To standard error; with json also {"error", "message", "code"} to standard output. */
-void print_error(const struct ctl_error *e, bool json);
+void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
 int print_nothing(const struct ctl_args *a, json_t *params);
 int print_created(const struct ctl_args *a, json_t *params);

@@ -27,7 +27,7 @@ static int run(const struct ctl_args *a, struct ctl_error *e)
 	int status;
 
 	if (client_call(a->runtime_dir, a->command->method, a->params, &reply, e)) {
-		print_error(e, a->json);
+		ctl_print_error(e, a->json);
 		return e->status;
 	}
 	status = print_reply(a, reply);
@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 	int status = EXIT_OK;
 
 	if (args_parse(&a, argc, argv, &e)) {
-		print_error(&e, false); /* a command line that makes no sense may not even say --json */
+		ctl_print_error(&e, false); /* a command line that makes no sense may not even say --json */
 		status = e.status;
 	} else if (a.version) {
 		puts("vtpmctl " VTPM_VERSION);

@@ -88,7 +88,7 @@ __attribute__((format(printf, 2, 3))) static void linef(const char *label, const
 	line(label, value);
 }
 
-void print_error(const struct ctl_error *e, bool json)
+void ctl_print_error(const struct ctl_error *e, bool json)
 {
 	json_t *o;
 
