@@ -31,7 +31,8 @@ LIBS_BACKEND := -ltpms -lcrypto -lseccomp -lpthread
 LIBS_CTL     := -ljansson -lcrypto
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
-UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream
+UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
+              test_store test_store_disk test_audit test_control test_ctl
 INTEGRATION_TESTS :=
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh
 TEST_TOOLS := vtpm_bench
@@ -55,6 +56,16 @@ test_tcti_SRCS := tests/unit/fake_back.c $(HV_SRCS) $(LIB_SRCS)
 test_tcti_LIBS := -lpthread -ldl
 test_stream_SRCS := vtpm-mgr/keeper/stream.c $(LIB_SRCS)
 test_stream_LIBS := -lpthread
+test_store_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
+test_store_LIBS := -lsqlite3
+test_store_disk_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
+test_store_disk_LIBS := -lsqlite3
+test_audit_SRCS := vtpm-mgr/audit.c $(LIB_SRCS)
+test_audit_LIBS := -ljansson
+test_control_SRCS := tests/unit/control_server.c $(CONTROL_SRCS) $(LIB_SRCS)
+test_control_LIBS := -ljansson
+test_ctl_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/output.c lib/err.c lib/util.c
+test_ctl_LIBS := -ljansson -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
 vtpm_bench_SRCS := tests/bench/bench.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
