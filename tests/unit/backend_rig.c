@@ -80,7 +80,7 @@ static _Noreturn void exec_spawner(int sock, bool no_prefork)
 	_exit(127);
 }
 
-static void start_keeper(struct rig *r)
+void rig_start_keeper(struct rig *r)
 {
 	struct ipc_msg m;
 	uint8_t none[1];
@@ -107,7 +107,7 @@ void rig_open(struct rig *r, bool no_prefork)
 	close(sv[1]);
 	r->manager = sv[0];
 	r->token = 0;
-	start_keeper(r);
+	rig_start_keeper(r);
 }
 
 void rig_close(struct rig *r)
@@ -197,30 +197,66 @@ static void send_key(struct rig_backend *b, const struct rig_disk *d)
 	MUST(ipc_send(b->key, KEY_GIVE, &msg, NULL, 0) == 0);
 }
 
-void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start)
+void rig_kill_keeper(struct rig *r)
+{
+	uint8_t mem[SPAWN_EXITED_SIZE];
+	struct spawn_exited e;
+	struct ipc_msg m;
+	struct buf msg;
+
+	buf_init(&msg, mem, sizeof(mem));
+	MUST(spawn_token_encode(&msg, 0) == 0 && ipc_send(r->manager, SPAWN_KILL, &msg, NULL, 0) == 0);
+	wait_readable(r->manager);
+	MUST(ipc_recv(r->manager, &m, mem, sizeof(mem), 0) == 0 && m.type == SPAWN_EXITED);
+	MUST(spawn_exited_decode(&m.body, &e) == 0 && e.token == 0);
+	fd_close(&r->keeper);
+	fd_close(&r->link);
+}
+
+static void spawn_started(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start)
 {
 	memset(b, 0, sizeof(*b));
 	b->rig = r;
 	b->disk = d;
 	b->token = ++r->token;
+	b->key = -1;
 	send_spawn(r, b, start->flags & RUN_SERVE);
-	receive_link(r, b);
 	send_start(b, start);
+}
+
+void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start)
+{
+	spawn_started(r, b, d, start);
+	receive_link(r, b);
 	send_key(b, d);
+}
+
+static void fill_start(struct backend_start *start, const struct rig_disk *d, uint32_t flags)
+{
+	*start = (struct backend_start){ .flags = flags, .state_max = 64 * 1024 };
+	memcpy(start->uuid, d->uuid, UUID_LEN);
+	memcpy(start->from_uuid, d->uuid, UUID_LEN);
+	if (flags & RUN_MANUFACTURE)
+		return;
+	start->version = d->version;
+	start->sealed = d->sealed;
+	start->sealed_len = d->sealed_len;
 }
 
 void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags)
 {
-	struct backend_start start = { .flags = flags, .state_max = 64 * 1024 };
+	struct backend_start start;
 
-	memcpy(start.uuid, d->uuid, UUID_LEN);
-	memcpy(start.from_uuid, d->uuid, UUID_LEN);
-	if (!(flags & RUN_MANUFACTURE)) {
-		start.version = d->version;
-		start.sealed = d->sealed;
-		start.sealed_len = d->sealed_len;
-	}
+	fill_start(&start, d, flags);
 	rig_spawn_start(r, b, d, &start);
+}
+
+void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags)
+{
+	struct backend_start start;
+
+	fill_start(&start, d, flags);
+	spawn_started(r, b, d, &start);
 }
 
 /* One STORE_COMMIT. False: the backend has gone. */

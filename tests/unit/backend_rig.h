@@ -53,6 +53,10 @@ void rig_disk_init(struct rig_disk *d);
 /* Spawns a backend, sends START with these flags and gives it the disk's key. */
 void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
 void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start);
+/* Without a keeper: no link is awaited and no key sent. */
+void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
+void rig_kill_keeper(struct rig *r);
+void rig_start_keeper(struct rig *r);
 /* Waits for BACKEND_READY, with the store at work. */
 void rig_ready(struct rig_backend *b);
 /* Waits for BACKEND_FAILED and returns its code. */

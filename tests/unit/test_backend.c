@@ -316,7 +316,7 @@ static void test_manager_goes(void **state)
 	rig_forget(&b);
 }
 
-static void test_keeper_goes_before_the_key(void **state)
+static void test_key_of_another(void **state)
 {
 	struct backend_start start = { .flags = RUN_MANUFACTURE };
 	struct rig_disk none;
@@ -324,11 +324,26 @@ static void test_keeper_goes_before_the_key(void **state)
 
 	(void)state;
 	rig_disk_init(&none);
-	memcpy(none.uuid, disk.uuid, UUID_LEN);
-	rig_spawn_start(&rig, &b, &none, &start); /* the key of another uuid */
+	memcpy(start.uuid, disk.uuid, UUID_LEN);
+	rig_spawn_start(&rig, &b, &none, &start);
 	assert_int_equal(rig_failed(&b), ERR_AUTH);
 	assert_int_equal(rig_exited(&b), 1 << 8);
 	rig_forget(&b);
+}
+
+static void test_no_keeper(void **state)
+{
+	struct rig_backend b;
+
+	(void)state;
+	rig_kill_keeper(&rig);
+	rig_spawn_keyless(&rig, &b, &disk, RUN_SERVE | RUN_STARTUP);
+	assert_int_equal(rig_failed(&b), ERR_TPM_LOST);
+	assert_int_equal(rig_exited(&b), 1 << 8);
+	rig_forget(&b);
+	rig_start_keeper(&rig);
+	power_on(&b);
+	power_off(&b);
 }
 
 static void test_quota(void **state)
@@ -601,8 +616,8 @@ static void test_crash_renews_the_spawner(void **state)
 	power_on(&survivor);
 	rig_spawn(&rig, &victim, &copy, RUN_SERVE | RUN_STARTUP);
 	rig_ready(&victim);
-	kill(rig_newest_child(&rig), SIGSEGV);
-	assert_int_equal(rig_exited(&victim) & 0x7f, SIGSEGV);
+	kill(rig_newest_child(&rig), SIGABRT);
+	assert_int_equal(rig_exited(&victim) & 0x7f, SIGABRT);
 	rig_forget(&victim);
 	rig_spawn(&rig, &next, &copy, RUN_SERVE | RUN_STARTUP);
 	rig_ready(&next);
@@ -653,7 +668,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_stop_and_kill),
 		cmocka_unit_test(test_wrong_states),
 		cmocka_unit_test(test_manager_goes),
-		cmocka_unit_test(test_keeper_goes_before_the_key),
+		cmocka_unit_test(test_key_of_another),
+		cmocka_unit_test(test_no_keeper),
 		cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_hostile_ring),
 		cmocka_unit_test(test_cancel),
