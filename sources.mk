@@ -34,7 +34,8 @@ LIBS_CTL     := -ljansson -lcrypto
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_audit test_control test_ctl
 INTEGRATION_TESTS :=
-INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh
+INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
+            tests/integration/reach.sh
 TEST_TOOLS := vtpm_bench
 FUZZERS := fuzz_chan
 

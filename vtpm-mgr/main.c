@@ -56,7 +56,11 @@ static void find_identity(const struct config *cfg, struct identity *id)
 /* Makes a directory with its owner and mode, or takes one that is there. */
 static void make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid)
 {
-	if (mkdir(path, mode) && errno != EEXIST)
+	bool made = mkdir(path, mode) == 0;
+
+	if (!made && errno != EEXIST)
+		die(path, strerror(errno));
+	if (made && chmod(path, mode)) /* and not what the umask leaves of it: others must reach the sockets */
 		die(path, strerror(errno));
 	if (geteuid() == 0 && chown(path, uid, gid))
 		die(path, strerror(errno));
