@@ -17,7 +17,10 @@
 #include "hv/chan_abi.h"
 #include "lib/err.h"
 
-/* Sets memory for the state aside and locks it as it is touched: the sandbox permits neither later. Once per process. */
+/*
+ * Sets memory for the state aside and locks it as it is touched: the sandbox permits neither
+ * later. Once per process.
+ */
 CHECKED int engine_prepare(void);
 
 /*
@@ -45,7 +48,10 @@ void engine_cancel(void);
 /* Whether the permanent state has changed since the last engine_clean. */
 bool engine_dirty(void);
 void engine_clean(void);
-/* The newest permanent state: a view that holds until the next engine_process. ERR_FULL: it is larger than any store takes. */
+/*
+ * The newest permanent state: a view that holds until the next engine_process. ERR_FULL: it is
+ * larger than any store takes.
+ */
 CHECKED int engine_state(const uint8_t **state, size_t *len);
 
 #endif

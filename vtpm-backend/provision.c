@@ -65,7 +65,8 @@ int provision_manufacture(void)
 /* Asks the keeper for the certificate of one EK. */
 static int request_cert(enum ek_kind kind, struct product *p)
 {
-	struct cert_request ask = { .kind = (uint8_t)kind, .ek_public = p->pub[kind], .ek_public_len = p->pub_len[kind] };
+	struct cert_request ask = {
+		.kind = (uint8_t)kind, .ek_public = p->pub[kind], .ek_public_len = p->pub_len[kind] };
 	uint8_t mem[CERT_REQUEST_MAX > CERT_ISSUED_MAX ? CERT_REQUEST_MAX : CERT_ISSUED_MAX];
 	struct cert_issued got;
 	struct ipc_msg m;

@@ -82,7 +82,8 @@ int reexec(struct spawner *s)
 	if (fd < 0)
 		return err_from_errno(errno);
 	err = save_state(s, fd);
-	if (err == 0 && inherit(fd, true) == 0 && inherit(s->link_fd, true) == 0 && inherit(SPAWN_FD_MANAGER, true) == 0)
+	if (err == 0 && inherit(fd, true) == 0 && inherit(s->link_fd, true) == 0 &&
+	    inherit(SPAWN_FD_MANAGER, true) == 0)
 		exec_self(s, fd);
 	close(fd);
 	if (inherit(s->link_fd, false) != 0 || inherit(SPAWN_FD_MANAGER, false) != 0)

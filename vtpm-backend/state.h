@@ -58,7 +58,10 @@ struct sealer {
 /* Draws a salt and derives the subkey; key is not kept. */
 CHECKED int sealer_init(struct sealer *s, const uint8_t key[static KEY_LEN]);
 void sealer_wipe(struct sealer *s);
-/* Appends the sealed form of n bytes to out: n + STATE_OVERHEAD bytes. ERR_RANGE: no room, or n is 0 or beyond STATE_PLAIN_MAX. */
+/*
+ * Appends the sealed form of n bytes to out: n + STATE_OVERHEAD bytes. ERR_RANGE: no room, or
+ * n is 0 or beyond STATE_PLAIN_MAX.
+ */
 CHECKED int state_seal(struct sealer *s, const struct state_id *id, const uint8_t *plain, size_t n, struct buf *out);
 /*
  * Opens a sealed state of at most SEALED_STATE_MAX bytes into plain, which has room for

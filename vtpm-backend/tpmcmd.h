@@ -28,7 +28,10 @@ CHECKED int tpmcmd_startup(struct buf *c, uint16_t type);
 CHECKED int tpmcmd_shutdown(struct buf *c, uint16_t type);
 CHECKED int tpmcmd_get_random(struct buf *c, uint16_t n);
 CHECKED int tpmcmd_hierarchy_change_auth(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t n);
-/* Platform authorisation; sets every bank that libtpms has: all PCRs of those in algs, none of the others. Takes effect at the next _TPM_Init. */
+/*
+ * Platform authorisation; sets every bank that libtpms has: all PCRs of those in algs, none of
+ * the others. Takes effect at the next _TPM_Init.
+ */
 CHECKED int tpmcmd_pcr_allocate(struct buf *c, const uint16_t *algs, unsigned n);
 /* pub: the template, a TPMT_PUBLIC. */
 CHECKED int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *pub, size_t n);

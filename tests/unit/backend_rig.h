@@ -61,7 +61,10 @@ void rig_start_keeper(struct rig *r);
 void rig_ready(struct rig_backend *b);
 /* Waits for BACKEND_FAILED and returns its code. */
 int rig_failed(struct rig_backend *b);
-/* Waits for BACKEND_PROVISIONED, answering certificate requests with cert (NULL: none is expected); puts the result on the disk. */
+/*
+ * Waits for BACKEND_PROVISIONED, answering certificate requests with cert (NULL: none is
+ * expected); puts the result on the disk.
+ */
 void rig_provisioned(struct rig_backend *b, const uint8_t *cert, size_t cert_len);
 /* Manufactures onto the disk. */
 void rig_make(struct rig *r, struct rig_disk *d);
