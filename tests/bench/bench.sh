@@ -1,0 +1,46 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Measures this project beside Debian's swtpm and libtpms by itself, prints a table, writes BUILD/bench.json.
+# Usage: bench.sh BUILD [KEY…]   KEYs of the table only. docs/bench.md says what each figure is.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+B=${1:-build}
+[ $# -eq 0 ] || shift
+. tests/lib.sh
+lab_init
+bench=$B/tests/vtpm_bench
+
+wants() { # whether one of $1 … was asked for; everything is, where nothing was
+	[ ${#keys[@]} -eq 0 ] && return 0
+	local k w
+	for k in "${keys[@]}"; do for w in "$@"; do [ "$k" != "$w" ] || return 0; done; done
+	return 1
+}
+keys=("$@")
+declare -A known
+for k in getrandom_us pcr_read_us pcr_extend_us spawn_us create_ms create_pool_ms create_cold_ms nv_write_us \
+	nv_write_1_guest_per_s nv_write_64_guests_per_s pss_kib idle_cpu_pct; do known[$k]=1; done
+for k in "${keys[@]}"; do
+	[ -n "${known[$k]:-}" ] || { echo "bench: no such figure: $k; there are: ${!known[*]}" >&2; exit 2; }
+done
+
+fail() { echo "bench: $1" >&2; tail -20 "$LAB/mgr.log" >&2; exit 1; }
+
+printf '%s, %s cores, Linux %s, store on %s\n' "$(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo)" "$(nproc)" \
+	"$(uname -r)" "$(stat -f -c %T "$LAB")"
+[ "$(stat -f -c %T "$LAB")" != tmpfs ] || echo "bench: /tmp is in memory: nothing durable is measured here" >&2
+
+chip_start
+mgr_init --insecure-pcrs >/dev/null || fail "the manager cannot be set up"
+: >"$LAB/results"
+if wants create_cold_ms; then
+	mgr_start --pool 0 || fail "the manager does not start"
+	"$bench" cold "$LAB" "$MGR_PID" "$LAB/results" "${keys[@]}" || fail "measuring failed"
+	mgr_stop || fail "the manager did not stop in order"
+fi
+if [ "${keys[*]}" != create_cold_ms ]; then
+	mgr_start || fail "the manager does not start"
+	"$bench" warm "$LAB" "$MGR_PID" "$LAB/results" "${keys[@]}" || fail "measuring failed"
+	mgr_stop || fail "the manager did not stop in order"
+fi
+"$bench" report "$LAB/results" "$B/bench.json"

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tests/bench/bench.h"
+
+#define REPLY_MAX   (64u * 1024u) /* of the methods called here */
+#define POOL_MS	    60000
+#define POOL_EVENTS 1000 /* writes to the log before the pool is given up */
+
+int control_dial(const struct bench *b)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/control.sock", b->runtime);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)))
+		die("%s: %s", sa.sun_path, strerror(errno));
+	return fd;
+}
+
+static json_t *receive(int fd)
+{
+	static char text[REPLY_MAX];
+	size_t n = 0;
+	ssize_t r;
+	json_t *j;
+
+	do {
+		r = recv(fd, text + n, sizeof(text) - n, 0);
+		if (r <= 0)
+			die("the manager has gone: %s", r < 0 ? strerror(errno) : "it closed the connection");
+		n += (size_t)r;
+	} while (text[n - 1] != '\0');
+	j = json_loads(text, 0, NULL);
+	if (!j)
+		die("the manager's reply makes no sense");
+	return j;
+}
+
+json_t *control_call(const struct bench *b, const char *method, json_t *params)
+{
+	char name[64], *text;
+	json_t *j, *reply;
+	size_t n;
+
+	snprintf(name, sizeof(name), "org.vtpm.Manager.%s", method);
+	j = json_pack("{s:s, s:o}", "method", name, "parameters", params ? params : json_object());
+	text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+	if (!text)
+		die("out of memory");
+	n = strlen(text) + 1; /* the NUL ends the message */
+	if (send(b->control, text, n, MSG_NOSIGNAL) != (ssize_t)n)
+		die("the manager has gone: %s", strerror(errno));
+	free(text);
+	json_decref(j);
+	j = receive(b->control);
+	if (json_object_get(j, "error"))
+		die("%s: %s", method, json_string_value(json_object_get(json_object_get(j, "parameters"), "message")));
+	reply = json_incref(json_object_get(j, "parameters"));
+	json_decref(j);
+	return reply;
+}
+
+void control_name(const struct bench *b, const char *method, const char *name)
+{
+	json_decref(control_call(b, method, json_pack("{s:s}", "name", name)));
+}
+
+/* Without a quota: what is measured is how fast it can be, not how fast it may be. */
+void control_create(const struct bench *b, const char *name)
+{
+	json_decref(control_call(b, "Create", json_pack("{s:s, s:i}", "name", name, "commit_rate", 0)));
+}
+
+size_t control_sealed_bytes(const struct bench *b, const char *name)
+{
+	json_t *reply = control_call(b, "Show", json_pack("{s:s}", "name", name));
+	json_int_t n = json_integer_value(json_object_get(json_object_get(reply, "vtpm"), "sealed_bytes"));
+
+	json_decref(reply);
+	if (n <= 0)
+		die("%s has no state", name);
+	return (size_t)n;
+}
+
+static bool pool_full(const struct bench *b)
+{
+	json_t *reply = control_call(b, "Status", NULL), *status = json_object_get(reply, "status");
+	json_int_t have = json_integer_value(json_object_get(status, "pool"));
+	json_int_t target = json_integer_value(json_object_get(status, "pool_target"));
+
+	json_decref(reply);
+	return have >= target;
+}
+
+/* Whatever enters the pool is written to the store's log first. */
+void control_wait_pool(const struct bench *b)
+{
+	char path[256], events[4096];
+	struct pollfd p = { .fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = POLLIN };
+	int i;
+
+	snprintf(path, sizeof(path), "%s/state/vtpm.db-wal", b->lab);
+	if (p.fd < 0 || inotify_add_watch(p.fd, path, IN_MODIFY) < 0)
+		die("%s cannot be watched: %s", path, strerror(errno));
+	for (i = 0; i < POOL_EVENTS && !pool_full(b); i++) {
+		if (poll(&p, 1, POOL_MS) <= 0 || read(p.fd, events, sizeof(events)) < 0)
+			die("the pool does not fill");
+	}
+	close(p.fd);
+	if (i == POOL_EVENTS)
+		die("the pool does not fill");
+}
