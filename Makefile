@@ -93,7 +93,7 @@ deps:
 
 # --- testing ---
 
-unit: $(TESTS) $(LIBS)
+unit: all
 	tests/run.sh --build $(BUILD) --name unit $(addprefix $(BUILD)/tests/,$(UNIT_TESTS))
 
 integration: all

@@ -32,12 +32,13 @@ LIBS_CTL     := -ljansson -lcrypto
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
-              test_store test_store_disk test_audit test_control test_ctl
+              test_store test_store_disk test_audit test_control test_ctl \
+              test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile
 INTEGRATION_TESTS :=
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/reach.sh
 TEST_TOOLS := vtpm_bench
-FUZZERS := fuzz_chan
+FUZZERS := fuzz_chan fuzz_engine
 
 LIBTEST_SRCS := $(LIB_SRCS)
 test_buf_SRCS := $(LIB_SRCS)
@@ -67,6 +68,20 @@ test_control_SRCS := tests/unit/control_server.c $(CONTROL_SRCS) $(LIB_SRCS)
 test_control_LIBS := -ljansson
 test_ctl_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/output.c lib/err.c lib/util.c
 test_ctl_LIBS := -ljansson -lcrypto
+test_state_SRCS := $(BACKEND_LIB_SRCS)
+test_state_LIBS := $(LIBS_BACKEND)
+test_tpmcmd_SRCS := $(BACKEND_LIB_SRCS)
+test_tpmcmd_LIBS := $(LIBS_BACKEND)
+test_ek_SRCS := $(BACKEND_LIB_SRCS)
+test_ek_LIBS := $(LIBS_BACKEND)
+test_engine_SRCS := $(BACKEND_LIB_SRCS)
+test_engine_LIBS := $(LIBS_BACKEND)
+test_backend_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_LIBS := $(LIBS_BACKEND)
+test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_hostile_LIBS := $(LIBS_BACKEND)
+fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
+fuzz_engine_LIBS := $(LIBS_BACKEND)
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
 vtpm_bench_SRCS := tests/bench/bench.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \

@@ -14,7 +14,9 @@ jobs=${TEST_JOBS:-2}
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 export VTPM_BUILD=$PWD/$build VTPM_TCTI_SO=$PWD/$build/libtss2-tcti-vtpm.so.0 CMOCKA_MESSAGE_OUTPUT=STDOUT
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}
+# LeakSanitizer traces its own process when it ends, which our sandboxes forbid: unit tests look for leaks.
+[ "$name" = unit ] && leaks=1 || leaks=0
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=$leaks}
 
 run_one() { # a test's own log, and its exit status beside it
 	local log=$out/$(basename "$1").log

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/version.h"
 #include "vtpm-backend/run.h"
 #include "vtpm-backend/warm.h"
 
@@ -19,8 +20,13 @@ static const struct option options[] = {
 	{ "gid", required_argument, NULL, 'g' },
 	{ "empty-dir", required_argument, NULL, 'e' },
 	{ "ring", no_argument, NULL, 'r' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
 };
+
+static const char usage[] = "usage: vtpm-backend [--uid N --gid N] [--empty-dir DIR] [--ring]\n"
+			    "One guest's TPM 2.0. Started by vtpm-spawn with its descriptors in place; see vtpm-backend(8).\n";
 
 static int parse_id(const char *s, uint32_t *id)
 {
@@ -51,6 +57,12 @@ static int parse_options(int argc, char **argv, struct run_config *cfg)
 		case 'r':
 			cfg->ring = true;
 			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		case 'V':
+			puts("vtpm-backend " VTPM_VERSION);
+			exit(0);
 		default:
 			err = ERR_INVAL;
 		}

@@ -18,7 +18,7 @@
 #include "vtpm-backend/provision.h"
 #include "vtpm-backend/serve.h"
 
-#define ENGINE_STACK_SIZE (256u * 1024u) /* making RSA-3072 keys touches 24 KiB of it */
+#define ENGINE_STACK_SIZE (256u * 1024u) /* making RSA-2048 keys touches 24 KiB of it */
 
 _Noreturn void backend_exit(struct backend *b)
 {

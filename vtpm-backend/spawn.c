@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -17,6 +19,7 @@
 #include "lib/log.h"
 #include "lib/secmem.h"
 #include "lib/util.h"
+#include "lib/version.h"
 #include "vtpm-backend/spawner.h"
 #include "vtpm-backend/warm.h"
 
@@ -282,8 +285,13 @@ static const struct option options[] = {
 	{ "keeper", required_argument, NULL, 'k' },    { "backend", required_argument, NULL, 'b' },
 	{ "uid-base", required_argument, NULL, 'u' },  { "empty-dir", required_argument, NULL, 'e' },
 	{ "no-prefork", no_argument, NULL, 'n' },      { "resume", required_argument, NULL, 'r' },
+	{ "help", no_argument, NULL, 'h' },	       { "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
 };
+
+static const char usage[] =
+	"usage: vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] -- KEEPER-ARGS\n"
+	"Starts keeper and backends for vtpm-mgr, whose socket is its descriptor 3; see vtpm-spawn(8).\n";
 
 static int take_option(struct spawn_options *o, int opt, const char *arg)
 {
@@ -302,6 +310,12 @@ static int take_option(struct spawn_options *o, int opt, const char *arg)
 	case 'n':
 		o->no_prefork = true;
 		return 0;
+	case 'h':
+		fputs(usage, stdout);
+		exit(0);
+	case 'V':
+		puts("vtpm-spawn " VTPM_VERSION);
+		exit(0);
 	case 'u':
 		if (parse_u64(arg, UINT32_MAX - SPAWN_SLOT_MAX - 2, &v) != 0 || v == 0)
 			return ERR_INVAL;
@@ -357,8 +371,7 @@ int main(int argc, char **argv)
 
 	log_open("vtpm-spawn", 0);
 	if (parse_options(argc, argv, &s.opt) != 0) {
-		log_error("usage: vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] "
-			  "[--no-prefork] -- KEEPER-ARGS");
+		fputs(usage, stderr);
 		return 2;
 	}
 	err = start(&s);
