@@ -217,7 +217,8 @@ int ca_open(struct ca *ca, const uint8_t key[static KEY_LEN], const struct ca_ke
 		r = cert_open_ca(k->cert, k->cert_len, pkey, &cert);
 	EVP_PKEY_free(pkey);
 	if (r)
-		return tpm_fail(ca->tpm, r, "the stored CA is damaged: auth, key and certificate do not belong together");
+		return tpm_fail(ca->tpm, r,
+				"the stored CA is damaged: auth, key and certificate do not belong together");
 	r = tpm_run(ca->tpm, load_op, ca);
 	if (r)
 		X509_free(cert);

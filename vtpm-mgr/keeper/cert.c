@@ -69,7 +69,8 @@ static bool add_name(X509_NAME *name, const char *oid, const char *value)
 	ASN1_OBJECT *obj = OBJ_txt2obj(oid, 1);
 	bool ok;
 
-	ok = obj && X509_NAME_add_entry_by_OBJ(name, obj, V_ASN1_UTF8STRING, (const unsigned char *)value, -1, -1, 0) == 1;
+	ok = obj &&
+	     X509_NAME_add_entry_by_OBJ(name, obj, V_ASN1_UTF8STRING, (const unsigned char *)value, -1, -1, 0) == 1;
 	ASN1_OBJECT_free(obj);
 	return ok;
 }
@@ -133,7 +134,8 @@ static bool set_algorithms(X509 *x)
 
 	X509_get0_signature(&sig, &outer, x);
 	/* OpenSSL has no setter for these but signing, which needs the private key; they are x's own, and x is ours. */
-	return X509_ALGOR_set0((X509_ALGOR *)(uintptr_t)inner, OBJ_nid2obj(NID_ecdsa_with_SHA256), V_ASN1_UNDEF, NULL) &&
+	return X509_ALGOR_set0((X509_ALGOR *)(uintptr_t)inner, OBJ_nid2obj(NID_ecdsa_with_SHA256), V_ASN1_UNDEF,
+			       NULL) &&
 	       X509_ALGOR_set0((X509_ALGOR *)(uintptr_t)outer, OBJ_nid2obj(NID_ecdsa_with_SHA256), V_ASN1_UNDEF, NULL);
 }
 
@@ -251,8 +253,8 @@ int cert_make_ek(X509 *ca, enum ek_kind kind, EVP_PKEY *key, const uint8_t uuid[
 	uuid_format(uuid, name);
 	if (!r && !(set_basics(x, key, name, ca) && add_tpm_names(x) &&
 		    add_raw_ext(x, NID_subject_directory_attributes, tpm_specification, sizeof(tpm_specification)) &&
-		    add_ext(x, ca, NID_basic_constraints, "critical,CA:FALSE") && add_ext(x, ca, NID_key_usage, usage) &&
-		    add_ext(x, ca, NID_ext_key_usage, "2.23.133.8.1") &&
+		    add_ext(x, ca, NID_basic_constraints, "critical,CA:FALSE") &&
+		    add_ext(x, ca, NID_key_usage, usage) && add_ext(x, ca, NID_ext_key_usage, "2.23.133.8.1") &&
 		    add_ext(x, ca, NID_authority_key_identifier, "keyid:always")))
 		r = ERR_CRYPTO;
 	if (!r)

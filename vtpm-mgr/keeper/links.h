@@ -24,8 +24,8 @@ struct link {
 	struct links *all;
 	uint64_t token; /* 0: free */
 	struct loop_io io;
-	int fd;		  /* -1: the spawner has not brought it yet */
-	bool has_key;	  /* the manager has named it; see links->gives */
+	int fd;	      /* -1: the spawner has not brought it yet */
+	bool has_key; /* the manager has named it; see links->gives */
 	bool certify;
 	uint8_t certified; /* kinds that were answered, a bit each */
 	uint8_t uuid[UUID_LEN];
@@ -36,7 +36,7 @@ struct links {
 	int spawn_fd;
 	struct loop_io spawn_io;
 	unsigned fds;
-	int ended; /* ERR_CLOSED or ERR_PROTO: the spawner has gone, or is none */
+	int ended;		/* ERR_CLOSED or ERR_PROTO: the spawner has gone, or is none */
 	struct key_give *gives; /* locked memory; gives[i] belongs to slots[i] */
 	struct link slots[LINKS_MAX];
 };

@@ -14,6 +14,7 @@
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/secmem.h"
+#include "lib/version.h"
 #include "vtpm-mgr/keeper/serve.h"
 #include "vtpm-mgr/keeper/warm.h"
 
@@ -27,22 +28,24 @@ struct options {
 	uint64_t uid, gid; /* 0: not given */
 };
 
-static const char usage[] =
-	"usage: vtpm-keeper [--tcti STRING] [--uid N --gid N] [--empty-dir DIR]\n"
-	"Keeps the keys of vtpm-mgr's vTPMs under a physical TPM. Started by vtpm-spawn with\n"
-	"the manager's socket as descriptor 3 and the spawner's as 4.\n"
-	"\n"
-	"  --tcti STRING    the TPM, as tpm2-tss names it (default " DEFAULT_TCTI ")\n"
-	"  --uid N, --gid N whom to become; needed when started as root\n"
-	"  --empty-dir DIR  the root directory to have from then on\n"
-	"  --help, --version\n";
+static const char usage[] = "usage: vtpm-keeper [--tcti STRING] [--uid N --gid N] [--empty-dir DIR]\n"
+			    "Keeps the keys of vtpm-mgr's vTPMs under a physical TPM. Started by vtpm-spawn with\n"
+			    "the manager's socket as descriptor 3 and the spawner's as 4.\n"
+			    "\n"
+			    "  --tcti STRING    the TPM, as tpm2-tss names it (default " DEFAULT_TCTI ")\n"
+			    "  --uid N, --gid N whom to become; needed when started as root\n"
+			    "  --empty-dir DIR  the root directory to have from then on\n"
+			    "  --help, --version\n";
 
 static int parse_options(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"tcti", required_argument, NULL, 't'},	     {"uid", required_argument, NULL, 'u'},
-		{"gid", required_argument, NULL, 'g'},	     {"empty-dir", required_argument, NULL, 'e'},
-		{"help", no_argument, NULL, 'h'},	     {"version", no_argument, NULL, 'v'},
+		{"tcti", required_argument, NULL, 't'},
+		{"uid", required_argument, NULL, 'u'},
+		{"gid", required_argument, NULL, 'g'},
+		{"empty-dir", required_argument, NULL, 'e'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},
 		{NULL, 0, NULL, 0},
 	};
 	int c, r = 0;

@@ -16,7 +16,8 @@ int tpm_random(struct tpm *t, uint8_t *p, size_t n)
 	TSS2_RC rc;
 
 	while (n) {
-		rc = Esys_GetRandom(t->esys, t->session, ESYS_TR_NONE, ESYS_TR_NONE, (UINT16)(n > 32 ? 32 : n), &random);
+		rc = Esys_GetRandom(t->esys, t->session, ESYS_TR_NONE, ESYS_TR_NONE, (UINT16)(n > 32 ? 32 : n),
+				    &random);
 		if (rc)
 			return tpm_check(t, rc, "TPM2_GetRandom");
 		size_t got = random->size < n ? random->size : n;
@@ -133,8 +134,7 @@ int tpm_load(struct tpm *t, const TPM2B_PUBLIC *pub, const TPM2B_PRIVATE *priv, 
 		return 0;
 	*handle = ESYS_TR_NONE;
 	/* INTEGRITY, or any complaint about a parameter: the command itself was intact, or its HMAC had failed. */
-	if (!(rc & TSS2_RC_LAYER_MASK) && rc & TPM2_RC_FMT1 &&
-	    (rc & TPM2_RC_P || tpm_rc_base(rc) == TPM2_RC_INTEGRITY))
+	if (!(rc & TSS2_RC_LAYER_MASK) && rc & TPM2_RC_FMT1 && (rc & TPM2_RC_P || tpm_rc_base(rc) == TPM2_RC_INTEGRITY))
 		return tpm_fail(t, ERR_AUTH, "%s is damaged or was made by another TPM: TPM2_Load: %s", what,
 				Tss2_RC_Decode(rc));
 	return tpm_check(t, rc, "TPM2_Load");
@@ -149,7 +149,8 @@ int tpm_blob_decode(struct tpm *t, const uint8_t *pub, size_t pub_len, const uin
 	memset(out_priv, 0, sizeof(*out_priv));
 	if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(pub, pub_len, &a, out_pub) || a != pub_len ||
 	    Tss2_MU_TPM2B_PRIVATE_Unmarshal(priv, priv_len, &b, out_priv) || b != priv_len)
-		return tpm_fail(t, ERR_AUTH, "a stored TPM object is damaged: it is not a TPM2B_PUBLIC and TPM2B_PRIVATE");
+		return tpm_fail(t, ERR_AUTH,
+				"a stored TPM object is damaged: it is not a TPM2B_PUBLIC and TPM2B_PRIVATE");
 	return 0;
 }
 

@@ -68,10 +68,10 @@ int policy_auth_digest(uint32_t mask, const uint8_t pcr[static PCR_COUNT][DIGEST
 	if (r)
 		return r;
 	buf_init(&b, mem, sizeof(mem));
-	if (buf_put_bytes(&b, zero, sizeof(zero)) || buf_put_u32be(&b, TPM2_CC_PolicyPCR) ||
-	    buf_put_u32be(&b, 1) || buf_put_u16be(&b, TPM2_ALG_SHA256) || buf_put_u8(&b, 3) ||
-	    buf_put_u8(&b, (uint8_t)mask) || buf_put_u8(&b, (uint8_t)(mask >> 8)) ||
-	    buf_put_u8(&b, (uint8_t)(mask >> 16)) || buf_put_bytes(&b, digest, sizeof(digest)))
+	if (buf_put_bytes(&b, zero, sizeof(zero)) || buf_put_u32be(&b, TPM2_CC_PolicyPCR) || buf_put_u32be(&b, 1) ||
+	    buf_put_u16be(&b, TPM2_ALG_SHA256) || buf_put_u8(&b, 3) || buf_put_u8(&b, (uint8_t)mask) ||
+	    buf_put_u8(&b, (uint8_t)(mask >> 8)) || buf_put_u8(&b, (uint8_t)(mask >> 16)) ||
+	    buf_put_bytes(&b, digest, sizeof(digest)))
 		return ERR_RANGE;
 	return wrap_sha256(mem, b.len, out);
 }

@@ -9,7 +9,8 @@
 
 #define UNSEAL_TRIES 32u /* IMA extends PCR 10 all the time, and each extend voids a policy session */
 
-/* fixedParent so that nobody can duplicate it, adminWithPolicy and no userWithAuth so that there is no way but the PCRs. */
+/* fixedParent so that nobody can duplicate it, adminWithPolicy and no userWithAuth so that there is no way but the
+ * PCRs. */
 #define ROOT_ATTRIBUTES                                                                                                \
 	(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_ADMINWITHPOLICY | TPMA_OBJECT_NODA)
 

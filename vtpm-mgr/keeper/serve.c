@@ -222,7 +222,8 @@ static int unwrap(struct keeper *k, const struct key_binding *b, const uint8_t *
 		return r;
 	r = unwrap_vtpm_key(key, b, wrapped, len, k->give->key);
 	if (r)
-		return tpm_fail(&k->tpm, r, "the wrapped key does not verify: it, or the record it is bound to, was changed");
+		return tpm_fail(&k->tpm, r,
+				"the wrapped key does not verify: it, or the record it is bound to, was changed");
 	memcpy(k->give->uuid, b->uuid, UUID_LEN);
 	k->give->epoch = b->epoch;
 	return 0;

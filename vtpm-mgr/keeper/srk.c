@@ -160,10 +160,11 @@ static int srk_make(struct tpm *t)
 	rc = Esys_CreatePrimary(t->esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive,
 				&pub, &outside, &no_pcrs, &key, NULL, NULL, NULL, NULL);
 	if (tpm_rc_base(rc) == TPM2_RC_BAD_AUTH || tpm_rc_base(rc) == TPM2_RC_AUTH_FAIL)
-		return tpm_fail(t, ERR_TPM,
-				"the TPM has no storage root key at 0x%08x and its owner hierarchy has a password: make "
-				"the key with tpm2_createprimary and tpm2_evictcontrol, then try again",
-				SRK_HANDLE);
+		return tpm_fail(
+			t, ERR_TPM,
+			"the TPM has no storage root key at 0x%08x and its owner hierarchy has a password: make "
+			"the key with tpm2_createprimary and tpm2_evictcontrol, then try again",
+			SRK_HANDLE);
 	if (rc)
 		return tpm_check(t, rc, "TPM2_CreatePrimary of the SRK");
 	rc = Esys_EvictControl(t->esys, ESYS_TR_RH_OWNER, key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, SRK_HANDLE,
@@ -182,11 +183,12 @@ static int srk_check_template(struct tpm *t)
 	rc = Esys_ReadPublic(t->esys, t->srk, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &pub, NULL, NULL);
 	r = tpm_check(t, rc, "TPM2_ReadPublic of the SRK");
 	if (!r && !srk_is_storage_key(pub))
-		r = tpm_fail(t, ERR_TPM_IDENTITY,
-			     "what the TPM at \"%s\" has at 0x%08x is not a storage root key by the TCG's template (ECC "
-			     "P-256 or RSA 2048, restricted, decrypting, fixed to the TPM); somebody else uses that "
-			     "handle",
-			     t->tcti_name, SRK_HANDLE);
+		r = tpm_fail(
+			t, ERR_TPM_IDENTITY,
+			"what the TPM at \"%s\" has at 0x%08x is not a storage root key by the TCG's template (ECC "
+			"P-256 or RSA 2048, restricted, decrypting, fixed to the TPM); somebody else uses that "
+			"handle",
+			t->tcti_name, SRK_HANDLE);
 	Esys_Free(pub);
 	return r;
 }

@@ -11,6 +11,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/keeper/srk.h"
+#include "vtpm-mgr/keeper/stream.h"
 
 #define FLUSH_MAX 64u /* handles asked for at once; more than any TPM has slots */
 
@@ -87,7 +88,8 @@ int tpm_check(struct tpm *t, TSS2_RC rc, const char *what)
 /* TPM2_Startup is the firmware's business, but a TPM behind a bare socket has none. */
 static int tpm_capability(struct tpm *t, TPM2_CAP cap, uint32_t first, uint32_t count, TPMS_CAPABILITY_DATA **data)
 {
-	TSS2_RC rc = Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, cap, first, count, NULL, data);
+	TSS2_RC rc =
+		Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, cap, first, count, NULL, data);
 
 	if (rc == TPM2_RC_INITIALIZE) {
 		rc = Esys_Startup(t->esys, TPM2_SU_CLEAR);
@@ -200,7 +202,8 @@ int tpm_open(struct tpm *t)
 	TSS2_RC rc;
 
 	errno = 0;
-	rc = Tss2_TctiLdr_Initialize(t->tcti_name, &t->tcti);
+	t->streams = stream_names(t->tcti_name);
+	rc = t->streams ? stream_open(t->tcti_name, &t->tcti) : Tss2_TctiLdr_Initialize(t->tcti_name, &t->tcti);
 	if (rc) {
 		t->tcti = NULL;
 		t->lost = true;
@@ -217,7 +220,10 @@ void tpm_close(struct tpm *t)
 	if (t->esys && !t->lost)
 		tpm_flush(t, &t->session);
 	tpm_forget(t);
-	Tss2_TctiLdr_Finalize(&t->tcti);
+	if (t->streams)
+		stream_close(&t->tcti);
+	else
+		Tss2_TctiLdr_Finalize(&t->tcti);
 }
 
 int tpm_session(struct tpm *t, TPM2_SE type, ESYS_TR *session)

@@ -26,6 +26,7 @@
 struct tpm {
 	char tcti_name[256];
 	TSS2_TCTI_CONTEXT *tcti;
+	bool streams; /* the TCTI is of stream.h */
 	ESYS_CONTEXT *esys;
 	ESYS_TR srk, session;
 	uint8_t srk_name[TPM_NAME_MAX]; /* the pinned Name */

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The keeper's parts that need no TPM: wrapping, policy digests, templates, certificates. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "tests/unit/test_keeper_ek.h"
+#include "vtpm-mgr/keeper/cert.h"
+#include "vtpm-mgr/keeper/ek.h"
+#include "vtpm-mgr/keeper/policy.h"
+#include "vtpm-mgr/keeper/wrap.h"
+
+static const uint8_t uuid[UUID_LEN] = {0x12, 0x34};
+
+static void test_derive(void **state)
+{
+	/* HKDF-SHA256 of 32 bytes 0x0b, no salt, info "vtpm wrapping key v1", by another implementation. */
+	static const char want[] = "50d286684c4cef8bbca75a336382dbf5143676e977425f5836c6449429508dca";
+	uint8_t root[KEY_LEN], key[KEY_LEN];
+	char hex[2 * KEY_LEN + 1];
+
+	(void)state;
+	memset(root, 0x0b, sizeof(root));
+	assert_int_equal(wrap_derive(root, key), 0);
+	assert_int_equal(hex_encode(key, sizeof(key), hex, sizeof(hex)), 0);
+	assert_string_equal(hex, want);
+}
+
+static void test_wrap(void **state)
+{
+	const uint8_t key[KEY_LEN] = {1}, other[KEY_LEN] = {2}, secret[KEY_LEN] = {3};
+	struct key_binding b = {.group = "default", .uuid = {4}, .epoch = 5, .config = {6}}, c;
+	uint8_t w[WRAPPED_KEY_LEN], v[WRAPPED_KEY_LEN], back[KEY_LEN];
+	static const uint8_t zero[KEY_LEN];
+
+	(void)state;
+	assert_int_equal(wrap_vtpm_key(key, &b, secret, w), 0);
+	assert_int_equal(wrap_vtpm_key(key, &b, secret, v), 0);
+	assert_memory_not_equal(v, w, sizeof(w));
+	assert_int_equal(unwrap_vtpm_key(key, &b, w, sizeof(w), back), 0);
+	assert_memory_equal(back, secret, KEY_LEN);
+	assert_int_equal(unwrap_vtpm_key(other, &b, w, sizeof(w), back), ERR_AUTH);
+	assert_memory_equal(back, zero, KEY_LEN);
+	assert_int_equal(unwrap_vtpm_key(key, &b, w, sizeof(w) - 1, back), ERR_AUTH);
+	for (size_t i = 0; i < 8 * sizeof(w); i++) {
+		w[i / 8] ^= (uint8_t)(1u << i % 8);
+		assert_int_equal(unwrap_vtpm_key(key, &b, w, sizeof(w), back), ERR_AUTH);
+		w[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+	c = b, strcpy(c.group, "defaulu");
+	assert_int_equal(unwrap_vtpm_key(key, &c, w, sizeof(w), back), ERR_AUTH);
+	c = b, c.epoch = 6;
+	assert_int_equal(unwrap_vtpm_key(key, &c, w, sizeof(w), back), ERR_AUTH);
+	c = b, c.config[31] = 1;
+	assert_int_equal(unwrap_vtpm_key(key, &c, w, sizeof(w), back), ERR_AUTH);
+	/* One use is no other. */
+	assert_int_equal(unwrap_ca_auth(key, w, sizeof(w), w, sizeof(w), back), ERR_AUTH);
+}
+
+static void test_policy(void **state)
+{
+	/* PCRs 0 and 4 zero and 0x0101…: by tpm2_createpolicy --policy-pcr -l sha256:0,4 -f. */
+	static const char want[] = "145f6ee6e864bcc196caa2ed3239ff423639331f87a782d8ddcef4526274e83a";
+	uint8_t pcr[PCR_COUNT][DIGEST_LEN] = {{0}}, b[PCR_COUNT][DIGEST_LEN], digest[DIGEST_LEN];
+	char hex[2 * DIGEST_LEN + 1];
+
+	(void)state;
+	memset(pcr[4], 1, DIGEST_LEN);
+	assert_int_equal(policy_auth_digest(1u << 0 | 1u << 4, pcr, digest), 0);
+	assert_int_equal(hex_encode(digest, sizeof(digest), hex, sizeof(hex)), 0);
+	assert_string_equal(hex, want);
+	assert_int_equal(policy_default_mask(pcr), 0x95);
+	pcr[11][3] = 1;
+	assert_int_equal(policy_default_mask(pcr), 0x895);
+	assert_int_equal(policy_empty_pcr(1u << 4 | 1u << 11, pcr), -1);
+	assert_int_equal(policy_empty_pcr(1u << 4 | 1u << 5, pcr), 5);
+	memset(pcr[17], 0xff, DIGEST_LEN);
+	assert_int_equal(policy_empty_pcr(1u << 17, pcr), 17);
+	memcpy(b, pcr, sizeof(b));
+	b[11][0] = 9;
+	assert_int_equal(policy_differing_pcr(0x895, pcr, b), 11);
+	assert_int_equal(policy_differing_pcr(0x95, pcr, b), -1);
+}
+
+/* Every byte before the key itself belongs to the template. */
+static void check_template(enum ek_kind kind, uint8_t *pub, size_t len, size_t fixed)
+{
+	EVP_PKEY *key = NULL;
+
+	assert_int_equal(ek_decode(kind, pub, len, &key), 0);
+	EVP_PKEY_free(key);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(ek_decode(kind, pub, i, &key), ERR_INVAL);
+	for (size_t i = 0; i < 8 * fixed; i++) {
+		pub[i / 8] ^= (uint8_t)(1u << i % 8);
+		assert_int_equal(ek_decode(kind, pub, len, &key), ERR_INVAL);
+		pub[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+	assert_int_equal(ek_decode(kind == EK_RSA2048 ? EK_ECC_P256 : EK_RSA2048, pub, len, &key), ERR_INVAL);
+	assert_int_equal(ek_decode(EK_KINDS, pub, len, &key), ERR_INVAL);
+}
+
+static void test_templates(void **state)
+{
+	uint8_t pub[PUBLIC_MAX + 1] = {0};
+	EVP_PKEY *key = NULL;
+	size_t len;
+
+	(void)state;
+	len = test_ek_rsa(pub);
+	check_template(EK_RSA2048, pub, len, len - 256);
+	assert_int_equal(ek_decode(EK_RSA2048, pub, len + 1, &key), ERR_INVAL);
+	pub[len - 1] ^= 1; /* an even modulus */
+	assert_int_equal(ek_decode(EK_RSA2048, pub, len, &key), ERR_INVAL);
+	len = test_ek_ecc(pub);
+	check_template(EK_ECC_P256, pub, len, len - 66);
+	pub[len - 1] ^= 1; /* not on the curve */
+	assert_int_equal(ek_decode(EK_ECC_P256, pub, len, &key), ERR_INVAL);
+}
+
+static int sign(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t r[static 32], uint8_t s[static 32])
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(arg, NULL);
+	unsigned char der[80];
+	const unsigned char *p = der;
+	size_t len = sizeof(der);
+	ECDSA_SIG *sig;
+
+	assert_int_equal(EVP_PKEY_sign_init(ctx), 1);
+	assert_int_equal(EVP_PKEY_sign(ctx, der, &len, digest, DIGEST_LEN), 1);
+	sig = d2i_ECDSA_SIG(NULL, &p, (long)len);
+	assert_int_equal(BN_bn2binpad(ECDSA_SIG_get0_r(sig), r, 32), 32);
+	assert_int_equal(BN_bn2binpad(ECDSA_SIG_get0_s(sig), s, 32), 32);
+	ECDSA_SIG_free(sig);
+	EVP_PKEY_CTX_free(ctx);
+	return 0;
+}
+
+static int sign_badly(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t r[static 32], uint8_t s[static 32])
+{
+	int err = sign(arg, digest, r, s);
+
+	s[31] ^= 1;
+	return err;
+}
+
+/* What "openssl verify" does. */
+static void verify_chain(X509 *ca, X509 *x)
+{
+	X509_STORE *trust = X509_STORE_new();
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+
+	assert_int_equal(X509_STORE_add_cert(trust, ca), 1);
+	assert_int_equal(X509_STORE_CTX_init(ctx, trust, x, NULL), 1);
+	X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_X509_STRICT);
+	if (X509_verify_cert(ctx) != 1)
+		fail_msg("%s", X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+	X509_STORE_CTX_free(ctx);
+	X509_STORE_free(trust);
+}
+
+static void check_ek_cert(X509 *ca, EVP_PKEY *ca_key, enum ek_kind kind)
+{
+	const struct cert_signer signer = {.sign = sign, .arg = ca_key};
+	uint8_t pub[PUBLIC_MAX];
+	size_t len = kind == EK_RSA2048 ? test_ek_rsa(pub) : test_ek_ecc(pub);
+	const unsigned char *p;
+	struct cert_der der;
+	EVP_PKEY *key;
+	X509 *x;
+
+	assert_int_equal(ek_decode(kind, pub, len, &key), 0);
+	assert_int_equal(cert_make_ek(ca, kind, key, uuid, &signer, &der), 0);
+	assert_true(der.len <= 1500);
+	p = der.bytes;
+	x = d2i_X509(NULL, &p, (long)der.len);
+	assert_non_null(x);
+	assert_ptr_equal(p, der.bytes + der.len);
+	verify_chain(ca, x);
+	assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(x), key), 1);
+	assert_int_equal(X509_get_key_usage(x), kind == EK_RSA2048 ? KU_KEY_ENCIPHERMENT : KU_KEY_AGREEMENT);
+	assert_int_equal(X509_check_ca(x), 0);
+	assert_true(X509_get_ext_by_NID(x, NID_subject_alt_name, -1) >= 0);
+	assert_true(X509_get_ext_by_NID(x, NID_subject_directory_attributes, -1) >= 0);
+	X509_free(x);
+	EVP_PKEY_free(key);
+}
+
+static void test_certificates(void **state)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256");
+	const struct cert_signer signer = {.sign = sign, .arg = key}, bad = {.sign = sign_badly, .arg = key};
+	struct cert_der der;
+	X509 *ca, *none;
+
+	(void)state;
+	assert_int_equal(cert_make_ca(key, &bad, &der), ERR_AUTH);
+	assert_int_equal(cert_make_ca(key, &signer, &der), 0);
+	assert_int_equal(cert_open_ca(der.bytes, der.len, other, &none), ERR_AUTH);
+	assert_int_equal(cert_open_ca(der.bytes, der.len - 1, key, &none), ERR_AUTH);
+	for (size_t i = 0; i < der.len; i++) {
+		der.bytes[i] ^= 4;
+		assert_int_equal(cert_open_ca(der.bytes, der.len, key, &none), ERR_AUTH);
+		der.bytes[i] ^= 4;
+	}
+	assert_int_equal(cert_open_ca(der.bytes, der.len, key, &ca), 0);
+	assert_int_equal(X509_check_ca(ca), 1);
+	assert_int_equal(X509_get_key_usage(ca), KU_KEY_CERT_SIGN | KU_CRL_SIGN);
+	check_ek_cert(ca, key, EK_RSA2048);
+	check_ek_cert(ca, key, EK_ECC_P256);
+	X509_free(ca);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(other);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_derive),	  cmocka_unit_test(test_wrap),	       cmocka_unit_test(test_policy),
+		cmocka_unit_test(test_templates), cmocka_unit_test(test_certificates),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
