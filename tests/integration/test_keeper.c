@@ -111,34 +111,16 @@ static int hand(const struct key_binding *b, const uint8_t *wrapped, uint64_t to
 	return rig_ask(&rig, KEEPER_KEY_HAND, &q, &a);
 }
 
-/* The next message on a backend's channel; 0, or what ipc_recv said. */
-static int backend_recv(int fd, struct ipc_msg *m, uint8_t *mem, size_t cap)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-
-	assert_int_equal(poll(&p, 1, 20000), 1);
-	return ipc_recv(fd, m, mem, cap, 0);
-}
-
 static void expect_key(int fd, struct key_give *give)
 {
 	uint8_t mem[KEY_GIVE_SIZE];
 	struct ipc_msg m;
 
-	assert_int_equal(backend_recv(fd, &m, mem, sizeof(mem)), 0);
+	assert_int_equal(rig_backend_recv(fd, &m, mem, sizeof(mem)), 0);
 	assert_int_equal(m.type, KEY_GIVE);
 	assert_int_equal(key_give_decode(&m.body, give), 0);
 	assert_memory_equal(give->uuid, store.binding.uuid, UUID_LEN);
 	assert_int_equal(give->epoch, store.binding.epoch);
-}
-
-static void expect_closed(int fd)
-{
-	uint8_t mem[CERT_ISSUED_MAX];
-	struct ipc_msg m;
-
-	assert_int_equal(backend_recv(fd, &m, mem, sizeof(mem)), ERR_CLOSED);
-	close(fd);
 }
 
 static void test_status(void **state)
@@ -168,7 +150,7 @@ static void test_keys_survive(void **state)
 	fd = rig_link(&rig, 1);
 	assert_int_equal(hand(&store.binding, store.wrapped, 1, false), 0);
 	expect_key(fd, &before);
-	expect_closed(fd);
+	rig_expect_closed(fd);
 	assert_int_equal(rig_keeper_stop(&rig), 0);
 
 	again();
@@ -179,7 +161,7 @@ static void test_keys_survive(void **state)
 	assert_int_equal(hand(&store.binding, store.wrapped, 2, false), ERR_EXISTS);
 	fd = rig_link(&rig, 2);
 	expect_key(fd, &after);
-	expect_closed(fd);
+	rig_expect_closed(fd);
 	assert_memory_equal(before.key, after.key, KEY_LEN);
 }
 
@@ -278,7 +260,7 @@ static void test_rebind(void **state)
 	fd = rig_link(&rig, 1);
 	assert_int_equal(hand(&store.binding, store.wrapped, 1, false), 0);
 	expect_key(fd, &was);
-	expect_closed(fd);
+	rig_expect_closed(fd);
 	to = elsewhere = store.binding;
 	to.epoch++;
 	strcpy(elsewhere.group, "other");
@@ -292,7 +274,7 @@ static void test_rebind(void **state)
 	fd = rig_link(&rig, 2);
 	assert_int_equal(hand(&to, store.wrapped, 2, false), 0);
 	expect_key(fd, &give);
-	expect_closed(fd);
+	rig_expect_closed(fd);
 	assert_memory_equal(give.key, was.key, KEY_LEN);
 }
 
@@ -315,7 +297,7 @@ static void test_drop(void **state)
 	fd = rig_link(&rig, 5); /* its key is not to come; the two sockets have no order among them */
 	for (struct pollfd p = {.fd = fd, .events = POLLIN}; poll(&p, 1, 0) == 0;)
 		drop(5);
-	expect_closed(fd);
+	rig_expect_closed(fd);
 }
 
 static void send_cert_request(int fd, uint8_t kind, const uint8_t *pub, size_t len)
@@ -339,7 +321,7 @@ static int expect_cert(int fd, uint8_t kind, X509 *ca)
 	char cn[64] = "";
 	X509 *x;
 
-	assert_int_equal(backend_recv(fd, &m, mem, sizeof(mem)), 0);
+	assert_int_equal(rig_backend_recv(fd, &m, mem, sizeof(mem)), 0);
 	assert_int_equal(m.type, CERT_ISSUED);
 	assert_int_equal(cert_issued_decode(&m.body, &c), 0);
 	assert_int_equal(c.kind, kind);
@@ -397,7 +379,7 @@ static void test_certificates(void **state)
 	assert_int_equal(expect_cert(fd, EK_ECC_P256, ca), 0);
 	send_cert_request(fd, EK_RSA2048, rsa, rsa_len);
 	assert_int_equal(expect_cert(fd, EK_RSA2048, ca), 0);
-	expect_closed(fd);
+	rig_expect_closed(fd);
 
 	assert_int_equal(hand(&store.binding, store.wrapped, 2, true), 0);
 	fd = rig_link(&rig, 2);
@@ -406,11 +388,11 @@ static void test_certificates(void **state)
 	send_cert_request(fd, EK_RSA2048, rsa, rsa_len);
 	assert_int_equal(expect_cert(fd, EK_RSA2048, ca), ERR_INVAL);
 	send_cert_request(fd, EK_RSA2048, rsa, rsa_len); /* twice the same kind */
-	expect_closed(fd);
+	rig_expect_closed(fd);
 
 	fd = rig_link(&rig, 3); /* speaks before it is spoken to */
 	send_cert_request(fd, EK_RSA2048, rsa, rsa_len);
-	expect_closed(fd);
+	rig_expect_closed(fd);
 	assert_int_equal(rig_ask_empty(&rig, KEEPER_STATUS, &a), 0);
 	X509_free(ca);
 }
@@ -428,7 +410,7 @@ static void test_many_links(void **state)
 		assert_int_equal(hand(&store.binding, store.wrapped, 100 + i, false), 0);
 	for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
 		expect_key(fds[i], &give);
-		expect_closed(fds[i]);
+		rig_expect_closed(fds[i]);
 	}
 }
 
@@ -510,7 +492,7 @@ static void expect_right_key(void)
 
 	assert_int_equal(hand(&store.binding, store.wrapped, 9, false), 0);
 	expect_key(fd, &give);
-	expect_closed(fd);
+	rig_expect_closed(fd);
 	assert_memory_equal(give.key, store.key, KEY_LEN);
 	assert_int_equal(rig_keeper_stop(&rig), 0);
 }
@@ -552,7 +534,7 @@ static void test_changed_answers(void **state)
 	fd = rig_link(&rig, 8);
 	assert_int_equal(hand(&store.binding, store.wrapped, 8, false), 0);
 	expect_key(fd, &give);
-	expect_closed(fd);
+	rig_expect_closed(fd);
 	memcpy(store.key, give.key, KEY_LEN);
 	assert_int_equal(rig_keeper_stop(&rig), 0);
 	change_every_byte(CC_UNSEAL);

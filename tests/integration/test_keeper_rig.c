@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "vtpm-mgr/proto/backend.h"
 #include "vtpm-mgr/proto/spawn.h"
 
 #define FRAME_MAX 4096u
@@ -323,4 +324,21 @@ int rig_link(struct rig *g, uint64_t token)
 	assert_int_equal(ipc_send(g->spawn, LINK_BACKEND, &b, &sv[1], 1), 0);
 	close(sv[1]);
 	return sv[0];
+}
+
+int rig_backend_recv(int fd, struct ipc_msg *m, uint8_t *mem, size_t cap)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	assert_int_equal(poll(&p, 1, PATIENCE), 1);
+	return ipc_recv(fd, m, mem, cap, 0);
+}
+
+void rig_expect_closed(int fd)
+{
+	uint8_t mem[CERT_ISSUED_MAX];
+	struct ipc_msg m;
+
+	assert_int_equal(rig_backend_recv(fd, &m, mem, sizeof(mem)), ERR_CLOSED);
+	close(fd);
 }

@@ -58,5 +58,9 @@ int rig_group_new(struct rig *g, const char *group, uint32_t mask, uint32_t flag
 int rig_group_open(struct rig *g, const char *group, const struct sealed_root *s, struct answer *a);
 /* Links a backend; returns the backend's end. */
 int rig_link(struct rig *g, uint64_t token);
+/* The next message on a backend's channel; 0, or what ipc_recv said. */
+int rig_backend_recv(int fd, struct ipc_msg *m, uint8_t *mem, size_t cap);
+/* Demands that the keeper has closed it, and closes it. */
+void rig_expect_closed(int fd);
 
 #endif
