@@ -45,6 +45,7 @@ struct store_vtpm {
 	uint8_t wrapped[WRAPPED_KEY_LEN];
 	size_t wrapped_len;    /* what the row holds: anything but WRAPPED_KEY_LEN is damage, for the caller to find */
 	char quarantine[STORE_TEXT_MAX + 1]; /* why; empty: it is not */
+	bool damaged; /* read only: a column could not be believed, quarantine names it. What replaces it may be what was there before: use nothing of it */
 	struct store_blob ek_public[STORE_EK_KINDS]; /* TPM2B_PUBLIC */
 	struct store_blob cert[STORE_EK_KINDS];	     /* DER */
 	uint64_t version;      /* of the state; read only, 0 if the state's row is missing */

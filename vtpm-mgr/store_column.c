@@ -71,7 +71,7 @@ int col_name(sqlite3_stmt *st, int col, char out[static NAME_MAX_LEN + 1])
 	return 0;
 }
 
-/* A missing, truncated or overlong key is data: wrapped_len tells, and the caller names it. */
+/* A truncated or overlong key is data: wrapped_len tells, and the caller names it. */
 int col_wrapped(sqlite3_stmt *st, int col, uint8_t wrapped[static WRAPPED_KEY_LEN], size_t *len)
 {
 	const void *p;
@@ -81,7 +81,7 @@ int col_wrapped(sqlite3_stmt *st, int col, uint8_t wrapped[static WRAPPED_KEY_LE
 	if (n)
 		memcpy(wrapped, p, n < WRAPPED_KEY_LEN ? n : WRAPPED_KEY_LEN);
 	*len = n;
-	return err == ERR_AUTH ? 0 : err;
+	return err;
 }
 
 void bind_uuid(sqlite3_stmt *st, int i, const uint8_t uuid[static UUID_LEN])

@@ -131,7 +131,7 @@ static int read_vtpm(sqlite3_stmt *st, struct store_vtpm *v)
 	if (!err)
 		err = read_numbers(st, v, &damaged);
 	if (!err)
-		err = col_wrapped(st, COL_WRAPPED, v->wrapped, &v->wrapped_len);
+		err = note(col_wrapped(st, COL_WRAPPED, v->wrapped, &v->wrapped_len), "wrapped", &damaged);
 	for (int i = 0; i < (int)STORE_EK_KINDS && !err; i++) {
 		err = note(col_cert(st, COL_EK_PUBLIC + i, &v->ek_public[i]), ek[i], &damaged);
 		if (!err)
@@ -142,6 +142,7 @@ static int read_vtpm(sqlite3_stmt *st, struct store_vtpm *v)
 	read_state_summary(st, v);
 	if (v->name[0] == '\0')
 		snprintf(v->name, sizeof(v->name), "damaged-row-%lld", (long long)sqlite3_column_int64(st, COL_ID));
+	v->damaged = damaged != NULL;
 	if (damaged)
 		snprintf(v->quarantine, sizeof(v->quarantine), "its row in the store is damaged: column %s", damaged);
 	return 0;

@@ -58,9 +58,12 @@ int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
 
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why)
 {
+	int err = store_vtpm_quarantine(m->store, row->uuid, why);
+
 	log_error("%s: quarantined: %s; nothing of it is changed; see vtpmctl show %s", row->name, why, row->name);
-	if (store_vtpm_quarantine(m->store, row->uuid, why))
-		log_error("%s: the quarantine cannot be recorded: %s", row->name, store_why(m->store));
+	if (err)
+		log_error("%s: the quarantine cannot be recorded: %s", row->name,
+			  err == ERR_NOTFOUND ? "no row has its uuid" : store_why(m->store));
 	mgr_audit(m, NULL, "quarantine", row, ERR_QUARANTINE, why);
 }
 
@@ -73,7 +76,8 @@ static void reason_set(struct vtpm *v, const char *text)
 static void start_failed(struct vtpm *v, int code, const char *text)
 {
 	struct mgr *m = v->m;
-	bool damaged = code == ERR_AUTH;
+	/* A newer format and a flipped bit in the format's number look the same. */
+	bool damaged = code == ERR_AUTH || code == ERR_VERSION;
 
 	if (damaged) {
 		vtpm_quarantine(m, &v->row, text);
@@ -299,7 +303,9 @@ static void start_run(struct vtpm *v)
 	err = store_vtpm_by_uuid(v->m->store, uuid, &v->row);
 	if (err)
 		start_failed(v, err, store_why(v->m->store));
-	else if (v->row.wrapped_len != WRAPPED_KEY_LEN || v->row.version == 0)
+	else if (v->row.damaged)
+		start_failed(v, ERR_AUTH, v->row.quarantine);
+	else if (v->row.wrapped_len != WRAPPED_KEY_LEN || v->row.version == 0 || v->row.sealed_len == 0)
 		start_failed(v, ERR_AUTH, "its key or state is missing or truncated");
 	else
 		keeper_open_group(v->m, v->row.group, on_group, v);
@@ -318,6 +324,12 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 
 	if (v && v->state != VTPM_FAILED) {
 		call_error(c, ERR_WRONG_STATE, "%s is %s already", row->name, state_word(v));
+		return;
+	}
+	if (row->damaged) { /* perhaps in its uuid, by which start_run would look for it */
+		vtpm_quarantine(m, row, row->quarantine);
+		mgr_audit(m, c, "start", row, ERR_QUARANTINE, row->quarantine);
+		call_error(c, ERR_QUARANTINE, "%s: quarantined: %s", row->name, row->quarantine);
 		return;
 	}
 	if (v && v->crashes >= CRASHES_MAX) {

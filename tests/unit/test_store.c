@@ -283,6 +283,7 @@ static void test_truncated_key_and_missing_state(void **state)
 	s = fixture_open_store(false);
 	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
 	assert_int_equal(v.wrapped_len, 10);
+	assert_false(v.damaged);
 	assert_int_equal(v.version, 0);
 	fixture_make_uuid(uuid, 1);
 	assert_int_equal(store_state_get(s, uuid, &version, fixture_sealed, &len), ERR_NOTFOUND);

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# What the fault scripts share, on top of tests/lib.sh: checks that count, a guest with something to lose, and its proof.
+
+FAILED=0
+ok() { echo "ok $1"; }
+not_ok() { # $1: name, $2: file with what was seen
+	echo "not ok $1"
+	FAILED=1
+	[ ! -s "${2:-/dev/null}" ] || sed 's/^/# /' "$2"
+	[ ! -s "$LAB/mgr.log" ] || tail -n 8 "$LAB/mgr.log" | sed 's/^/# log: /'
+}
+# check NAME COMMAND…: the command must succeed.
+check() {
+	local name=$1
+	shift
+	if "$@" >"$LAB/out" 2>&1; then ok "$name"; else not_ok "$name" "$LAB/out"; fi
+}
+# refused TEXT COMMAND…: it must fail, in order (no signal), and say TEXT (an extended regular expression).
+refused() {
+	local text=$1 rc=0
+	shift
+	"$@" >"$LAB/said" 2>&1 || rc=$?
+	cat "$LAB/said"
+	[ $rc -gt 0 ] && [ $rc -lt 124 ] && grep -qE -- "$text" "$LAB/said" && return 0
+	echo "status $rc; expected a failure that says: $text"
+	return 1
+}
+# all COMMAND… -- COMMAND… -- …: each must succeed.
+all() {
+	local cmd=()
+	for a in "$@" --; do
+		if [ "$a" != -- ]; then
+			cmd+=("$a")
+		elif [ ${#cmd[@]} -gt 0 ]; then
+			"${cmd[@]}" || { echo "failed: ${cmd[*]}"; return 1; }
+			cmd=()
+		fi
+	done
+}
+no() { ! "$@"; }
+
+# What the manager has logged since the last log_mark.
+log_mark() { MARK=$(wc -l <"$LAB/mgr.log"); }
+logged() { tail -n "+$((MARK + 1))" "$LAB/mgr.log" | grep -qE -- "$1" || { echo "not in the log: $1"; return 1; }; }
+audited() { grep -qE -- "$1" "$LAB/state/audit.log" || { echo "not in the audit log: $1"; return 1; }; }
+
+# A chip with two PCRs measured into, a store on it.
+pcr_digest() { printf '%s' "$1" | sha256sum | cut -d' ' -f1; }
+chip_measure() { chip tpm2_pcrextend "0:sha256=$(pcr_digest firmware)" "4:sha256=$(pcr_digest "${1:-bootloader}")"; }
+chip_and_store() {
+	chip_start
+	chip_measure
+	mgr_init --seal-pcrs 0,4 >/dev/null
+}
+
+NV=0x1500016
+# A guest with an NV index and an EK to lose; leaves it running. Its proof is kept in $LAB/NAME.*.
+guest_make() {
+	ctl create "$@" >/dev/null
+	local g=$1
+	ctl start "$g" >/dev/null
+	printf 'kept by %s' "$g" >"$LAB/$g.nv"
+	guest "$g" tpm2_nvdefine -Q -C o -s "$(stat -c %s "$LAB/$g.nv")" -a 'ownerread|ownerwrite' $NV
+	guest "$g" tpm2_nvwrite -Q -C o -i "$LAB/$g.nv" $NV
+	guest "$g" tpm2_nvread -Q -C o 0x01c0000a -o "$LAB/$g.cert" 2>/dev/null # it warns that it reads all
+	guest_ek "$g" "$LAB/$g.ek"
+}
+guest_ek() {
+	guest "$1" tpm2_createek -Q -c "$2.ctx" -G ecc -u "$2"
+	guest "$1" tpm2_flushcontext -t
+}
+# Is it the one that guest_make made?
+guest_is_whole() {
+	local g=$1
+	all guest "$g" tpm2_nvread -Q -C o -s "$(stat -c %s "$LAB/$g.nv")" $NV -o "$LAB/$g.nv.now" -- cmp "$LAB/$g.nv" "$LAB/$g.nv.now" -- \
+		guest "$g" tpm2_nvread -Q -C o 0x01c0000a -o "$LAB/$g.cert.now" -- cmp "$LAB/$g.cert" "$LAB/$g.cert.now" -- \
+		guest_ek "$g" "$LAB/$g.ek.now" -- cmp "$LAB/$g.ek" "$LAB/$g.ek.now"
+}
+# Powered on, it can use its TPM.
+guest_works() { all ctl start "$1" -- guest_is_whole "$1"; }
+json() { python3 -c 'import json, sys; print(eval("j" + sys.argv[1], {"j": json.load(sys.stdin)}))' "$1"; } # json PATH <JSON
+field() { ctl show "$1" --json | json "['vtpm'].get('$2', '')"; }
+tpm_field() { ctl status --json | json "['status']['tpm'].get('$1', '')"; }
+is_state() { [ "$(field "$1" state)" = "$2" ] || { echo "$1 is $(field "$1" state), not $2"; return 1; }; }
+
+# The store without its manager.
+store_keep() { cat "$LAB/state/vtpm.db" >"$LAB/good.db"; }
+store_put_back() { cat "$LAB/good.db" >"$LAB/state/vtpm.db"; }
+store_sum() { (cd "$LAB/state" && sha256sum vtpm.db*); }
+uuid_of() { echo "(SELECT uuid FROM vtpm WHERE name = '$1')"; }
+# flip TABLE COLUMN WHERE OFFSET: one bit of the byte at OFFSET, counted from the end if it is negative.
+flip() {
+	local hex at
+	hex=$(db "SELECT hex($2) FROM $1 WHERE $3")
+	at=$(($4 < 0 ? ${#hex} + 2 * $4 : 2 * $4))
+	db "UPDATE $1 SET $2 = x'${hex:0:at}$(printf %02x $((0x${hex:at:2} ^ 0x10)))${hex:at+2}' WHERE $3"
+}
