@@ -33,11 +33,11 @@ LIBS_CTL     := -ljansson -lcrypto
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_audit test_control test_ctl \
-              test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile
-INTEGRATION_TESTS :=
+              test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_keeper_wrap
+INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/reach.sh
-TEST_TOOLS := vtpm_bench
+TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn
 FUZZERS := fuzz_chan fuzz_engine
 
 LIBTEST_SRCS := $(LIB_SRCS)
@@ -80,6 +80,10 @@ test_backend_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKE
 test_backend_LIBS := $(LIBS_BACKEND)
 test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_hostile_LIBS := $(LIBS_BACKEND)
+test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
+test_keeper_wrap_LIBS := $(LIBS_KEEPER)
+test_keeper_SRCS := tests/integration/test_keeper_rig.c $(PROTO_SRCS) $(LIB_SRCS)
+test_keeper_LIBS := -lcrypto
 fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
 fuzz_engine_LIBS := $(LIBS_BACKEND)
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
@@ -87,3 +91,14 @@ vtpm_bench_SRCS := tests/bench/bench.c tests/bench/command.c tests/bench/control
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
             tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
 vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm
+hostile_SRCS := tests/tools/hostile.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/command.c \
+            tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
+hostile_LIBS := -lpthread
+neighbour_SRCS := tests/tools/neighbour.c tests/tools/command.c $(LIBVTPM_SRCS)
+neighbour_LIBS := -lcrypto
+# The real backend and spawner, with a gap between them and the engine.
+ROGUE_SRCS := tests/tools/rogue.c tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c
+rogue_backend_SRCS := $(BACKEND_SRCS) $(ROGUE_SRCS)
+rogue_backend_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
+rogue_spawn_SRCS := $(SPAWN_SRCS) $(ROGUE_SRCS)
+rogue_spawn_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Whole TPM 2.0 commands (Part 3) for test programs that sit in a guest's place. Each builder resets its cursor. */
+#ifndef TESTS_TOOLS_COMMAND_H
+#define TESTS_TOOLS_COMMAND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hv/chan_abi.h"
+#include "lib/buf.h"
+
+#define COMMAND_PCR	16u	    /* resettable, so that nobody else's measurements are in it */
+#define COMMAND_NV	0x01500020u /* written and read with owner authorisation */
+#define COMMAND_NV_SIZE 32u
+#define COMMAND_DIGEST	32u
+
+enum {
+	RC_SUCCESS = 0,
+	RC_COMMAND_SIZE = 0x142,
+	RC_NV_DEFINED = 0x14c,
+	RC_LOCALITY = 0x907,
+	RC_CANCELED = 0x909,
+};
+
+struct command {
+	uint8_t mem[CHAN_PACKET_MAX];
+	struct buf b; /* over mem */
+};
+
+void command_get_random(struct command *c);
+void command_pcr_read(struct command *c);
+void command_pcr_extend(struct command *c, const uint8_t digest[static COMMAND_DIGEST]);
+void command_nv_define(struct command *c);
+void command_nv_write(struct command *c, const uint8_t data[static COMMAND_NV_SIZE]);
+void command_nv_read(struct command *c);
+/* A storage key in the owner hierarchy, another one for each value of unique. */
+void command_create_primary_rsa(struct command *c, uint32_t unique);
+void command_create_primary_ecc(struct command *c);
+void command_flush(struct command *c, uint32_t handle);
+void command_shutdown(struct command *c);
+void command_get_capability(struct command *c);
+void command_hash(struct command *c);
+void command_clear(struct command *c);
+/* What a rogue backend takes for an order: see rogue.h. */
+void command_rogue(struct command *c, uint32_t attempt, uint32_t victim);
+
+/* TPM_RC of a response; UINT32_MAX if its header disagrees with its length. */
+uint32_t response_code(const uint8_t *rsp, size_t len);
+/* The n last bytes of a parameter, at offset off of the response; NULL if it is shorter. */
+const uint8_t *response_bytes(const uint8_t *rsp, size_t len, size_t off, size_t n);
+
+#endif
