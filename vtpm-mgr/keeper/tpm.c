@@ -197,22 +197,39 @@ int tpm_run(struct tpm *t, int (*op)(struct tpm *t, void *arg), void *arg)
 	return r;
 }
 
-int tpm_open(struct tpm *t)
+/* A TCTI of tpm2-tss. */
+static int open_module(struct tpm *t)
 {
 	TSS2_RC rc;
 
 	errno = 0;
-	t->streams = stream_names(t->tcti_name);
-	rc = t->streams ? stream_open(t->tcti_name, &t->tcti) : Tss2_TctiLdr_Initialize(t->tcti_name, &t->tcti);
-	if (rc) {
-		t->tcti = NULL;
-		t->lost = true;
-		return tpm_fail(t, ERR_TPM_LOST,
-				"cannot open the TPM at \"%s\": %s; is the tpm driver loaded, and may we use the "
-				"device? --tcti names another",
-				t->tcti_name, errno ? strerror(errno) : Tss2_RC_Decode(rc));
-	}
-	return tpm_ready(t);
+	rc = Tss2_TctiLdr_Initialize(t->tcti_name, &t->tcti);
+	if (!rc)
+		return 0;
+	t->tcti = NULL;
+	return tpm_fail(t, ERR_TPM_LOST,
+			"cannot open the TPM at \"%s\": %s; is the tpm driver loaded, and may we use the device? --tcti "
+			"names another",
+			t->tcti_name, errno ? strerror(errno) : Tss2_RC_Decode(rc));
+}
+
+static int open_stream(struct tpm *t)
+{
+	char why[128];
+
+	if (!stream_open(t->tcti_name, &t->tcti, why, sizeof(why)))
+		return 0;
+	return tpm_fail(t, ERR_TPM_LOST, "cannot open the TPM at \"%s\": %s", t->tcti_name, why);
+}
+
+int tpm_open(struct tpm *t)
+{
+	int r;
+
+	t->streams = stream_serves(t->tcti_name);
+	r = t->streams ? open_stream(t) : open_module(t);
+	t->lost = r != 0;
+	return r ? r : tpm_ready(t);
 }
 
 void tpm_close(struct tpm *t)
