@@ -386,26 +386,38 @@ static void on_ca_open(void *arg, const struct keeper_reply *r)
 	struct mgr *m = arg;
 
 	m->keeper.ca_open = r->code == 0;
-	if (r->code && r->code != ERR_WRONG_STATE)
-		log_error("the CA key cannot be loaded: %s (%s); new vTPMs cannot be certified", r->text,
-			  err_text(r->code));
+	if (r->code)
+		log_error("the CA key cannot be loaded: %s (%s); new vTPMs cannot be certified", r->text, err_text(r->code));
 	if (m->keeper.state == KEEPER_STARTING)
 		boot_ready(m);
+}
+
+/* The keeper ends over what it cannot parse, so a damaged row must not get there. */
+int keeper_ca_request(struct mgr *m, uint8_t mem[static CA_KEY_MAX], struct buf *b)
+{
+	size_t len = CA_KEY_MAX;
+	struct ca_key ca;
+	int err = store_meta_get(m->store, "ca", mem, &len);
+
+	buf_wrap(b, mem, err ? 0 : len);
+	if (err || ca_key_decode(b, &ca) || buf_left(b))
+		return ERR_AUTH;
+	buf_wrap(b, mem, len);
+	return 0;
 }
 
 static void boot_ca(struct mgr *m)
 {
 	struct group *g = group_find(m, DEFAULT_GROUP);
 	uint8_t mem[CA_KEY_MAX];
-	size_t len = sizeof(mem);
 	struct buf b;
 
-	if (!g || !g->open || store_meta_get(m->store, "ca", mem, &len)) {
-		on_ca_open(m, &(struct keeper_reply){ .code = ERR_WRONG_STATE });
-		return;
-	}
-	buf_wrap(&b, mem, len);
-	boot_ask(m, KEEPER_CA_OPEN, &b, on_ca_open, m);
+	if (!g || !g->open)
+		boot_ready(m);
+	else if (keeper_ca_request(m, mem, &b))
+		on_ca_open(m, &(struct keeper_reply){ .code = ERR_AUTH, .text = "its row in the store is damaged" });
+	else
+		boot_ask(m, KEEPER_CA_OPEN, &b, on_ca_open, m);
 }
 
 /* After the groups' answers: an empty request that the keeper answers last. */

@@ -113,9 +113,11 @@ static void open_store(struct mgr *m)
 
 	if (store_open(&m->store, m->cfg.state_dir, false, why))
 		die(m->cfg.state_dir, why);
-	if (store_meta_get(m->store, "provisioned", mark, &len))
+	if (store_meta_get(m->store, "provisioned", mark, &len)) {
+		store_close(m->store); /* it leaves no log behind */
 		die(m->cfg.state_dir, "its initialisation was interrupted and nothing was ever kept in it; remove vtpm.db "
 				      "there and run vtpm-mgr --init again");
+	}
 	if (store_group_each(m->store, load_group, m) || store_pool_count(m->store, &m->pool_count))
 		die(m->cfg.state_dir, store_why(m->store));
 }

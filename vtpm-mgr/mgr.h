@@ -128,6 +128,8 @@ CHECKED int keeper_start(struct mgr *m);
 void keeper_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg);
 /* Makes sure that a group's root is unsealed, asking the TPM again if it was refused before. */
 void keeper_open_group(struct mgr *m, const char *name, keeper_done *done, void *arg);
+/* The request that loads the CA's key, over mem. ERR_AUTH: its row is damaged. */
+CHECKED int keeper_ca_request(struct mgr *m, uint8_t mem[static CA_KEY_MAX], struct buf *b);
 /* The backend of that token is not to come after all. */
 void keeper_drop(struct mgr *m, uint64_t token);
 struct group *group_find(struct mgr *m, const char *name);

@@ -275,23 +275,55 @@ static int key_request(struct provision *p, struct buf *b)
 	return err ? err : keeper_key_rebind_encode(b, &r);
 }
 
-static void on_group(void *arg, const struct keeper_reply *r)
+static void ask_key(struct provision *p)
 {
-	struct provision *p = arg;
 	uint8_t mem[KEEPER_KEY_REBIND_MAX];
 	struct buf b;
 	int err;
 
-	if (r->code) {
-		provision_end(p, r->code, r->text[0] ? r->text : err_text(r->code));
-		return;
-	}
 	buf_init(&b, mem, sizeof(mem));
 	err = key_request(p, &b);
 	if (err)
 		provision_failed(p, p->from_pool ? ERR_AUTH : err, err_text(err));
 	else
 		keeper_ask(p->m, p->from_pool ? KEEPER_KEY_REBIND : KEEPER_KEY_NEW, &b, on_key, p);
+}
+
+static void on_ca(void *arg, const struct keeper_reply *r)
+{
+	struct provision *p = arg;
+	char text[TEXT_MAX + 40];
+
+	p->m->keeper.ca_open = r->code == 0;
+	snprintf(text, sizeof(text), "the CA key cannot be loaded: %s", r->text[0] ? r->text : err_text(r->code));
+	if (r->code)
+		provision_end(p, r->code, text);
+	else
+		ask_key(p);
+}
+
+/* The CA's key may have been refused when the keeper was started: that was then. */
+static void ask_ca(struct provision *p)
+{
+	uint8_t mem[CA_KEY_MAX];
+	struct buf b;
+
+	if (!p->call || p->m->keeper.ca_open)
+		ask_key(p);
+	else if (keeper_ca_request(p->m, mem, &b))
+		on_ca(p, &(struct keeper_reply){ .code = ERR_AUTH, .text = "its row in the store is damaged" });
+	else
+		keeper_ask(p->m, KEEPER_CA_OPEN, &b, on_ca, p);
+}
+
+static void on_group(void *arg, const struct keeper_reply *r)
+{
+	struct provision *p = arg;
+
+	if (r->code)
+		provision_end(p, r->code, r->text[0] ? r->text : err_text(r->code));
+	else
+		ask_ca(p);
 }
 
 static void provision_run(struct provision *p)

@@ -15,6 +15,7 @@
 #include "lib/log.h"
 
 #define STORE_FILE     "vtpm.db"
+#define UNFINISHED     "the store at %s was never finished, or is truncated: if nothing is lost, remove it and run vtpm-mgr --init"
 #define APPLICATION_ID 0x7654504d /* "vTPM": file(1) and we tell a store by it */
 /*
  * Pages in the log before it is moved into the database. A state of 10 kB is about four: every few hundred
@@ -324,6 +325,8 @@ static int check_file(const char *path, bool create, char *why)
 			      path);
 	if (!S_ISREG(sb.st_mode) || (sb.st_uid != geteuid() && sb.st_uid != 0))
 		return refuse(why, ERR_DENIED, "%s is not a file of ours", path);
+	if (!create && sb.st_size == 0) /* SQLite would make a database of it */
+		return refuse(why, ERR_NOTFOUND, UNFINISHED, path);
 	if ((sb.st_mode & 077) && chmod(path, 0600))
 		return refuse(why, ERR_DENIED, "%s can be read by others, and its mode cannot be changed", path);
 	if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS)) { /* SQLite would open it for reading only */
@@ -456,8 +459,7 @@ static int check_schema(struct store *s)
 	return i == ARRAY_LEN(tables) && err == ERR_NOTFOUND ? 0 : ERR_AUTH;
 }
 
-/* Ours? Of which release? Nothing is written before this is known. *empty: its making was interrupted before its only
- * transaction. */
+/* Ours? Of which release? Nothing is written before this is known. *empty: interrupted before its only transaction. */
 static int check_identity(struct store *s, const char *path, bool *empty, char *why)
 {
 	int64_t app = 0;
@@ -495,7 +497,7 @@ static int check_or_make(struct store *s, const char *path, bool create, char *w
 	if (create && !empty)
 		return refuse(why, ERR_EXISTS, "%s exists already", path);
 	if (!create && empty)
-		return refuse(why, ERR_NOTFOUND, "the store at %s was never finished: vtpm-mgr --init", path);
+		return refuse(why, ERR_NOTFOUND, UNFINISHED, path);
 	err = set_wal(s);
 	if (!err && create)
 		err = make_schema(s);
