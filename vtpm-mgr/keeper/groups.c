@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vtpm-mgr/keeper/groups.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/secmem.h"
@@ -45,7 +46,7 @@ int groups_add(struct groups *g, const char *group, const uint8_t root[static KE
 	r = wrap_derive(root, slot->key);
 	if (r)
 		return r;
-	strcpy(slot->group, group);
+	snprintf(slot->group, sizeof(slot->group), "%s", group);
 	g->n++;
 	return 0;
 }

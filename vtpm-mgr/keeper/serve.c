@@ -2,6 +2,7 @@
 #include "vtpm-mgr/keeper/serve.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -36,7 +37,7 @@ static int reply(struct keeper *k, uint64_t id, int code, const void *result, si
 	struct buf b;
 
 	if (code)
-		strcpy(r.text, k->tpm.text[0] ? k->tpm.text : err_text(code));
+		snprintf(r.text, sizeof(r.text), "%s", k->tpm.text[0] ? k->tpm.text : err_text(code));
 	else
 		r.result = result, r.result_len = len;
 	buf_init(&b, mem, sizeof(mem));

@@ -21,7 +21,7 @@ int tpm_init(struct tpm *t, const char *tcti)
 	t->srk = t->session = ESYS_TR_NONE;
 	if (strlen(tcti) >= sizeof(t->tcti_name))
 		return ERR_RANGE;
-	strcpy(t->tcti_name, tcti);
+	snprintf(t->tcti_name, sizeof(t->tcti_name), "%s", tcti);
 	return 0;
 }
 
@@ -324,7 +324,7 @@ int tpm_status(struct tpm *t, struct keeper_status *s)
 
 	memset(s, 0, sizeof(*s));
 	r = tpm_run(t, status_op, s);
-	strcpy(s->tcti, t->tcti_name);
+	snprintf(s->tcti, sizeof(s->tcti), "%s", t->tcti_name);
 	s->kind = (uint8_t)tpm_kind_of(s);
 	return r;
 }
