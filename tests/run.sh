@@ -35,14 +35,15 @@ for t in "$@"; do
 	log=$out/$(basename "$t").log
 	rc=$(cat "$log.rc")
 	p=$(grep -acE '^(\[       OK \]|ok )' "$log")
-	f=$(grep -acE '^(\[  FAILED  \] [a-z0-9_]+$|not ok )' "$log")
-	s=$(grep -acE '^(\[  SKIPPED \] [a-z0-9_]+$|skip )' "$log")
+	# cmocka names these twice: when they happen and at the end
+	f=$(grep -aE '^(\[  FAILED  \] [a-z0-9_]+$|not ok )' "$log" | sort -u | wc -l)
+	s=$(grep -aE '^(\[  SKIPPED \] [a-z0-9_]+$|skip )' "$log" | sort -u | wc -l)
 	if [ "$rc" -ne 0 ] && [ "$f" -eq 0 ] || [ $((p + f + s)) -eq 0 ]; then
 		echo "$(basename "$t"): ended with status $rc"
 		f=$((f + 1))
 	fi
 	[ "$f" -gt 0 ] && sed "s/^/    /" "$log"
-	grep -aE '^skip |SKIPPED' "$log" | sed "s/^/    $(basename "$t"): /"
+	grep -aE '^skip |SKIPPED \] [a-z0-9_]+$' "$log" | sort -u | sed "s/^/    $(basename "$t"): /"
 	printf '%-28s %3d passed %3d failed %3d skipped\n' "$(basename "$t")" "$p" "$f" "$s"
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done

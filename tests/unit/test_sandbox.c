@@ -14,7 +14,7 @@
 #ifdef __SANITIZE_ADDRESS__
 int main(void)
 {
-	print_message("test_sandbox: skipped: the AddressSanitizer runtime opens /proc/self/maps and makes calls of its "
+	print_message("test_sandbox: skip test_sandbox: the AddressSanitizer runtime opens /proc/self/maps and makes calls of its "
 		      "own that the filters forbid\n");
 	return 0;
 }
@@ -339,7 +339,7 @@ static void dropping_is_for_good(void **state)
 
 	(void)state;
 	if (geteuid() != 0) {
-		print_message("skipped: only root has something to drop\n");
+		print_message("skip test_sandbox: only root has something to drop\n");
 		skip();
 	}
 	pid = fork();
