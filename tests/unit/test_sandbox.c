@@ -14,7 +14,7 @@
 #ifdef __SANITIZE_ADDRESS__
 int main(void)
 {
-	print_message("test_sandbox: skip test_sandbox: the AddressSanitizer runtime opens /proc/self/maps and makes calls of its "
+	print_message("skip test_sandbox: the AddressSanitizer runtime opens /proc/self/maps and makes calls of its "
 		      "own that the filters forbid\n");
 	return 0;
 }
