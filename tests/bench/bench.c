@@ -121,6 +121,7 @@ int main(int argc, char **argv)
 		return measure(argc, argv);
 	if (argc == 4 && strcmp(argv[1], "report") == 0)
 		return report(argv[2], argv[3]) ? 1 : 0;
-	fputs("usage: vtpm_bench cold|warm LAB MANAGER-PID RESULTS [KEY...] | report RESULTS JSON; see tests/bench/bench.sh\n", stderr);
+	fputs("usage: vtpm_bench cold|warm LAB MANAGER-PID RESULTS [KEY...] | report RESULTS JSON\n"
+	      "tests/bench/bench.sh makes the laboratory and calls this\n", stderr);
 	return 2;
 }

@@ -100,7 +100,7 @@ void floor_call(const struct command *c);
 /* --- swtpm.c --- */
 /* Configures a CA of its own under the laboratory and makes the state that swtpm_copy copies. */
 void swtpm_prepare(const struct bench *b);
-/* One run of swtpm_setup with EKs and their certificates, as a user would; the state goes to a directory of that name. */
+/* swtpm_setup with EKs and their certificates, as a user would run it; the state goes to a directory of that name. */
 void swtpm_setup(const struct bench *b, const char *name);
 void swtpm_copy(const struct bench *b, const char *name);
 /* fork, exec, connect; it has answered nothing yet. */

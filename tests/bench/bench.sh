@@ -26,8 +26,8 @@ done
 
 fail() { echo "bench: $1" >&2; tail -20 "$LAB/mgr.log" >&2; exit 1; }
 
-printf '%s, %s cores, Linux %s, store on %s\n' "$(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo)" "$(nproc)" \
-	"$(uname -r)" "$(stat -f -c %T "$LAB")"
+cpu=$(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo)
+printf '%s, %s cores, Linux %s, store on %s\n' "$cpu" "$(nproc)" "$(uname -r)" "$(stat -f -c %T "$LAB")"
 [ "$(stat -f -c %T "$LAB")" != tmpfs ] || echo "bench: /tmp is in memory: nothing durable is measured here" >&2
 
 chip_start

@@ -41,7 +41,7 @@ static void classify(const struct bench *b, struct procs *p, pid_t pid)
 
 	if (!proc_look(pid, &parent, comm))
 		return;
-	if (pid == b->manager || parent == b->manager) {
+	if (pid == b->manager || (parent == b->manager && strcmp(comm, "vtpm-spawn") == 0)) {
 		add(p->shared, &p->nshared, sizeof(p->shared) / sizeof(p->shared[0]), pid);
 		return;
 	}

@@ -113,11 +113,12 @@ static void print_table(const struct numbers *n)
 		for (enum column c = OURS; c < COLUMNS; c++)
 			number(text[c], n->v[i][c]);
 		verdict(n, i, target, &word);
-		printf("%-25s %-34s %10s %10s %10s   %-12s %s\n", figures[i].key, figures[i].what, text[OURS], text[SWTPM],
-		       text[FLOOR], target, word);
+		printf("%-25s %-34s %10s %10s %10s   %-12s %s\n", figures[i].key, figures[i].what, text[OURS],
+		       text[SWTPM], text[FLOOR], target, word);
 	}
-	printf("\nswtpm's NV_Write is not durable: it does not sync. The floor of nv_write is one SQLite commit of the same bytes,\n"
-	       "that of the others libtpms in this process. The vTPMs measured have no quota of durable changes.\n");
+	printf("\nswtpm's NV_Write is not durable: it does not sync. The floor of nv_write is one SQLite commit of\n"
+	       "the same bytes, that of the others libtpms in this process. The vTPMs measured have no quota of\n"
+	       "durable changes. docs/bench.md says what each figure is.\n");
 }
 
 static json_t *json_number(double v)

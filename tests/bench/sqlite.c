@@ -6,11 +6,12 @@
 #include "lib/util.h"
 #include "tests/bench/bench.h"
 
-/* Where blobs are cut from: each commit gets other bytes, as sealed states are. SQLite does not write pages that stay the same. */
+/* Blobs are cut out of noise: sealed states have nothing in common, and SQLite writes no page that stays the same. */
 #define NOISE (1024u * 1024u)
 #define STEP  61u
 
-#define WARM_UP 600u /* more than fit into the log before its first checkpoint: from there on it is overwritten, not grown */
+/* More than fit into the log before its first checkpoint: from there on it is overwritten, not grown. */
+#define WARM_UP 600u
 
 struct commits {
 	sqlite3 *db;
@@ -49,7 +50,8 @@ static void fill(struct commits *s, unsigned rows)
 	run(s, "CREATE TABLE state (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE, version INTEGER NOT NULL, "
 	       "sealed BLOB NOT NULL) STRICT");
 	for (unsigned i = 0; i < rows; i++) {
-		snprintf(sql, sizeof(sql), "INSERT INTO state VALUES (%u, randomblob(16), 0, randomblob(%zu))", i, s->len);
+		snprintf(sql, sizeof(sql), "INSERT INTO state VALUES (%u, randomblob(16), 0, zeroblob(%zu))", i,
+			 s->len);
 		run(s, sql);
 	}
 	s->begin = prepare(s, "BEGIN IMMEDIATE");
@@ -60,9 +62,9 @@ static void fill(struct commits *s, unsigned rows)
 struct commits *commits_open(const struct bench *b, unsigned rows, size_t bytes)
 {
 	static const char *const pragmas[] = {
-		"PRAGMA locking_mode = EXCLUSIVE",   "PRAGMA journal_mode = WAL",    "PRAGMA synchronous = FULL",
-		"PRAGMA secure_delete = ON",	     "PRAGMA foreign_keys = ON",     "PRAGMA cell_size_check = ON",
-		"PRAGMA temp_store = MEMORY",	     "PRAGMA mmap_size = 0",	     "PRAGMA cache_size = -8192",
+		"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
+		"PRAGMA secure_delete = ON",	   "PRAGMA foreign_keys = ON",	"PRAGMA cell_size_check = ON",
+		"PRAGMA temp_store = MEMORY",	   "PRAGMA mmap_size = 0",	"PRAGMA cache_size = -8192",
 		"PRAGMA wal_autocheckpoint = 2048",
 	};
 	struct commits *s = calloc(1, sizeof(*s));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Debian's swtpm as the other column: the socket interface, one connection, state in a directory on the store's file system. */
+/* Debian's swtpm, the other column: its socket, one connection, state in a directory on the store's file system. */
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -18,9 +18,8 @@
 
 extern char **environ;
 
-static void write_file(const struct bench *b, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-static void write_file(const struct bench *b, const char *name, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void write_file(const struct bench *b, const char *name, const char *fmt,
+							     ...)
 {
 	char path[256];
 	va_list ap;
@@ -69,7 +68,8 @@ static pid_t run(const struct bench *b, char *const argv[])
 void swtpm_setup(const struct bench *b, const char *name)
 {
 	char state[256], config[256];
-	char *const argv[] = { "swtpm_setup", "--tpm2", "--tpmstate", state, "--create-ek-cert", "--config", config, "--overwrite", NULL };
+	char *const argv[] = { "swtpm_setup", "--tpm2", "--tpmstate", state, "--create-ek-cert",
+			       "--config", config, "--overwrite", NULL };
 	int status;
 
 	make_dir(b, name);
@@ -87,9 +87,11 @@ void swtpm_prepare(const struct bench *b)
 		   "create_certs_tool_options = %s/localca.options\nactive_pcr_banks = sha256,sha384\n",
 		   b->lab, b->lab);
 	write_file(b, "localca.conf",
-		   "statedir = %s/ca\nsigningkey = %s/ca/signkey.pem\nissuercert = %s/ca/issuercert.pem\ncertserial = %s/ca/certserial\n",
+		   "statedir = %s/ca\nsigningkey = %s/ca/signkey.pem\n"
+		   "issuercert = %s/ca/issuercert.pem\ncertserial = %s/ca/certserial\n",
 		   b->lab, b->lab, b->lab, b->lab);
-	write_file(b, "localca.options", "--platform-manufacturer Bench\n--platform-version 1\n--platform-model Bench\n");
+	write_file(b, "localca.options",
+		   "--platform-manufacturer Bench\n--platform-version 1\n--platform-model Bench\n");
 	swtpm_setup(b, TEMPLATE); /* also makes the CA, once, as on a host */
 }
 
