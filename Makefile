@@ -19,7 +19,7 @@ WARN     := -Wall -Wextra -Werror -Wshadow -Wconversion -Wvla -Wstrict-prototype
 HARDEN   := -D_FORTIFY_SOURCE=3 -fstack-protector-strong
 OPT      := -O2 -g
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -I. -I$(BUILD)/gen \
-             -DLIBEXECDIR='"$(LIBEXECDIR)"' $(CFLAGS)
+             $(CFLAGS)
 LDFLAGS_ALL = -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs $(SANFLAGS) $(LDFLAGS)
 LDPIE    := -pie
 
@@ -29,7 +29,7 @@ PROGRAMS := $(addprefix $(BUILD)/,vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend v
 LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 
-.PHONY: all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze
 all: programs tests
 programs: $(PROGRAMS) $(LIBS)
 tests: $(TESTS)
@@ -59,6 +59,12 @@ $(OBJ)/%.o: %.c
 	$(CC) $(CFLAGS_ALL) $(SANFLAGS) -MMD -MP -c -o $@ $<
 
 $(OBJ)/vtpm-mgr/main.o: $(BUILD)/gen/varlink.inc
+$(OBJ)/vtpm-mgr/options.o: $(BUILD)/gen/paths.h
+# Made anew only when PREFIX or LIBEXECDIR is another than last time.
+$(BUILD)/gen/paths.h: FORCE
+	@mkdir -p $(@D)
+	@echo '#define LIBEXECDIR "$(LIBEXECDIR)"' | cmp -s - $@ || echo '#define LIBEXECDIR "$(LIBEXECDIR)"' >$@
+FORCE:
 $(BUILD)/gen/varlink.inc: vtpm-mgr/org.vtpm.Manager.varlink
 	@mkdir -p $(@D)
 	sed -e 's/["\\]/\\&/g' -e 's/.*/"&\\n"/' $< >$@

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -38,11 +39,13 @@ static void report_exit(struct spawner *s, uint64_t token, int status)
 	err = spawn_exited_encode(&b, &m);
 	if (err == 0)
 		err = ipc_send(SPAWN_FD_MANAGER, SPAWN_EXITED, &b, NULL, 0);
-	if (err != 0) {
+	if (err == 0)
+		return;
+	if (err != ERR_CLOSED) { /* a manager that has gone is the ordinary end */
 		log_error("cannot report to the manager: %s", err_text(err));
 		s->status = 1;
-		loop_stop(&s->loop);
 	}
+	loop_stop(&s->loop);
 }
 
 /* Signals that a bug raises, not a person or the kernel short of memory. */
@@ -348,6 +351,9 @@ static int start(struct spawner *s)
 {
 	int err;
 
+	/* Nothing that comes from here gains rights by executing a program. */
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return ERR_SYS;
 	err = birth_prepare(s);
 	if (err == 0)
 		err = secmem_process(); /* no secrets here, but the address layout that all backends share */

@@ -5,11 +5,9 @@
 #include <string.h>
 
 #include "lib/version.h"
+#include "paths.h"
 #include "vtpm-mgr/options.h"
 
-#ifndef LIBEXECDIR
-#define LIBEXECDIR "/usr/local/libexec/vtpm"
-#endif
 
 static const char usage[] =
 	"usage: vtpm-mgr [--init] [options]\n"

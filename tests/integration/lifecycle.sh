@@ -121,7 +121,6 @@ check use_in_group guest inblue tpm2_getrandom 8 --hex
 
 # --- roles ---
 if [ "$(id -u)" -eq 0 ]; then
-	chmod 755 "$LAB/run"
 	as() { setpriv --reuid 64300 --regid "$1" --clear-groups "${@:2}"; }
 	exits viewer_lists 0 as 64123 "$B/vtpmctl" --runtime-dir "$LAB/run" list
 	exits viewer_may_not_stop 5 as 64123 "$B/vtpmctl" --runtime-dir "$LAB/run" stop slow

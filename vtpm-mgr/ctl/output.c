@@ -254,8 +254,6 @@ int print_show(const struct ctl_args *a, json_t *params)
 	if (json_is_integer(json_object_get(v, "user")))
 		linef("user", "uid %lld", num(v, "user"));
 	line("ring", str(v, "ring"));
-	if (json_is_integer(json_object_get(v, "pid")))
-		linef("pid", "%lld", num(v, "pid"));
 	print_eks(v);
 	return EXIT_OK;
 }
