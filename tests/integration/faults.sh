@@ -9,6 +9,8 @@ not_ok() { # $1: name, $2: file with what was seen
 	[ ! -s "${2:-/dev/null}" ] || sed 's/^/# /' "$2"
 	[ ! -s "$LAB/mgr.log" ] || tail -n 8 "$LAB/mgr.log" | sed 's/^/# log: /'
 }
+set -E
+trap 'not_ok "line $LINENO: $BASH_COMMAND"' ERR # what is no check must not fail either (set -e)
 # check NAME COMMAND…: the command must succeed.
 check() {
 	local name=$1
@@ -40,7 +42,7 @@ all() {
 no() { ! "$@"; }
 
 # What the manager has logged since the last log_mark.
-log_mark() { MARK=$(wc -l <"$LAB/mgr.log"); }
+log_mark() { MARK=$(cat "$LAB/mgr.log" 2>/dev/null | wc -l); }
 logged() { tail -n "+$((MARK + 1))" "$LAB/mgr.log" | grep -qE -- "$1" || { echo "not in the log: $1"; return 1; }; }
 audited() { grep -qE -- "$1" "$LAB/state/audit.log" || { echo "not in the audit log: $1"; return 1; }; }
 
@@ -95,3 +97,11 @@ flip() {
 	at=$(($4 < 0 ? ${#hex} + 2 * $4 : 2 * $4))
 	db "UPDATE $1 SET $2 = x'${hex:0:at}$(printf %02x $((0x${hex:at:2} ^ 0x10)))${hex:at+2}' WHERE $3"
 }
+
+# A disk that can be filled: the state directory on a small tmpfs (the caller has a mount namespace of its own).
+small_disk() {
+	mkdir -m 700 "$LAB/state"
+	mount -t tmpfs -o size=6m,mode=700,uid=65534,gid=65534 none "$LAB/state"
+}
+fill_disk() { dd if=/dev/zero of="$LAB/state/fill" bs=4k oflag=append conv=notrunc status=none 2>/dev/null || true; }
+free_disk() { rm "$LAB/state/fill"; }
