@@ -34,6 +34,14 @@ CHECKED int sandbox_limit(enum sandbox_kind kind);
 /* no_new_privs, then the seccomp filter over all threads (SECCOMP_FILTER_FLAG_TSYNC). Threads must exist and OpenSSL must be warm by now. */
 CHECKED int sandbox_filter(enum sandbox_kind kind);
 /*
+ * The same in two steps, for who makes many processes of a kind: building the filter takes longer than
+ * loading it. The program is freed with sandbox_program_free.
+ */
+struct sock_fprog;
+CHECKED int sandbox_build(enum sandbox_kind kind, struct sock_fprog *prog);
+CHECKED int sandbox_load(const struct sock_fprog *prog);
+void sandbox_program_free(struct sock_fprog *prog);
+/*
  * Closes every descriptor but 0, 1, 2 and the n in keep (in any order; negative ones count for
  * nothing). The standard ones stay, because whatever took the number 2 would get the log.
  */

@@ -4,23 +4,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "lib/util.h"
 
 /* Arguments that are int in the kernel: the upper half of the register is not defined. */
 #define INT_MASK 0xffffffffu
 
-/*
- * What every process needs: memory, waiting, what is open, time, randomness, an end. mmap and
- * mprotect have rules of their own below. abort() is missing on purpose: it ends in tgkill, and
- * the filter kills as surely. restart_syscall is the kernel's, for sleeps that a stop interrupted.
- * sysinfo: qsort(3) asks how much memory there is; it tells load and memory size, nothing else.
- */
 /* AddressSanitizer's runtime asks for more; such a build is for tests. */
 #ifdef __SANITIZE_ADDRESS__
 #define SANITIZER_CALLS SCMP_SYS(sigaltstack), SCMP_SYS(sched_getaffinity), SCMP_SYS(getrusage), SCMP_SYS(readlink),
@@ -28,6 +28,12 @@
 #define SANITIZER_CALLS
 #endif
 
+/*
+ * What every process needs: memory, waiting, what is open, time, randomness, an end. mmap and
+ * mprotect have rules of their own below. abort() is missing on purpose: it ends in tgkill, and
+ * the filter kills as surely. restart_syscall is the kernel's, for sleeps that a stop interrupted.
+ * sysinfo: qsort(3) asks how much memory there is; it tells load and memory size, nothing else.
+ */
 static const int common_calls[] = {
 	SANITIZER_CALLS
 	SCMP_SYS(read),
@@ -231,14 +237,6 @@ static int allow_kind(scmp_filter_ctx ctx, enum sandbox_kind kind)
 	return ERR_INVAL;
 }
 
-static int set_attributes(scmp_filter_ctx ctx)
-{
-	if (seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 1) || seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1) ||
-	    seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS))
-		return ERR_SYS;
-	return 0;
-}
-
 /*
  * glibc's allocator opens files at moments nobody expects: /proc/sys/vm/overcommit_memory before it
  * shrinks the heap of a thread, /sys/devices/system/cpu/online before its ninth heap. Opening is
@@ -250,20 +248,71 @@ static void tame_malloc(void)
 	(void)mallopt(M_ARENA_MAX, 1);
 }
 
-int sandbox_filter(enum sandbox_kind kind)
+/* libseccomp writes a program to a descriptor only. A pipe holds all of it, and RLIMIT_FSIZE does not count there. */
+static int export_program(const scmp_filter_ctx ctx, struct sock_fprog *prog)
 {
-	scmp_filter_ctx ctx;
+	static const size_t max = BPF_MAXINSNS * sizeof(struct sock_filter);
+	int err = ERR_SYS, fds[2] = { -1, -1 };
+	ssize_t len;
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) || seccomp_export_bpf(ctx, fds[1]))
+		goto out;
+	prog->filter = malloc(max);
+	if (!prog->filter) {
+		err = ERR_NOMEM;
+		goto out;
+	}
+	len = read(fds[0], prog->filter, max);
+	if (len > 0 && (size_t)len % sizeof(struct sock_filter) == 0) {
+		prog->len = (unsigned short)((size_t)len / sizeof(struct sock_filter));
+		err = 0;
+	}
+	if (err)
+		sandbox_program_free(prog);
+out:
+	fd_close(&fds[0]);
+	fd_close(&fds[1]);
+	return err;
+}
+
+int sandbox_build(enum sandbox_kind kind, struct sock_fprog *prog)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int err;
 
-	tame_malloc();
-	ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	*prog = (struct sock_fprog){ 0 };
 	if (!ctx)
 		return ERR_NOMEM;
-	err = set_attributes(ctx);
+	err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) ? ERR_SYS : allow_kind(ctx, kind);
 	if (!err)
-		err = allow_kind(ctx, kind);
-	if (!err && seccomp_load(ctx))
-		err = ERR_SYS;
+		err = export_program(ctx, prog);
 	seccomp_release(ctx);
+	return err;
+}
+
+int sandbox_load(const struct sock_fprog *prog)
+{
+	tame_malloc();
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return err_from_errno(errno);
+	/* A positive result is a thread that could not be synchronised. */
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, prog) ? ERR_SYS : 0;
+}
+
+void sandbox_program_free(struct sock_fprog *prog)
+{
+	free(prog->filter);
+	*prog = (struct sock_fprog){ 0 };
+}
+
+int sandbox_filter(enum sandbox_kind kind)
+{
+	struct sock_fprog prog;
+	int err = sandbox_build(kind, &prog);
+
+	if (err)
+		return err;
+	err = sandbox_load(&prog);
+	sandbox_program_free(&prog);
 	return err;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/sandbox.h"
 #include "lib/util.h"
 #include "vtpm-backend/run.h"
 
@@ -41,10 +42,15 @@ static int make_netns(void)
 
 int birth_prepare(struct spawner *s)
 {
+	int err;
+
 	s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	s->exe_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	if (s->null_fd < 0 || s->exe_fd < 0)
 		return err_from_errno(errno);
+	err = s->opt.no_prefork ? 0 : sandbox_build(SANDBOX_BACKEND, &s->filter);
+	if (err)
+		return err;
 	if (geteuid() != 0)
 		return 0;
 	s->netns_fd = make_netns();
@@ -116,7 +122,7 @@ static _Noreturn void backend_child(struct spawner *s, uint32_t slot, const int 
 {
 	const uint32_t id = s->opt.uid_base + 1 + slot;
 	const struct run_config cfg = {
-		.uid = id, .gid = id, .empty_dir = s->opt.empty_dir, .ring = n > BACKEND_FD_MEMFD - FD_FIRST };
+		.uid = id, .gid = id, .empty_dir = s->opt.empty_dir, .filter = &s->filter, .ring = n > BACKEND_FD_MEMFD - FD_FIRST };
 
 	if (s->netns_fd >= 0 && setns(s->netns_fd, CLONE_NEWNET) != 0)
 		_exit(1);

@@ -121,7 +121,7 @@ _Noreturn void backend_run(const struct run_config *cfg)
 	if (err == 0)
 		err = sandbox_limit(SANDBOX_BACKEND);
 	if (err == 0)
-		err = sandbox_filter(SANDBOX_BACKEND);
+		err = cfg->filter ? sandbox_load(cfg->filter) : sandbox_filter(SANDBOX_BACKEND);
 	if (err != 0)
 		backend_fail(b, err, "enter the sandbox");
 	control_run(b); /* the first byte from outside is read in here */

@@ -8,10 +8,12 @@
 
 #include "vtpm-backend/backend.h"
 
+struct sock_fprog;
 struct run_config {
 	uid_t uid; /* not used unless started as root */
 	gid_t gid;
 	const char *empty_dir; /* NULL: no chroot */
+	const struct sock_fprog *filter; /* NULL: build one */
 	bool ring;	       /* BACKEND_FD_MEMFD and the two behind it are there */
 };
 

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <linux/filter.h>
 #include <sys/types.h>
 
 #include "lib/loop.h"
@@ -34,6 +35,7 @@ struct spawner {
 	int exe_fd;	/* this program */
 	int argc;
 	char **argv;
+	struct sock_fprog filter; /* for all backends */
 	bool crashed;	/* a forked backend crashed: get a new address layout */
 	int status;	/* to exit with */
 };

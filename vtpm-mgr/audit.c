@@ -146,8 +146,6 @@ static int append(int fd, const char *line, size_t len)
 		else
 			done += (size_t)r;
 	}
-	if (!err && fdatasync(fd))
-		return err_from_errno(errno);
 	if (err && done > 0 && ftruncate(fd, sb.st_size))
 		return err; /* end_torn_line deals with what stayed */
 	return err;
@@ -166,7 +164,16 @@ int audit_write(struct audit *a, const struct audit_entry *e)
 	if (!err) {
 		line[len] = '\n'; /* in place of the NUL: one write, one line */
 		err = append(a->fd, line, len + 1);
+		a->unsynced |= !err;
 	}
 	free(line);
 	return err;
+}
+
+int audit_sync(struct audit *a)
+{
+	if (!a->unsynced)
+		return 0;
+	a->unsynced = false;
+	return fdatasync(a->fd) ? err_from_errno(errno) : 0;
 }

@@ -7,6 +7,7 @@
 #ifndef VTPM_MGR_AUDIT_H
 #define VTPM_MGR_AUDIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -14,6 +15,7 @@
 
 struct audit {
 	int fd;
+	bool unsynced; /* lines were written that may not be on the disk yet */
 };
 struct audit_entry {
 	int64_t uid; /* -1: the manager itself */
@@ -27,7 +29,9 @@ struct audit_entry {
 
 CHECKED int audit_open(struct audit *a, const char *dir);
 void audit_close(struct audit *a);
-/* Appends one line and syncs it. A failure is logged by the caller; it does not undo what was done. */
+/* Appends one line: a crash of the manager does not lose it any more. A failure is logged by the caller; it does not undo what was done. */
 CHECKED int audit_write(struct audit *a, const struct audit_entry *e);
+/* Makes what was appended survive a power cut, too. Called at the end of each round of events, after the answers. */
+CHECKED int audit_sync(struct audit *a);
 
 #endif

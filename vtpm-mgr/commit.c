@@ -136,9 +136,8 @@ static size_t batch_take(struct mgr *m, struct vtpm **batch, struct store_change
 	return n;
 }
 
-void commit_flush(void *arg)
+void commit_flush(struct mgr *m)
 {
-	struct mgr *m = arg;
 	struct vtpm *batch[COMMIT_BATCH];
 	struct store_change changes[COMMIT_BATCH];
 	size_t n;

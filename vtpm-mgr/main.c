@@ -203,6 +203,16 @@ void mgr_audit(struct mgr *m, const struct call *c, const char *action, const st
 			  err_text(result));
 }
 
+/* After all events of a round: changes become durable together, and so do the lines about what was done. */
+static void after_round(void *arg)
+{
+	struct mgr *m = arg;
+
+	commit_flush(m);
+	if (audit_sync(&m->audit))
+		log_error("the audit log cannot be synced: %s", strerror(errno));
+}
+
 static void mgr_close(struct mgr *m)
 {
 	m->draining = true;
@@ -271,7 +281,7 @@ int main(int argc, char **argv)
 	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL)); /* loads OpenSSL's configuration while files can be read */
 	if (sandbox_limit(SANDBOX_MANAGER) || sandbox_filter(SANDBOX_MANAGER))
 		die("cannot enter the sandbox", strerror(errno));
-	loop_set_after(&m->loop, commit_flush, m);
+	loop_set_after(&m->loop, after_round, m);
 	if (keeper_start(m))
 		die("vtpm-keeper", "cannot be started");
 	if (loop_run(&m->loop))

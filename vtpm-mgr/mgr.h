@@ -153,8 +153,8 @@ struct commit {
 CHECKED int commit_take(struct vtpm *v, struct ipc_msg *msg);
 /* Forgets a change that was not written. */
 void commit_forget(struct vtpm *v);
-/* The loop's after hook. */
-void commit_flush(void *arg);
+/* Writes what was collected, and answers. Called after each round of events. */
+void commit_flush(struct mgr *m);
 
 /* --- vtpm.c --- */
 
