@@ -13,7 +13,9 @@
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/util.h"
+#include "lib/ipc.h"
 #include "vtpm-backend/run.h"
+#include "vtpm-backend/warm.h"
 
 #define FD_FIRST   3  /* behind standard input, output and error */
 #define FD_ASIDE   32 /* above every place that is filled */
@@ -118,29 +120,123 @@ static _Noreturn void exec_backend(const struct spawner *s, const struct run_con
 	_exit(EXIT_EXEC);
 }
 
-static _Noreturn void backend_child(struct spawner *s, uint32_t slot, const int *fds, unsigned n)
+static struct run_config backend_config(const struct spawner *s, uint32_t slot, unsigned nfds)
 {
 	const uint32_t id = s->opt.uid_base + 1 + slot;
-	const struct run_config cfg = {
-		.uid = id, .gid = id, .empty_dir = s->opt.empty_dir, .filter = &s->filter, .ring = n > BACKEND_FD_MEMFD - FD_FIRST };
 
+	return (struct run_config){ .uid = id,
+				    .gid = id,
+				    .empty_dir = s->opt.empty_dir,
+				    .filter = &s->filter,
+				    .ring = nfds > BACKEND_FD_MEMFD - FD_FIRST };
+}
+
+/* What every backend does first, with n descriptors for a start. */
+static void enter_child(const struct spawner *s, const int *fds, unsigned n)
+{
 	if (s->netns_fd >= 0 && setns(s->netns_fd, CLONE_NEWNET) != 0)
 		_exit(1);
 	if (silence(s, true) != 0 || place_fds(fds, n) != 0 || unblock_signals() != 0)
 		_exit(1);
-	if (s->opt.no_prefork)
+}
+
+pid_t birth_exec(struct spawner *s, uint32_t slot, const int *fds, unsigned n)
+{
+	const struct run_config cfg = backend_config(s, slot, n);
+	pid_t pid;
+
+	pid = fork();
+	if (pid == 0) {
+		enter_child(s, fds, n);
 		exec_backend(s, &cfg);
-	backend_run(&cfg);
+	}
+	return pid > 0 ? pid : err_from_errno(errno);
+}
+
+/* --- a backend in reserve --- */
+
+enum { BIRTH_GO = 0x42490001 }; /* spawner -> spare {u32 slot} + its descriptors */
+
+/* Waits to be told whom to serve. End of file: nobody. Only root's own words are read here. */
+static void spare_wait(struct ipc_msg *m, uint32_t *slot)
+{
+	uint8_t mem[sizeof(*slot)];
+
+	if (ipc_recv(FD_FIRST, m, mem, sizeof(mem), 0) != 0)
+		_exit(0);
+	if (m->type != BIRTH_GO || buf_get_u32le(&m->body, slot) || buf_left(&m->body) != 0)
+		_exit(1);
+}
+
+static _Noreturn void spare_child(const struct spawner *s, int sock, bool leisure)
+{
+	struct run_config cfg;
+	struct backend *b;
+	struct ipc_msg m;
+	uint32_t slot;
+
+	enter_child(s, &sock, 1);
+	if ((leisure && warm_again(&s->warm) != 0) || backend_prepare(&b) != 0)
+		_exit(1);
+	spare_wait(&m, &slot);
+	cfg = backend_config(s, slot, m.nfds);
+	if (place_fds(m.fds, m.nfds) != 0)
+		_exit(1);
+	backend_run(b, &cfg);
+}
+
+int birth_spare(struct spawner *s, bool leisure)
+{
+	int sv[2], err;
+	pid_t pid;
+
+	if (s->spare_pid > 0)
+		return 0;
+	err = ipc_pair(sv);
+	if (err != 0)
+		return err;
+	pid = fork();
+	if (pid == 0)
+		spare_child(s, sv[1], leisure);
+	close(sv[1]);
+	if (pid < 0) {
+		close(sv[0]);
+		return err_from_errno(errno);
+	}
+	s->spare_pid = pid;
+	s->spare_fd = sv[0];
+	return 0;
+}
+
+static pid_t spare_send(struct spawner *s, uint32_t slot, const int *fds, unsigned n)
+{
+	const pid_t pid = s->spare_pid;
+	uint8_t mem[sizeof(slot)];
+	struct buf b;
+	int err;
+
+	buf_init(&b, mem, sizeof(mem));
+	err = buf_put_u32le(&b, slot);
+	if (err == 0)
+		err = ipc_send(s->spare_fd, BIRTH_GO, &b, fds, n);
+	fd_close(&s->spare_fd);
+	s->spare_pid = 0;
+	return err != 0 ? err : pid;
 }
 
 pid_t birth_backend(struct spawner *s, uint32_t slot, const int *fds, unsigned n)
 {
 	pid_t pid;
+	int err;
 
-	pid = fork();
-	if (pid == 0)
-		backend_child(s, slot, fds, n);
-	return pid > 0 ? pid : err_from_errno(errno);
+	err = birth_spare(s, false);
+	if (err != 0)
+		return err;
+	pid = spare_send(s, slot, fds, n);
+	if (pid > 0)
+		return pid;
+	err = birth_spare(s, false); /* that one had died: a fresh one, once */
+	return err != 0 ? err : spare_send(s, slot, fds, n);
 }
 
 static size_t count_args(char **args)

@@ -73,13 +73,14 @@ static int parse_options(int argc, char **argv, struct run_config *cfg)
 int main(int argc, char **argv)
 {
 	struct run_config cfg = { 0 };
+	struct backend *b;
 
 	log_open("vtpm-backend", 0);
 	if (parse_options(argc, argv, &cfg) != 0) {
 		log_error("this program is started by vtpm-spawn");
 		return 2;
 	}
-	if (warm_up(WARM_CRYPTO) != 0)
+	if (warm_up(WARM_CRYPTO, NULL) != 0 || backend_prepare(&b) != 0)
 		return 1;
-	backend_run(&cfg);
+	backend_run(b, &cfg);
 }

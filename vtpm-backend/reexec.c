@@ -78,6 +78,8 @@ int reexec(struct spawner *s)
 {
 	int fd, err;
 
+	fd_close(&s->spare_fd); /* the one in reserve has the old layout, and ends by itself */
+	s->spare_pid = 0;
 	fd = memfd_create("vtpm-spawn", MFD_CLOEXEC);
 	if (fd < 0)
 		return err_from_errno(errno);

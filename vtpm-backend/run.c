@@ -54,19 +54,11 @@ static void *engine_main(void *arg)
 	provision_run(b);
 }
 
-static int make_backend(struct backend **out)
+static int make_signals(struct backend *b)
 {
-	struct backend *b;
-
-	b = secmem_alloc(sizeof(*b));
-	if (b == NULL)
-		return ERR_NOMEM;
 	b->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	b->busy_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (b->stop_fd < 0 || b->busy_fd < 0 || sem_init(&b->go, 0, 0) != 0)
-		return ERR_SYS;
-	*out = b;
-	return 0;
+	return b->stop_fd < 0 || b->busy_fd < 0 || sem_init(&b->go, 0, 0) != 0 ? ERR_SYS : 0;
 }
 
 static int attach_ring(struct backend *b, const struct run_config *cfg)
@@ -102,18 +94,24 @@ static int start_engine_thread(struct backend *b)
 	return err;
 }
 
-_Noreturn void backend_run(const struct run_config *cfg)
+int backend_prepare(struct backend **out)
 {
-	struct backend *b = NULL;
 	int err;
 
 	err = secmem_process();
+	if (err != 0)
+		return err;
+	*out = secmem_alloc(sizeof(**out));
+	return *out != NULL ? engine_prepare() : ERR_NOMEM;
+}
+
+_Noreturn void backend_run(struct backend *b, const struct run_config *cfg)
+{
+	int err;
+
+	err = sandbox_drop(cfg->uid, cfg->gid, cfg->empty_dir);
 	if (err == 0)
-		err = make_backend(&b);
-	if (err == 0)
-		err = engine_prepare();
-	if (err == 0)
-		err = sandbox_drop(cfg->uid, cfg->gid, cfg->empty_dir);
+		err = make_signals(b);
 	if (err == 0)
 		err = attach_ring(b, cfg);
 	if (err == 0)

@@ -17,7 +17,9 @@ struct run_config {
 	bool ring;	       /* BACKEND_FD_MEMFD and the two behind it are there */
 };
 
+/* What can be done before it is known whom the process will serve: locked memory for all that follows. */
+CHECKED int backend_prepare(struct backend **out);
 /* Expects the descriptors in their places, and nothing else open. */
-_Noreturn void backend_run(const struct run_config *cfg);
+_Noreturn void backend_run(struct backend *b, const struct run_config *cfg);
 
 #endif

@@ -26,6 +26,7 @@
 
 #define UID_BASE_DEFAULT 1879048192u /* the first above what systemd gives to containers; SPAWN_SLOT_MAX + 2 are used */
 #define STATUS_NOT_BORN	 (1 << 8)    /* as waitpid(2) shows exit status 1 */
+#define RESERVE_DELAY_MS 3	     /* about twice what a power-on takes */
 #define KEY_CHANNEL	 2u	     /* place of the key channel among a backend's descriptors */
 
 static void report_exit(struct spawner *s, uint64_t token, int status)
@@ -80,10 +81,31 @@ static void reap(struct spawner *s)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == s->spare_pid) {
+			s->spare_pid = 0; /* the next power-on makes another */
+			fd_close(&s->spare_fd);
+		}
 		ch = children_find_pid(&s->children, pid);
 		if (ch != NULL)
 			child_ended(s, ch, status);
 	}
+}
+
+static void on_reserve(void *arg)
+{
+	struct spawner *s = arg;
+	int err;
+
+	err = birth_spare(s, true);
+	if (err != 0)
+		log_warn("no backend in reserve: %s", err_text(err));
+}
+
+/* When nobody has asked for a backend for a moment: making one would only slow the last one down. */
+static void reserve_later(struct spawner *s)
+{
+	if (!s->opt.no_prefork)
+		loop_timer_set(&s->loop, &s->reserve, RESERVE_DELAY_MS, on_reserve, s);
 }
 
 static int on_keeper(void *peer, struct ipc_msg *m)
@@ -154,7 +176,8 @@ static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, co
 	}
 	if (m->nfds == KEY_CHANNEL)
 		fds[n++] = key[1];
-	pid = birth_backend(s, req->slot, fds, n);
+	pid = s->opt.no_prefork ? birth_exec(s, req->slot, fds, n) : birth_backend(s, req->slot, fds, n);
+	reserve_later(s);
 	close(key[1]);
 	if (pid > 0)
 		link_backend(s, req->token, key[0]);
@@ -246,11 +269,11 @@ static void after_round(void *arg)
 	struct spawner *s = arg;
 	int err;
 
-	if (!s->crashed)
-		return;
-	s->crashed = false;
-	err = reexec(s);
-	log_error("going on without a new address layout: %s", err_text(err));
+	if (s->crashed) {
+		s->crashed = false;
+		err = reexec(s);
+		log_error("going on without a new address layout: %s", err_text(err));
+	}
 }
 
 static int watch(struct spawner *s)
@@ -279,6 +302,7 @@ static void end_children(struct spawner *s)
 {
 	for (size_t i = 0; i < s->children.n; i++)
 		kill(s->children.list[i].pid, SIGKILL);
+	fd_close(&s->spare_fd); /* it ends by itself */
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
 	children_free(&s->children);
@@ -358,11 +382,13 @@ static int start(struct spawner *s)
 	if (err == 0)
 		err = secmem_process(); /* no secrets here, but the address layout that all backends share */
 	if (err == 0)
-		err = warm_up(s->opt.no_prefork ? WARM_CRYPTO : WARM_ENGINE);
+		err = warm_up(s->opt.no_prefork ? WARM_CRYPTO : WARM_ENGINE, &s->warm);
 	if (err == 0)
 		err = watch(s);
 	if (err == 0 && s->opt.resume_fd >= 0)
 		err = reexec_resume(s);
+	if (err == 0)
+		reserve_later(s);
 	return err;
 }
 
@@ -370,7 +396,7 @@ int main(int argc, char **argv)
 {
 	struct spawner s = {
 		.opt = { .uid_base = UID_BASE_DEFAULT, .resume_fd = -1 },
-		.signal_fd = -1, .link_fd = -1, .null_fd = -1, .netns_fd = -1, .exe_fd = -1,
+		.signal_fd = -1, .link_fd = -1, .null_fd = -1, .netns_fd = -1, .exe_fd = -1, .spare_fd = -1,
 		.argc = argc, .argv = argv,
 	};
 	int err;

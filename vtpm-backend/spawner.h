@@ -10,6 +10,7 @@
 
 #include "lib/loop.h"
 #include "vtpm-backend/children.h"
+#include "vtpm-backend/warm.h"
 #include "vtpm-mgr/proto/spawn.h"
 
 #define SPAWN_FD_MANAGER 3 /* the socket to the manager, from the first instruction on */
@@ -36,6 +37,10 @@ struct spawner {
 	int argc;
 	char **argv;
 	struct sock_fprog filter; /* for all backends */
+	struct warm_state warm;
+	pid_t spare_pid; /* a backend that waits for somebody to serve; 0: none */
+	int spare_fd;
+	struct loop_timer reserve; /* until the next one is made */
 	bool crashed;	/* a forked backend crashed: get a new address layout */
 	int status;	/* to exit with */
 };
@@ -43,10 +48,18 @@ struct spawner {
 /* Forks the keeper; sock is its manager socket, link its end of the link. The pid, or a negative code. */
 CHECKED pid_t birth_keeper(struct spawner *s, int sock, int link);
 /*
- * Forks a backend. fds: control, store, key channel, and for one that serves a ring memfd, to_back, to_front:
+ * Makes a backend of the one in reserve, or forks one. fds: control, store, key channel, and for one that serves a ring memfd, to_back, to_front:
  * in the order of their places (backend.h). The pid, or a negative code.
  */
 CHECKED pid_t birth_backend(struct spawner *s, uint32_t slot, const int *fds, unsigned n);
+/* The same by fork and exec, with an address layout of its own. */
+CHECKED pid_t birth_exec(struct spawner *s, uint32_t slot, const int *fds, unsigned n);
+/*
+ * Forks a backend for the next power-on, if there is none: it goes as far as one can without knowing whom it will
+ * serve, and waits with the rights of the spawner for nothing but the spawner's word. leisure: somebody will have to
+ * wait for it only later, so it warms up.
+ */
+CHECKED int birth_spare(struct spawner *s, bool leisure);
 /* Opens /dev/null, this program and (as root) an empty network namespace. */
 CHECKED int birth_prepare(struct spawner *s);
 

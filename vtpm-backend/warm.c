@@ -2,6 +2,8 @@
 #include "vtpm-backend/warm.h"
 
 #include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vtpm-backend/ek.h"
@@ -50,8 +52,22 @@ static int warm_commands(void)
 	return err;
 }
 
+static int keep_state(struct warm_state *out)
+{
+	const uint8_t *state;
+	int err = engine_state(&state, &out->len);
+
+	if (err != 0)
+		return err;
+	out->data = malloc(out->len);
+	if (out->data == NULL)
+		return ERR_NOMEM;
+	memcpy(out->data, state, out->len);
+	return 0;
+}
+
 /* A TPM that nobody will ever use. */
-static int warm_engine(void)
+static int warm_engine(struct warm_state *out)
 {
 	int err;
 
@@ -60,18 +76,51 @@ static int warm_engine(void)
 		err = engine_open(NULL, 0);
 	if (err == 0)
 		err = warm_commands();
+	if (err == 0)
+		err = keep_state(out);
 	engine_close();
 	return err;
 }
 
-int warm_up(enum warm_depth depth)
+int warm_up(enum warm_depth depth, struct warm_state *state)
 {
 	int err;
 
 	(void)mallopt(M_ARENA_MAX, 1); /* saves memory; an allocator that does not know it does no harm here */
 	err = warm_crypto();
 	if (err == 0 && depth == WARM_ENGINE)
-		err = warm_engine();
+		err = warm_engine(state);
 	malloc_trim(0);
+	return err;
+}
+
+static void *warm_thread_main(void *arg)
+{
+	return arg;
+}
+
+static int warm_thread(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, warm_thread_main, NULL) != 0)
+		return ERR_SYS;
+	return pthread_join(thread, NULL) == 0 ? 0 : ERR_SYS;
+}
+
+int warm_again(const struct warm_state *state)
+{
+	int err;
+
+	err = warm_thread(); /* it is gone again: who changes his uid must be alone */
+	if (err == 0)
+		err = warm_crypto();
+	if (err == 0)
+		err = engine_prepare();
+	if (err == 0)
+		err = engine_open(state->data, state->len);
+	if (err == 0)
+		err = provision_startup();
+	engine_close();
 	return err;
 }

@@ -7,6 +7,9 @@
 #ifndef VTPM_BACKEND_WARM_H
 #define VTPM_BACKEND_WARM_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "lib/err.h"
 
 enum warm_depth {
@@ -15,6 +18,19 @@ enum warm_depth {
 };
 
 /* Single-threaded before and after. Keeps the heap of the process in one small arena. */
-CHECKED int warm_up(enum warm_depth depth);
+/* The permanent state of the throw-away TPM; there are no secrets in it that anybody will use. */
+struct warm_state {
+	uint8_t *data; /* freed by nobody: it serves every process that is forked */
+	size_t len;
+};
+
+/* state: what WARM_ENGINE leaves for warm_again; NULL with WARM_CRYPTO. */
+CHECKED int warm_up(enum warm_depth depth, struct warm_state *state);
+/*
+ * In a process that was forked: goes the way that a backend will go from its key to a TPM that answers. A fork
+ * shares memory until it is written, and maps files page by page: each page costs microseconds, here rather than
+ * while a guest waits.
+ */
+CHECKED int warm_again(const struct warm_state *state);
 
 #endif

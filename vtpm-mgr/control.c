@@ -197,8 +197,11 @@ static void call_end(struct call *c, json_t *reply)
 	else
 		client_queue(cl, reply);
 	free(c);
-	/* The rest happens in a round of its own: whoever ends a call is not called back from here. */
-	if (!cl->busy && loop_modify(cl->control->loop, &cl->io, EPOLLOUT))
+	if (cl->busy)
+		return;
+	(void)!client_flush(cl); /* at once: somebody waits for it */
+	/* What stayed or failed is for a round of its own: whoever ends a call is not called back from here. */
+	if (loop_modify(cl->control->loop, &cl->io, EPOLLOUT))
 		client_drop(cl);
 }
 

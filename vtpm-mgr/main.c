@@ -256,6 +256,8 @@ int main(int argc, char **argv)
 	if (m->cfg.ready_fd >= 0 && fcntl(m->cfg.ready_fd, F_SETFD, FD_CLOEXEC))
 		m->cfg.ready_fd = -1;
 	log_open("vtpm-mgr", m->cfg.verbose);
+	if (sandbox_close_others(&m->cfg.ready_fd, 1)) /* whatever this was started with goes no further */
+		die("cannot close inherited descriptors", strerror(errno));
 	umask(0077);
 	block_signals();
 	m->spawner = m->spawner_io.fd = m->signals_io.fd = m->audit.fd = -1;

@@ -183,7 +183,7 @@ static void method_reset(void *arg, struct call *c, json_t *params)
 	struct vtpm *v = row ? vtpm_find(arg, row->uuid) : NULL;
 
 	if (v)
-		vtpm_reset(v, c);
+		vtpm_reset(v, row, c);
 	else if (row)
 		call_error(c, ERR_WRONG_STATE, "%s is not running; start powers it on", row->name);
 	free(row);

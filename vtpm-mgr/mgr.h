@@ -194,7 +194,7 @@ struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* These end the call, now or later. */
 void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, struct call *c);
 void vtpm_stop(struct vtpm *v, struct call *c);
-void vtpm_reset(struct vtpm *v, struct call *c);
+void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c);
 /* Forgets a vTPM that failed. Only when there is no process. */
 void vtpm_free(struct vtpm *v);
 /* Stops all in order; m->draining tells the loop to end when the last is gone. */

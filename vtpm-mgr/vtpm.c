@@ -18,7 +18,7 @@
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
 
-static void start_run(struct vtpm *v);
+static void start_again(struct vtpm *v);
 
 struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
@@ -183,7 +183,7 @@ static void stopped(struct vtpm *v, uint32_t status)
 	v->crashes = 0;
 	if (v->restart) {
 		v->restart = false;
-		start_run(v);
+		start_again(v);
 		return;
 	}
 	if (v->starting)
@@ -292,23 +292,30 @@ static void on_group(void *arg, const struct keeper_reply *r)
 		keeper_ask(v->m, KEEPER_KEY_HAND, &b, on_handed, v);
 }
 
-/* Reads the row anew: a reset follows changes. */
+/* v->row has just been read. */
 static void start_run(struct vtpm *v)
 {
-	uint8_t uuid[UUID_LEN];
-	int err;
-
 	v->state = VTPM_STARTING;
-	memcpy(uuid, v->row.uuid, UUID_LEN);
-	err = store_vtpm_by_uuid(v->m->store, uuid, &v->row);
-	if (err)
-		start_failed(v, err, store_why(v->m->store));
-	else if (v->row.damaged)
+	if (v->row.damaged)
 		start_failed(v, ERR_AUTH, v->row.quarantine);
 	else if (v->row.wrapped_len != WRAPPED_KEY_LEN || v->row.version == 0 || v->row.sealed_len == 0)
 		start_failed(v, ERR_AUTH, "its key or state is missing or truncated");
 	else
 		keeper_open_group(v->m, v->row.group, on_group, v);
+}
+
+/* After a reset: the row has another version now. */
+static void start_again(struct vtpm *v)
+{
+	uint8_t uuid[UUID_LEN];
+	int err;
+
+	memcpy(uuid, v->row.uuid, UUID_LEN);
+	err = store_vtpm_by_uuid(v->m->store, uuid, &v->row);
+	if (err)
+		start_failed(v, err, store_why(v->m->store));
+	else
+		start_run(v);
 }
 
 static const char *state_word(const struct vtpm *v)
@@ -394,10 +401,10 @@ void vtpm_stop(struct vtpm *v, struct call *c)
 	stop_run(v);
 }
 
-void vtpm_reset(struct vtpm *v, struct call *c)
+void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c)
 {
 	if (v->state == VTPM_FAILED) {
-		vtpm_start(v->m, &v->row, v->firmware, c);
+		vtpm_start(v->m, row, v->firmware, c);
 		return;
 	}
 	if (v->state != VTPM_RUNNING) {
