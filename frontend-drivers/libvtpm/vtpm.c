@@ -9,6 +9,7 @@
 #pragma GCC visibility pop
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -175,6 +176,17 @@ static int connect_ring(const char *path, int *out)
 	return 0;
 }
 
+/*
+ * An earlier front end may have taken O_NONBLOCK off the description that all share, and filled
+ * the counter: our signal would then wait for a back end that waits for us to take its own.
+ */
+static int make_nonblocking(const struct local_ring *r)
+{
+	if (fcntl(r->to_back, F_SETFL, O_NONBLOCK) != 0 || fcntl(r->to_front, F_SETFL, O_NONBLOCK) != 0)
+		return -errno;
+	return 0;
+}
+
 static int map_ring(struct vtpm *v)
 {
 	void *page;
@@ -187,7 +199,7 @@ static int map_ring(struct vtpm *v)
 		return to_errno(err);
 	v->page = page;
 	fd_close(&v->ring.memfd);
-	return 0;
+	return make_nonblocking(&v->ring);
 }
 
 /* One descriptor for the caller to poll: the signals, or the end of the back end. */
