@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -36,6 +37,18 @@ static int clear_capabilities(void)
 	return 0;
 }
 
+/*
+ * What an exec could give back, were it not for no_new_privs. It ends at the last capability
+ * that this kernel knows, or at once without CAP_SETPCAP: then the set stays as it was inherited.
+ */
+static void clear_bounding_set(void)
+{
+	int cap = 0;
+
+	while (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
+		cap++;
+}
+
 /* True if all ids are uid:gid, and no way leads back. */
 static bool is_only(uid_t uid, gid_t gid)
 {
@@ -61,6 +74,7 @@ int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir)
 		return ERR_INVAL;
 	if (emptydir && (chdir(emptydir) || chroot(".") || chdir("/")))
 		return err_from_errno(errno);
+	clear_bounding_set();
 	/* Groups first: without uid 0 they can no longer be changed. */
 	if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
 		return err_from_errno(errno);
