@@ -36,8 +36,16 @@ UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sa
               test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
-            tests/integration/reach.sh
-TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn
+            tests/integration/guest.sh \
+            tests/integration/hostile_ring.sh \
+            tests/integration/sandbox.sh \
+            tests/integration/reach.sh \
+            tests/integration/quarantine.sh \
+            tests/integration/store_damage.sh \
+            tests/integration/store_faults.sh \
+            tests/integration/oracle.sh \
+            tests/integration/tpm_faults.sh
+TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy
 FUZZERS := fuzz_chan fuzz_engine
 
 LIBTEST_SRCS := $(LIB_SRCS)
@@ -102,3 +110,5 @@ rogue_backend_SRCS := $(BACKEND_SRCS) $(ROGUE_SRCS)
 rogue_backend_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
 rogue_spawn_SRCS := $(SPAWN_SRCS) $(ROGUE_SRCS)
 rogue_spawn_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
+tpmline_SRCS := tests/tools/tpmline.c $(LIBVTPM_SRCS)
+tpmproxy_SRCS := tests/tools/tpmproxy.c tests/tools/tpmproxy_plan.c lib/buf.c lib/util.c lib/err.c

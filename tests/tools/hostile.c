@@ -160,6 +160,8 @@ static void fill(int fd)
 	const uint64_t full = UINT64_MAX - 1;
 	uint64_t count;
 
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
+		front_die("O_NONBLOCK: %s", strerror(errno));
 	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		front_die("read: %s", strerror(errno));
 	if (write(fd, &full, sizeof(full)) != (ssize_t)sizeof(full))

@@ -1,0 +1,190 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# The sandbox, from inside (a backend that its guest has taken over) and from outside (what /proc says of each process).
+set -u
+cd "$(dirname "$0")/../.."
+. tests/lib.sh
+lab_init
+
+ok() { echo "ok $1"; }
+not_ok() { echo "not ok $1"; sed 's/^/    /' "$LAB/out" 2>/dev/null; }
+check() { # name, command…
+	local name=$1
+	shift
+	if "$@" >"$LAB/out" 2>&1; then ok "$name"; else not_ok "$name"; fi
+}
+is() { # name, got, want
+	if [ "$2" = "$3" ]; then ok "$1"; else echo "    got '$2', not '$3'"; echo "not ok $1"; fi
+}
+root() { [ "$(id -u)" -eq 0 ]; }
+
+if nm -D "$B/vtpm-backend" | grep -q __asan_init; then
+	echo "skip sandbox: the sanitizers' own system calls are not permitted in it"
+	exit 0
+fi
+
+chip_start
+check init mgr_init --insecure-pcrs --seal-pcrs 0
+check start mgr_start --pool 0
+for g in guest victim; do
+	ctl create $g --commit-rate 0 >/dev/null && ctl start $g >/dev/null || echo "not ok create_$g"
+	guest $g tpm2_getrandom 8 >/dev/null || echo "not ok serve_$g"
+done
+
+# --- from outside ---
+
+children() { cat "/proc/$1/task/$1/children"; }
+# Of the manager's children: the harness hangs its log on it, too.
+spawner() {
+	local p
+	for p in $(children "$MGR_PID"); do
+		case $(tr '\0' ' ' <"/proc/$p/cmdline") in vtpm-spawn*) echo "$p" ;; esac
+	done
+}
+# Of the spawner's children, those that serve: one in reserve has no guest, no second thread and no filter yet.
+others() { # value of Seccomp
+	local p
+	for p in $(children "$(spawner)"); do
+		case $(tr '\0' ' ' <"/proc/$p/cmdline") in
+		vtpm-keeper*) ;;
+		*) [ "$(field "$p" Seccomp)" != "$1" ] || echo "$p" ;;
+		esac
+	done
+}
+backends() { others 2; }
+reserve() { others 0; }
+keeper() {
+	local p
+	for p in $(children "$(spawner)"); do
+		case $(tr '\0' ' ' <"/proc/$p/cmdline") in vtpm-keeper*) echo "$p" ;; esac
+	done
+}
+field() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
+# What its descriptors are, in order of their numbers, without the inodes.
+fds() {
+	local fd
+	for fd in $(ls "/proc/$1/fd" | sort -n); do
+		printf '%s:%s ' "$fd" "$(readlink "/proc/$1/fd/$fd" | sed 's/:\[[0-9]*\]//; s/anon_inode://; s/ (deleted)//; s/[][]//g')"
+	done
+}
+kinds() { fds "$1" | tr ' ' '\n' | sed 's/^[0-9]*://' | grep . | sort | uniq -c | awk '{ printf "%d×%s ", $1, $2 }'; }
+
+SPAWNER=$(spawner)
+KEEPER=$(keeper)
+BACKEND=$(backends | sed -n 1p)
+VICTIM=$(backends | sed -n 2p)
+
+confined() { # name, pid, threads
+	local t
+	is "$1_no_new_privs" "$(field "$2" NoNewPrivs)" 1
+	is "$1_seccomp" "$(field "$2" Seccomp)" 2
+	is "$1_threads" "$(ls "/proc/$2/task" | wc -l)" "$3"
+	for t in /proc/$2/task/*; do
+		is "$1_thread_filtered" "$(awk '$1 == "Seccomp:" || $1 == "NoNewPrivs:" { printf "%s", $2 }' "$t/status")" 12
+	done
+	is "$1_core_limit" "$(awk '/^Max core file size/ { print $5, $6 }' "/proc/$2/limits")" "0 0"
+	for c in CapInh CapPrm CapEff CapAmb; do
+		root && is "$1_$c" "$(field "$2" $c)" 0000000000000000
+	done
+	if root && setpriv --dump | grep -q '^Capability bounding set:.*setpcap'; then
+		is "$1_CapBnd" "$(field "$2" CapBnd)" 0000000000000000
+	fi
+}
+unreadable() { # name, pid: not by its own uid
+	local uid
+	uid=$(field "$2" Uid | cut -f1)
+	is "$1_is_not_dumpable" "$(stat -c %u "/proc/$2/mem" "/proc/$2/environ" | sort -u)" 0
+	for f in mem maps environ; do
+		if setpriv --reuid="$uid" --regid="$uid" --clear-groups dd if="/proc/$2/$f" of=/dev/null count=1 2>"$LAB/out"; then
+			not_ok "$1_${f}_is_closed_to_its_own_uid"
+		else
+			ok "$1_${f}_is_closed_to_its_own_uid"
+		fi
+	done
+}
+locked_in() { # name, pid
+	is "$1_root_directory_is_empty" "$(ls -A "/proc/$2/root/" | wc -l)" 0
+	is "$1_root_directory" "$(stat -c %i "/proc/$2/root/")" "$(stat -c %i "$LAB/run/empty")"
+	is "$1_groups" "$(field "$2" Groups | tr -d ' ')" ""
+}
+
+confined backend "$BACKEND" 2
+is backend_descriptors "$(fds "$BACKEND")" \
+	"0:/dev/null 1:/dev/null 2:/dev/null 3:socket 4:socket 7:eventfd 8:eventfd 9:eventfd 10:eventfd "
+confined keeper "$KEEPER" 1
+echo "    keeper: $(kinds "$KEEPER")"
+is keeper_opens_nothing_but_its_ends "$(fds "$KEEPER" | tr ' ' '\n' | sed 's/^[0-9]*://' | grep -vE '^(/dev/null|socket|pipe|eventpoll|eventfd|)$')" ""
+confined manager "$MGR_PID" 1
+echo "    manager: $(kinds "$MGR_PID" | sed "s|$LAB|…|g")"
+
+if root; then
+	is backend_has_a_uid_of_its_own "$(field "$BACKEND" Uid | tr '\t' '\n' | sort -u | wc -l) $(field "$BACKEND" Uid | cut -f1 | grep -cxE "0|$(id -u nobody)|$(field "$VICTIM" Uid | cut -f1)|$(field "$KEEPER" Uid | cut -f1)")" "1 0"
+	is backend_group_is_its_own "$(field "$BACKEND" Gid)" "$(field "$BACKEND" Uid)"
+	is manager_uid "$(field "$MGR_PID" Uid | tr '\t' ' ')" "65534 65534 65534 65534"
+	for p in backend:$BACKEND keeper:$KEEPER; do
+		locked_in "${p%:*}" "${p#*:}"
+		unreadable "${p%:*}" "${p#*:}"
+	done
+	unreadable manager "$MGR_PID"
+	is manager_groups "$(field "$MGR_PID" Groups | tr -d ' ')" ""
+	if [ "$(readlink "/proc/$BACKEND/ns/net")" = "$(readlink /proc/self/ns/net)" ]; then
+		echo "skip backend_network: this machine does not permit network namespaces"
+	else
+		is backend_network_has_only_a_dead_loopback \
+			"$(awk 'NR > 2 { print $1, $2, $10 }' "/proc/$BACKEND/net/dev") $(cat "/proc/$BACKEND/net/if_inet6" "/proc/$BACKEND/net/unix" 2>/dev/null | grep -vc ^Num)" "lo: 0 0 0"
+		is backends_share_it "$(readlink "/proc/$BACKEND/ns/net")" "$(readlink "/proc/$VICTIM/ns/net")"
+	fi
+	# The one process that keeps rights, because only it can give others a uid: no filter, but also nothing to attack it with.
+	is spawner_keeps_root "$(field "$SPAWNER" Uid | cut -f1) seccomp $(field "$SPAWNER" Seccomp)" "0 seccomp 0"
+	is spawner_threads "$(ls "/proc/$SPAWNER/task" | wc -l)" 1
+	is spawner_core_limit "$(awk '/^Max core file size/ { print $5, $6 }' "/proc/$SPAWNER/limits")" "0 0"
+	is spawner_descriptors "$(fds "$SPAWNER" | tr ' ' '\n' | grep . | grep -v '^[012]:' | sed 's/^[0-9]*://' | sort -u | tr '\n' ' ')" \
+		"/dev/null $B/vtpm-spawn eventpoll net signalfd socket "
+	is spawner_sockets "$([ "$(fds "$SPAWNER" | grep -o ':socket' | wc -l)" -le 3 ] && echo few)" few # manager, keeper, the one in reserve
+	for p in $(reserve); do
+		is the_one_in_reserve_has_one_socket "$(fds "$p")" "0:/dev/null 1:/dev/null 2:/dev/null 3:socket "
+	done
+else
+	echo "skip uids_and_roots: only root can give each process a uid and an empty root directory"
+fi
+check stop mgr_stop
+
+# --- from inside ---
+
+# Stands where vtpm-backend or vtpm-spawn stands; the rest is what is shipped.
+mkdir "$LAB/libexec"
+ln -s "$B/vtpm-keeper" "$LAB/libexec/vtpm-keeper"
+ln -s "$B/tests/rogue_backend" "$LAB/libexec/vtpm-backend"
+ln -s "$B/tests/rogue_spawn" "$LAB/libexec/vtpm-spawn"
+[ -e "$B/tests/rogue_spawn" ] || echo "not ok rogues_are_built"
+
+attempts() { # how the backends are started, options…
+	local how=$1 want needs_root n name got report
+	shift
+	LIBEXEC=$LAB/libexec check "${how}_start" mgr_start --pool 0 "$@"
+	ctl start victim >/dev/null || echo "not ok ${how}_victim"
+	victim=$(backends)
+	is "${how}_one_victim" "$(wc -w <<<"$victim")" 1
+	while IFS='|' read -r n want needs_root name; do
+		if [ "$needs_root" = 1 ] && ! root; then
+			echo "skip ${how}_$name: only root has an empty root directory"
+			continue
+		fi
+		ctl start guest >/dev/null 2>"$LAB/out" || not_ok "${how}_start_for_$name"
+		got=$(timeout 20 "$B/tests/hostile" "$LAB/run/guest.ring" rogue "$n" "$victim" 2>&1)
+		report=$(ctl show guest --json | python3 -c 'import json,sys; d=json.load(sys.stdin)["vtpm"]; print(d["state"], d.get("reason", ""))')
+		if [ "$want" = died ]; then
+			is "${how}_dies_of_$name" "$got: $report" "died: failed its backend crashed (signal 31)"
+		else
+			is "${how}_is_refused_$name" "$got: $report" "$want: running "
+		fi
+		ctl stop guest >/dev/null 2>&1
+	done <<-END
+		$("$B/tests/hostile" list-attempts)
+	END
+	check "${how}_victim_lives" guest victim tpm2_getrandom --hex 8
+	is "${how}_victim_is_the_same_process" "$(kill -0 "$victim" 2>/dev/null && echo yes)" yes
+	check "${how}_stop" mgr_stop
+}
+attempts exec --no-prefork
+attempts fork
