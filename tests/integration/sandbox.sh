@@ -109,15 +109,15 @@ locked_in() { # name, pid
 }
 
 confined backend "$BACKEND" 2
-is backend_descriptors "$(fds "$BACKEND")" \
-	"0:/dev/null 1:/dev/null 2:/dev/null 3:socket 4:socket 7:eventfd 8:eventfd 9:eventfd 10:eventfd "
 confined keeper "$KEEPER" 1
-echo "    keeper: $(kinds "$KEEPER")"
-is keeper_opens_nothing_but_its_ends "$(fds "$KEEPER" | tr ' ' '\n' | sed 's/^[0-9]*://' | grep -vE '^(/dev/null|socket|pipe|eventpoll|eventfd|)$')" ""
 confined manager "$MGR_PID" 1
-echo "    manager: $(kinds "$MGR_PID" | sed "s|$LAB|…|g")"
 
 if root; then
+	is backend_descriptors "$(fds "$BACKEND")" \
+		"0:/dev/null 1:/dev/null 2:/dev/null 3:socket 4:socket 7:eventfd 8:eventfd 9:eventfd 10:eventfd "
+	echo "    keeper: $(kinds "$KEEPER")"
+	is keeper_opens_nothing_but_its_ends "$(fds "$KEEPER" | tr ' ' '\n' | sed 's/^[0-9]*://' | grep -vE '^(/dev/null|socket|pipe|eventpoll|eventfd|)$')" ""
+	echo "    manager: $(kinds "$MGR_PID" | sed "s|$LAB|…|g")"
 	is backend_has_a_uid_of_its_own "$(field "$BACKEND" Uid | tr '\t' '\n' | sort -u | wc -l) $(field "$BACKEND" Uid | cut -f1 | grep -cxE "0|$(id -u nobody)|$(field "$VICTIM" Uid | cut -f1)|$(field "$KEEPER" Uid | cut -f1)")" "1 0"
 	is backend_group_is_its_own "$(field "$BACKEND" Gid)" "$(field "$BACKEND" Uid)"
 	is manager_uid "$(field "$MGR_PID" Uid | tr '\t' ' ')" "65534 65534 65534 65534"
@@ -145,6 +145,9 @@ if root; then
 		is the_one_in_reserve_has_one_socket "$(fds "$p")" "0:/dev/null 1:/dev/null 2:/dev/null 3:socket "
 	done
 else
+	for p in backend:$BACKEND keeper:$KEEPER manager:$MGR_PID; do
+		if ls "/proc/${p#*:}/fd" >"$LAB/out" 2>&1; then not_ok "${p%:*}_is_closed_to_its_own_uid"; else ok "${p%:*}_is_closed_to_its_own_uid"; fi
+	done
 	echo "skip uids_and_roots: only root can give each process a uid and an empty root directory"
 fi
 check stop mgr_stop
