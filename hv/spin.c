@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/spin.h"
 
+#include <sched.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -48,6 +49,7 @@ bool spin_until(struct spin *s, unsigned us, bool (*ready)(const void *arg), con
 			s->misses = 0;
 			return true;
 		}
+		sched_yield(); /* whom it waits for may want this very processor */
 	} while (spin_now_ns() < end);
 	if (s->misses < SPIN_MISSES_MAX)
 		s->misses++;

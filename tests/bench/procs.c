@@ -10,7 +10,7 @@
 
 #define COMM_MAX 32
 
-static bool proc_look(pid_t pid, pid_t *parent, char comm[static COMM_MAX])
+static bool proc_look(pid_t pid, pid_t *parent, char comm[static COMM_MAX], int *threads)
 {
 	char path[64];
 	FILE *f;
@@ -20,9 +20,11 @@ static bool proc_look(pid_t pid, pid_t *parent, char comm[static COMM_MAX])
 	f = fopen(path, "re");
 	if (!f)
 		return false;
-	n = fscanf(f, "%*d (%31[^)]) %*c %d", comm, parent);
+	/* proc(5): state, parent; 15 fields further on, the number of threads */
+	n = fscanf(f, "%*d (%31[^)]) %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d", comm, parent,
+		   threads);
 	fclose(f);
-	return n == 2;
+	return n == 3;
 }
 
 static void add(pid_t *list, size_t *n, size_t max, pid_t pid)
@@ -32,22 +34,26 @@ static void add(pid_t *list, size_t *n, size_t max, pid_t pid)
 	list[(*n)++] = pid;
 }
 
-/* vtpm-mgr -> vtpm-spawn -> vtpm-keeper and the backends, which keep the spawner's name where they are forked. */
+/*
+ * vtpm-mgr -> vtpm-spawn -> vtpm-keeper and the backends, which keep the spawner's name where they are forked. The
+ * one in reserve serves nobody and has no second thread yet.
+ */
 static void classify(const struct bench *b, struct procs *p, pid_t pid)
 {
 	char comm[COMM_MAX] = "", above[COMM_MAX] = "";
 	pid_t parent = 0, grandparent = 0;
+	int threads = 0, unused = 0;
 	bool backend;
 
-	if (!proc_look(pid, &parent, comm))
+	if (!proc_look(pid, &parent, comm, &threads))
 		return;
 	if (pid == b->manager || (parent == b->manager && strcmp(comm, "vtpm-spawn") == 0)) {
 		add(p->shared, &p->nshared, sizeof(p->shared) / sizeof(p->shared[0]), pid);
 		return;
 	}
-	if (!proc_look(parent, &grandparent, above) || grandparent != b->manager || strcmp(above, "vtpm-spawn") != 0)
+	if (!proc_look(parent, &grandparent, above, &unused) || grandparent != b->manager || strcmp(above, "vtpm-spawn") != 0)
 		return;
-	backend = strcmp(comm, "vtpm-keeper") != 0;
+	backend = strcmp(comm, "vtpm-keeper") != 0 && threads == 2;
 	if (backend)
 		add(p->backend, &p->nbackend, sizeof(p->backend) / sizeof(p->backend[0]), pid);
 	else
