@@ -98,7 +98,7 @@ static void make_mutant(struct command *c, uint64_t *x)
 void hostile_random(struct front *f, uint64_t seed, unsigned n)
 {
 	static void (*const makers[])(struct command *, uint64_t *) = {make_noise, make_known, make_mutant};
-	uint64_t x = seed | 1;
+	uint64_t x = 2 * seed + 1; /* never 0 */
 	unsigned good = 0;
 	struct command c;
 
@@ -154,7 +154,7 @@ static void *scribble_main(void *arg)
 
 void hostile_toggle(struct front *f, uint64_t seed, unsigned rounds)
 {
-	struct scribbler s = {.f = f, .x = seed | 1};
+	struct scribbler s = {.f = f, .x = 2 * seed + 1};
 	struct command valid;
 	pthread_t thread;
 	uint64_t x = ~seed | 1;
