@@ -420,10 +420,26 @@ static void boot_ca(struct mgr *m)
 		boot_ask(m, KEEPER_CA_OPEN, &b, on_ca_open, m);
 }
 
+/*
+ * The TPM answers, and makes no sense: this keeper comes to nothing. Its end of file fails what waits and has
+ * another one started later.
+ */
+static void boot_failed(struct mgr *m, int code, const char *text)
+{
+	struct keeper *k = &m->keeper;
+
+	snprintf(k->reason, sizeof(k->reason), "%s", text);
+	log_error("physical TPM: %s (%s)", text, err_text(code));
+	if (k->sock >= 0)
+		shutdown(k->sock, SHUT_RDWR);
+}
+
 /* After the groups' answers: an empty request that the keeper answers last. */
 static void on_groups_done(void *arg, const struct keeper_reply *r)
 {
-	if (r->code == 0)
+	if (r->code)
+		boot_failed(arg, r->code, r->text);
+	else
 		boot_ca(arg);
 }
 
@@ -432,13 +448,13 @@ static void on_open(void *arg, const struct keeper_reply *r)
 	struct mgr *m = arg;
 	struct keeper *k = &m->keeper;
 
+	if (r->code && r->code != ERR_TPM_IDENTITY && r->code != ERR_INVAL) {
+		boot_failed(m, r->code, r->text);
+		return;
+	}
 	if (r->code) {
 		snprintf(k->reason, sizeof(k->reason), "%s", r->text);
 		log_error("physical TPM: %s (%s)", r->text, err_text(r->code));
-	}
-	if (r->code == ERR_TPM_LOST)
-		return; /* the keeper ends now, and its end of file goes on from here */
-	if (r->code) {
 		k->state = KEEPER_FOREIGN;
 		queue_fail(k, r->code);
 		mgr_ready(m);
@@ -467,8 +483,7 @@ static void on_status(void *arg, const struct keeper_reply *r)
 
 	buf_wrap(&b, r->result, r->result_len);
 	if (r->code || keeper_status_decode(&b, &k->status)) {
-		snprintf(k->reason, sizeof(k->reason), "%s", r->code ? r->text : "the keeper's answer is malformed");
-		log_error("physical TPM: %s", k->reason);
+		boot_failed(m, r->code ? r->code : ERR_PROTO, r->code ? r->text : "the keeper's answer is malformed");
 		return;
 	}
 	k->has_status = true;

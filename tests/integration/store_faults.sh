@@ -116,7 +116,7 @@ done
 
 # --- SIGKILL of the others ---
 child_of() { pgrep -P "$1" -x "$2" | head -n 1; }
-killed() { kill -KILL "$1" && tail --pid="$1" -f /dev/null; }
+killed() { kill -KILL "$1" && ended "$1"; }
 spawner=$(child_of "$MGR_PID" vtpm-spawn)
 check keeper-killed killed "$(child_of "$spawner" vtpm-keeper)"
 check keeper-killed-guests-go-on all count_to a 3 -- count_to b 3
