@@ -54,7 +54,7 @@ static void provision_end(struct provision *p, int code, const char *text)
 		else
 			call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row)));
 		m->pool_paused = false;
-	} else if (code) {
+	} else if (code && !m->draining) {
 		log_warn("no vTPM could be made ahead: %s (%s)", text, err_text(code));
 		m->pool_paused = true;
 	}
