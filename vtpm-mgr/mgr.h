@@ -4,7 +4,7 @@
  * sees a plaintext state, a key or a guest's bytes.
  *
  *	host.c		the spawner process and what it reports
- *	keeper_client.c	requests to the keeper, its respawn, and opening the store's keys with it
+ *	keeper_client.c	requests to the keeper and its respawn; keeper_boot.c: the first ones; groups.c
  *	worker.c	one backend process: its two channels and its end
  *	vtpm.c		power-on, power-off, reset and failure of a vTPM
  *	ring.c		NAME.ring: who may have a vTPM's ring
