@@ -526,8 +526,10 @@ void control_close(struct control *c)
 
 	if (!c)
 		return;
-	while (c->clients)
-		client_free(c->clients);
+	for (struct client *cl = c->clients, *next; cl; cl = next) {
+		next = cl->next;
+		client_free(cl);
+	}
 	loop_remove(c->loop, &c->io);
 	/* Only our own socket: somebody may have put another one there. */
 	if (c->ino && lstat(c->cfg.path, &sb) == 0 && sb.st_ino == c->ino)

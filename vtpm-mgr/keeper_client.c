@@ -81,10 +81,10 @@ static int call_send(struct mgr *m, struct keeper_call *c)
 	struct buf b;
 
 	c->id = ++k->next_id;
+	list_append(&k->sent, c);
 	buf_init(&b, mem, sizeof(mem));
 	if (buf_put_u64le(&b, c->id) || buf_put_bytes(&b, c->body, c->len))
 		return ERR_RANGE;
-	list_append(&k->sent, c);
 	return ipc_send(k->sock, c->type, &b, NULL, 0);
 }
 

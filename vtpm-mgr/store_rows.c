@@ -38,7 +38,7 @@ static int col_text(sqlite3_stmt *st, int col, char out[static STORE_TEXT_MAX + 
 	s = (const char *)sqlite3_column_text(st, col);
 	if (!s)
 		return ERR_NOMEM;
-	for (; s[n] && n < STORE_TEXT_MAX; n++)
+	for (; n < STORE_TEXT_MAX && s[n]; n++)
 		out[n] = s[n] >= 0x20 && s[n] < 0x7f ? s[n] : '?';
 	out[n] = '\0';
 	return s[n] || (size_t)sqlite3_column_bytes(st, col) != n ? ERR_AUTH : 0;

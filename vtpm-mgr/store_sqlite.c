@@ -489,7 +489,7 @@ static int check_identity(struct store *s, const char *path, bool *empty, char *
 
 static int check_or_make(struct store *s, const char *path, bool create, char *why)
 {
-	bool empty;
+	bool empty = false;
 	int err = check_identity(s, path, &empty, why);
 
 	if (err)
@@ -562,12 +562,14 @@ int store_open(struct store **out, const char *dir, bool create, char why[static
 	if (err)
 		return err;
 	s = calloc(1, sizeof(*s));
-	if (!s || asprintf(&path, "%s/" STORE_FILE, dir) < 0) {
+	if (asprintf(&path, "%s/" STORE_FILE, dir) < 0)
 		path = NULL;
-		err = refuse(why, ERR_NOMEM, "out of memory");
+	if (!s || !path) {
+		free(path);
+		free(s);
+		return refuse(why, ERR_NOMEM, "out of memory");
 	}
-	if (!err)
-		err = check_file(path, create, why);
+	err = check_file(path, create, why);
 	if (!err)
 		err = open_database(s, path, why);
 	if (!err)

@@ -235,7 +235,7 @@ static int on_key_rebind(void *peer, struct ipc_msg *m)
 	struct keeper *k = peer;
 	uint8_t wrapped[WRAPPED_KEY_LEN];
 	struct keeper_key_rebind q;
-	const uint8_t *key;
+	const uint8_t *key = NULL;
 	uint64_t id;
 	int r;
 

@@ -234,7 +234,7 @@ static bool value_take(const char *pair, size_t n, const char *key, char *out, s
 {
 	size_t k = strlen(key);
 
-	if (n <= k || n - k >= cap || strncmp(pair, key, k))
+	if (n <= k || n - k >= cap || strncmp(pair, key, k) != 0)
 		return false;
 	memcpy(out, pair + k, n - k);
 	out[n - k] = '\0';

@@ -124,7 +124,7 @@ static int tpm_flush_class(struct tpm *t, uint32_t first)
 	int r;
 
 	r = tpm_capability(t, TPM2_CAP_HANDLES, first, FLUSH_MAX, &data);
-	for (uint32_t i = 0; !r && i < data->data.handles.count; i++) {
+	for (uint32_t i = 0; !r && data && i < data->data.handles.count; i++) {
 		handle = ESYS_TR_NONE;
 		if (!Esys_TR_FromTPMPublic(t->esys, data->data.handles.handle[i], ESYS_TR_NONE, ESYS_TR_NONE,
 					   ESYS_TR_NONE, &handle))
@@ -298,7 +298,7 @@ static int status_op(struct tpm *t, void *arg)
 	int r;
 
 	r = tpm_capability(t, TPM2_CAP_TPM_PROPERTIES, TPM2_PT_MANUFACTURER, 8, &data);
-	for (uint32_t i = 0; !r && i < data->data.tpmProperties.count; i++) {
+	for (uint32_t i = 0; !r && data && i < data->data.tpmProperties.count; i++) {
 		const TPMS_TAGGED_PROPERTY *p = &data->data.tpmProperties.tpmProperty[i];
 
 		if (p->property == TPM2_PT_MANUFACTURER)
