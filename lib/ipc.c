@@ -82,7 +82,7 @@ int ipc_send(int fd, uint32_t type, const struct buf *body, const int *fds, unsi
 		return ERR_RANGE;
 	put_fds(&mh, &ctl, fds, nfds);
 	do
-		r = sendmsg(fd, &mh, MSG_NOSIGNAL);
+		r = sendmsg(fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (r < 0 && errno == EINTR);
 	return r < 0 ? err_from_errno(errno) : 0;
 }

@@ -39,8 +39,11 @@ CHECKED int ipc_pair(int sv[2]);
 /* The same for one socket that came from elsewhere. */
 CHECKED int ipc_size_socket(int fd);
 /*
- * Sends one message; fds stay the caller's. ERR_AGAIN if the socket is non-blocking and full,
- * ERR_CLOSED if the peer has gone. Never raises SIGPIPE.
+ * Sends one message; fds stay the caller's. Never waits and never raises SIGPIPE. ERR_CLOSED: the
+ * peer has gone. ERR_AGAIN: the peer's queue is full. Each of our protocols has a bounded number of
+ * messages on the way, and the queue holds them: a full one is the peer's breach of the protocol, by
+ * not reading, and the caller ends that peer like any other that breaks it. Nobody waits for who
+ * is less trusted than himself; who waits for his master's queue says so where he does.
  */
 CHECKED int ipc_send(int fd, uint32_t type, const struct buf *body, const int *fds, unsigned nfds);
 /*
