@@ -126,7 +126,7 @@ static void the_largest_message_fits_and_no_larger(void **state)
 	assert_int_equal(ipc_recv(sv[1], &m, storage, sizeof(storage), 0), 0);
 	assert_int_equal(m.body.len, IPC_BODY_MAX);
 	assert_int_equal(storage[IPC_BODY_MAX - 1], 0x5a);
-	assert_int_equal(ipc_send(sv[0], 1, NULL, (int[6]){ 0 }, 6), ERR_RANGE);
+	assert_int_equal(ipc_send(sv[0], 1, NULL, (int[IPC_FDS_MAX + 1]){ 0 }, IPC_FDS_MAX + 1), ERR_RANGE);
 	free(mem);
 }
 
