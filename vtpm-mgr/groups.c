@@ -83,10 +83,22 @@ struct group *group_find(struct mgr *m, const char *name)
 	return NULL;
 }
 
+size_t group_count(const struct mgr *m)
+{
+	size_t n = 0;
+
+	for (const struct group *g = m->keeper.groups; g; g = g->next)
+		n++;
+	return n;
+}
+
 int group_add(struct mgr *m, const char *name, const struct sealed_root *root, bool open)
 {
-	struct group *g = calloc(1, sizeof(*g));
+	struct group *g;
 
+	if (group_count(m) >= KEEPER_GROUPS_MAX)
+		return ERR_FULL;
+	g = calloc(1, sizeof(*g));
 	if (!g)
 		return ERR_NOMEM;
 	snprintf(g->name, sizeof(g->name), "%s", name);

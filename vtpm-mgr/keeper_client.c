@@ -12,6 +12,8 @@
 #include "lib/log.h"
 #include "vtpm-mgr/keeper_client.h"
 
+#define IN_FLIGHT_MAX 32u /* requests that the keeper has not answered: its socket holds them all */
+
 struct keeper_call {
 	struct keeper_call *next;
 	uint64_t id;
@@ -74,18 +76,49 @@ void keeper_queue_fail(struct mgr *m, int code)
 	}
 }
 
-static int call_send(struct mgr *m, struct keeper_call *c)
+/* A keeper that does not answer hangs in its TPM: the spawner ends it, and its end of file does the rest. */
+static void on_silence(void *arg)
+{
+	struct mgr *m = arg;
+	uint8_t mem[SPAWN_TOKEN_SIZE];
+	struct buf b;
+
+	snprintf(m->keeper.reason, sizeof(m->keeper.reason), "the physical TPM has not answered for %u s",
+		 KEEPER_TIMEOUT_MS / 1000);
+	log_error("%s; ending the keeper", m->keeper.reason);
+	buf_init(&b, mem, sizeof(mem));
+	if (spawn_token_encode(&b, 0) || host_send(m, SPAWN_KILL, &b, NULL, 0))
+		log_error("the keeper cannot be ended");
+}
+
+/* The time for an answer begins with the oldest question, and anew with each answer. */
+static void watch_silence(struct mgr *m)
+{
+	if (m->keeper.sent)
+		loop_timer_set(&m->loop, &m->keeper.silence, KEEPER_TIMEOUT_MS, on_silence, m);
+	else
+		loop_timer_cancel(&m->loop, &m->keeper.silence);
+}
+
+static void call_send(struct mgr *m, struct keeper_call *c)
 {
 	struct keeper *k = &m->keeper;
 	uint8_t mem[KEEPER_ID_SIZE + KEEPER_REQUEST_MAX];
 	struct buf b;
+	int err;
 
 	c->id = ++k->next_id;
 	list_append(&k->sent, c);
+	if (k->sent == c)
+		watch_silence(m);
 	buf_init(&b, mem, sizeof(mem));
-	if (buf_put_u64le(&b, c->id) || buf_put_bytes(&b, c->body, c->len))
-		return ERR_RANGE;
-	return ipc_send(k->sock, c->type, &b, NULL, 0);
+	err = buf_put_u64le(&b, c->id);
+	if (!err)
+		err = buf_put_bytes(&b, c->body, c->len);
+	if (!err)
+		err = ipc_send(k->sock, c->type, &b, NULL, 0);
+	if (err) /* it has gone, or does not read: its end of file repeats or fails the call */
+		shutdown(k->sock, SHUT_RDWR);
 }
 
 static struct keeper_call *call_new(uint32_t type, const struct buf *body, keeper_done *done, void *arg)
@@ -106,13 +139,23 @@ static struct keeper_call *call_new(uint32_t type, const struct buf *body, keepe
 	return c;
 }
 
+static unsigned in_flight(const struct keeper *k)
+{
+	unsigned n = 0;
+
+	for (const struct keeper_call *c = k->sent; c; c = c->next)
+		n++;
+	return n;
+}
+
 void keeper_queue_send(struct mgr *m)
 {
-	while (m->keeper.state == KEEPER_READY && m->keeper.queued) {
-		struct keeper_call *c = m->keeper.queued;
-		m->keeper.queued = c->next;
-		if (call_send(m, c))
-			return; /* its end of file follows, and repeats or fails the call */
+	struct keeper *k = &m->keeper;
+
+	while (k->state == KEEPER_READY && k->queued && in_flight(k) < IN_FLIGHT_MAX) {
+		struct keeper_call *c = k->queued;
+		k->queued = c->next;
+		call_send(m, c);
 	}
 }
 
@@ -129,10 +172,13 @@ static int on_reply(void *peer, struct ipc_msg *msg)
 	c = list_take(&k->sent, r.id);
 	if (!c)
 		return ERR_PROTO;
+	watch_silence(m);
 	if (r.code == ERR_TPM_LOST && !c->boot && c->tries++ == 0)
 		list_append(&k->queued, c); /* this keeper ends now; the next one is asked once more */
 	else
 		call_finish(c, &r);
+	if (r.code != ERR_TPM_LOST)
+		keeper_queue_send(m);
 	return 0;
 }
 
@@ -149,6 +195,7 @@ static void keeper_lost(struct mgr *m)
 	loop_remove(&m->loop, &k->io);
 	fd_close(&k->sock);
 	k->sent = NULL;
+	watch_silence(m);
 	k->state = KEEPER_DOWN;
 	k->ca_open = false;
 	for (struct group *g = k->groups; g; g = g->next)
@@ -280,7 +327,7 @@ void keeper_drop(struct mgr *m, uint64_t token)
 	struct buf b;
 
 	buf_init(&b, mem, sizeof(mem));
-	if (!keeper_key_drop_encode(&b, token))
+	if (m->keeper.state == KEEPER_READY && !keeper_key_drop_encode(&b, token)) /* a new one knows nothing of it */
 		keeper_ask(m, KEEPER_KEY_DROP, &b, on_dropped, NULL);
 }
 
@@ -293,8 +340,7 @@ void keeper_boot_ask(struct mgr *m, uint32_t type, const struct buf *body, keepe
 		return;
 	}
 	c->boot = true;
-	if (call_send(m, c))
-		log_debug("the keeper has gone while it was being started");
+	call_send(m, c);
 }
 
 void keeper_close(struct mgr *m)

@@ -102,7 +102,10 @@ static int load_group(void *arg, const char *name)
 	buf_wrap(&b, mem, err ? 0 : len);
 	if (err || sealed_root_decode(&b, &root))
 		log_error("group %s: its row in the store is damaged", name);
-	return group_add(m, name, &root, false);
+	err = group_add(m, name, &root, false);
+	if (err)
+		log_error("group %s is left out: %s", name, err_text(err));
+	return err == ERR_FULL ? 0 : err;
 }
 
 static void open_store(struct mgr *m)

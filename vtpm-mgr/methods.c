@@ -295,15 +295,6 @@ static int pcr_param(struct call *c, json_t *params, uint32_t *mask)
 	return ERR_INVAL;
 }
 
-static size_t group_count(const struct mgr *m)
-{
-	size_t n = 0;
-
-	for (const struct group *g = m->keeper.groups; g; g = g->next)
-		n++;
-	return n;
-}
-
 static int group_check(struct mgr *m, struct call *c, const char *name)
 {
 	if (!name || !name_valid(name))

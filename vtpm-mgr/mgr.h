@@ -33,7 +33,8 @@
 
 #define DEFAULT_GROUP	    "default"
 #define STATE_MAX_DEFAULT   (128u * 1024u)
-#define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - 4096u) /* leaves room for the seal */
+#define SEAL_MARGIN	    4096u /* what the seal adds to a state, and what grows in it whatever its quota */
+#define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - SEAL_MARGIN)
 #define COMMIT_RATE_DEFAULT 100u			/* a second; bursts of COMMIT_BURST seconds */
 #define COMMIT_BURST	    10u
 #define POOL_DEFAULT	    4u
@@ -41,6 +42,8 @@
 #define UID_BASE_DEFAULT    1879048192u /* 0x70000000: above the ranges that Debian and systemd give away */
 #define CRASHES_MAX	    3u
 #define STOP_TIMEOUT_MS	    15000u
+#define WORKER_TIMEOUT_MS   120000u /* to power on, or to make a TPM with its keys */
+#define KEEPER_TIMEOUT_MS   180000u /* for one answer: longer than the keeper waits for a TPM */
 #define RESPAWN_MIN_MS	    1000u
 #define RESPAWN_MAX_MS	    30000u
 
@@ -68,6 +71,7 @@ struct worker {
 	const struct ipc_rule *rules; /* of the owner; handlers get arg */
 	size_t nrules;
 	uint32_t state; /* bit for the rules, the owner's to set */
+	struct loop_timer deadline;
 	void (*exited)(void *arg, uint32_t status);
 	void *arg;
 };
@@ -79,6 +83,8 @@ struct worker {
 CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct local_ring *ring,
 			 const struct backend_start *start);
 uint64_t worker_token_next(struct mgr *m);
+/* It has done what it was started for, or serves: the time in which it must is over. */
+void worker_settled(struct worker *w);
 /* Closes the channels and has the process killed; exited is still called when it is gone. */
 void worker_kill(struct worker *w);
 CHECKED int worker_send(struct worker *w, uint32_t type);
@@ -101,7 +107,7 @@ struct keeper {
 	enum keeper_state state;
 	int sock;
 	struct loop_io io;
-	struct loop_timer respawn;
+	struct loop_timer respawn, silence;
 	uint64_t respawn_ms;
 	uint64_t next_id;
 	struct keeper_call *sent, *queued; /* lists in order */
@@ -133,6 +139,8 @@ CHECKED int keeper_ca_request(struct mgr *m, uint8_t mem[static CA_KEY_MAX], str
 /* The backend of that token is not to come after all. */
 void keeper_drop(struct mgr *m, uint64_t token);
 struct group *group_find(struct mgr *m, const char *name);
+size_t group_count(const struct mgr *m);
+/* ERR_FULL: there are KEEPER_GROUPS_MAX. */
 CHECKED int group_add(struct mgr *m, const char *name, const struct sealed_root *root, bool open);
 void keeper_close(struct mgr *m);
 
@@ -170,6 +178,7 @@ struct vtpm {
 	unsigned crashes; /* in a row */
 	bool firmware;	  /* RUN_STARTUP is the guest firmware's */
 	bool restart;	  /* power on again when stopped: a reset */
+	bool abandoned;	  /* stopped while being started */
 	struct call *starting; /* who waits for it */
 	struct call *stopping;
 	struct worker w;
@@ -185,6 +194,7 @@ struct vtpm {
 	uint8_t *change; /* sealed state that waits */
 	size_t change_len;
 	bool change_queued;
+	bool startup_seen; /* the first change of this power-on has come */
 	struct loop_timer change_timer;
 	double bucket;
 	uint64_t bucket_ms;
