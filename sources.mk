@@ -44,7 +44,8 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/store_damage.sh \
             tests/integration/store_faults.sh \
             tests/integration/oracle.sh \
-            tests/integration/tpm_faults.sh
+            tests/integration/tpm_faults.sh \
+            tests/integration/breaches.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy
 FUZZERS := fuzz_chan fuzz_engine
 
