@@ -121,7 +121,7 @@ static void open_store(struct mgr *m)
 		die(m->cfg.state_dir, "its initialisation was interrupted and nothing was ever kept in it; remove vtpm.db "
 				      "there and run vtpm-mgr --init again");
 	}
-	if (store_group_each(m->store, load_group, m) || store_pool_count(m->store, &m->pool_count))
+	if (store_group_each(m->store, load_group, m))
 		die(m->cfg.state_dir, store_why(m->store));
 }
 
@@ -222,6 +222,7 @@ static void mgr_close(struct mgr *m)
 	keeper_close(m);
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
+	pool_free(m);
 	control_close(m->control);
 	host_close(m);
 	store_close(m->store);

@@ -228,6 +228,7 @@ void provision_create(struct mgr *m, const struct store_vtpm *want, struct call 
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
+void pool_free(struct mgr *m);
 
 /* --- methods.c, describe.c --- */
 
@@ -256,6 +257,7 @@ struct mgr {
 	struct worker *workers;
 	struct vtpm *vtpms;
 	struct provision *provisions;
+	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;
 	bool pool_paused; /* making one failed: wait for the next create before trying again */
 	uint64_t next_token;

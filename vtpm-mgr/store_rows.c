@@ -254,7 +254,7 @@ static bool insertable(const struct store_vtpm *v, uint64_t version)
 }
 
 int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed,
-		      size_t sealed_len, const uint8_t *pool_uuid)
+		      size_t sealed_len)
 {
 	int err;
 
@@ -266,10 +266,6 @@ int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint64_t vers
 	err = insert_row(s, v);
 	if (!err)
 		err = insert_state(s, v->uuid, version, sealed, sealed_len);
-	if (!err && pool_uuid)
-		err = store_exec_uuid(s, SQL_POOL_DROP, pool_uuid);
-	if (!err && pool_uuid && sqlite3_changes(s->db) != 1)
-		err = ERR_NOTFOUND; /* taken twice: one state must not become two TPMs */
 	return store_end(s, err);
 }
 
