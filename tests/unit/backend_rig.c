@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -100,6 +101,7 @@ void rig_open(struct rig *r, bool no_prefork)
 	int sv[2];
 
 	MUST(ipc_pair(sv) == 0);
+	MUST(r->queue == 0 || setsockopt(sv[1], SOL_SOCKET, SO_SNDBUF, &r->queue, sizeof(r->queue)) == 0);
 	r->spawn = fork();
 	MUST(r->spawn >= 0);
 	if (r->spawn == 0)

@@ -21,6 +21,7 @@ struct rig {
 	int keeper;  /* to the stand-in for the keeper */
 	int link;    /* the keeper's end of its link */
 	uint64_t token;
+	int queue; /* bytes of what the spawner may have on the way to the manager; 0: as always */
 };
 
 /* What a vTPM leaves behind: the newest state that the store has. */

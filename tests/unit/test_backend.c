@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "tests/unit/backend_guest.h"
@@ -294,6 +295,66 @@ static void test_no_twins(void **state)
 	rig_forget(&b);
 }
 
+/* That start fails; the spawner and all others go on. */
+static void test_no_descriptors_left(void **state)
+{
+	struct rlimit old, none;
+	struct rig_backend b;
+
+	(void)state;
+	kill(rig.spawn, SIGSTOP); /* so that nothing is refused before all of it is asked for */
+	rig_spawn_keyless(&rig, &b, &disk, RUN_SERVE | RUN_STARTUP);
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, NULL, &old), 0);
+	none = (struct rlimit){ 4, old.rlim_max };
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &none, NULL), 0);
+	kill(rig.spawn, SIGCONT);
+	assert_int_equal(rig_exited(&b), 1 << 8);
+	rig_forget(&b);
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &old, NULL), 0);
+	guest_power_on(&b);
+	guest_power_off(&b);
+}
+
+static uint64_t next_exited(struct rig *r)
+{
+	uint8_t mem[SPAWN_EXITED_SIZE];
+	struct spawn_exited e = { 0 };
+	struct ipc_msg m;
+
+	assert_int_equal(ipc_recv(r->manager, &m, mem, sizeof(mem), 0), 0);
+	assert_int_equal(spawn_exited_decode(&m.body, &e), 0);
+	assert_in_range(e.token, 1, 63);
+	return e.token;
+}
+
+/* A manager that is busy for long: the spawner waits for it. */
+static void test_no_report_is_lost(void **state)
+{
+	static struct rig narrow = { .queue = 1 };
+	struct rig_backend b[24];
+	uint64_t seen = 0, want = 0;
+	struct ipc_msg m;
+	uint8_t none[1];
+
+	(void)state;
+	rig_open(&narrow, false);
+	for (size_t i = 0; i < ARRAY_LEN(b); i++) {
+		rig_spawn(&narrow, &b[i], &disk, RUN_SERVE | RUN_STARTUP);
+		want |= 1ull << b[i].token;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		fd_close(&b[i].control);
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		while (ipc_recv(b[i].store, &m, none, sizeof(none), 0) != ERR_CLOSED)
+			; /* until all of them have ended */
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		seen |= 1ull << next_exited(&narrow);
+	assert_true(seen == want);
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		rig_forget(&b[i]);
+	rig_close(&narrow);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +369,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_no_keeper),
 		cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_no_twins),
+		cmocka_unit_test(test_no_descriptors_left),
+		cmocka_unit_test(test_no_report_is_lost),
 	};
 
 	return guest_test_main(argc, argv, tests, ARRAY_LEN(tests));

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vtpm-mgr/keeper/serve.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,17 +17,6 @@ enum {
 	STATE_PINNED = 1u << 1, /* all but OPEN and ADOPT */
 };
 
-/* The manager reads its socket at leisure; there is nothing else to do than to wait for it. */
-static int send_reply(struct keeper *k, const struct buf *b)
-{
-	struct pollfd p = {.fd = k->mgr_fd, .events = POLLOUT};
-	int r;
-
-	while ((r = ipc_send(k->mgr_fd, KEEPER_REPLY, b, NULL, 0)) == ERR_AGAIN)
-		(void)poll(&p, 1, -1);
-	return r;
-}
-
 /* Returns what a handler returns: non-zero only if the manager is not there to be answered. */
 static int reply(struct keeper *k, uint64_t id, int code, const void *result, size_t len)
 {
@@ -41,7 +29,8 @@ static int reply(struct keeper *k, uint64_t id, int code, const void *result, si
 	else
 		r.result = result, r.result_len = len;
 	buf_init(&b, mem, sizeof(mem));
-	return keeper_reply_encode(&b, &r) ? ERR_RANGE : send_reply(k, &b);
+	/* The manager reads its socket at leisure; there is nothing else to do than to wait for it. */
+	return keeper_reply_encode(&b, &r) ? ERR_RANGE : ipc_send_wait(k->mgr_fd, KEEPER_REPLY, &b, NULL, 0);
 }
 
 static int read_empty(struct ipc_msg *m, uint64_t *id)
