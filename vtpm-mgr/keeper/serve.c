@@ -86,11 +86,9 @@ static int on_adopt(void *peer, struct ipc_msg *m)
 }
 
 /* Before the TPM is asked for anything. */
-static int group_is_new(struct keeper *k, const char *group)
+static int group_room(struct keeper *k, const char *group)
 {
-	if (groups_find(&k->groups, group))
-		return tpm_fail(&k->tpm, ERR_EXISTS, "group %s is open already", group);
-	if (k->groups.n == KEEPER_GROUPS_MAX)
+	if (groups_room(&k->groups, group))
 		return tpm_fail(&k->tpm, ERR_FULL, "there are %u groups, and that is the limit", KEEPER_GROUPS_MAX);
 	return 0;
 }
@@ -109,13 +107,13 @@ static int on_group_new(void *peer, struct ipc_msg *m)
 	if (buf_get_u64le(&m->body, &id) || keeper_group_new_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
 	buf_init(&b, mem, sizeof(mem));
-	r = group_is_new(k, q.group);
+	r = group_room(k, q.group);
 	if (!r)
 		r = root_new(&k->tpm, q.mask, q.flags, &blob, &s, k->root);
 	if (!r)
 		r = sealed_root_encode(&b, &s);
 	if (!r)
-		r = groups_add(&k->groups, q.group, k->root);
+		r = groups_replace(&k->groups, q.group, k->root);
 	secmem_wipe(k->root, KEY_LEN);
 	return reply(k, id, r, mem, b.len);
 }
@@ -129,11 +127,13 @@ static int on_group_open(void *peer, struct ipc_msg *m)
 
 	if (buf_get_u64le(&m->body, &id) || keeper_group_open_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
-	r = group_is_new(k, q.group);
+	r = group_room(k, q.group);
 	if (!r)
 		r = root_open(&k->tpm, &q.root, k->root);
 	if (!r)
-		r = groups_add(&k->groups, q.group, k->root);
+		r = groups_open(&k->groups, q.group, k->root);
+	if (r == ERR_EXISTS)
+		r = tpm_fail(&k->tpm, r, "group %s is open with another root", q.group);
 	secmem_wipe(k->root, KEY_LEN);
 	return reply(k, id, r, NULL, 0);
 }
