@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/sandbox.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
@@ -11,8 +13,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "lib/util.h"
 
 #define BACKEND_FILES	 16u
 #define KEEPER_FILES	 64u
@@ -64,6 +69,50 @@ static bool is_only(uid_t uid, gid_t gid)
 	return setresuid((uid_t)-1, 0, (uid_t)-1) != 0 && setresgid((gid_t)-1, 0, (gid_t)-1) != 0;
 }
 
+/* True if nothing but "." and ".." is in it. */
+static bool is_empty(int fd)
+{
+	int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = own < 0 ? NULL : fdopendir(own);
+	unsigned n = 0;
+
+	if (!dir) {
+		fd_close(&own);
+		return false;
+	}
+	while (n < 3 && readdir(dir))
+		n++;
+	closedir(dir);
+	return n == 2;
+}
+
+int sandbox_open_empty(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return err_from_errno(errno);
+	if (fstat(fd, &st) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) || !is_empty(fd)) {
+		fd_close(&fd);
+		return ERR_DENIED;
+	}
+	return fd;
+}
+
+/* Looked at and entered is the same open directory, whatever is put into its place meanwhile. */
+static int enter_empty(const char *path)
+{
+	int err = 0, fd = sandbox_open_empty(path);
+
+	if (fd < 0)
+		return fd;
+	if (fchdir(fd) || chroot(".") || chdir("/"))
+		err = err_from_errno(errno);
+	fd_close(&fd);
+	return err;
+}
+
 int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir)
 {
 	int err;
@@ -72,12 +121,16 @@ int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir)
 		return 0;
 	if (uid == 0 || gid == 0 || uid == (uid_t)-1 || gid == (gid_t)-1)
 		return ERR_INVAL;
-	if (emptydir && (chdir(emptydir) || chroot(".") || chdir("/")))
-		return err_from_errno(errno);
+	err = emptydir ? enter_empty(emptydir) : 0;
+	if (err)
+		return err;
 	clear_bounding_set();
 	/* Groups first: without uid 0 they can no longer be changed. */
 	if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
 		return err_from_errno(errno);
+	/* Whose ids change gets the host's default back (fs.suid_dumpable): dumped, or traced by others of the uid. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+		return ERR_SYS;
 	err = clear_capabilities();
 	if (err)
 		return err;

@@ -66,6 +66,24 @@ static void make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid)
 		die(path, strerror(errno));
 }
 
+/*
+ * Where backends are locked in: root's, below a directory of the manager's user. What that user could
+ * have put there instead is refused, not mended.
+ */
+static void make_empty(const char *path)
+{
+	int fd;
+
+	if (mkdir(path, 0555) && errno != EEXIST)
+		die(path, strerror(errno));
+	fd = sandbox_open_empty(path);
+	if (fd < 0)
+		die(path, "it is not an empty directory that belongs to who starts vtpm-mgr; remove it");
+	if (fchmod(fd, 0555))
+		die(path, strerror(errno));
+	fd_close(&fd);
+}
+
 static void make_dirs(const struct config *cfg, const struct identity *id)
 {
 	char empty[256];
@@ -74,7 +92,7 @@ static void make_dirs(const struct config *cfg, const struct identity *id)
 		die(cfg->runtime_dir, "the path is too long");
 	make_dir(cfg->state_dir, 0700, id->uid, id->gid);
 	make_dir(cfg->runtime_dir, 0755, id->uid, id->gid);
-	make_dir(empty, 0555, geteuid(), getegid()); /* where backends are locked in */
+	make_empty(empty);
 }
 
 static void drop_root(struct mgr *m, const struct identity *id)
