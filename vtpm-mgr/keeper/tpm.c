@@ -13,6 +13,10 @@
 #include "vtpm-mgr/keeper/srk.h"
 #include "vtpm-mgr/keeper/stream.h"
 
+/* TPM 2.0 Part 2, 7.5. The TSS's constants shift a signed number into its sign. */
+#define TRANSIENT_FIRST	     0x80000000u
+#define LOADED_SESSION_FIRST 0x02000000u
+
 #define FLUSH_MAX 64u /* handles asked for at once; more than any TPM has slots */
 
 int tpm_init(struct tpm *t, const char *tcti)
@@ -151,9 +155,9 @@ static int tpm_context(struct tpm *t)
 	rc = Esys_Initialize(&t->esys, t->tcti, NULL);
 	if (rc)
 		return tpm_check(t, rc, "Esys_Initialize");
-	r = tpm_flush_class(t, TPM2_TRANSIENT_FIRST);
+	r = tpm_flush_class(t, TRANSIENT_FIRST);
 	if (!r)
-		r = tpm_flush_class(t, TPM2_LOADED_SESSION_FIRST);
+		r = tpm_flush_class(t, LOADED_SESSION_FIRST);
 	if (r)
 		tpm_forget(t);
 	return r;
