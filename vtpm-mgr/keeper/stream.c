@@ -247,7 +247,7 @@ static int config_parse(const char *tcti, struct stream_config *c)
 	uint64_t port;
 	size_t n;
 
-	*c = (struct stream_config){.host = "localhost", .port = "2321"};
+	*c = (struct stream_config){.host = "127.0.0.1", .port = "2321"};
 	if (*p == ':')
 		p++;
 	/* To the end: a path may have commas. */
