@@ -23,6 +23,16 @@
 #define KEEPER_FILES	 64u
 #define LOCKED_BYTES_MAX (4u * 1024u * 1024u) /* keys and working copies; a state has at most 320 KiB */
 
+/*
+ * Address space of a backend. It has 18 MiB, making keys and certificates and with the largest state, and what it
+ * had before comes from the spawner. AddressSanitizer has terabytes of its own.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#define BACKEND_MEMORY RLIM_INFINITY
+#else
+#define BACKEND_MEMORY (96u * 1024u * 1024u)
+#endif
+
 /* Empties all capability sets; the ambient set cannot keep what the inheritable set has lost (capabilities(7)). */
 static int clear_capabilities(void)
 {
@@ -150,7 +160,7 @@ static int lower(__rlimit_resource_t resource, rlim_t max)
 	return setrlimit(resource, &rl) ? err_from_errno(errno) : 0;
 }
 
-static int limit_worker(rlim_t files)
+static int limit_worker(rlim_t files, rlim_t memory)
 {
 	static const struct {
 		__rlimit_resource_t resource;
@@ -170,6 +180,8 @@ static int limit_worker(rlim_t files)
 		if (err)
 			return err;
 	}
+	if (lower(RLIMIT_AS, memory))
+		return ERR_SYS;
 	return lower(RLIMIT_NOFILE, files);
 }
 
@@ -185,9 +197,9 @@ int sandbox_limit(enum sandbox_kind kind)
 {
 	switch (kind) {
 	case SANDBOX_BACKEND:
-		return limit_worker(BACKEND_FILES);
+		return limit_worker(BACKEND_FILES, BACKEND_MEMORY);
 	case SANDBOX_KEEPER:
-		return limit_worker(KEEPER_FILES);
+		return limit_worker(KEEPER_FILES, RLIM_INFINITY);
 	case SANDBOX_MANAGER:
 		return limit_manager();
 	}

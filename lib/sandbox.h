@@ -32,7 +32,8 @@ CHECKED int sandbox_open_empty(const char *path);
  */
 CHECKED int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir);
 /*
- * RLIMITs of a kind: files, processes, core, file size, locked memory. Backend and keeper can
+ * RLIMITs of a kind: files, processes, core, file size, locked memory, and for a backend all memory,
+ * so that one that its guest has taken over cannot take the host's. Backend and keeper can
  * make neither a thread nor a child any more, and cannot write to a regular file (EFBIG; SIGXFSZ
  * is ignored, so that a log that was redirected to a file costs lines and not the process).
  */

@@ -16,6 +16,12 @@
 #include "vtpm-backend/state.h"
 #include "vtpm-backend/tpm.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#define PEAK_MAX UINT64_MAX /* it reserves terabytes, and RLIMIT_AS is left alone */
+#else
+#define PEAK_MAX (32u * 1024u) /* KiB: a third of RLIMIT_AS */
+#endif
+
 static void test_provision_serve_restart(void **state)
 {
 	struct rig_backend b;
@@ -271,6 +277,37 @@ static void test_quota(void **state)
 	guest_power_off(&b);
 }
 
+/* A state as large as one can be: it is made, stored, loaded, and leaves two thirds of RLIMIT_AS free. */
+static void test_largest_state(void **state)
+{
+	static struct rig_disk large;
+	struct backend_start start = { .flags = RUN_SERVE | RUN_STARTUP, .state_max = SEALED_STATE_MAX };
+	struct rig_backend b;
+	uint32_t rc = 0;
+	unsigned n;
+
+	(void)state;
+	memcpy(&large, &disk, sizeof(large));
+	memcpy(start.uuid, large.uuid, UUID_LEN);
+	memcpy(start.from_uuid, large.uuid, UUID_LEN);
+	for (unsigned round = 0; round < 2; round++) {
+		start.version = large.version;
+		start.sealed = large.sealed;
+		start.sealed_len = large.sealed_len;
+		rig_spawn_start(&rig, &b, &large, &start);
+		rig_ready(&b);
+		for (n = 0; rc == 0 && n < 256; n++) {
+			guest_build_define(&cmd, SLOT(100 + n), 1024);
+			rc = guest_run(&b);
+			guest_build_write(&cmd, SLOT(100 + n), "pin", "so that it is in the state whole");
+			assert_true(rc != 0 || guest_run(&b) == 0);
+		}
+		assert_int_equal(rc, TPM_RC_NV_SPACE);
+		assert_in_range(rig_status(rig_newest_child(&rig), "VmPeak:"), 1, PEAK_MAX);
+		guest_power_off(&b);
+	}
+}
+
 /* Backends forked from one parent share nothing random. */
 static void test_no_twins(void **state)
 {
@@ -368,6 +405,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_key_of_another),
 		cmocka_unit_test(test_no_keeper),
 		cmocka_unit_test(test_quota),
+		cmocka_unit_test(test_largest_state),
 		cmocka_unit_test(test_no_twins),
 		cmocka_unit_test(test_no_descriptors_left),
 		cmocka_unit_test(test_no_report_is_lost),

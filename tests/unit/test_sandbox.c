@@ -28,6 +28,7 @@ int main(void)
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -278,7 +279,7 @@ static bool limit_is(__rlimit_resource_t resource, rlim_t want)
 	return getrlimit(resource, &rl) == 0 && rl.rlim_cur == want && rl.rlim_max == want;
 }
 
-static void limits_of(enum sandbox_kind kind, rlim_t files)
+static void limits_of(enum sandbox_kind kind, rlim_t files, rlim_t memory)
 {
 	char path[128];
 	uint64_t v = 1;
@@ -294,7 +295,7 @@ static void limits_of(enum sandbox_kind kind, rlim_t files)
 	worker_start(&w, sit);
 	MUST(sandbox_limit(kind) == 0);
 	MUST(limit_is(RLIMIT_CORE, 0) && limit_is(RLIMIT_NPROC, 0) && limit_is(RLIMIT_FSIZE, 0));
-	MUST(limit_is(RLIMIT_NOFILE, files));
+	MUST(limit_is(RLIMIT_NOFILE, files) && (memory == RLIM_INFINITY || limit_is(RLIMIT_AS, memory)));
 	MUST(write(file, &v, sizeof(v)) < 0 && errno == EFBIG);
 	MUST(write(pipefd[1], &v, sizeof(v)) == sizeof(v) && write(ev, &v, sizeof(v)) == sizeof(v));
 	MUST(fcntl(file, F_DUPFD, (int)files) < 0);
@@ -312,11 +313,27 @@ static void limits_bind_the_workers(void **state)
 	(void)state;
 	pid = fork();
 	if (pid == 0)
-		limits_of(SANDBOX_BACKEND, 16);
+		limits_of(SANDBOX_BACKEND, 16, 96u << 20);
 	assert_int_equal(reap(pid), 0);
 	pid = fork();
 	if (pid == 0)
-		limits_of(SANDBOX_KEEPER, 64);
+		limits_of(SANDBOX_KEEPER, 64, RLIM_INFINITY);
+	assert_int_equal(reap(pid), 0);
+}
+
+static void a_backend_cannot_take_the_hosts_memory(void **state)
+{
+	pid_t pid = fork();
+	size_t got = 0;
+
+	(void)state;
+	if (pid == 0) {
+		MUST(sandbox_limit(SANDBOX_BACKEND) == 0);
+		while (got < 1000 && mmap(NULL, 1u << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+			got++;
+		MUST(errno == ENOMEM && got > 32 && got < 96);
+		_exit(0);
+	}
 	assert_int_equal(reap(pid), 0);
 }
 
@@ -464,6 +481,7 @@ int main(void)
 		cmocka_unit_test(manager_can_work),
 		cmocka_unit_test(proc_shows_the_sandbox),
 		cmocka_unit_test(limits_bind_the_workers),
+		cmocka_unit_test(a_backend_cannot_take_the_hosts_memory),
 		cmocka_unit_test(limits_of_the_manager),
 		cmocka_unit_test(dropping_is_for_good),
 		cmocka_unit_test(dropping_leaves_nothing_to_dump),
