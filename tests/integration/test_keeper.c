@@ -45,6 +45,13 @@ static int setup(void **state)
 	return 0;
 }
 
+static int group_setup(void **state)
+{
+	(void)state;
+	rig_check();
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	(void)state;
@@ -578,6 +585,37 @@ static void test_changed_seal(void **state)
 	assert_int_equal(rig_ask_empty(&rig, KEEPER_CA_NEW, &a), 0);
 }
 
+static int send_drop(uint64_t token)
+{
+	struct request q;
+
+	assert_int_equal(keeper_key_drop_encode(rig_request(&rig, &q), token), 0);
+	return ipc_send(rig.mgr, KEEPER_KEY_DROP, &q.b, NULL, 0);
+}
+
+/* A manager that asks and does not listen fills both queues; not one answer is lost, nor their order. */
+static void test_unread_replies(void **state)
+{
+	struct keeper_reply r;
+	struct ipc_msg m;
+	uint64_t first;
+	int err;
+
+	(void)state;
+	begin(0, INSECURE);
+	first = rig.id + 1;
+	while ((err = send_drop(99)) == 0)
+		assert_true(rig.id < 100000);
+	assert_int_equal(err, ERR_AGAIN);
+	rig.id--; /* that one was not sent */
+	for (uint64_t id = first; id <= rig.id; id++) {
+		assert_int_equal(rig_backend_recv(rig.mgr, &m, a.mem, sizeof(a.mem)), 0);
+		assert_int_equal(keeper_reply_decode(&m.body, &r), 0);
+		assert_int_equal(r.id, id);
+	}
+	assert_int_equal(rig_ask_empty(&rig, KEEPER_STATUS, &a), 0);
+}
+
 static int ask_ca_open(const uint8_t *row, size_t len)
 {
 	struct request q;
@@ -643,8 +681,8 @@ int main(void)
 		TEST(test_empty_pcrs),	 TEST(test_changed_rows), TEST(test_rebind),	      TEST(test_drop),
 		TEST(test_certificates), TEST(test_many_links),	  TEST(test_other_tpm),	      TEST(test_lost_tpm),
 		TEST(test_reset_tpm),	 TEST(test_wrong_order),  TEST(test_changed_answers), TEST(test_changed_seal),
-		TEST(test_asked_again),
+		TEST(test_asked_again),	 TEST(test_unread_replies),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, group_setup, NULL);
 }
