@@ -234,7 +234,8 @@ void pool_free(struct mgr *m);
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
-json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row);
+/* with_eks: with their certificates, which takes a parser of X.509. */
+json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
 json_t *describe_pem(const char *label, const uint8_t *der, size_t len);

@@ -58,7 +58,7 @@ static void provision_end(struct provision *p, int code, const char *text)
 		if (code)
 			call_error(p->call, code, "%s: %s", p->row.name, text);
 		else
-			call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row)));
+			call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row, true)));
 		m->pool_paused = false;
 	} else if (code && !m->draining) {
 		log_warn("no vTPM could be made ahead: %s (%s)", text, err_text(code));
