@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/integration/test_keeper_rig.h"
+#include "tests/integration/test_keeper_manager.h"
 #include "tests/unit/test_keeper_ek.h"
 
 #define INSECURE SEAL_INSECURE_PCRS
@@ -26,17 +26,6 @@ enum {
 	CC_POLICY_PCR = 0x17f,
 	CC_SIGN = 0x15d
 };
-
-static struct rig rig;
-static struct answer a;
-
-/* What the store of a manager would hold. */
-static struct {
-	uint8_t name[TPM_NAME_MAX], root[SEALED_ROOT_MAX], wrapped[WRAPPED_KEY_LEN], key[KEY_LEN];
-	size_t name_len, root_len;
-	struct sealed_root s;
-	struct key_binding binding;
-} store;
 
 static int setup(void **state)
 {
@@ -57,82 +46,6 @@ static int teardown(void **state)
 	(void)state;
 	rig_stop(&rig);
 	return 0;
-}
-
-static void keep_root(void)
-{
-	struct buf b;
-
-	store.root_len = a.r.result_len;
-	memcpy(store.root, a.r.result, a.r.result_len);
-	buf_wrap(&b, store.root, store.root_len);
-	assert_int_equal(sealed_root_decode(&b, &store.s), 0);
-	assert_int_equal(buf_left(&b), 0);
-}
-
-static int key_new(const struct key_binding *b)
-{
-	struct request q;
-
-	assert_int_equal(key_binding_encode(rig_request(&rig, &q), b), 0);
-	return rig_ask(&rig, KEEPER_KEY_NEW, &q, &a);
-}
-
-static void keep_key(void)
-{
-	store.binding = (struct key_binding){.group = "default", .uuid = {1, 2, 3}, .epoch = 7, .config = {9}};
-	assert_int_equal(key_new(&store.binding), 0);
-	assert_int_equal(a.r.result_len, WRAPPED_KEY_LEN);
-	memcpy(store.wrapped, a.r.result, WRAPPED_KEY_LEN);
-}
-
-/* A new store with a group and a key. */
-static void begin(uint32_t mask, uint32_t flags)
-{
-	rig_keeper_start(&rig, NULL);
-	assert_int_equal(rig_ask_empty(&rig, KEEPER_ADOPT, &a), 0);
-	store.name_len = a.r.result_len;
-	memcpy(store.name, a.r.result, a.r.result_len);
-	assert_int_equal(rig_group_new(&rig, "default", mask, flags, &a), 0);
-	keep_root();
-	keep_key();
-}
-
-static int open_srk(void)
-{
-	const struct keeper_open m = {.name = store.name, .name_len = store.name_len};
-	struct request q;
-
-	assert_int_equal(keeper_open_encode(rig_request(&rig, &q), &m), 0);
-	return rig_ask(&rig, KEEPER_OPEN, &q, &a);
-}
-
-static void again(void)
-{
-	rig_keeper_start(&rig, NULL);
-	assert_int_equal(open_srk(), 0);
-}
-
-static int hand(const struct key_binding *b, const uint8_t *wrapped, uint64_t token, bool certify)
-{
-	struct keeper_key_hand m = {
-		.binding = *b, .wrapped = wrapped, .wrapped_len = WRAPPED_KEY_LEN, .token = token, .certify = certify};
-	struct request q;
-
-	assert_int_equal(keeper_key_hand_encode(rig_request(&rig, &q), &m), 0);
-	return rig_ask(&rig, KEEPER_KEY_HAND, &q, &a);
-}
-
-static void expect_key(int fd, struct key_give *give)
-{
-	uint8_t mem[KEY_GIVE_SIZE];
-	struct ipc_msg m;
-
-	assert_int_equal(rig_backend_recv(fd, &m, mem, sizeof(mem)), 0);
-	assert_int_equal(m.type, KEY_GIVE);
-	assert_int_equal(key_give_decode(&m.body, give), 0);
-	assert_memory_equal(give->uuid, store.binding.uuid, UUID_LEN);
-	assert_int_equal(give->epoch, store.binding.epoch);
 }
 
 static void test_status(void **state)
@@ -614,14 +527,6 @@ static void test_unread_replies(void **state)
 		assert_int_equal(r.id, id);
 	}
 	assert_int_equal(rig_ask_empty(&rig, KEEPER_STATUS, &a), 0);
-}
-
-static int ask_ca_open(const uint8_t *row, size_t len)
-{
-	struct request q;
-
-	assert_int_equal(buf_put_bytes(rig_request(&rig, &q), row, len), 0);
-	return rig_ask(&rig, KEEPER_CA_OPEN, &q, &a);
 }
 
 /*
