@@ -79,6 +79,10 @@ static int create_names(struct mgr *m, struct call *c, json_t *params, struct st
 			   NAME_MAX_LEN);
 		return ERR_INVAL;
 	}
+	if (strncmp(name, STORE_DAMAGED, strlen(STORE_DAMAGED)) == 0) {
+		call_error(c, ERR_INVAL, "names that begin with " STORE_DAMAGED " are for rows that cannot be read");
+		return ERR_INVAL;
+	}
 	if (ring_path(m, name, path, sizeof(path))) {
 		call_error(c, ERR_RANGE, "%s: the path of its ring would be too long for a socket; use a shorter name or --runtime-dir",
 			   name);
@@ -189,11 +193,21 @@ static void method_reset(void *arg, struct call *c, json_t *params)
 	free(row);
 }
 
+/* By the number of its row: the uuid may be damaged since it was powered on. */
+static struct vtpm *powered_row(struct mgr *m, const struct store_vtpm *row)
+{
+	struct vtpm *v = m->vtpms;
+
+	while (v && v->row.id != row->id)
+		v = v->next;
+	return v;
+}
+
 static void method_destroy(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
 	struct store_vtpm *row = row_of(m, c, params);
-	struct vtpm *v = row ? vtpm_find(m, row->uuid) : NULL;
+	struct vtpm *v = row ? powered_row(m, row) : NULL;
 	int err;
 
 	if (!row)
@@ -206,10 +220,10 @@ static void method_destroy(void *arg, struct call *c, json_t *params)
 	} else {
 		if (v)
 			vtpm_free(v);
-		err = store_vtpm_delete(m->store, row->uuid);
+		err = store_vtpm_delete(m->store, row->id);
 		mgr_audit(m, c, "destroy", row, err, NULL);
 		if (err)
-			call_error(c, err, "%s is not destroyed: %s", row->name, store_why(m->store));
+			call_error(c, err, "%s is not destroyed: %s (%s)", row->name, err_text(err), store_why(m->store));
 		else
 			call_reply(c, NULL);
 	}

@@ -20,6 +20,7 @@
 #include "vtpm-mgr/proto/limits.h"
 
 #define STORE_SCHEMA	1
+#define STORE_DAMAGED	"damaged-row-" /* begins the name of a row that has none to be used */
 #define STORE_META_MAX	8192u /* bytes of one meta or group value */
 #define STORE_EK_KINDS	2u    /* enum ek_kind */
 #define STORE_TEXT_MAX	TEXT_MAX
@@ -33,6 +34,7 @@ struct store_blob {
 };
 
 struct store_vtpm {
+	int64_t id;	       /* number of the row, the one thing in it that is never damaged; read only */
 	uint8_t uuid[UUID_LEN];
 	char name[NAME_MAX_LEN + 1];
 	char group[NAME_MAX_LEN + 1];
@@ -87,6 +89,7 @@ CHECKED int store_group_get(struct store *s, const char *name, void *p, size_t *
 CHECKED int store_group_put(struct store *s, const char *name, const void *p, size_t len);
 CHECKED int store_group_each(struct store *s, int (*row)(void *arg, const char *name), void *arg);
 
+/* Also "damaged-row-N". */
 CHECKED int store_vtpm_by_name(struct store *s, const char *name, struct store_vtpm *v);
 CHECKED int store_vtpm_by_uuid(struct store *s, const uint8_t uuid[static UUID_LEN], struct store_vtpm *v);
 /* All rows ordered by name; a non-zero return of row ends it and is returned. */
@@ -97,7 +100,7 @@ CHECKED int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint6
 /* Sets (why) or clears ("") the quarantine mark. */
 CHECKED int store_vtpm_quarantine(struct store *s, const uint8_t uuid[static UUID_LEN], const char *why);
 /* Removes the vTPM, its key and its state; with secure_delete the wrapped key is overwritten: that is the crypto-erase. */
-CHECKED int store_vtpm_delete(struct store *s, const uint8_t uuid[static UUID_LEN]);
+CHECKED int store_vtpm_delete(struct store *s, int64_t id);
 
 /* The sealed state. *len is the room and then the length; a row that is longer than the room is ERR_RANGE. */
 CHECKED int store_state_get(struct store *s, const uint8_t uuid[static UUID_LEN], uint64_t *version, void *p, size_t *len);

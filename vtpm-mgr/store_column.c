@@ -135,10 +135,10 @@ int ids_load(struct store *s, enum store_sql which, struct ids *ids)
 	return err;
 }
 
-int store_exec_uuid(struct store *s, enum store_sql which, const uint8_t uuid[static UUID_LEN])
+int store_exec_id(struct store *s, enum store_sql which, int64_t id)
 {
 	sqlite3_stmt *st = store_stmt(s, which);
 
-	bind_uuid(st, 1, uuid);
+	sqlite3_bind_int64(st, 1, id);
 	return store_exec(s, st);
 }

@@ -2,6 +2,7 @@
 /* vTPMs and their states: every column is checked for type and bounds before it is believed. */
 #include "vtpm-mgr/store_sqlite.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,7 @@ static int read_vtpm(sqlite3_stmt *st, struct store_vtpm *v)
 	int err;
 
 	memset(v, 0, sizeof(*v));
+	v->id = sqlite3_column_int64(st, COL_ID);
 	err = note(col_text(st, COL_QUARANTINE, v->quarantine), "quarantine", &damaged);
 	if (!err)
 		err = note(col_exact(st, COL_UUID, v->uuid, UUID_LEN), "uuid", &damaged);
@@ -141,7 +143,7 @@ static int read_vtpm(sqlite3_stmt *st, struct store_vtpm *v)
 		return err;
 	read_state_summary(st, v);
 	if (v->name[0] == '\0')
-		snprintf(v->name, sizeof(v->name), "damaged-row-%lld", (long long)sqlite3_column_int64(st, COL_ID));
+		snprintf(v->name, sizeof(v->name), STORE_DAMAGED "%lld", (long long)v->id);
 	v->damaged = damaged != NULL;
 	if (damaged)
 		snprintf(v->quarantine, sizeof(v->quarantine), "its row in the store is damaged: column %s", damaged);
@@ -170,6 +172,10 @@ int store_vtpm_by_name(struct store *s, const char *name, struct store_vtpm *v)
 
 	bind_str(st, 1, name);
 	err = find_id(s, st, &id);
+	if (err == ERR_NOTFOUND && sscanf(name, STORE_DAMAGED "%" SCNd64, &id) == 1) {
+		err = load_vtpm(s, id, v);
+		return !err && strcmp(v->name, name) != 0 ? ERR_NOTFOUND : err;
+	}
 	if (!err)
 		err = load_vtpm(s, id, v);
 	/* The row came by an index, which is bytes on the disk like everything else. */
@@ -286,15 +292,15 @@ int store_vtpm_quarantine(struct store *s, const uint8_t uuid[static UUID_LEN], 
 	return store_end(s, err);
 }
 
-int store_vtpm_delete(struct store *s, const uint8_t uuid[static UUID_LEN])
+int store_vtpm_delete(struct store *s, int64_t id)
 {
 	int err = store_begin(s);
 
 	if (err)
 		return err;
-	err = store_exec_uuid(s, SQL_STATE_DELETE, uuid);
+	err = store_exec_id(s, SQL_STATE_DELETE, id);
 	if (!err)
-		err = store_exec_uuid(s, SQL_VTPM_DELETE, uuid);
+		err = store_exec_id(s, SQL_VTPM_DELETE, id);
 	if (!err && sqlite3_changes(s->db) != 1)
 		err = ERR_NOTFOUND;
 	/* secure_delete has overwritten it in the database; the log still holds pages from before. */

@@ -66,11 +66,11 @@ static const char *const sql_text[SQL_COUNT] = {
 			    "created, wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1) "
 			    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
 	[SQL_VTPM_QUARANTINE] = "UPDATE vtpm SET quarantine = ?2 WHERE uuid = ?1",
-	[SQL_VTPM_DELETE] = "DELETE FROM vtpm WHERE uuid = ?1",
+	[SQL_VTPM_DELETE] = "DELETE FROM vtpm WHERE id = ?1",
 	[SQL_STATE_GET] = "SELECT uuid, version, sealed FROM state WHERE uuid = ?1",
 	[SQL_STATE_INSERT] = "INSERT INTO state (uuid, version, sealed) VALUES (?1, ?2, ?3)",
 	[SQL_STATE_UPDATE] = "UPDATE state SET version = ?2, sealed = ?3 WHERE uuid = ?1 AND version = ?2 - 1",
-	[SQL_STATE_DELETE] = "DELETE FROM state WHERE uuid = ?1",
+	[SQL_STATE_DELETE] = "DELETE FROM state WHERE uuid = (SELECT uuid FROM vtpm WHERE id = ?1)",
 };
 
 /* ---- errors ---- */

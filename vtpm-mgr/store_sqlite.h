@@ -116,7 +116,7 @@ struct ids {
 	size_t n, cap;
 };
 CHECKED int ids_load(struct store *s, enum store_sql which, struct ids *ids);
-/* Executes a statement that addresses one row by uuid. */
-CHECKED int store_exec_uuid(struct store *s, enum store_sql which, const uint8_t uuid[static UUID_LEN]);
+/* Executes a statement that addresses one row by its number. */
+CHECKED int store_exec_id(struct store *s, enum store_sql which, int64_t id);
 
 #endif

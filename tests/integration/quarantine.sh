@@ -51,6 +51,7 @@ damage() {
 	out-group) db "UPDATE vtpm SET grp = '../x' WHERE $N" ;;
 	out-user) mistype vtpm "UPDATE vtpm SET user = 'root' WHERE $N" ;;
 	out-uuid) db "UPDATE vtpm SET uuid = x'00' WHERE $N" ;;
+	out-name) db "UPDATE vtpm SET name = '../x' WHERE $N" ;;
 	out-cert) mistype vtpm "UPDATE vtpm SET cert_0 = 'text' WHERE $N" ;;
 	esac
 }
@@ -73,9 +74,9 @@ CASES="state-bit-0 state-bit-4 state-bit-5 state-bit-6 state-bit-9 state-bit-30 
 	state-newer state-older state-v0 state-vneg state-swap state-swapped
 	key-bit-0 key-bit-12 key-bit-30 key-bitend key-empty key-short key-long key-huge key-text key-swap key-swapped
 	both-swap both-swapped is-user is-statemax is-rate is-locality is-epoch is-group is-uuid
-	out-locality out-statemax out-group out-user out-uuid out-cert is-renamed"
+	out-locality out-statemax out-group out-user out-uuid out-name out-cert is-renamed"
 # By what name the manager has it now.
-now() { case $1 in is-renamed) echo was-renamed ;; *) echo "$1" ;; esac; }
+now() { case $1 in is-renamed) echo was-renamed ;; out-name) echo "damaged-row-${ID[$1]}" ;; *) echo "$1" ;; esac; }
 
 # All but the quarantine mark.
 rows() {
@@ -115,6 +116,17 @@ check "again-state" damaged_and_kept state-bit-50
 check "again-key" damaged_and_kept key-short
 mgr_stop
 for c in $CASES; do check "$c-kept" unchanged "$c"; done
+
+# Whatever is damaged, --force removes that row and no other.
+cat "$LAB/state/vtpm.db" >"$LAB/damaged.db"
+mgr_start --pool 0
+check "create-in-the-way-of-a-damaged-name" refused "damaged-row-" ctl create "damaged-row-${ID[out-name]}"
+for c in out-uuid out-name out-group state-deleted; do
+	check "force-destroys-$c" all ctl destroy "$(now $c)" --force -- refused "no vTPM named" ctl show "$(now $c)"
+done
+check "force-destroys-no-other" test "$(ctl list --json | json "['vtpms'].__len__()")" = $(($(wc -w <<<"$CASES") + 1 - 4))
+mgr_stop
+cat "$LAB/damaged.db" >"$LAB/state/vtpm.db"
 
 # The right rows are put back; the mark stays, until the vTPM verifies again.
 db "ATTACH '$LAB/good.db' AS good; \

@@ -98,7 +98,7 @@ static void test_vtpm_round_trip(void **state)
 
 static int delete_row(void *arg, const struct store_vtpm *v)
 {
-	return store_vtpm_delete(arg, v->uuid);
+	return store_vtpm_delete(arg, v->id);
 }
 
 static void test_each_may_delete(void **state)

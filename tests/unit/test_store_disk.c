@@ -62,13 +62,13 @@ static bool on_disk(const char *file, uint8_t byte)
 static void test_delete_erases(void **state)
 {
 	struct store *s = fixture_with_vtpms(2);
-	uint8_t uuid[UUID_LEN];
+	struct store_vtpm v;
 	int status;
 
 	(void)state;
-	fixture_make_uuid(uuid, 1);
+	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
 	assert_true(on_disk("vtpm.db-wal", 0xa1));
-	assert_int_equal(store_vtpm_delete(s, uuid), 0);
+	assert_int_equal(store_vtpm_delete(s, v.id), 0);
 	/* While the store is open; in a child, because closing a file drops this process's locks on it. */
 	if (fork() == 0)
 		_exit(on_disk("vtpm.db-wal", 0xa1) || on_disk("vtpm.db", 0xa1) || !on_disk("vtpm.db", 0xa2));
@@ -78,7 +78,7 @@ static void test_delete_erases(void **state)
 	store_close(s);
 	s = fixture_open_store(false);
 	assert_int_equal(fixture_version_of(s, 2), 2);
-	assert_int_equal(store_vtpm_delete(s, uuid), ERR_NOTFOUND);
+	assert_int_equal(store_vtpm_delete(s, v.id), ERR_NOTFOUND);
 	store_close(s);
 }
 
