@@ -20,7 +20,7 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=$leaks}
 
 run_one() { # a test's own log, and its exit status beside it
 	local log=$out/$(basename "$1").log
-	"$1" >"$log" 2>&1
+	timeout -k 10 "${TEST_TIMEOUT:-300}" "$1" >"$log" 2>&1 # a test that hangs is a failure, not a wait
 	echo $? >"$log.rc"
 }
 
