@@ -86,6 +86,30 @@ is persistent_rsa_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x8101000
 is persistent_ecc_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x81010002.pem" -pubout)" "$(json "$LAB/web1.json" "d['vtpm']['ek'][1]['public_pem']" | grep .)"
 exits destroy_running_is_exit_4 4 ctl destroy web1
 check list ctl list
+# When somebody keeps knocking at a ring's socket.
+knock() { # N: as many connections, each of which must end
+	timeout 60 python3 - "$LAB/run/web1.ring" "$1" <<'PY'
+import socket, sys
+for i in range(int(sys.argv[2])):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(20)
+    s.connect(sys.argv[1])
+    try:
+        while s.recv(4096):
+            pass
+    except ConnectionResetError:
+        pass
+PY
+}
+if [ "$(id -u)" -eq 0 ]; then
+	lines=$(wc -l <"$LAB/mgr.log")
+	SECONDS=0
+	check ring_refuses_strangers setpriv --reuid 64300 --regid 64300 --clear-groups bash -c "$(declare -f knock); LAB=$LAB knock 300"
+	lines=$(($(wc -l <"$LAB/mgr.log") - lines))
+	if [ $lines -le $((SECONDS + 2)) ]; then ok refusals_do_not_flood_the_log; else echo "    $lines lines"; not_ok refusals_do_not_flood_the_log; fi
+else
+	echo "skip ring_refusals: needs root to be somebody else"
+fi
 exits show_json 0 ctl show web1 --json
 is state_running "$(json "$LAB/out" 'd["vtpm"]["state"]')" running
 guest web1 tpm2_pcrextend 16:sha256=$(printf x | sha256sum | cut -d' ' -f1)

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/util.h"
@@ -80,4 +81,40 @@ void control_server_run(const char *path, int ready)
 		call_error(held, ERR_CLOSED, "the end"); /* its client has gone: only its memory is left */
 	loop_close(&loop);
 	exit(0); /* not _exit: a leak checker has its say */
+}
+
+/* ---- its clients ---- */
+
+void client_put(int fd, const char *text, size_t n)
+{
+	while (n > 0) {
+		ssize_t r = send(fd, text, n, MSG_NOSIGNAL);
+
+		if (r < 0)
+			return; /* it has dropped us, which the caller will notice */
+		text += r;
+		n -= (size_t)r;
+	}
+}
+
+json_t *client_get(int fd)
+{
+	char *buf = malloc(CONTROL_REPLY_MAX + 1u);
+	json_t *reply = NULL;
+	size_t n = 0;
+
+	while (n < CONTROL_REPLY_MAX && recv(fd, buf + n, 1, 0) == 1) {
+		if (buf[n++] == '\0') {
+			reply = json_loads(buf, 0, NULL);
+			break;
+		}
+	}
+	free(buf);
+	return reply;
+}
+
+json_t *client_call(int fd, const char *text)
+{
+	client_put(fd, text, strlen(text) + 1);
+	return client_get(fd);
 }

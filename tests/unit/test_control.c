@@ -73,41 +73,6 @@ static int dial(void)
 	return fd;
 }
 
-static void put(int fd, const char *text, size_t n)
-{
-	while (n > 0) {
-		ssize_t r = send(fd, text, n, MSG_NOSIGNAL);
-
-		if (r < 0)
-			return; /* it has dropped us, which the caller will notice */
-		text += r;
-		n -= (size_t)r;
-	}
-}
-
-/* One reply as JSON; NULL: the connection has ended. */
-static json_t *get(int fd)
-{
-	char *buf = malloc(CONTROL_REPLY_MAX + 1u);
-	json_t *reply = NULL;
-	size_t n = 0;
-
-	while (n < CONTROL_REPLY_MAX && recv(fd, buf + n, 1, 0) == 1) {
-		if (buf[n++] == '\0') {
-			reply = json_loads(buf, 0, NULL);
-			break;
-		}
-	}
-	free(buf);
-	return reply;
-}
-
-static json_t *call(int fd, const char *text)
-{
-	put(fd, text, strlen(text) + 1);
-	return get(fd);
-}
-
 #define METHOD(name) "{\"method\":\"" CONTROL_INTERFACE "." name "\"}"
 
 static const char big_call[] = "{\"method\":\"" CONTROL_INTERFACE ".Big\",\"parameters\":{\"size\":8000000}}";
@@ -115,7 +80,7 @@ static const char big_call[] = "{\"method\":\"" CONTROL_INTERFACE ".Big\",\"para
 static void expect_error(const char *request, const char *error)
 {
 	int fd = dial();
-	json_t *r = call(fd, request);
+	json_t *r = client_call(fd, request);
 
 	assert_non_null(r);
 	assert_string_equal(json_string_value(json_object_get(r, "error")), error);
@@ -141,7 +106,7 @@ static void expect_drop(const char *text, size_t n)
 {
 	int fd = dial();
 
-	put(fd, text, n);
+	client_put(fd, text, n);
 	assert_true(is_dropped(fd, DROP_MS));
 	close(fd);
 }
@@ -149,7 +114,7 @@ static void expect_drop(const char *text, size_t n)
 static json_int_t role_here(void)
 {
 	int fd = dial();
-	json_t *r = call(fd, METHOD("Echo"));
+	json_t *r = client_call(fd, METHOD("Echo"));
 	json_int_t role = ROLE_NONE;
 
 	if (r && !json_object_get(r, "error"))
@@ -163,7 +128,7 @@ static int teardown(void **state)
 {
 	int status;
 	int fd = dial();
-	json_t *r = call(fd, METHOD("Quit")); /* still serves, after whatever the test did */
+	json_t *r = client_call(fd, METHOD("Quit")); /* still serves, after whatever the test did */
 
 	(void)state;
 	close(fd);
@@ -180,17 +145,17 @@ static int teardown(void **state)
 static void test_calls(void **state)
 {
 	int fd = dial();
-	json_t *r = call(fd, "{\"method\":\"" CONTROL_INTERFACE ".Echo\",\"parameters\":{\"a\":[1,\"\\u00e9]\"]}}");
+	json_t *r = client_call(fd, "{\"method\":\"" CONTROL_INTERFACE ".Echo\",\"parameters\":{\"a\":[1,\"\\u00e9]\"]}}");
 	json_t *p = json_object_get(r, "parameters");
 
 	(void)state;
 	assert_int_equal(json_integer_value(json_object_get(p, "role")), ROLE_OPERATOR);
 	assert_int_equal(json_array_size(json_object_get(p, "a")), 2);
 	json_decref(r);
-	r = call(fd, "{\"method\":\"org.varlink.service.GetInfo\",\"more\":true}");
+	r = client_call(fd, "{\"method\":\"org.varlink.service.GetInfo\",\"more\":true}");
 	assert_int_equal(json_array_size(json_object_get(json_object_get(r, "parameters"), "interfaces")), 2);
 	json_decref(r);
-	r = call(fd, "{\"method\":\"org.varlink.service.GetInterfaceDescription\","
+	r = client_call(fd, "{\"method\":\"org.varlink.service.GetInterfaceDescription\","
 		     "\"parameters\":{\"interface\":\"" CONTROL_INTERFACE "\"}}");
 	p = json_object_get(json_object_get(r, "parameters"), "description");
 	assert_string_equal(json_string_value(p), "interface " CONTROL_INTERFACE "\n");
@@ -227,10 +192,10 @@ static void test_pipelined_and_oneway(void **state)
 	int fd = dial();
 
 	(void)state;
-	put(fd, two, sizeof(two));
+	client_put(fd, two, sizeof(two));
 	assert_int_equal(shutdown(fd, SHUT_WR), 0); /* an end that is no reason not to answer */
 	for (int i = 1; i <= 2; i++) {
-		json_t *r = get(fd);
+		json_t *r = client_get(fd);
 
 		assert_int_equal(json_integer_value(json_object_get(json_object_get(r, "parameters"), "n")), i);
 		json_decref(r);
@@ -248,8 +213,8 @@ static void test_many_pipelined(void **state)
 
 	(void)state;
 	for (int i = 0; i < 10000; i++)
-		put(fd, one, sizeof(one));
-	r = call(fd, METHOD("Echo"));
+		client_put(fd, one, sizeof(one));
+	r = client_call(fd, METHOD("Echo"));
 	assert_non_null(r);
 	json_decref(r);
 	close(fd);
@@ -273,17 +238,17 @@ static void test_each_client_has_its_turn(void **state)
 	int modest = dial();
 
 	(void)state;
-	assert_int_equal(count_of(call(modest, METHOD("Count"))), 0);
-	assert_int_equal(count_of(call(greedy, METHOD("Count"))), 1);
+	assert_int_equal(count_of(client_call(modest, METHOD("Count"))), 0);
+	assert_int_equal(count_of(client_call(greedy, METHOD("Count"))), 1);
 	assert_int_equal(kill(server, SIGSTOP), 0);
 	assert_int_equal(waitpid(server, NULL, WUNTRACED), server);
 	for (size_t i = 0; i < sizeof(many); i += sizeof(one))
 		memcpy(many + i, one, sizeof(one));
-	put(greedy, many, sizeof(many)); /* at once: in a thousand pieces it would not fit into the socket */
-	put(modest, METHOD("Count"), sizeof(METHOD("Count")));
+	client_put(greedy, many, sizeof(many)); /* at once: in a thousand pieces it would not fit into the socket */
+	client_put(modest, METHOD("Count"), sizeof(METHOD("Count")));
 	assert_int_equal(kill(server, SIGCONT), 0);
-	assert_in_range(count_of(get(modest)), 2, 4);
-	assert_int_equal(count_of(call(greedy, METHOD("Count"))), 1003); /* and none is lost */
+	assert_in_range(count_of(client_get(modest)), 2, 4);
+	assert_int_equal(count_of(client_call(greedy, METHOD("Count"))), 1003); /* and none is lost */
 	close(greedy);
 	close(modest);
 }
@@ -355,14 +320,14 @@ static void test_depth_and_size(void **state)
 	memset(text + n, '[', 30000);
 	expect_drop(text, (size_t)n + 30001);
 	strcpy(text + n, "[[]]}}"); /* brackets in a string are no depth */
-	r = call(fd, text);
+	r = client_call(fd, text);
 	assert_non_null(json_object_get(r, "parameters"));
 	json_decref(r);
 	memset(text, ' ', sizeof(text));
 	memcpy(text, METHOD("Echo"), sizeof(METHOD("Echo")) - 1);
 	text[CONTROL_REQUEST_MAX] = '\0';
-	put(fd, text, CONTROL_REQUEST_MAX + 1); /* exactly as long as may be */
-	r = get(fd);
+	client_put(fd, text, CONTROL_REQUEST_MAX + 1); /* exactly as long as may be */
+	r = client_get(fd);
 	assert_non_null(r);
 	json_decref(r);
 	close(fd);
@@ -377,16 +342,16 @@ static void test_client_that_leaves(void **state)
 	json_t *r;
 
 	(void)state;
-	put(fd, METHOD("Hold"), sizeof(METHOD("Hold")));
-	put(fd, "{\"met", 6);
+	client_put(fd, METHOD("Hold"), sizeof(METHOD("Hold")));
+	client_put(fd, "{\"met", 6);
 	close(fd); /* with a call in flight: its end goes nowhere */
 	fd = dial();
-	put(fd, METHOD("Hold"), sizeof(METHOD("Hold"))); /* ends the first */
+	client_put(fd, METHOD("Hold"), sizeof(METHOD("Hold"))); /* ends the first */
 	assert_int_equal(role_here(), ROLE_OPERATOR);
 	expect_drop("x", 2);
 	other = dial();
-	put(other, METHOD("Hold"), sizeof(METHOD("Hold"))); /* ends the second, whose client is there */
-	r = get(fd);
+	client_put(other, METHOD("Hold"), sizeof(METHOD("Hold"))); /* ends the second, whose client is there */
+	r = client_get(fd);
 	assert_string_equal(json_string_value(json_object_get(r, "error")), CONTROL_INTERFACE ".Busy");
 	json_decref(r);
 	close(other);
@@ -401,7 +366,7 @@ static void test_client_that_never_reads(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
 		fds[i] = dial();
 		for (int k = 0; k < 50; k++)
-			put(fds[i], big_call, sizeof(big_call));
+			client_put(fds[i], big_call, sizeof(big_call));
 	}
 	assert_int_equal(role_here(), ROLE_OPERATOR);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -420,22 +385,22 @@ static void test_half_message_and_unread_reply_time_out(void **state)
 	json_t *r;
 
 	(void)state;
-	put(half, "{\"method\"", 9);
-	put(unread, big_call, sizeof(big_call));
-	r = call(half_after, METHOD("Echo"));
+	client_put(half, "{\"method\"", 9);
+	client_put(unread, big_call, sizeof(big_call));
+	r = client_call(half_after, METHOD("Echo"));
 	json_decref(r);
 	for (unsigned t = 0; t < CONTROL_IDLE_MS + 1500; t += 500) { /* one byte now and then gains nothing */
 		struct pollfd pfd = {.fd = half, .events = POLLIN};
 
 		if (poll(&pfd, 1, 500) == 1)
 			break;
-		put(half, " ", 1);
+		client_put(half, " ", 1);
 	}
 	assert_true(is_dropped(half, 0));
 	hung_up = (struct pollfd){.fd = unread}; /* without reading, which would be progress */
 	assert_int_equal(poll(&hung_up, 1, 2000), 1);
 	assert_true(hung_up.revents & POLLHUP);
-	r = call(idle, METHOD("Echo")); /* being silent between messages is no fault */
+	r = client_call(idle, METHOD("Echo")); /* being silent between messages is no fault */
 	assert_non_null(r);
 	json_decref(r);
 	close(half);
@@ -453,7 +418,7 @@ static void test_too_many_clients(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		fds[i] = dial();
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-		json_t *r = call(fds[i], METHOD("Echo"));
+		json_t *r = client_call(fds[i], METHOD("Echo"));
 
 		served += r != NULL;
 		json_decref(r);
@@ -487,7 +452,7 @@ static int my_role(void)
 static int hold_is_denied(void)
 {
 	int fd = dial();
-	json_t *r = call(fd, METHOD("Hold"));
+	json_t *r = client_call(fd, METHOD("Hold"));
 	json_t *p = json_object_get(r, "parameters");
 	const char *error = json_string_value(json_object_get(r, "error"));
 
@@ -525,7 +490,7 @@ static int take_slots(void)
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		fds[i] = dial();
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-		json_t *r = call(fds[i], METHOD("Echo"));
+		json_t *r = client_call(fds[i], METHOD("Echo"));
 
 		served += r != NULL;
 		json_decref(r);
