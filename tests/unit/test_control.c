@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -222,9 +223,8 @@ static void test_many_pipelined(void **state)
 
 static json_int_t count_of(json_t *reply)
 {
-	json_int_t n = json_integer_value(json_object_get(json_object_get(reply, "parameters"), "n"));
+	json_int_t n = reply ? json_integer_value(json_object_get(json_object_get(reply, "parameters"), "n")) : -1;
 
-	assert_non_null(reply);
 	json_decref(reply);
 	return n;
 }
@@ -257,10 +257,8 @@ static size_t log_lines(void)
 {
 	FILE *f = fopen(log_path, "r");
 	size_t n = 0;
-	int c;
 
-	assert_non_null(f);
-	while ((c = getc(f)) != EOF)
+	for (int c; (c = getc(f)) != EOF;)
 		n += c == '\n';
 	fclose(f);
 	return n;
@@ -274,6 +272,23 @@ static void test_log_is_not_flooded(void **state)
 	for (int i = 0; i < 500; i++)
 		expect_drop("x", 2);
 	assert_in_range(log_lines(), 1, 1 + (loop_now_ms() - start) / 1000);
+}
+
+static void test_out_of_descriptors(void **state)
+{
+	struct rlimit few = {0}, old;
+	char fd_path[40] = "/proc";
+
+	(void)state;
+	for (unsigned i = 0; access(fd_path, F_OK) == 0; i++) {
+		few.rlim_cur = i; /* what it has, and none more */
+		snprintf(fd_path, sizeof(fd_path), "/proc/%d/fd/%u", server, i);
+	}
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0); /* the server's, too */
+	few.rlim_max = old.rlim_max;
+	assert_int_equal(prlimit(server, RLIMIT_NOFILE, &few, NULL), 0);
+	expect_drop("", 0); /* or it would keep the server busy */
+	assert_int_equal(prlimit(server, RLIMIT_NOFILE, &old, NULL), 0);
 }
 
 static void test_garbage(void **state)
@@ -569,6 +584,7 @@ int main(void)
 		TEST(test_many_pipelined),
 		TEST(test_each_client_has_its_turn),
 		TEST(test_log_is_not_flooded),
+		TEST(test_out_of_descriptors),
 		TEST(test_garbage),
 		TEST(test_depth_and_size),
 		TEST(test_client_that_leaves),
