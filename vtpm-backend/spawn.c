@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/sandbox.h"
 #include "lib/secmem.h"
 #include "lib/util.h"
 #include "lib/version.h"
@@ -331,6 +332,8 @@ static void end_children(struct spawner *s)
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
 	children_free(&s->children);
+	sandbox_program_free(&s->filter);
+	free(s->warm.data);
 }
 
 static const struct option options[] = {

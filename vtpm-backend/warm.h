@@ -20,7 +20,7 @@ enum warm_depth {
 /* Single-threaded before and after. Keeps the heap of the process in one small arena. */
 /* The permanent state of the throw-away TPM; there are no secrets in it that anybody will use. */
 struct warm_state {
-	uint8_t *data; /* freed by nobody: it serves every process that is forked */
+	uint8_t *data; /* serves every process that is forked; freed by who asked for it */
 	size_t len;
 };
 

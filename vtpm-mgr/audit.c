@@ -52,7 +52,7 @@ int audit_open(struct audit *a, const char *dir)
 	char *path;
 	int err;
 
-	a->fd = -1;
+	*a = (struct audit){ .fd = -1 };
 	if (asprintf(&path, "%s/" AUDIT_FILE, dir) < 0)
 		return ERR_NOMEM;
 	a->fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
