@@ -37,6 +37,8 @@
 
 enum state_kind {
 	STATE_PERMANENT = 1,
+	STATE_SAVED_PERMANENT = 2, /* what a hypervisor keeps while a guest is saved or migrated; never in the store */
+	STATE_SAVED_VOLATILE = 3,  /* the volatile state that belongs to it */
 };
 
 /* What a sealed state must be to be accepted. */

@@ -72,11 +72,17 @@ struct worker {
 	void *arg;
 };
 
+/* What a backend serves. */
+struct worker_guest {
+	const struct local_ring *ring;
+	int qemu; /* its control channel; -1: the ring */
+};
+
 /*
- * Starts a backend process for owner arg and sends it start. ring: NULL for one that provisions.
+ * Starts a backend process for owner arg and sends it start. guest: NULL for one that provisions.
  * The key must have been handed to the keeper for worker_token_next's token before.
  */
-CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct local_ring *ring,
+CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct worker_guest *guest,
 			 const struct backend_start *start);
 uint64_t worker_token_next(struct mgr *m);
 /* Closes the channels and has the process killed; exited is still called when it is gone. */

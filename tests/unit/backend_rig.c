@@ -167,7 +167,7 @@ static void send_spawn(struct rig *r, struct rig_backend *b, bool ring)
 	int fds[] = { control[1], store[1], b->ring.memfd, b->ring.to_back, b->ring.to_front };
 	buf_init(&msg, mem, sizeof(mem));
 	MUST(spawn_backend_encode(&msg, &req) == 0);
-	MUST(ipc_send(r->manager, SPAWN_BACKEND, &msg, fds, ring ? SPAWN_SERVE_FDS : SPAWN_WORKER_FDS) == 0);
+	MUST(ipc_send(r->manager, SPAWN_BACKEND, &msg, fds, ring ? SPAWN_RING_FDS : SPAWN_WORKER_FDS) == 0);
 	close(control[1]);
 	close(store[1]);
 }

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * QEMU's data channel: a stream of TPM commands, each answered before the next. A guest says how long its command is and
+ * QEMU passes that on, so there may be less than a header, or a length that is nonsense. Whatever has come
+ * by then is thrown away and answered with an error: QEMU waits for an answer, and the next command is a new one.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/secmem.h"
+#include "lib/util.h"
+#include "vtpm-backend/engine.h"
+#include "vtpm-backend/power.h"
+#include "vtpm-backend/qemu.h"
+#include "vtpm-backend/tpm.h"
+#include "vtpm-backend/transport.h"
+
+#define REST_MS	  250 /* QEMU sends a command in one piece: the rest of one that came in part is not on the way */
+#define SIZE_END 6u  /* of tag and size in a TPM header */
+
+void qemu_data_close(struct qemu *q)
+{
+	fd_close(&q->data);
+	q->have = 0;
+	q->expired = false;
+}
+
+static ssize_t receive(const struct qemu *q, uint8_t *p, size_t n)
+{
+	struct iovec iov = { .iov_base = p, .iov_len = n };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return recvmsg(q->data, &msg, MSG_DONTWAIT);
+}
+
+void qemu_data_forget(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+
+	while (q->data >= 0 && receive(q, b->cmd, sizeof(b->cmd)) > 0)
+		;
+	secmem_wipe(b->cmd, sizeof(b->cmd));
+	q->have = 0;
+	q->expired = false;
+}
+
+/* QEMU says when with INIT. */
+static int qemu_begin(struct backend *b)
+{
+	b->locality_max = QEMU_LOCALITY_MAX;
+	return 0;
+}
+
+/* A TPM whose volatile state QEMU has saved goes on from there (qemu_state.c). */
+static int qemu_end(struct backend *b)
+{
+	qemu_state_forget(b->qemu);
+	if (b->qemu->exported || b->qemu->imported)
+		power_cut(b);
+	return power_off(b);
+}
+
+static int qemu_wait(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+	int n;
+
+	for (;;) {
+		struct pollfd fds[3] = { { .fd = b->stop_fd, .events = POLLIN },
+					 { .fd = q->job_fd, .events = POLLIN },
+					 { .fd = q->data, .events = POLLIN } };
+
+		n = poll(fds, ARRAY_LEN(fds), q->have > 0 ? REST_MS : -1);
+		if (n < 0 && errno != EINTR)
+			return ERR_SYS;
+		if (fds[0].revents != 0 && n > 0)
+			return ERR_CLOSED;
+		if (fds[1].revents != 0 && n > 0) {
+			qemu_job_run(b);
+			continue;
+		}
+		q->expired = n == 0;
+		if (n >= 0)
+			return 0;
+	}
+}
+
+/* How many bytes the command in b->cmd still lacks, as far as that is known; 0: all is there. ERR_RANGE: nonsense. */
+static int missing(const struct backend *b, size_t *n)
+{
+	size_t have = b->qemu->have;
+	uint32_t size = TPM_HEADER_SIZE;
+	struct buf c;
+
+	buf_wrap(&c, b->cmd, have);
+	if (have >= SIZE_END && (buf_skip(&c, 2) || buf_get_u32be(&c, &size)))
+		return ERR_RANGE;
+	if (size < TPM_HEADER_SIZE || size > CHAN_PACKET_MAX)
+		return ERR_RANGE;
+	if (have < TPM_HEADER_SIZE)
+		size = TPM_HEADER_SIZE;
+	*n = size - have;
+	return 0;
+}
+
+/* CHAN_NONE: more is to come. */
+static enum chan_verdict receive_command(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+	size_t want;
+	ssize_t n;
+
+	for (;;) {
+		if (q->expired || missing(b, &want) != 0) {
+			qemu_data_forget(b);
+			return CHAN_BAD;
+		}
+		if (want == 0)
+			return CHAN_REQUEST;
+		n = receive(q, b->cmd + q->have, want);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return CHAN_NONE;
+		if (n <= 0) {
+			qemu_data_close(q);
+			return CHAN_NONE;
+		}
+		q->have += (size_t)n;
+	}
+}
+
+static enum chan_verdict qemu_take(struct backend *b, struct chan_request *req)
+{
+	struct qemu *q = b->qemu;
+	enum chan_verdict v;
+
+	if (q->data < 0)
+		return CHAN_NONE;
+	atomic_store(&q->in_hand, true); /* before the command is out of the socket: a cancel may be on its heels */
+	v = receive_command(b);
+	if (v == CHAN_NONE) {
+		atomic_store(&q->in_hand, false);
+		atomic_store(&q->cancel, false);
+		return v;
+	}
+	req->len = q->have;
+	req->locality = q->locality;
+	q->have = 0;
+	q->exported = false;
+	return v;
+}
+
+/* QEMU reads an answer before it sends the next command, so one always fits; who does not read it gets no more. */
+static int qemu_respond(struct backend *b, size_t len)
+{
+	struct qemu *q = b->qemu;
+	struct iovec iov = { .iov_base = b->rsp, .iov_len = len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (sendmsg(q->data, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+		qemu_data_close(q);
+	atomic_store(&q->in_hand, false);
+	atomic_store(&q->cancel, false);
+	return 0;
+}
+
+/* A job that ends the TPM's life does not wait for the command in hand, either. */
+static bool qemu_cancelled(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+
+	return atomic_load(&q->cancel) ||
+	       (atomic_load(&q->job.stage) == QEMU_JOB_POSTED && q->job.rule->ends);
+}
+
+const struct transport transport_qemu = {
+	.begin = qemu_begin,
+	.end = qemu_end,
+	.wait = qemu_wait,
+	.take = qemu_take,
+	.respond = qemu_respond,
+	.cancelled = qemu_cancelled,
+};
