@@ -123,10 +123,10 @@ static int bind_callbacks(void)
 
 static int main_init(void)
 {
-	if (bind_callbacks() != 0 || TPMLIB_MainInit() != TPM_SUCCESS)
+	if (bind_callbacks() != 0)
 		return ERR_ENGINE;
-	engine.on = true;
-	return 0;
+	engine.on = true; /* also if it fails: only TPMLIB_Terminate ends the failure mode */
+	return TPMLIB_MainInit() == TPM_SUCCESS ? 0 : ERR_ENGINE;
 }
 
 int engine_prepare(void)
