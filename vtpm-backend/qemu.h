@@ -46,12 +46,12 @@ struct qemu {
 	/* Both, in turns. */
 	struct qemu_job job;
 	int job_fd;	    /* eventfd, control thread -> engine thread: a job was posted */
+	atomic_int data;    /* data channel, engine thread's to change; -1: none */
 	atomic_bool in_hand; /* the engine thread is at a command */
 	atomic_bool cancel; /* control thread -> engine thread: cancel it */
 
 	/* Engine thread. */
 	bool quit;	 /* SHUTDOWN has been done; read by the control thread when its job is */
-	int data;	 /* -1: none yet */
 	size_t have;	 /* bytes of the next command in b->cmd */
 	bool expired;	 /* nothing more of it will come */
 	uint8_t locality;

@@ -20,7 +20,8 @@ int qemu_attach(struct backend *b)
 
 	if (q == NULL)
 		return ERR_NOMEM;
-	q->data = q->job.fd = -1;
+	q->job.fd = -1;
+	atomic_init(&q->data, -1);
 	atomic_init(&q->job.stage, QEMU_JOB_NONE);
 	q->job_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (q->job_fd < 0) {
@@ -80,15 +81,29 @@ static void reply_code(struct backend *b, uint32_t result)
 	send_reply(b);
 }
 
+/* Whether the engine thread is at a command, or will be. */
+static bool command_in_hand(struct qemu *q)
+{
+	struct pollfd p = { .fd = atomic_load(&q->data), .events = POLLIN };
+
+	return atomic_load(&q->in_hand) || (poll(&p, 1, 0) > 0 && (p.revents & POLLIN));
+}
+
+/* One that comes while nothing is in hand came too late. It must not meet the next command, so it looks twice. */
+static void cancel(struct qemu *q)
+{
+	atomic_store(&q->cancel, command_in_hand(q));
+	if (!command_in_hand(q))
+		atomic_store(&q->cancel, false);
+}
+
 /* What concerns no engine: it is answered while one is at work, too. */
 static void reply_at_once(struct backend *b, const struct qemu_rule *rule)
 {
 	struct qemu *q = b->qemu;
 
 	if (rule->cmd == CMD_CANCEL_TPM_CMD) {
-		/* One that comes while nothing is in hand came too late. */
-		if (atomic_load(&q->in_hand))
-			atomic_store(&q->cancel, true);
+		cancel(q);
 		reply_code(b, QEMU_SUCCESS);
 		return;
 	}
@@ -117,9 +132,9 @@ static int blob_begin(struct qemu *q)
 	uint32_t length;
 	size_t n;
 
-	if (buf_skip(&head, 8) || buf_get_u32be(&head, &length) || length == 0 || length > SEALED_STATE_MAX)
+	if (buf_skip(&head, 8) || buf_get_u32be(&head, &length) || length > SEALED_STATE_MAX)
 		return ERR_RANGE;
-	q->job.blob = malloc(length);
+	q->job.blob = malloc(length + 1); /* of none, too */
 	if (q->job.blob == NULL)
 		return ERR_NOMEM;
 	n = buf_left(&head) < length ? buf_left(&head) : length;

@@ -23,7 +23,9 @@
 
 void qemu_data_close(struct qemu *q)
 {
-	fd_close(&q->data);
+	int fd = atomic_exchange(&q->data, -1);
+
+	fd_close(&fd);
 	q->have = 0;
 	q->expired = false;
 }
@@ -159,10 +161,11 @@ static int qemu_respond(struct backend *b, size_t len)
 	struct iovec iov = { .iov_base = b->rsp, .iov_len = len };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (sendmsg(q->data, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
-		qemu_data_close(q);
+	/* In this order, and before the answer: from then on a cancel is for the next command. */
 	atomic_store(&q->in_hand, false);
 	atomic_store(&q->cancel, false);
+	if (sendmsg(q->data, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+		qemu_data_close(q);
 	return 0;
 }
 
