@@ -99,7 +99,7 @@ save_is_of_the_past() {
 	local out
 	gets_through tpm-crb || return 1
 	out=$(qmp query-status | machine tpm-crb,tpmdev=t -incoming "exec:cat $LAB/saved" 2>&1)
-	[[ $out == *SET_STATEBLOB* && $out != *'"status": "running"'* ]] || { echo "# $out"; return 1; }
+	[[ $out == *stateblob* && $out != *'"status": "running"'* ]] || { echo "# $out"; return 1; }
 }
 
 chip_start
