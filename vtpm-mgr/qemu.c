@@ -49,6 +49,8 @@ static bool has_hung_up(int sock)
 void qemu_release(struct vtpm *v)
 {
 	loop_remove(&v->m->loop, &v->qemu_io);
+	if (v->qemu >= 0)
+		v->firmware = false; /* it was the QEMU's: a ring that comes next need not have one */
 	fd_close(&v->qemu);
 }
 
