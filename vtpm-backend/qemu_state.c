@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/ipc.h"
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/qemu.h"
@@ -117,23 +118,50 @@ uint32_t qemu_state_get(struct backend *b, struct qemu_job *job)
 	return result;
 }
 
+/* What a blob says of its version: state_open then holds it to that. */
+static int claimed_version(const struct qemu_job *job, uint64_t *version)
+{
+	struct buf head;
+
+	buf_wrap(&head, job->blob, job->blob_len);
+	return buf_skip(&head, STATE_VERSION_OFF) || buf_get_u64le(&head, version) ? ERR_AUTH : 0;
+}
+
+/* ERR_WRONG_STATE: it is this vTPM's, but not of its newest state. */
 static int open_blob(const struct backend *b, uint8_t kind, const struct qemu_job *job, uint8_t **plain, size_t *n)
 {
-	const struct state_id id = blob_id(b, kind);
+	struct state_id id = blob_id(b, kind);
 	int err;
 
 	*plain = NULL;
-	if (job->blob_len <= STATE_OVERHEAD)
+	if (job->blob_len <= STATE_OVERHEAD || claimed_version(job, &id.version))
 		return ERR_AUTH;
 	*plain = malloc(job->blob_len - STATE_OVERHEAD);
 	if (*plain == NULL)
 		return ERR_NOMEM;
 	err = state_open(b->key, &id, job->blob, job->blob_len, *plain, n);
+	if (err == 0 && id.version != b->commit.version) {
+		secmem_wipe(*plain, *n);
+		err = ERR_WRONG_STATE;
+	}
 	if (err != 0) {
-		free(*plain); /* state_open has zeroed it */
+		free(*plain); /* wiped, here or by state_open */
 		*plain = NULL;
 	}
 	return err;
+}
+
+/* QEMU can show no more than a number; the manager's log can say why. */
+static uint32_t refuse(int code)
+{
+	uint8_t mem[BACKEND_REFUSED_SIZE];
+	struct buf m;
+
+	buf_init(&m, mem, sizeof(mem));
+	/* If the manager has gone, the control thread ends this process. */
+	if (backend_refused_encode(&m, code) == 0)
+		(void)!ipc_send(BACKEND_FD_CONTROL, BACKEND_REFUSED, &m, NULL, 0);
+	return QEMU_FAIL;
 }
 
 /* Its contents are here already, if its version is: it says which state the volatile one belongs to. */
@@ -141,9 +169,13 @@ static uint32_t set_permanent(struct backend *b, const struct qemu_job *job)
 {
 	uint8_t *plain;
 	size_t n;
+	int err;
 
-	if (b->commit.stale || open_blob(b, STATE_SAVED_PERMANENT, job, &plain, &n) != 0)
-		return QEMU_FAIL;
+	if (b->commit.stale)
+		return refuse(b->commit.why);
+	err = open_blob(b, STATE_SAVED_PERMANENT, job, &plain, &n);
+	if (err != 0)
+		return refuse(err);
 	secmem_wipe(plain, n);
 	free(plain);
 	b->qemu->imported = true;
@@ -153,11 +185,12 @@ static uint32_t set_permanent(struct backend *b, const struct qemu_job *job)
 static uint32_t set_volatile(struct backend *b, const struct qemu_job *job)
 {
 	struct qemu *q = b->qemu;
+	int err = ERR_WRONG_STATE;
 
 	qemu_state_forget(q);
-	if (!q->imported || open_blob(b, STATE_SAVED_VOLATILE, job, &q->resume, &q->resume_len) != 0)
-		return QEMU_FAIL;
-	return QEMU_SUCCESS;
+	if (q->imported)
+		err = open_blob(b, STATE_SAVED_VOLATILE, job, &q->resume, &q->resume_len);
+	return err != 0 ? refuse(err) : QEMU_SUCCESS;
 }
 
 /* {u32 flags, u32 type, u32 length} and the blob. */

@@ -186,6 +186,7 @@ struct vtpm {
 	/* qemu.c */
 	int qemu; /* the control channel of the QEMU that it is on for; -1: it is on for a ring */
 	uid_t qemu_uid;
+	bool qemu_told; /* of a refused state: a line in the log is enough */
 	struct loop_io qemu_io;
 	/* ring.c */
 	struct local_ring ring;

@@ -152,6 +152,23 @@ static int on_failed(void *arg, struct ipc_msg *msg)
 	return 0;
 }
 
+static int on_refused(void *arg, struct ipc_msg *msg)
+{
+	struct vtpm *v = arg;
+	int32_t code;
+	int err = backend_refused_decode(&msg->body, &code);
+
+	if (err)
+		return err;
+	if (v->qemu < 0)
+		return ERR_PROTO;
+	if (!v->qemu_told)
+		log_warn("%s: QEMU brought a saved TPM back and it is refused: %s; boot the machine instead of resuming it",
+			 v->row.name, code == ERR_WRONG_STATE ? "the TPM has changed since it was saved" : err_text(code));
+	v->qemu_told = true;
+	return 0;
+}
+
 static int on_commit(void *arg, struct ipc_msg *msg)
 {
 	return commit_take(arg, msg);
@@ -160,6 +177,7 @@ static int on_commit(void *arg, struct ipc_msg *msg)
 static const struct ipc_rule rules[] = {
 	{ BACKEND_READY, 1, 0, 0, 0, 0, on_ready },
 	{ BACKEND_FAILED, 1, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
+	{ BACKEND_REFUSED, 1, BACKEND_REFUSED_SIZE, BACKEND_REFUSED_SIZE, 0, 0, on_refused },
 	{ STORE_COMMIT, 1, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
 };
 
@@ -417,6 +435,7 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 	v->firmware = true; /* SeaBIOS or OVMF send TPM2_Startup, and own the platform hierarchy */
 	v->qemu = sock;
 	v->qemu_uid = uid;
+	v->qemu_told = false;
 	start_run(v);
 	return 0;
 }

@@ -133,23 +133,24 @@ check "is running" becomes web1 running
 check "is shown" bash -c "'$B/vtpmctl' --runtime-dir '$LAB/run' show web1 | grep -q 'QEMU of uid $(id -u)'"
 check "start beside it is refused" bash -c "'$B/vtpmctl' --runtime-dir '$LAB/run' start web1 2>&1 | grep -q 'for a QEMU'"
 check "reset is the machine's" bash -c "'$B/vtpmctl' --runtime-dir '$LAB/run' reset web1 2>&1 | grep -q system_reset"
-ioctl -c >/dev/null
+ioctl -c >/dev/null 2>&1
 check "a second one is refused" logged "QEMU refused: web1 is running already, for a QEMU"
 check "another vTPM is not concerned" bash -c "timeout 5 swtpm_ioctl --unix '$LAB/run/web2.swtpm' -c | grep -q 0x"
 say '{"execute":"query-status"}' # it is alive
 kill -KILL "$(pgrep -P "$(pgrep -P "$QEMU_PID" timeout)" 2>/dev/null || pgrep -P "$QEMU_PID" qemu)"
-gone 2>/dev/null
+gone
 check "one that comes at once waits" bash -c "timeout 20 swtpm_ioctl --unix '$SOCK' -c | grep -q 0x"
 check "a killed QEMU leaves it off" becomes web1 stopped
 
 ctl start web1 >/dev/null
-ioctl -c >/dev/null
+ioctl -c >/dev/null 2>&1
 check "with a ring no QEMU" logged "QEMU refused: web1 is running already, for its ring"
 ctl stop web1
 
 check "save, and go on elsewhere" save_and_go_on
 becomes web1 stopped
 check "a save of the past" save_is_of_the_past
+check "and the log says what to do" logged "has changed since it was saved; boot the machine"
 becomes web1 stopped
 
 if [ "$(id -u)" -eq 0 ]; then
@@ -157,7 +158,7 @@ if [ "$(id -u)" -eq 0 ]; then
 	check "not for everybody" logged "QEMU refused: uid 12345"
 	ctl create web3 --user 12345 >/dev/null
 	check "but for its user" setpriv --reuid 12345 --regid 12345 --clear-groups \
-		timeout 5 swtpm_ioctl --unix "$LAB/run/web3.swtpm" -c
+		timeout 5 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
 else
 	echo "skip credentials: needs root"
 fi
