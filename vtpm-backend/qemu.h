@@ -52,7 +52,8 @@ struct qemu {
 
 	/* Engine thread. */
 	bool quit;	 /* SHUTDOWN has been done; read by the control thread when its job is */
-	size_t have;	 /* bytes of the next command in b->cmd */
+	size_t have;	 /* bytes in b->cmd */
+	size_t taken;	 /* of them, the command that was taken last; what is behind it belongs to the next */
 	bool expired;	 /* nothing more of it will come */
 	uint8_t locality;
 	bool exported;	 /* the volatile state was given away and nothing has changed since */

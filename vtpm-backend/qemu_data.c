@@ -6,7 +6,7 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,14 +19,13 @@
 #include "vtpm-backend/transport.h"
 
 #define REST_MS	  250 /* QEMU sends a command in one piece: the rest of one that came in part is not on the way */
-#define SIZE_END 6u  /* of tag and size in a TPM header */
 
 void qemu_data_close(struct qemu *q)
 {
 	int fd = atomic_exchange(&q->data, -1);
 
 	fd_close(&fd);
-	q->have = 0;
+	q->have = q->taken = 0;
 	q->expired = false;
 }
 
@@ -45,7 +44,7 @@ void qemu_data_forget(struct backend *b)
 	while (q->data >= 0 && receive(q, b->cmd, sizeof(b->cmd)) > 0)
 		;
 	secmem_wipe(b->cmd, sizeof(b->cmd));
-	q->have = 0;
+	q->have = q->taken = 0;
 	q->expired = false;
 }
 
@@ -71,11 +70,12 @@ static int qemu_wait(struct backend *b)
 	int n;
 
 	for (;;) {
+		bool behind = q->taken > 0 && q->have > q->taken; /* perhaps all of the next command */
 		struct pollfd fds[3] = { { .fd = b->stop_fd, .events = POLLIN },
 					 { .fd = q->job_fd, .events = POLLIN },
 					 { .fd = q->data, .events = POLLIN } };
 
-		n = poll(fds, ARRAY_LEN(fds), q->have > 0 ? REST_MS : -1);
+		n = poll(fds, ARRAY_LEN(fds), behind ? 0 : q->have > q->taken ? REST_MS : -1);
 		if (n < 0 && errno != EINTR)
 			return ERR_SYS;
 		if (fds[0].revents != 0 && n > 0)
@@ -84,45 +84,54 @@ static int qemu_wait(struct backend *b)
 			qemu_job_run(b);
 			continue;
 		}
-		q->expired = n == 0;
+		q->expired = n == 0 && !behind;
 		if (n >= 0)
 			return 0;
 	}
 }
 
-/* How many bytes the command in b->cmd still lacks, as far as that is known; 0: all is there. ERR_RANGE: nonsense. */
-static int missing(const struct backend *b, size_t *n)
+/* Looks at what has come of a command. ERR_AGAIN: not all yet. ERR_RANGE: nonsense. */
+static int look(const struct backend *b, size_t *len)
 {
-	size_t have = b->qemu->have;
-	uint32_t size = TPM_HEADER_SIZE;
+	uint32_t size;
 	struct buf c;
 
-	buf_wrap(&c, b->cmd, have);
-	if (have >= SIZE_END && (buf_skip(&c, 2) || buf_get_u32be(&c, &size)))
-		return ERR_RANGE;
+	buf_wrap(&c, b->cmd, b->qemu->have);
+	if (buf_skip(&c, 2) || buf_get_u32be(&c, &size))
+		return ERR_AGAIN;
 	if (size < TPM_HEADER_SIZE || size > CHAN_PACKET_MAX)
 		return ERR_RANGE;
-	if (have < TPM_HEADER_SIZE)
-		size = TPM_HEADER_SIZE;
-	*n = size - have;
-	return 0;
+	*len = size;
+	return b->qemu->have < size ? ERR_AGAIN : 0;
+}
+
+/* What came behind the last command is the beginning of the next. */
+static void move_up(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+
+	q->have -= q->taken;
+	memmove(b->cmd, b->cmd + q->taken, q->have);
+	q->taken = 0;
 }
 
 /* CHAN_NONE: more is to come. */
-static enum chan_verdict receive_command(struct backend *b)
+static enum chan_verdict receive_command(struct backend *b, size_t *len)
 {
 	struct qemu *q = b->qemu;
-	size_t want;
 	ssize_t n;
+	int err;
 
+	move_up(b);
 	for (;;) {
-		if (q->expired || missing(b, &want) != 0) {
+		err = q->expired ? ERR_RANGE : look(b, len);
+		if (err == ERR_RANGE) {
 			qemu_data_forget(b);
 			return CHAN_BAD;
 		}
-		if (want == 0)
+		if (err == 0)
 			return CHAN_REQUEST;
-		n = receive(q, b->cmd + q->have, want);
+		n = receive(q, b->cmd + q->have, sizeof(b->cmd) - q->have);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return CHAN_NONE;
 		if (n <= 0) {
@@ -137,19 +146,20 @@ static enum chan_verdict qemu_take(struct backend *b, struct chan_request *req)
 {
 	struct qemu *q = b->qemu;
 	enum chan_verdict v;
+	size_t len = 0;
 
 	if (q->data < 0)
 		return CHAN_NONE;
 	atomic_store(&q->in_hand, true); /* before the command is out of the socket: a cancel may be on its heels */
-	v = receive_command(b);
+	v = receive_command(b, &len);
 	if (v == CHAN_NONE) {
 		atomic_store(&q->in_hand, false);
 		atomic_store(&q->cancel, false);
 		return v;
 	}
-	req->len = q->have;
+	req->len = v == CHAN_REQUEST ? len : 0;
 	req->locality = q->locality;
-	q->have = 0;
+	q->taken = req->len;
 	q->exported = false;
 	return v;
 }

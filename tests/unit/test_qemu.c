@@ -220,19 +220,26 @@ static void test_stray_data(void **state)
 	assert_int_equal(client_hang_up(&b), 0);
 }
 
-/* Two commands at once are answered in their order. */
+/* Commands at once are answered in their order, and what came of the next one is kept. */
 static void test_pipelined(void **state)
 {
-	uint8_t two[2 * sizeof(read_clock)];
+	uint8_t three[3 * sizeof(read_clock)];
 	struct rig_backend b;
 
 	(void)state;
-	memcpy(two, read_clock, sizeof(read_clock));
-	memcpy(two + sizeof(read_clock), read_clock, sizeof(read_clock));
+	for (size_t i = 0; i < 3; i++)
+		memcpy(three + i * sizeof(read_clock), read_clock, sizeof(read_clock));
 	client_power_on(&b, &disk);
-	rig_submit(&b, two, sizeof(two), 0);
+	rig_submit(&b, three, sizeof(three), 0);
 	assert_int_equal(answer(&b), 0);
 	assert_int_equal(answer(&b), 0);
+	assert_int_equal(answer(&b), 0);
+	rig_submit(&b, three, sizeof(three) - 4, 0);
+	assert_int_equal(answer(&b), 0);
+	assert_int_equal(answer(&b), 0);
+	rig_submit(&b, read_clock + 6, 4, 0);
+	assert_int_equal(answer(&b), 0);
+	assert_int_equal(get_random(&b), 0);
 	assert_int_equal(client_hang_up(&b), 0);
 }
 
