@@ -185,7 +185,7 @@ static uint32_t set_permanent(struct backend *b, const struct qemu_job *job)
 static uint32_t set_volatile(struct backend *b, const struct qemu_job *job)
 {
 	struct qemu *q = b->qemu;
-	int err = ERR_WRONG_STATE;
+	int err = ERR_INVAL; /* it belongs to no state that was set */
 
 	qemu_state_forget(q);
 	if (q->imported)
