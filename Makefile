@@ -128,7 +128,13 @@ FUZZ_SECONDS ?= 60
 fuzz:
 	tests/fuzz/run.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZERS)
 
-analyze:
+# What tests/fuzz/run.sh asks for.
+sources-%:
+	@echo $($*_SRCS)
+libs-%:
+	@echo $($*_LIBS)
+
+analyze: $(BUILD)/gen/varlink.inc $(BUILD)/gen/paths.h
 	tests/analyze.sh $(BUILD)
 
 install: programs

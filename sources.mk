@@ -8,7 +8,7 @@ PROTO_SRCS := vtpm-mgr/proto/backend.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/sp
 STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_proto.c
 
-MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c \
+MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
             vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/qemu.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/methods.c vtpm-mgr/describe.c vtpm-mgr/audit.c \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
@@ -46,7 +46,8 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/store_damage.sh \
             tests/integration/store_faults.sh \
             tests/integration/oracle.sh \
-            tests/integration/tpm_faults.sh
+            tests/integration/tpm_faults.sh \
+            tests/integration/breaches.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy
 FUZZERS := fuzz_chan fuzz_engine
 

@@ -2,6 +2,7 @@
 #include "lib/ipc.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -82,9 +83,19 @@ int ipc_send(int fd, uint32_t type, const struct buf *body, const int *fds, unsi
 		return ERR_RANGE;
 	put_fds(&mh, &ctl, fds, nfds);
 	do
-		r = sendmsg(fd, &mh, MSG_NOSIGNAL);
+		r = sendmsg(fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (r < 0 && errno == EINTR);
 	return r < 0 ? err_from_errno(errno) : 0;
+}
+
+int ipc_send_wait(int fd, uint32_t type, const struct buf *body, const int *fds, unsigned nfds)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	int err;
+
+	while ((err = ipc_send(fd, type, body, fds, nfds)) == ERR_AGAIN)
+		(void)poll(&p, 1, -1);
+	return err;
 }
 
 static void msg_clear(struct ipc_msg *m)
@@ -115,15 +126,20 @@ static bool take_rights(struct ipc_msg *m, struct cmsghdr *c)
 }
 
 /* Looks at all control data, also after the first bad one: descriptors among it are ours to close. */
-static bool take_control(struct ipc_msg *m, struct msghdr *mh)
+static int take_control(struct ipc_msg *m, struct msghdr *mh)
 {
-	bool ok = (mh->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+	bool ok = (mh->msg_flags & MSG_TRUNC) == 0;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || !take_rights(m, c))
 			ok = false;
 	}
-	return ok;
+	if (!ok)
+		return ERR_PROTO;
+	if ((mh->msg_flags & MSG_CTRUNC) == 0)
+		return 0;
+	/* Cut short: with all places filled the sender sent too many, otherwise no more could be opened here. */
+	return m->nfds == IPC_FDS_MAX ? ERR_PROTO : ERR_FULL;
 }
 
 int ipc_recv(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags)
@@ -134,7 +150,7 @@ int ipc_recv(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags)
 	union control ctl;
 	struct msghdr mh = {
 		.msg_iov = iov, .msg_iovlen = 2, .msg_control = ctl.bytes, .msg_controllen = sizeof(ctl.bytes)};
-	bool ok;
+	int err;
 	ssize_t r;
 
 	msg_clear(m);
@@ -143,16 +159,17 @@ int ipc_recv(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags)
 	while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return err_from_errno(errno);
-	ok = take_control(m, &mh);
-	if (r == 0 && ok && m->nfds == 0)
+	err = take_control(m, &mh);
+	if (r == 0 && !err && m->nfds == 0)
 		return ERR_CLOSED;
 	buf_wrap(&h, head, (size_t)r < sizeof(head) ? (size_t)r : sizeof(head));
-	if (!ok || buf_get_u32le(&h, &m->type)) {
+	if (buf_get_u32le(&h, &m->type))
+		err = ERR_PROTO;
+	if (err)
 		ipc_msg_done(m);
-		return ERR_PROTO;
-	}
-	buf_wrap(&m->body, storage, (size_t)r - sizeof(head));
-	return 0;
+	if (err != ERR_PROTO)
+		buf_wrap(&m->body, storage, (size_t)r - sizeof(head));
+	return err;
 }
 
 int ipc_take_fd(struct ipc_msg *m, unsigned i)

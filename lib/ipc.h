@@ -39,14 +39,23 @@ CHECKED int ipc_pair(int sv[2]);
 /* The same for one socket that came from elsewhere. */
 CHECKED int ipc_size_socket(int fd);
 /*
- * Sends one message; fds stay the caller's. ERR_AGAIN if the socket is non-blocking and full,
- * ERR_CLOSED if the peer has gone. Never raises SIGPIPE.
+ * Sends one message; fds stay the caller's. Never waits and never raises SIGPIPE. ERR_CLOSED: the
+ * peer has gone. ERR_AGAIN: the peer's queue is full. Each of our protocols has a bounded number of
+ * messages on the way, and the queue holds them: a full one is the peer's breach of the protocol, by
+ * not reading, and the caller ends that peer like any other that breaks it.
  */
 CHECKED int ipc_send(int fd, uint32_t type, const struct buf *body, const int *fds, unsigned nfds);
+/*
+ * The same, but waits until the queue has room. Only for a servant towards its master, who never
+ * waits for the servant: whatever else it has to do is the master's business, too.
+ */
+CHECKED int ipc_send_wait(int fd, uint32_t type, const struct buf *body, const int *fds, unsigned nfds);
 /*
  * Receives one message into storage (its body is a view of it). Descriptors arrive
  * close-on-exec. A truncated record, too many descriptors or foreign control data are
  * ERR_PROTO; end of file is ERR_CLOSED. flags: 0 or MSG_DONTWAIT (then ERR_AGAIN).
+ * ERR_FULL: this process had no room for the descriptors. That is no breach of the sender's, so the
+ * message can be read, without any descriptor, for a reply that says so.
  */
 CHECKED int ipc_recv(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags);
 /* Takes descriptor i out of the message: the caller owns it now. -1 if there is none. */

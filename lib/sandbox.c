@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/sandbox.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
@@ -11,12 +13,25 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "lib/util.h"
 
 #define BACKEND_FILES	 16u
 #define KEEPER_FILES	 64u
 #define LOCKED_BYTES_MAX (4u * 1024u * 1024u) /* keys and working copies; a state has at most 320 KiB */
+
+/*
+ * Address space of a backend. It has 18 MiB, making keys and certificates and with the largest state, and what it
+ * had before comes from the spawner. AddressSanitizer has terabytes of its own.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#define BACKEND_MEMORY RLIM_INFINITY
+#else
+#define BACKEND_MEMORY (96u * 1024u * 1024u)
+#endif
 
 /* Empties all capability sets; the ambient set cannot keep what the inheritable set has lost (capabilities(7)). */
 static int clear_capabilities(void)
@@ -64,6 +79,50 @@ static bool is_only(uid_t uid, gid_t gid)
 	return setresuid((uid_t)-1, 0, (uid_t)-1) != 0 && setresgid((gid_t)-1, 0, (gid_t)-1) != 0;
 }
 
+/* True if nothing but "." and ".." is in it. */
+static bool is_empty(int fd)
+{
+	int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = own < 0 ? NULL : fdopendir(own);
+	unsigned n = 0;
+
+	if (!dir) {
+		fd_close(&own);
+		return false;
+	}
+	while (n < 3 && readdir(dir))
+		n++;
+	closedir(dir);
+	return n == 2;
+}
+
+int sandbox_open_empty(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return err_from_errno(errno);
+	if (fstat(fd, &st) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) || !is_empty(fd)) {
+		fd_close(&fd);
+		return ERR_DENIED;
+	}
+	return fd;
+}
+
+/* Looked at and entered is the same open directory, whatever is put into its place meanwhile. */
+static int enter_empty(const char *path)
+{
+	int err = 0, fd = sandbox_open_empty(path);
+
+	if (fd < 0)
+		return fd;
+	if (fchdir(fd) || chroot(".") || chdir("/"))
+		err = err_from_errno(errno);
+	fd_close(&fd);
+	return err;
+}
+
 int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir)
 {
 	int err;
@@ -72,12 +131,16 @@ int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir)
 		return 0;
 	if (uid == 0 || gid == 0 || uid == (uid_t)-1 || gid == (gid_t)-1)
 		return ERR_INVAL;
-	if (emptydir && (chdir(emptydir) || chroot(".") || chdir("/")))
-		return err_from_errno(errno);
+	err = emptydir ? enter_empty(emptydir) : 0;
+	if (err)
+		return err;
 	clear_bounding_set();
 	/* Groups first: without uid 0 they can no longer be changed. */
 	if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
 		return err_from_errno(errno);
+	/* Whose ids change gets the host's default back (fs.suid_dumpable): dumped, or traced by others of the uid. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+		return ERR_SYS;
 	err = clear_capabilities();
 	if (err)
 		return err;
@@ -97,7 +160,7 @@ static int lower(__rlimit_resource_t resource, rlim_t max)
 	return setrlimit(resource, &rl) ? err_from_errno(errno) : 0;
 }
 
-static int limit_worker(rlim_t files)
+static int limit_worker(rlim_t files, rlim_t memory)
 {
 	static const struct {
 		__rlimit_resource_t resource;
@@ -117,6 +180,8 @@ static int limit_worker(rlim_t files)
 		if (err)
 			return err;
 	}
+	if (lower(RLIMIT_AS, memory))
+		return ERR_SYS;
 	return lower(RLIMIT_NOFILE, files);
 }
 
@@ -132,9 +197,9 @@ int sandbox_limit(enum sandbox_kind kind)
 {
 	switch (kind) {
 	case SANDBOX_BACKEND:
-		return limit_worker(BACKEND_FILES);
+		return limit_worker(BACKEND_FILES, BACKEND_MEMORY);
 	case SANDBOX_KEEPER:
-		return limit_worker(KEEPER_FILES);
+		return limit_worker(KEEPER_FILES, RLIM_INFINITY);
 	case SANDBOX_MANAGER:
 		return limit_manager();
 	}

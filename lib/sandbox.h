@@ -19,14 +19,21 @@ enum sandbox_kind {
 };
 
 /*
- * Gives up the identity of root for uid:gid: chroot to the directory emptydir (NULL: none),
- * no supplementary groups, real, effective and saved ids set and checked, no capabilities.
+ * Opens a directory to be locked in. ERR_DENIED: it is not the effective user's own, others may write to
+ * it, or it is not empty. A symbolic link is not followed: whoever owns the directory above may have put it there.
+ */
+CHECKED int sandbox_open_empty(const char *path);
+/*
+ * Gives up the identity of root for uid:gid: chroot to the directory emptydir (NULL: none; see
+ * sandbox_open_empty), no supplementary groups, real, effective and saved ids set and checked, not to be
+ * dumped or traced, no capabilities.
  * As a process that is not root it does nothing and returns 0 (there is nothing to give up).
  * ERR_INVAL: uid or gid is 0. Capabilities are the calling thread's: call it while there is no other.
  */
 CHECKED int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir);
 /*
- * RLIMITs of a kind: files, processes, core, file size, locked memory. Backend and keeper can
+ * RLIMITs of a kind: files, processes, core, file size, locked memory, and for a backend all memory,
+ * so that one that its guest has taken over cannot take the host's. Backend and keeper can
  * make neither a thread nor a child any more, and cannot write to a regular file (EFBIG; SIGXFSZ
  * is ignored, so that a log that was redirected to a file costs lines and not the process).
  */

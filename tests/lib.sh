@@ -34,10 +34,13 @@ chip_start() {
 	CHIP_PID=$(cat "$LAB/chip.pid")
 }
 
+# Waits for a process that is nobody's child any more. One that has ended may stay a zombie for as long as init likes.
+ended() { while [ -e "/proc/$1/exe" ]; do sleep 0.01; done; }
+
 chip_stop() {
 	[ -n "$CHIP_PID" ] || return 0
 	kill "$CHIP_PID" 2>/dev/null || true
-	tail --pid="$CHIP_PID" -f /dev/null # until it has ended
+	ended "$CHIP_PID"
 	CHIP_PID=
 }
 

@@ -39,7 +39,7 @@ static void report_exit(struct spawner *s, uint64_t token, int status)
 	buf_init(&b, mem, sizeof(mem));
 	err = spawn_exited_encode(&b, &m);
 	if (err == 0)
-		err = ipc_send(SPAWN_FD_MANAGER, SPAWN_EXITED, &b, NULL, 0);
+		err = ipc_send_wait(SPAWN_FD_MANAGER, SPAWN_EXITED, &b, NULL, 0);
 	if (err == 0)
 		return;
 	if (err != ERR_CLOSED) { /* a manager that has gone is the ordinary end */
@@ -139,8 +139,9 @@ static int on_keeper(void *peer, struct ipc_msg *m)
 }
 
 /*
- * Gives the keeper its end of a backend's key channel. Without a keeper that end is closed,
- * and the backend says by itself that its key cannot come.
+ * Gives the keeper its end of a backend's key channel. Without a keeper, or with one that has
+ * hundreds of them unread, that end is closed, and the backend says by itself that its key
+ * cannot come: nothing here may wait for a keeper that waits for the manager.
  */
 static void link_backend(struct spawner *s, uint64_t token, int end)
 {
@@ -231,6 +232,28 @@ static const struct ipc_rule spawn_rules[] = {
 	{ SPAWN_KILL, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },
 };
 
+/*
+ * What comes with a request found no room among the descriptors of this process: that is the end of
+ * the one start that was asked for, and of no other.
+ */
+static int refuse(struct spawner *s, struct ipc_msg *m)
+{
+	struct spawn_backend req;
+	int err = 0;
+
+	if (m->type == SPAWN_KEEPER && m->body.len == 0)
+		req.token = 0;
+	else if (m->type == SPAWN_BACKEND && m->body.len == SPAWN_BACKEND_SIZE)
+		err = spawn_backend_decode(&m->body, &req);
+	else
+		err = ERR_PROTO;
+	if (err != 0)
+		return err;
+	log_error("no descriptors are left for another process (RLIMIT_NOFILE)");
+	report_exit(s, req.token, STATUS_NOT_BORN);
+	return 0;
+}
+
 static void on_manager(void *arg, uint32_t events)
 {
 	struct spawner *s = arg;
@@ -242,7 +265,9 @@ static void on_manager(void *arg, uint32_t events)
 	err = ipc_recv(SPAWN_FD_MANAGER, &m, mem, sizeof(mem), MSG_DONTWAIT);
 	if (err == ERR_AGAIN)
 		return;
-	if (err == 0)
+	if (err == ERR_FULL)
+		err = refuse(s, &m);
+	else if (err == 0)
 		err = ipc_dispatch(spawn_rules, ARRAY_LEN(spawn_rules), 1, s, &m);
 	if (err == 0)
 		return;

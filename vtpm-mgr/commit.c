@@ -90,7 +90,7 @@ int commit_take(struct vtpm *v, struct ipc_msg *msg)
 
 	if (err)
 		return err;
-	if (v->change || c.version != v->version + 1)
+	if (v->change || c.version != v->version + 1 || c.sealed_len > v->row.state_max + SEAL_MARGIN)
 		return ERR_PROTO;
 	v->change = malloc(c.sealed_len);
 	if (!v->change) {
@@ -99,8 +99,9 @@ int commit_take(struct vtpm *v, struct ipc_msg *msg)
 	}
 	memcpy(v->change, c.sealed, c.sealed_len);
 	v->change_len = c.sealed_len;
-	/* The engine's first change of a power-on is never delayed: nothing works before it. */
-	wait = (c.flags & COMMIT_STARTUP) ? 0 : quota_wait_ms(v);
+	/* The engine's first change of a power-on is not delayed: nothing works before it. But it comes once. */
+	wait = (c.flags & COMMIT_STARTUP) && !v->startup_seen ? 0 : quota_wait_ms(v);
+	v->startup_seen = true;
 	if (wait)
 		loop_timer_set(&v->m->loop, &v->change_timer, wait, on_quota, v);
 	else

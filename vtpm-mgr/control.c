@@ -61,6 +61,8 @@ struct control {
 	int fd;
 	int spare_fd; /* given up for a moment to refuse a client when descriptors have run out */
 	ino_t ino;
+	uint64_t quiet_until_ms; /* of control_log */
+	unsigned unlogged;
 	struct client *clients;
 	unsigned count[ROLE_OPERATOR + 1];
 };
@@ -107,6 +109,27 @@ enum control_role control_role_of(const struct control *c, int sock, uid_t *uid)
 	return role;
 }
 
+void control_log(struct control *c, const char *fmt, ...)
+{
+	uint64_t now = loop_now_ms();
+	char text[MESSAGE_MAX];
+	va_list ap;
+
+	if (now < c->quiet_until_ms) {
+		c->unlogged++;
+		return;
+	}
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (c->unlogged)
+		log_warn("%s (and %u more before, of this kind, not logged)", text, c->unlogged);
+	else
+		log_warn("%s", text);
+	c->unlogged = 0;
+	c->quiet_until_ms = now + CONTROL_QUIET_MS;
+}
+
 /* ---- clients ---- */
 
 static void client_free(struct client *cl)
@@ -137,7 +160,7 @@ static void client_timeout(void *arg)
 {
 	struct client *cl = arg;
 
-	log_info("control: client of uid %u dropped: it did not finish in time", cl->uid);
+	control_log(cl->control, "control: client of uid %u dropped: it did not finish in time", cl->uid);
 	client_drop(cl);
 }
 
@@ -332,8 +355,8 @@ static int client_wait(struct client *cl)
 
 	if (cl->out)
 		events = EPOLLOUT;
-	else if (!cl->call && !cl->eof)
-		events = EPOLLIN;
+	else if (!cl->call) /* with bytes that nobody has looked at yet: the next round is its next turn */
+		events = cl->eof || cl->scanned < cl->in_len ? EPOLLOUT : EPOLLIN;
 	if (!cl->out && !half && cl->role != ROLE_NONE)
 		loop_timer_cancel(l, &cl->timer);
 	else if (cl->timer.due_ms == 0) /* armed once: who sends a byte now and then gains nothing */
@@ -341,7 +364,20 @@ static int client_wait(struct client *cl)
 	return loop_modify(l, &cl->io, events);
 }
 
-/* Replies first; then requests, one after the other, as long as nothing is in flight and all is sent. */
+/* Handles a request, if nothing is in flight and all is sent. */
+static int client_turn(struct client *cl)
+{
+	int err = client_flush(cl);
+
+	if (err || cl->dead || cl->call || cl->out)
+		return err;
+	err = client_next(cl);
+	if (err == ERR_AGAIN)
+		return cl->eof ? ERR_CLOSED : 0;
+	return err ? err : client_flush(cl);
+}
+
+/* At most one request a round, so that whoever has sent many ahead does not keep the others waiting. */
 static int client_run(struct client *cl, uint32_t events)
 {
 	int err;
@@ -350,18 +386,8 @@ static int client_run(struct client *cl, uint32_t events)
 		return ERR_CLOSED;
 	if ((events & (EPOLLIN | EPOLLHUP)) && !cl->call && !cl->out && client_read(cl))
 		return ERR_CLOSED;
-	for (;;) {
-		err = client_flush(cl);
-		if (err || cl->dead)
-			return err ? err : ERR_CLOSED;
-		if (cl->call || cl->out)
-			return client_wait(cl);
-		err = client_next(cl);
-		if (err == ERR_AGAIN)
-			return cl->eof ? ERR_CLOSED : client_wait(cl);
-		if (err)
-			return err;
-	}
+	err = client_turn(cl);
+	return err || cl->dead ? err : client_wait(cl);
 }
 
 static void client_ready(void *arg, uint32_t events)
@@ -373,7 +399,7 @@ static void client_ready(void *arg, uint32_t events)
 	err = client_run(cl, events);
 	cl->busy = false;
 	if (err == ERR_PROTO || err == ERR_RANGE)
-		log_info("control: client of uid %u dropped: %s", cl->uid, err_text(err));
+		control_log(cl->control, "control: client of uid %u dropped: %s", cl->uid, err_text(err));
 	if (err || cl->dead)
 		client_free(cl);
 }
@@ -400,7 +426,7 @@ static void client_add(struct control *c, int fd)
 	struct client *cl = has_room(c, role) ? calloc(1, sizeof(*cl)) : NULL;
 
 	if (!cl) {
-		log_warn("control: client of uid %u refused: too many clients", cred.uid);
+		control_log(c, "control: client of uid %u refused: too many clients", cred.uid);
 		close(fd);
 		return;
 	}
@@ -418,15 +444,24 @@ static void client_add(struct control *c, int fd)
 
 /* No descriptor is left for a client: take it with the spare one and close it, or the listener would stay ready for
  * ever. */
-static void refuse_one(struct control *c)
+static void refuse_one(struct control *c, int listener)
 {
 	int fd;
 
 	fd_close(&c->spare_fd);
-	fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	fd_close(&fd);
 	c->spare_fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
-	log_error("control: a client was refused: out of descriptors");
+	control_log(c, "a client was refused: out of descriptors");
+}
+
+int control_accept(struct control *c, int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		refuse_one(c, listener);
+	return fd;
 }
 
 static void listener_ready(void *arg, uint32_t events)
@@ -435,14 +470,11 @@ static void listener_ready(void *arg, uint32_t events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
-		int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = control_accept(c, c->fd);
 
-		if (fd >= 0)
-			client_add(c, fd);
-		else if (errno == EMFILE || errno == ENFILE)
-			refuse_one(c);
-		else if (errno != EINTR && errno != ECONNABORTED)
-			return;
+		if (fd < 0)
+			return; /* if there are more, the loop says so */
+		client_add(c, fd);
 	}
 }
 
@@ -526,8 +558,10 @@ void control_close(struct control *c)
 
 	if (!c)
 		return;
-	while (c->clients)
-		client_free(c->clients);
+	for (struct client *cl = c->clients, *next; cl; cl = next) {
+		next = cl->next;
+		client_free(cl);
+	}
 	loop_remove(c->loop, &c->io);
 	/* Only our own socket: somebody may have put another one there. */
 	if (c->ino && lstat(c->cfg.path, &sb) == 0 && sb.st_ino == c->ino)

@@ -5,7 +5,7 @@
  * hands a call to a table of methods; vtpm-mgr/org.vtpm.Manager.varlink describes them.
  *
  * Limits: CONTROL_CLIENTS_MAX clients, CONTROL_REQUEST_MAX bytes a request, one request at a time per
- * client (more wait unread), CONTROL_REPLY_MAX bytes unread by a client before it is dropped, CONTROL_IDLE_MS for half a message.
+ * client and round of events (more wait), CONTROL_REPLY_MAX bytes unread by a client before it is dropped, CONTROL_IDLE_MS for half a message.
  */
 #ifndef VTPM_MGR_CONTROL_H
 #define VTPM_MGR_CONTROL_H
@@ -20,6 +20,7 @@
 #define CONTROL_REQUEST_MAX (64u * 1024u)
 #define CONTROL_REPLY_MAX   (16u * 1024u * 1024u)
 #define CONTROL_IDLE_MS	    10000u
+#define CONTROL_QUIET_MS    1000u /* between two lines about clients that were refused or dropped */
 #define CONTROL_INTERFACE   "org.vtpm.Manager"
 
 /* Roles, by SO_PEERCRED and SO_PEERGROUPS: operator = root, the manager's own uid, members of the operator
@@ -61,5 +62,12 @@ enum control_role call_role(const struct call *c);
 
 /* The role of whoever is at the other end of sock, by the same rules, for other sockets of the manager. */
 enum control_role control_role_of(const struct control *c, int sock, uid_t *uid);
+/*
+ * A connection that waits at listener, this one's or another one of the manager's, or -1. When descriptors have run
+ * out, it is taken and closed: it would keep the loop busy otherwise.
+ */
+int control_accept(struct control *c, int listener);
+/* Logs that a client was refused or dropped: a line now and then with the number of those before, as anyone can cause it. */
+void control_log(struct control *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

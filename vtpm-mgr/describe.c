@@ -95,7 +95,7 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 		json_object_set_new(j, "qemu_uid", json_integer(v->qemu_uid));
 }
 
-json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row)
+json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks)
 {
 	struct vtpm *v = vtpm_find(m, row->uuid);
 	char uuid[UUID_STR_LEN + 1];
@@ -106,7 +106,7 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row)
 		      row->group, "created", describe_time(row->created), "version",
 		      (json_int_t)(v && v->version > row->version ? v->version : row->version), "sealed_bytes",
 		      (int)row->sealed_len, "state_max", (int)row->state_max, "commit_rate", (int)row->commit_rate,
-		      "locality_max", (int)row->locality_max, "ek", describe_eks(row));
+		      "locality_max", (int)row->locality_max, "ek", with_eks ? describe_eks(row) : json_array());
 	if (!j)
 		return NULL;
 	if (row->user >= 0)

@@ -10,7 +10,9 @@
 #include <sys/socket.h>
 
 #include "lib/log.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/keeper_client.h"
+
+#define IN_FLIGHT_MAX 32u /* requests that the keeper has not answered: its socket holds them all */
 
 struct keeper_call {
 	struct keeper_call *next;
@@ -24,7 +26,6 @@ struct keeper_call {
 	uint8_t body[KEEPER_REQUEST_MAX];
 };
 
-static void keeper_boot(struct mgr *m);
 static int keeper_spawn(struct mgr *m);
 
 static void list_append(struct keeper_call **list, struct keeper_call *c)
@@ -62,8 +63,9 @@ static void call_fail(struct keeper *k, struct keeper_call *c, int code)
 	call_finish(c, &r);
 }
 
-static void queue_fail(struct keeper *k, int code)
+void keeper_queue_fail(struct mgr *m, int code)
 {
+	struct keeper *k = &m->keeper;
 	struct keeper_call *list = k->queued;
 
 	k->queued = NULL;
@@ -74,18 +76,49 @@ static void queue_fail(struct keeper *k, int code)
 	}
 }
 
-static int call_send(struct mgr *m, struct keeper_call *c)
+/* A keeper that does not answer hangs in its TPM: the spawner ends it, and its end of file does the rest. */
+static void on_silence(void *arg)
+{
+	struct mgr *m = arg;
+	uint8_t mem[SPAWN_TOKEN_SIZE];
+	struct buf b;
+
+	snprintf(m->keeper.reason, sizeof(m->keeper.reason), "the physical TPM has not answered for %u s",
+		 KEEPER_TIMEOUT_MS / 1000);
+	log_error("%s; ending the keeper", m->keeper.reason);
+	buf_init(&b, mem, sizeof(mem));
+	if (spawn_token_encode(&b, 0) || host_send(m, SPAWN_KILL, &b, NULL, 0))
+		log_error("the keeper cannot be ended");
+}
+
+/* The time for an answer begins with the oldest question, and anew with each answer. */
+static void watch_silence(struct mgr *m)
+{
+	if (m->keeper.sent)
+		loop_timer_set(&m->loop, &m->keeper.silence, KEEPER_TIMEOUT_MS, on_silence, m);
+	else
+		loop_timer_cancel(&m->loop, &m->keeper.silence);
+}
+
+static void call_send(struct mgr *m, struct keeper_call *c)
 {
 	struct keeper *k = &m->keeper;
 	uint8_t mem[KEEPER_ID_SIZE + KEEPER_REQUEST_MAX];
 	struct buf b;
+	int err;
 
 	c->id = ++k->next_id;
-	buf_init(&b, mem, sizeof(mem));
-	if (buf_put_u64le(&b, c->id) || buf_put_bytes(&b, c->body, c->len))
-		return ERR_RANGE;
 	list_append(&k->sent, c);
-	return ipc_send(k->sock, c->type, &b, NULL, 0);
+	if (k->sent == c)
+		watch_silence(m);
+	buf_init(&b, mem, sizeof(mem));
+	err = buf_put_u64le(&b, c->id);
+	if (!err)
+		err = buf_put_bytes(&b, c->body, c->len);
+	if (!err)
+		err = ipc_send(k->sock, c->type, &b, NULL, 0);
+	if (err) /* it has gone, or does not read: its end of file repeats or fails the call */
+		shutdown(k->sock, SHUT_RDWR);
 }
 
 static struct keeper_call *call_new(uint32_t type, const struct buf *body, keeper_done *done, void *arg)
@@ -106,13 +139,23 @@ static struct keeper_call *call_new(uint32_t type, const struct buf *body, keepe
 	return c;
 }
 
-static void queue_send(struct mgr *m)
+static unsigned in_flight(const struct keeper *k)
 {
-	while (m->keeper.state == KEEPER_READY && m->keeper.queued) {
-		struct keeper_call *c = m->keeper.queued;
-		m->keeper.queued = c->next;
-		if (call_send(m, c))
-			return; /* its end of file follows, and repeats or fails the call */
+	unsigned n = 0;
+
+	for (const struct keeper_call *c = k->sent; c; c = c->next)
+		n++;
+	return n;
+}
+
+void keeper_queue_send(struct mgr *m)
+{
+	struct keeper *k = &m->keeper;
+
+	while (k->state == KEEPER_READY && k->queued && in_flight(k) < IN_FLIGHT_MAX) {
+		struct keeper_call *c = k->queued;
+		k->queued = c->next;
+		call_send(m, c);
 	}
 }
 
@@ -129,10 +172,13 @@ static int on_reply(void *peer, struct ipc_msg *msg)
 	c = list_take(&k->sent, r.id);
 	if (!c)
 		return ERR_PROTO;
+	watch_silence(m);
 	if (r.code == ERR_TPM_LOST && !c->boot && c->tries++ == 0)
 		list_append(&k->queued, c); /* this keeper ends now; the next one is asked once more */
 	else
 		call_finish(c, &r);
+	if (r.code != ERR_TPM_LOST)
+		keeper_queue_send(m);
 	return 0;
 }
 
@@ -149,6 +195,7 @@ static void keeper_lost(struct mgr *m)
 	loop_remove(&m->loop, &k->io);
 	fd_close(&k->sock);
 	k->sent = NULL;
+	watch_silence(m);
 	k->state = KEEPER_DOWN;
 	k->ca_open = false;
 	for (struct group *g = k->groups; g; g = g->next)
@@ -165,7 +212,7 @@ static void keeper_lost(struct mgr *m)
 	}
 	/* Who waits has waited for this one: not for an endless row of them. */
 	if (booting)
-		queue_fail(k, ERR_TPM_LOST);
+		keeper_queue_fail(m, ERR_TPM_LOST);
 }
 
 static void on_respawn(void *arg)
@@ -256,7 +303,7 @@ void keeper_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_don
 	}
 	list_append(&k->queued, c);
 	if (k->state == KEEPER_READY) {
-		queue_send(m);
+		keeper_queue_send(m);
 	} else if (k->state == KEEPER_DOWN && k->sock < 0) {
 		loop_timer_cancel(&m->loop, &k->respawn);
 		err = keeper_spawn(m);
@@ -265,7 +312,7 @@ void keeper_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_don
 		keeper_boot(m);
 	}
 	if (err)
-		queue_fail(k, err);
+		keeper_queue_fail(m, err);
 }
 
 static void on_dropped(void *arg, const struct keeper_reply *r)
@@ -280,13 +327,11 @@ void keeper_drop(struct mgr *m, uint64_t token)
 	struct buf b;
 
 	buf_init(&b, mem, sizeof(mem));
-	if (!keeper_key_drop_encode(&b, token))
+	if (m->keeper.state == KEEPER_READY && !keeper_key_drop_encode(&b, token)) /* a new one knows nothing of it */
 		keeper_ask(m, KEEPER_KEY_DROP, &b, on_dropped, NULL);
 }
 
-/* --- the first requests --- */
-
-static void boot_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg)
+void keeper_boot_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg)
 {
 	struct keeper_call *c = call_new(type, body, done, arg);
 
@@ -295,276 +340,7 @@ static void boot_ask(struct mgr *m, uint32_t type, const struct buf *body, keepe
 		return;
 	}
 	c->boot = true;
-	if (call_send(m, c))
-		log_debug("the keeper has gone while it was being started");
-}
-
-static void boot_ready(struct mgr *m)
-{
-	m->keeper.state = KEEPER_READY;
-	m->keeper.respawn_ms = 0;
-	m->keeper.reason[0] = '\0';
-	queue_send(m);
-	mgr_ready(m);
-	if (!m->cfg.init)
-		pool_refill(m);
-}
-
-/* Group requests carry the group's name in their own list: the keeper answers in order. */
-static void group_opened(struct mgr *m, struct group *g, const struct keeper_reply *r)
-{
-	g->open = r->code == 0;
-	snprintf(g->reason, sizeof(g->reason), "%s", r->text);
-	if (r->code)
-		log_error("group %s: its root stays sealed: %s (%s)", g->name, r->text, err_text(r->code));
-	else
-		log_info("group %s: root unsealed", g->name);
-	(void)m;
-}
-
-struct group_opening {
-	struct mgr *m;
-	struct group *g;
-	keeper_done *done; /* NULL: part of the first requests */
-	void *arg;
-};
-
-static void on_group_opened(void *arg, const struct keeper_reply *r)
-{
-	struct group_opening *o = arg;
-
-	group_opened(o->m, o->g, r);
-	if (o->done)
-		o->done(o->arg, r);
-	free(o);
-}
-
-static int group_request(struct mgr *m, const struct group *g, struct buf *b)
-{
-	struct keeper_group_open req = { 0 };
-	uint8_t mem[SEALED_ROOT_MAX];
-	size_t len = sizeof(mem);
-	struct buf row;
-	int err = store_group_get(m->store, g->name, mem, &len);
-
-	if (err)
-		return err;
-	buf_wrap(&row, mem, len);
-	snprintf(req.group, sizeof(req.group), "%s", g->name);
-	if (sealed_root_decode(&row, &req.root) || buf_left(&row))
-		return ERR_AUTH;
-	return keeper_group_open_encode(b, &req);
-}
-
-static void group_ask(struct mgr *m, struct group *g, keeper_done *done, void *arg)
-{
-	struct group_opening *o = calloc(1, sizeof(*o));
-	uint8_t mem[KEEPER_REQUEST_MAX];
-	struct buf b;
-	int err;
-
-	buf_init(&b, mem, sizeof(mem));
-	err = o ? group_request(m, g, &b) : ERR_NOMEM;
-	if (err) {
-		struct keeper_reply r = { .code = err };
-		snprintf(r.text, sizeof(r.text), "the row of group %s in the store is damaged", g->name);
-		free(o);
-		group_opened(m, g, &r);
-		if (done)
-			done(arg, &r);
-		return;
-	}
-	*o = (struct group_opening){ .m = m, .g = g, .done = done, .arg = arg };
-	if (done)
-		keeper_ask(m, KEEPER_GROUP_OPEN, &b, on_group_opened, o);
-	else
-		boot_ask(m, KEEPER_GROUP_OPEN, &b, on_group_opened, o);
-}
-
-static void on_ca_open(void *arg, const struct keeper_reply *r)
-{
-	struct mgr *m = arg;
-
-	m->keeper.ca_open = r->code == 0;
-	if (r->code)
-		log_error("the CA key cannot be loaded: %s (%s); new vTPMs cannot be certified", r->text, err_text(r->code));
-	if (m->keeper.state == KEEPER_STARTING)
-		boot_ready(m);
-}
-
-/* The keeper ends over what it cannot parse, so a damaged row must not get there. */
-int keeper_ca_request(struct mgr *m, uint8_t mem[static CA_KEY_MAX], struct buf *b)
-{
-	size_t len = CA_KEY_MAX;
-	struct ca_key ca;
-	int err = store_meta_get(m->store, "ca", mem, &len);
-
-	buf_wrap(b, mem, err ? 0 : len);
-	if (err || ca_key_decode(b, &ca) || buf_left(b))
-		return ERR_AUTH;
-	buf_wrap(b, mem, len);
-	return 0;
-}
-
-static void boot_ca(struct mgr *m)
-{
-	struct group *g = group_find(m, DEFAULT_GROUP);
-	uint8_t mem[CA_KEY_MAX];
-	struct buf b;
-
-	if (!g || !g->open)
-		boot_ready(m);
-	else if (keeper_ca_request(m, mem, &b))
-		on_ca_open(m, &(struct keeper_reply){ .code = ERR_AUTH, .text = "its row in the store is damaged" });
-	else
-		boot_ask(m, KEEPER_CA_OPEN, &b, on_ca_open, m);
-}
-
-/* After the groups' answers: an empty request that the keeper answers last. */
-static void on_groups_done(void *arg, const struct keeper_reply *r)
-{
-	if (r->code == 0)
-		boot_ca(arg);
-}
-
-static void on_open(void *arg, const struct keeper_reply *r)
-{
-	struct mgr *m = arg;
-	struct keeper *k = &m->keeper;
-
-	if (r->code) {
-		snprintf(k->reason, sizeof(k->reason), "%s", r->text);
-		log_error("physical TPM: %s (%s)", r->text, err_text(r->code));
-	}
-	if (r->code == ERR_TPM_LOST)
-		return; /* the keeper ends now, and its end of file goes on from here */
-	if (r->code) {
-		k->state = KEEPER_FOREIGN;
-		queue_fail(k, r->code);
-		mgr_ready(m);
-		return;
-	}
-	for (struct group *g = k->groups; g; g = g->next)
-		group_ask(m, g, NULL, NULL);
-	boot_ask(m, KEEPER_STATUS, NULL, on_groups_done, m);
-}
-
-static void status_warn(const struct keeper_status *s)
-{
-	if (s->kind != TPM_HARDWARE)
-		log_warn("the physical TPM is a %s TPM (%s): not hardware-backed",
-			 s->kind == TPM_SOFTWARE ? "software" : "virtual", s->vendor);
-}
-
-static void on_status(void *arg, const struct keeper_reply *r)
-{
-	struct mgr *m = arg;
-	struct keeper *k = &m->keeper;
-	struct keeper_open req;
-	uint8_t name[TPM_NAME_MAX], mem[KEEPER_OPEN_MAX];
-	size_t len = sizeof(name);
-	struct buf b;
-
-	buf_wrap(&b, r->result, r->result_len);
-	if (r->code || keeper_status_decode(&b, &k->status)) {
-		snprintf(k->reason, sizeof(k->reason), "%s", r->code ? r->text : "the keeper's answer is malformed");
-		log_error("physical TPM: %s", k->reason);
-		return;
-	}
-	k->has_status = true;
-	status_warn(&k->status);
-	if (m->cfg.init) {
-		boot_ready(m);
-		init_start(m);
-		return;
-	}
-	buf_init(&b, mem, sizeof(mem));
-	if (store_meta_get(m->store, "srk_name", name, &len))
-		len = 0; /* matches no chip */
-	req = (struct keeper_open){ .name = name, .name_len = len };
-	if (!keeper_open_encode(&b, &req))
-		boot_ask(m, KEEPER_OPEN, &b, on_open, m);
-}
-
-static void keeper_boot(struct mgr *m)
-{
-	m->keeper.reason[0] = '\0';
-	boot_ask(m, KEEPER_STATUS, NULL, on_status, m);
-}
-
-/* --- groups --- */
-
-struct group *group_find(struct mgr *m, const char *name)
-{
-	for (struct group *g = m->keeper.groups; g; g = g->next)
-		if (!strcmp(g->name, name))
-			return g;
-	return NULL;
-}
-
-int group_add(struct mgr *m, const char *name, const struct sealed_root *root, bool open)
-{
-	struct group *g = calloc(1, sizeof(*g));
-
-	if (!g)
-		return ERR_NOMEM;
-	snprintf(g->name, sizeof(g->name), "%s", name);
-	g->mask = root->mask;
-	g->flags = root->flags;
-	g->open = open;
-	g->next = m->keeper.groups;
-	m->keeper.groups = g;
-	if (g->flags & SEAL_INSECURE_PCRS)
-		log_warn("group %s is sealed to PCRs that may bind nothing (--insecure-pcrs)", name);
-	return 0;
-}
-
-struct barrier {
-	struct mgr *m;
-	char name[NAME_MAX_LEN + 1];
-	keeper_done *done;
-	void *arg;
-};
-
-/* The keeper has been started for this: what it found out about the group is fresh. */
-static void on_barrier(void *arg, const struct keeper_reply *r)
-{
-	struct barrier *b = arg;
-	struct group *g = group_find(b->m, b->name);
-	struct keeper_reply out = { .code = r->code };
-
-	snprintf(out.text, sizeof(out.text), "%s", r->text);
-	if (!r->code && (!g || !g->open)) {
-		out.code = g ? ERR_PCR : ERR_NOTFOUND;
-		snprintf(out.text, sizeof(out.text), "%s", g ? g->reason : "no such group");
-	}
-	b->done(b->arg, &out);
-	free(b);
-}
-
-void keeper_open_group(struct mgr *m, const char *name, keeper_done *done, void *arg)
-{
-	struct group *g = group_find(m, name);
-	struct barrier *b;
-
-	if (g && g->open && m->keeper.state == KEEPER_READY) {
-		done(arg, &(struct keeper_reply){ .code = 0 });
-		return;
-	}
-	if (g && m->keeper.state == KEEPER_READY) {
-		group_ask(m, g, done, arg);
-		return;
-	}
-	b = calloc(1, sizeof(*b));
-	if (!g || !b) {
-		struct keeper_reply r = { .code = g ? ERR_NOMEM : ERR_NOTFOUND, .text = "no such group" };
-		free(b);
-		done(arg, &r);
-		return;
-	}
-	*b = (struct barrier){ .m = m, .done = done, .arg = arg };
-	snprintf(b->name, sizeof(b->name), "%s", name);
-	keeper_ask(m, KEEPER_STATUS, NULL, on_barrier, b);
+	call_send(m, c);
 }
 
 void keeper_close(struct mgr *m)
@@ -574,10 +350,6 @@ void keeper_close(struct mgr *m)
 	loop_timer_cancel(&m->loop, &k->respawn);
 	if (k->sock >= 0)
 		keeper_lost(m);
-	queue_fail(k, ERR_CLOSED);
-	while (k->groups) {
-		struct group *g = k->groups;
-		k->groups = g->next;
-		free(g);
-	}
+	keeper_queue_fail(m, ERR_CLOSED);
+	groups_free(m);
 }

@@ -66,6 +66,24 @@ static void make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid)
 		die(path, strerror(errno));
 }
 
+/*
+ * Where backends are locked in: root's, below a directory of the manager's user. What that user could
+ * have put there instead is refused, not mended.
+ */
+static void make_empty(const char *path)
+{
+	int fd;
+
+	if (mkdir(path, 0555) && errno != EEXIST)
+		die(path, strerror(errno));
+	fd = sandbox_open_empty(path);
+	if (fd < 0)
+		die(path, "it is not an empty directory that belongs to who starts vtpm-mgr; remove it");
+	if (fchmod(fd, 0555))
+		die(path, strerror(errno));
+	fd_close(&fd);
+}
+
 static void make_dirs(const struct config *cfg, const struct identity *id)
 {
 	char empty[256];
@@ -74,7 +92,7 @@ static void make_dirs(const struct config *cfg, const struct identity *id)
 		die(cfg->runtime_dir, "the path is too long");
 	make_dir(cfg->state_dir, 0700, id->uid, id->gid);
 	make_dir(cfg->runtime_dir, 0755, id->uid, id->gid);
-	make_dir(empty, 0555, geteuid(), getegid()); /* where backends are locked in */
+	make_empty(empty);
 }
 
 static void drop_root(struct mgr *m, const struct identity *id)
@@ -102,7 +120,10 @@ static int load_group(void *arg, const char *name)
 	buf_wrap(&b, mem, err ? 0 : len);
 	if (err || sealed_root_decode(&b, &root))
 		log_error("group %s: its row in the store is damaged", name);
-	return group_add(m, name, &root, false);
+	err = group_add(m, name, &root, false);
+	if (err)
+		log_error("group %s is left out: %s", name, err_text(err));
+	return err == ERR_FULL ? 0 : err;
 }
 
 static void open_store(struct mgr *m)
@@ -118,7 +139,7 @@ static void open_store(struct mgr *m)
 		die(m->cfg.state_dir, "its initialisation was interrupted and nothing was ever kept in it; remove vtpm.db "
 				      "there and run vtpm-mgr --init again");
 	}
-	if (store_group_each(m->store, load_group, m) || store_pool_count(m->store, &m->pool_count))
+	if (store_group_each(m->store, load_group, m))
 		die(m->cfg.state_dir, store_why(m->store));
 }
 
@@ -220,6 +241,7 @@ static void mgr_close(struct mgr *m)
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
 	qemu_ports_close(m);
+	pool_free(m);
 	control_close(m->control);
 	host_close(m);
 	store_close(m->store);

@@ -130,7 +130,7 @@ static int list_row(void *arg, const struct store_vtpm *row)
 {
 	struct listing *l = arg;
 
-	return json_array_append_new(l->list, describe_vtpm(l->m, row)) ? ERR_NOMEM : 0;
+	return json_array_append_new(l->list, describe_vtpm(l->m, row, false)) ? ERR_NOMEM : 0;
 }
 
 static void method_list(void *arg, struct call *c, json_t *params)
@@ -152,7 +152,7 @@ static void method_show(void *arg, struct call *c, json_t *params)
 	struct store_vtpm *row = row_of(arg, c, params);
 
 	if (row)
-		call_reply(c, json_pack("{s:o}", "vtpm", describe_vtpm(arg, row)));
+		call_reply(c, json_pack("{s:o}", "vtpm", describe_vtpm(arg, row, true)));
 	free(row);
 }
 
@@ -295,15 +295,6 @@ static int pcr_param(struct call *c, json_t *params, uint32_t *mask)
 		return 0;
 	call_error(c, ERR_INVAL, "pcrs must be a list of numbers from 0 to %u", PCR_COUNT - 1);
 	return ERR_INVAL;
-}
-
-static size_t group_count(const struct mgr *m)
-{
-	size_t n = 0;
-
-	for (const struct group *g = m->keeper.groups; g; g = g->next)
-		n++;
-	return n;
 }
 
 static int group_check(struct mgr *m, struct call *c, const char *name)

@@ -4,7 +4,7 @@
  * sees a plaintext state, a key or a guest's bytes.
  *
  *	host.c		the spawner process and what it reports
- *	keeper_client.c	requests to the keeper, its respawn, and opening the store's keys with it
+ *	keeper_client.c	requests to the keeper and its respawn; keeper_boot.c: the first ones; groups.c
  *	worker.c	one backend process: its two channels and its end
  *	vtpm.c		power-on, power-off, reset and failure of a vTPM
  *	ring.c		NAME.ring: who may have a vTPM's ring
@@ -34,7 +34,8 @@
 
 #define DEFAULT_GROUP	    "default"
 #define STATE_MAX_DEFAULT   (128u * 1024u)
-#define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - 4096u) /* leaves room for the seal */
+#define SEAL_MARGIN	    4096u /* what the seal adds to a state, and what grows in it whatever its quota */
+#define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - SEAL_MARGIN)
 #define COMMIT_RATE_DEFAULT 100u			/* a second; bursts of COMMIT_BURST seconds */
 #define COMMIT_BURST	    10u
 #define POOL_DEFAULT	    4u
@@ -42,6 +43,8 @@
 #define UID_BASE_DEFAULT    1879048192u /* 0x70000000: above the ranges that Debian and systemd give away */
 #define CRASHES_MAX	    3u
 #define STOP_TIMEOUT_MS	    15000u
+#define WORKER_TIMEOUT_MS   120000u /* to power on, or to make a TPM with its keys */
+#define KEEPER_TIMEOUT_MS   180000u /* for one answer: longer than the keeper waits for a TPM */
 #define RESPAWN_MIN_MS	    1000u
 #define RESPAWN_MAX_MS	    30000u
 
@@ -69,6 +72,7 @@ struct worker {
 	const struct ipc_rule *rules; /* of the owner; handlers get arg */
 	size_t nrules;
 	uint32_t state; /* bit for the rules, the owner's to set */
+	struct loop_timer deadline;
 	void (*exited)(void *arg, uint32_t status);
 	void *arg;
 };
@@ -86,6 +90,8 @@ struct worker_guest {
 CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct worker_guest *guest,
 			 const struct backend_start *start);
 uint64_t worker_token_next(struct mgr *m);
+/* It has done what it was started for, or serves: the time in which it must is over. */
+void worker_settled(struct worker *w);
 /* Closes the channels and has the process killed; exited is still called when it is gone. */
 void worker_kill(struct worker *w);
 CHECKED int worker_send(struct worker *w, uint32_t type);
@@ -108,7 +114,7 @@ struct keeper {
 	enum keeper_state state;
 	int sock;
 	struct loop_io io;
-	struct loop_timer respawn;
+	struct loop_timer respawn, silence;
 	uint64_t respawn_ms;
 	uint64_t next_id;
 	struct keeper_call *sent, *queued; /* lists in order */
@@ -140,6 +146,8 @@ CHECKED int keeper_ca_request(struct mgr *m, uint8_t mem[static CA_KEY_MAX], str
 /* The backend of that token is not to come after all. */
 void keeper_drop(struct mgr *m, uint64_t token);
 struct group *group_find(struct mgr *m, const char *name);
+size_t group_count(const struct mgr *m);
+/* ERR_FULL: there are KEEPER_GROUPS_MAX. */
 CHECKED int group_add(struct mgr *m, const char *name, const struct sealed_root *root, bool open);
 void keeper_close(struct mgr *m);
 
@@ -177,6 +185,7 @@ struct vtpm {
 	unsigned crashes; /* in a row */
 	bool firmware;	  /* RUN_STARTUP is the guest firmware's */
 	bool restart;	  /* power on again when stopped: a reset */
+	bool abandoned;	  /* stopped while being started */
 	struct call *starting; /* who waits for it */
 	struct call *stopping;
 	struct worker w;
@@ -197,6 +206,7 @@ struct vtpm {
 	uint8_t *change; /* sealed state that waits */
 	size_t change_len;
 	bool change_queued;
+	bool startup_seen; /* the first change of this power-on has come */
 	struct loop_timer change_timer;
 	double bucket;
 	uint64_t bucket_ms;
@@ -212,7 +222,7 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 CHECKED int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid,
 			    char why[static TEXT_MAX + 1]);
 /* Its QEMU has gone: powers it off in order. */
-void vtpm_abandoned(struct vtpm *v);
+void vtpm_hung_up(struct vtpm *v);
 void vtpm_stop(struct vtpm *v, struct call *c);
 void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c);
 /* Forgets a vTPM that failed. Only when there is no process. */
@@ -240,7 +250,7 @@ CHECKED int qemu_ports_open(struct mgr *m);
 void qemu_ports_close(struct mgr *m);
 void qemu_port_open(struct mgr *m, const struct store_vtpm *row);
 void qemu_port_close(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
-/* Waits for v->qemu to hang up: vtpm_abandoned. */
+/* Waits for v->qemu to hang up: vtpm_hung_up. */
 CHECKED int qemu_watch(struct vtpm *v);
 /* Hangs up on it. */
 void qemu_release(struct vtpm *v);
@@ -254,12 +264,14 @@ void provision_create(struct mgr *m, const struct store_vtpm *want, struct call 
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
+void pool_free(struct mgr *m);
 
 /* --- methods.c, describe.c --- */
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
-json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row);
+/* with_eks: with their certificates, which takes a parser of X.509. */
+json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
 json_t *describe_pem(const char *label, const uint8_t *der, size_t len);
@@ -283,6 +295,7 @@ struct mgr {
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
 	struct provision *provisions;
+	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;
 	bool pool_paused; /* making one failed: wait for the next create before trying again */
 	uint64_t next_token;

@@ -3,7 +3,8 @@
  * New vTPMs. A worker backend manufactures a TPM with its endorsement keys, has the keeper
  * certify them, and hands back a sealed state; the manager inserts it in one transaction and
  * only then answers. Making RSA keys takes long, so a few instances are made ahead: they have
- * keys, but no name and no certificates, and belong to nobody.
+ * keys, but no name and no certificates, and belong to nobody. They are in memory only, and each leaves
+ * the pool before it is used: on a disk one could be put back, and two vTPMs have the same seeds.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,22 +15,27 @@
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
 
+struct pool_tpm {
+	struct pool_tpm *next;
+	uint8_t uuid[UUID_LEN];
+	uint8_t wrapped[WRAPPED_KEY_LEN];
+	uint64_t version;
+	size_t sealed_len;
+	uint8_t sealed[];
+};
+
 struct provision {
 	struct provision *next;
 	struct mgr *m;
 	struct call *call; /* NULL: for the pool */
 	struct store_vtpm row;
-	bool from_pool, done;
+	bool done; /* the worker has said how it went */
 	unsigned tries;
-	struct store_pool_row pool;
-	uint8_t *sealed; /* of the pool instance */
-	size_t sealed_len;
+	struct pool_tpm *made; /* what it was made ahead as; NULL: it is made from nothing */
 	struct worker w;
 	int32_t failed_code;
 	char failed_text[TEXT_MAX + 1];
 };
-
-static void provision_run(struct provision *p);
 
 static void provision_free(struct provision *p)
 {
@@ -38,7 +44,7 @@ static void provision_free(struct provision *p)
 			*at = p->next;
 			break;
 		}
-	free(p->sealed);
+	free(p->made);
 	free(p);
 }
 
@@ -54,9 +60,9 @@ static void provision_end(struct provision *p, int code, const char *text)
 		if (code)
 			call_error(p->call, code, "%s: %s", p->row.name, text);
 		else
-			call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row)));
+			call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row, true)));
 		m->pool_paused = false;
-	} else if (code) {
+	} else if (code && !m->draining) {
 		log_warn("no vTPM could be made ahead: %s (%s)", text, err_text(code));
 		m->pool_paused = true;
 	}
@@ -98,17 +104,24 @@ static int row_insert(struct provision *p, const struct backend_provisioned *b)
 			return ERR_PROTO;
 	p->row.version = b->version;
 	p->row.sealed_len = (uint32_t)b->sealed_len;
-	return store_vtpm_insert(p->m->store, &p->row, b->version, b->sealed, b->sealed_len,
-				 p->from_pool ? p->pool.uuid : NULL);
+	return store_vtpm_insert(p->m->store, &p->row, b->version, b->sealed, b->sealed_len);
 }
 
-static int pool_insert(struct provision *p, const struct backend_provisioned *b)
+static int pool_put(struct provision *p, const struct backend_provisioned *b)
 {
-	memcpy(p->pool.uuid, p->row.uuid, UUID_LEN);
-	memcpy(p->pool.wrapped, p->row.wrapped, WRAPPED_KEY_LEN);
-	p->pool.wrapped_len = WRAPPED_KEY_LEN;
-	p->pool.version = b->version;
-	return store_pool_put(p->m->store, &p->pool, b->sealed, b->sealed_len);
+	struct pool_tpm *made = malloc(sizeof(*made) + b->sealed_len);
+
+	if (!made)
+		return ERR_NOMEM;
+	memcpy(made->uuid, p->row.uuid, UUID_LEN);
+	memcpy(made->wrapped, p->row.wrapped, WRAPPED_KEY_LEN);
+	made->version = b->version;
+	made->sealed_len = b->sealed_len;
+	memcpy(made->sealed, b->sealed, b->sealed_len);
+	made->next = p->m->pool;
+	p->m->pool = made;
+	p->m->pool_count++;
+	return 0;
 }
 
 static int on_provisioned(void *arg, struct ipc_msg *msg)
@@ -122,16 +135,12 @@ static int on_provisioned(void *arg, struct ipc_msg *msg)
 	if (err)
 		return err;
 	p->done = true;
-	err = p->call ? row_insert(p, &b) : pool_insert(p, &b);
+	err = p->call ? row_insert(p, &b) : pool_put(p, &b);
 	p->failed_code = err;
 	if (err == ERR_PROTO)
 		return err;
-	if (err)
+	if (err && p->call)
 		snprintf(p->failed_text, sizeof(p->failed_text), "it cannot be stored: %s", store_why(p->m->store));
-	else if (!p->call)
-		p->m->pool_count++;
-	else if (p->from_pool && p->m->pool_count)
-		p->m->pool_count--;
 	return 0;
 }
 
@@ -141,8 +150,11 @@ static int on_failed(void *arg, struct ipc_msg *msg)
 	struct backend_failed f;
 	int err = backend_failed_decode(&msg->body, &f);
 
+	if (!err && p->done) /* the row is in the store: what it says now must not deny it */
+		err = ERR_PROTO;
 	if (err)
 		return err;
+	p->done = true;
 	p->failed_code = f.code;
 	snprintf(p->failed_text, sizeof(p->failed_text), "%s", f.text);
 	return 0;
@@ -153,26 +165,11 @@ static const struct ipc_rule rules[] = {
 	{ BACKEND_FAILED, 1, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
 };
 
-/* A pool instance that does not verify has never been anybody's: drop it and make the vTPM from nothing. */
-static void pool_damaged(struct provision *p)
-{
-	log_error("a vTPM that was made ahead does not verify; dropping it");
-	mgr_audit(p->m, NULL, "pool-drop", NULL, ERR_AUTH, "does not verify");
-	if (store_pool_drop(p->m->store, p->pool.uuid))
-		log_error("it cannot be dropped: %s", store_why(p->m->store));
-	else if (p->m->pool_count)
-		p->m->pool_count--;
-	p->from_pool = false;
-	free(p->sealed);
-	p->sealed = NULL;
-	provision_run(p);
-}
+static void provision_run(struct provision *p);
 
 static void provision_failed(struct provision *p, int code, const char *text)
 {
-	if (code == ERR_AUTH && p->from_pool)
-		pool_damaged(p);
-	else if (code == ERR_TPM_LOST && p->tries++ == 0 && !p->m->draining)
+	if (code == ERR_TPM_LOST && p->tries++ == 0 && !p->m->draining)
 		provision_run(p); /* the TPM went away in the middle; a new keeper may find it again */
 	else
 		provision_end(p, code, text[0] ? text : err_text(code));
@@ -200,14 +197,15 @@ static void on_exited(void *arg, uint32_t status)
 
 static int start_worker(struct provision *p)
 {
-	struct backend_start s = { .flags = (p->from_pool ? 0 : RUN_MANUFACTURE) | (p->call ? RUN_CERTIFY : 0),
+	const struct pool_tpm *made = p->made;
+	struct backend_start s = { .flags = (made ? 0 : RUN_MANUFACTURE) | (p->call ? RUN_CERTIFY : 0),
 				   .state_max = p->row.state_max,
-				   .sealed = p->from_pool ? p->sealed : NULL,
-				   .sealed_len = p->from_pool ? p->sealed_len : 0,
-				   .version = p->from_pool ? p->pool.version : 0 };
+				   .sealed = made ? made->sealed : NULL,
+				   .sealed_len = made ? made->sealed_len : 0,
+				   .version = made ? made->version : 0 };
 
 	memcpy(s.uuid, p->row.uuid, UUID_LEN);
-	memcpy(s.from_uuid, p->from_pool ? p->pool.uuid : p->row.uuid, UUID_LEN);
+	memcpy(s.from_uuid, made ? made->uuid : p->row.uuid, UUID_LEN);
 	p->done = false;
 	p->failed_code = 0;
 	p->failed_text[0] = '\0';
@@ -264,16 +262,15 @@ static void on_key(void *arg, const struct keeper_reply *r)
 
 static int key_request(struct provision *p, struct buf *b)
 {
-	struct keeper_key_rebind r = { .wrapped = p->pool.wrapped, .wrapped_len = p->pool.wrapped_len };
-	struct key_binding k;
-	int err = provision_binding(p, &k);
+	struct keeper_key_rebind r = { .wrapped_len = WRAPPED_KEY_LEN };
+	int err = provision_binding(p, &r.to);
 
 	if (err)
 		return err;
-	if (!p->from_pool)
-		return key_binding_encode(b, &k);
-	r.to = k;
-	err = pool_binding(p->pool.uuid, &r.from);
+	if (!p->made)
+		return key_binding_encode(b, &r.to);
+	r.wrapped = p->made->wrapped;
+	err = pool_binding(p->made->uuid, &r.from);
 	return err ? err : keeper_key_rebind_encode(b, &r);
 }
 
@@ -286,9 +283,9 @@ static void ask_key(struct provision *p)
 	buf_init(&b, mem, sizeof(mem));
 	err = key_request(p, &b);
 	if (err)
-		provision_failed(p, p->from_pool ? ERR_AUTH : err, err_text(err));
+		provision_failed(p, err, err_text(err));
 	else
-		keeper_ask(p->m, p->from_pool ? KEEPER_KEY_REBIND : KEEPER_KEY_NEW, &b, on_key, p);
+		keeper_ask(p->m, p->made ? KEEPER_KEY_REBIND : KEEPER_KEY_NEW, &b, on_key, p);
 }
 
 static void on_ca(void *arg, const struct keeper_reply *r)
@@ -335,20 +332,16 @@ static void provision_run(struct provision *p)
 
 /* --- who begins it --- */
 
+/* What is taken is gone, whatever becomes of p: it cannot become two vTPMs. */
 static void pool_take(struct provision *p)
 {
-	uint8_t skip[POOL_LIMIT][UUID_LEN];
-	size_t n = 0;
+	struct mgr *m = p->m;
 
-	if (strcmp(p->row.group, DEFAULT_GROUP) != 0)
+	if (!m->pool || strcmp(p->row.group, DEFAULT_GROUP) != 0)
 		return;
-	for (struct provision *o = p->m->provisions; o && n < POOL_LIMIT; o = o->next)
-		if (o != p && o->from_pool)
-			memcpy(skip[n++], o->pool.uuid, UUID_LEN);
-	p->sealed = malloc(SEALED_STATE_MAX);
-	p->sealed_len = SEALED_STATE_MAX;
-	p->from_pool = p->sealed && !store_pool_get(p->m->store, (const uint8_t(*)[UUID_LEN])skip, n, &p->pool, p->sealed,
-						    &p->sealed_len);
+	p->made = m->pool;
+	m->pool = m->pool->next;
+	m->pool_count--;
 }
 
 /* Names and uuids must be free in the store and among those being made. */
@@ -409,7 +402,7 @@ void pool_refill(struct mgr *m)
 		return;
 	if (m->keeper.state != KEEPER_READY || !group_find(m, DEFAULT_GROUP) || !group_find(m, DEFAULT_GROUP)->open)
 		return;
-	if (m->commit.last_result || uuid_random(row.uuid))
+	if (uuid_random(row.uuid))
 		return;
 	p = provision_new(m, &row, NULL);
 	if (p)
@@ -421,4 +414,14 @@ void provision_close(struct mgr *m)
 	for (struct provision *p = m->provisions; p; p = p->next)
 		if (p->w.control >= 0)
 			worker_kill(&p->w);
+}
+
+void pool_free(struct mgr *m)
+{
+	for (struct pool_tpm *made = m->pool, *next; made; made = next) {
+		next = made->next;
+		free(made);
+	}
+	m->pool = NULL;
+	m->pool_count = 0;
 }

@@ -61,7 +61,7 @@ static void on_hung_up(void *arg, uint32_t events)
 
 	(void)events;
 	loop_remove(&v->m->loop, &v->qemu_io);
-	vtpm_abandoned(v);
+	vtpm_hung_up(v);
 }
 
 int qemu_watch(struct vtpm *v)

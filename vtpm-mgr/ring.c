@@ -66,7 +66,7 @@ static void on_listener(void *arg, uint32_t events)
 {
 	struct vtpm *v = arg;
 	char why[TEXT_MAX + 1];
-	int sock = accept4(v->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int sock = control_accept(v->m->control, v->listener);
 	int err;
 
 	(void)events;
@@ -74,7 +74,7 @@ static void on_listener(void *arg, uint32_t events)
 		return;
 	err = client_admit(v, sock, why);
 	if (err) {
-		log_info("%s: ring refused: %s", v->row.name, why);
+		control_log(v->m->control, "%s: ring refused: %s", v->row.name, why);
 		if (local_send_refusal(sock, err, why))
 			log_debug("%s: the refused client has gone", v->row.name);
 		fd_close(&sock);

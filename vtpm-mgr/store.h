@@ -52,13 +52,6 @@ struct store_vtpm {
 	uint32_t sealed_len;   /* of the state; read only */
 };
 
-struct store_pool_row {
-	uint8_t uuid[UUID_LEN];
-	uint8_t wrapped[WRAPPED_KEY_LEN];
-	size_t wrapped_len;
-	uint64_t version;
-};
-
 /* One durable change of one vTPM, part of a batch. */
 struct store_change {
 	uint8_t uuid[UUID_LEN];
@@ -98,12 +91,9 @@ CHECKED int store_vtpm_by_name(struct store *s, const char *name, struct store_v
 CHECKED int store_vtpm_by_uuid(struct store *s, const uint8_t uuid[static UUID_LEN], struct store_vtpm *v);
 /* All rows ordered by name; a non-zero return of row ends it and is returned. */
 CHECKED int store_vtpm_each(struct store *s, int (*row)(void *arg, const struct store_vtpm *v), void *arg);
-/*
- * Inserts a vTPM with its first state and, in the same transaction, removes the pool row it came from (NULL: none).
- * ERR_EXISTS: its name or uuid is taken; ERR_NOTFOUND: no such group, or the pool row is gone.
- */
+/* Inserts a vTPM with its first state. ERR_EXISTS: its name or uuid is taken; ERR_NOTFOUND: no such group. */
 CHECKED int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed,
-			      size_t sealed_len, const uint8_t *pool_uuid);
+			      size_t sealed_len);
 /* Sets (why) or clears ("") the quarantine mark. */
 CHECKED int store_vtpm_quarantine(struct store *s, const uint8_t uuid[static UUID_LEN], const char *why);
 /* Removes the vTPM, its key and its state; with secure_delete the wrapped key is overwritten: that is the crypto-erase. */
@@ -113,13 +103,5 @@ CHECKED int store_vtpm_delete(struct store *s, const uint8_t uuid[static UUID_LE
 CHECKED int store_state_get(struct store *s, const uint8_t uuid[static UUID_LEN], uint64_t *version, void *p, size_t *len);
 /* All changes in one transaction; each change's own result is set; the return value is that of the transaction. */
 CHECKED int store_commit(struct store *s, struct store_change *changes, size_t n);
-
-/* Pre-manufactured instances without a name. */
-CHECKED int store_pool_put(struct store *s, const struct store_pool_row *row, const uint8_t *sealed, size_t sealed_len);
-/* The oldest one with its state (ERR_AUTH: damaged; row->uuid, unless it is zero, says which to drop); it stays until store_vtpm_insert or store_pool_drop removes it. skip: uuids already being used. */
-CHECKED int store_pool_get(struct store *s, const uint8_t (*skip)[UUID_LEN], size_t nskip, struct store_pool_row *row, void *p,
-			   size_t *len);
-CHECKED int store_pool_drop(struct store *s, const uint8_t uuid[static UUID_LEN]);
-CHECKED int store_pool_count(struct store *s, uint32_t *n);
 
 #endif

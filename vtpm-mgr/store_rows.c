@@ -38,7 +38,7 @@ static int col_text(sqlite3_stmt *st, int col, char out[static STORE_TEXT_MAX + 
 	s = (const char *)sqlite3_column_text(st, col);
 	if (!s)
 		return ERR_NOMEM;
-	for (; s[n] && n < STORE_TEXT_MAX; n++)
+	for (; n < STORE_TEXT_MAX && s[n]; n++)
 		out[n] = s[n] >= 0x20 && s[n] < 0x7f ? s[n] : '?';
 	out[n] = '\0';
 	return s[n] || (size_t)sqlite3_column_bytes(st, col) != n ? ERR_AUTH : 0;
@@ -254,7 +254,7 @@ static bool insertable(const struct store_vtpm *v, uint64_t version)
 }
 
 int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed,
-		      size_t sealed_len, const uint8_t *pool_uuid)
+		      size_t sealed_len)
 {
 	int err;
 
@@ -266,10 +266,6 @@ int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint64_t vers
 	err = insert_row(s, v);
 	if (!err)
 		err = insert_state(s, v->uuid, version, sealed, sealed_len);
-	if (!err && pool_uuid)
-		err = store_exec_uuid(s, SQL_POOL_DROP, pool_uuid);
-	if (!err && pool_uuid && sqlite3_changes(s->db) != 1)
-		err = ERR_NOTFOUND; /* taken twice: one state must not become two TPMs */
 	return store_end(s, err);
 }
 

@@ -34,9 +34,6 @@ static const struct {
 } tables[] = {
 	{"grp", "CREATE TABLE grp (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, root BLOB NOT NULL) STRICT"},
 	{"meta", "CREATE TABLE meta (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, value BLOB NOT NULL) STRICT"},
-	{"pool", "CREATE TABLE pool (id INTEGER PRIMARY KEY AUTOINCREMENT, uuid BLOB NOT NULL UNIQUE, "
-		 "wrapped BLOB NOT NULL, version INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT"},
-	{"sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)"},
 	{"state", "CREATE TABLE state (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE REFERENCES vtpm (uuid), "
 		  "version INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT"},
 	{"vtpm", "CREATE TABLE vtpm (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, "
@@ -74,11 +71,6 @@ static const char *const sql_text[SQL_COUNT] = {
 	[SQL_STATE_INSERT] = "INSERT INTO state (uuid, version, sealed) VALUES (?1, ?2, ?3)",
 	[SQL_STATE_UPDATE] = "UPDATE state SET version = ?2, sealed = ?3 WHERE uuid = ?1 AND version = ?2 - 1",
 	[SQL_STATE_DELETE] = "DELETE FROM state WHERE uuid = ?1",
-	[SQL_POOL_PUT] = "INSERT INTO pool (uuid, wrapped, version, sealed) VALUES (?1, ?2, ?3, ?4)",
-	[SQL_POOL_IDS] = "SELECT id, uuid FROM pool WHERE typeof(uuid) = 'blob' AND length(uuid) = 16 ORDER BY id",
-	[SQL_POOL_LOAD] = "SELECT uuid, wrapped, version, sealed FROM pool WHERE id = ?1",
-	[SQL_POOL_DROP] = "DELETE FROM pool WHERE uuid = ?1",
-	[SQL_POOL_COUNT] = "SELECT count(*) FROM pool WHERE typeof(uuid) = 'blob' AND length(uuid) = 16",
 };
 
 /* ---- errors ---- */
@@ -418,10 +410,8 @@ static int make_schema(struct store *s)
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < ARRAY_LEN(tables) && !err; i++) {
-		if (strcmp(tables[i].name, "sqlite_sequence") != 0) /* AUTOINCREMENT makes it */
-			err = run(s, tables[i].sql, NULL);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(tables) && !err; i++)
+		err = run(s, tables[i].sql, NULL);
 	snprintf(number, sizeof(number), "PRAGMA application_id = %d", APPLICATION_ID);
 	if (!err)
 		err = run(s, number, NULL);
@@ -489,7 +479,7 @@ static int check_identity(struct store *s, const char *path, bool *empty, char *
 
 static int check_or_make(struct store *s, const char *path, bool create, char *why)
 {
-	bool empty;
+	bool empty = false;
 	int err = check_identity(s, path, &empty, why);
 
 	if (err)
@@ -562,12 +552,14 @@ int store_open(struct store **out, const char *dir, bool create, char why[static
 	if (err)
 		return err;
 	s = calloc(1, sizeof(*s));
-	if (!s || asprintf(&path, "%s/" STORE_FILE, dir) < 0) {
+	if (asprintf(&path, "%s/" STORE_FILE, dir) < 0)
 		path = NULL;
-		err = refuse(why, ERR_NOMEM, "out of memory");
+	if (!s || !path) {
+		free(path);
+		free(s);
+		return refuse(why, ERR_NOMEM, "out of memory");
 	}
-	if (!err)
-		err = check_file(path, create, why);
+	err = check_file(path, create, why);
 	if (!err)
 		err = open_database(s, path, why);
 	if (!err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Named values, groups, and the pool of instances that have no name yet. */
+/* Named values and groups. */
 #include "vtpm-mgr/store_sqlite.h"
 
 #include <stdlib.h>
@@ -95,103 +95,5 @@ int store_group_each(struct store *s, int (*row)(void *arg, const char *name), v
 			err = row(arg, name);
 	}
 	free(ids.v);
-	return err;
-}
-
-/* ---- the pool ---- */
-
-int store_pool_put(struct store *s, const struct store_pool_row *row, const uint8_t *sealed, size_t sealed_len)
-{
-	sqlite3_stmt *st;
-	int err;
-
-	if (row->wrapped_len != WRAPPED_KEY_LEN || row->version < 1 || row->version > INT64_MAX)
-		return ERR_INVAL;
-	err = store_begin(s);
-	if (err)
-		return err;
-	st = store_stmt(s, SQL_POOL_PUT);
-	bind_uuid(st, 1, row->uuid);
-	bind_bytes(st, 2, row->wrapped, row->wrapped_len);
-	sqlite3_bind_int64(st, 3, (int64_t)row->version);
-	bind_bytes(st, 4, sealed, sealed_len);
-	return store_end(s, store_exec(s, st));
-}
-
-/* The first row whose uuid is not in skip. */
-static int pool_pick(struct store *s, const uint8_t (*skip)[UUID_LEN], size_t nskip, int64_t *id)
-{
-	sqlite3_stmt *st = store_stmt(s, SQL_POOL_IDS);
-	uint8_t uuid[UUID_LEN];
-	int err;
-
-	while ((err = store_row(s, st)) == 0) {
-		size_t i = 0;
-
-		if (col_exact(st, 1, uuid, UUID_LEN))
-			continue;
-		while (i < nskip && memcmp(skip[i], uuid, UUID_LEN) != 0)
-			i++;
-		if (i == nskip)
-			break;
-	}
-	if (!err)
-		*id = sqlite3_column_int64(st, 0);
-	store_done(st);
-	return err;
-}
-
-int store_pool_get(struct store *s, const uint8_t (*skip)[UUID_LEN], size_t nskip, struct store_pool_row *row, void *p,
-		   size_t *len)
-{
-	sqlite3_stmt *st;
-	int64_t id;
-	int64_t n = 0;
-	int err = pool_pick(s, skip, nskip, &id);
-
-	if (err)
-		return err;
-	memset(row, 0, sizeof(*row));
-	st = store_stmt(s, SQL_POOL_LOAD);
-	sqlite3_bind_int64(st, 1, id);
-	err = store_row(s, st);
-	if (err)
-		return err;
-	err = col_exact(st, 0, row->uuid, UUID_LEN);
-	if (!err)
-		err = col_wrapped(st, 1, row->wrapped, &row->wrapped_len);
-	if (!err)
-		err = col_int(st, 2, 1, INT64_MAX, &n);
-	if (!err)
-		err = col_copy(st, 3, p, len);
-	store_done(st);
-	row->version = err ? 0 : (uint64_t)n;
-	return err;
-}
-
-int store_pool_drop(struct store *s, const uint8_t uuid[static UUID_LEN])
-{
-	int err = store_begin(s);
-
-	if (err)
-		return err;
-	err = store_exec_uuid(s, SQL_POOL_DROP, uuid);
-	if (!err && sqlite3_changes(s->db) != 1)
-		err = ERR_NOTFOUND;
-	return store_end(s, err);
-}
-
-int store_pool_count(struct store *s, uint32_t *n)
-{
-	sqlite3_stmt *st = store_stmt(s, SQL_POOL_COUNT);
-	int64_t count = 0;
-	int err = store_row(s, st);
-
-	*n = 0;
-	if (err)
-		return err;
-	err = col_int(st, 0, 0, UINT32_MAX, &count);
-	store_done(st);
-	*n = (uint32_t)count;
 	return err;
 }

@@ -124,6 +124,7 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 	(void)msg;
 	if (v->state != VTPM_STARTING)
 		return ERR_PROTO;
+	worker_settled(&v->w);
 	v->state = VTPM_RUNNING;
 	if (v->row.quarantine[0]) {
 		log_info("%s: verifies again; no longer quarantined", v->row.name);
@@ -145,6 +146,8 @@ static int on_failed(void *arg, struct ipc_msg *msg)
 	struct backend_failed f;
 	int err = backend_failed_decode(&msg->body, &f);
 
+	if (!err && v->failed_code)
+		err = ERR_PROTO; /* it says so once, and ends */
 	if (err)
 		return err;
 	v->failed_code = f.code;
@@ -238,7 +241,10 @@ static void on_exited(void *arg, uint32_t status)
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	loop_timer_cancel(&m->loop, &v->stop_timer);
 	commit_forget(v);
-	if (v->state == VTPM_STARTING) {
+	if (v->state == VTPM_STARTING && v->abandoned) {
+		start_failed(v, ERR_CLOSED, "it was stopped while it was being started");
+	} else if (v->state == VTPM_STARTING) {
+		v->crashes += WIFSIGNALED((int)status);
 		if (!v->failed_code)
 			describe_end(v->reason, sizeof(v->reason), status);
 		start_failed(v, v->failed_code ? v->failed_code : ERR_ENGINE, v->reason);
@@ -298,7 +304,8 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 	v->w.exited = on_exited;
 	v->w.arg = v;
 	v->failed_code = 0;
-	err = start_worker(v, v->w.token);
+	v->startup_seen = false;
+	err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token);
 	if (err) {
 		keeper_drop(v->m, v->w.token);
 		start_failed(v, err, err == ERR_AUTH ? "its state is missing or damaged" : err_text(err));
@@ -313,8 +320,10 @@ static void on_group(void *arg, const struct keeper_reply *r)
 	struct buf b;
 	int err;
 
-	if (r->code) {
-		start_failed(v, r->code, r->text[0] ? r->text : err_text(r->code));
+	if (r->code || v->m->draining || v->abandoned) {
+		int code = r->code ? r->code : ERR_CLOSED;
+
+		start_failed(v, code, r->text[0] ? r->text : err_text(code));
 		return;
 	}
 	v->w.token = hand.token = worker_token_next(v->m);
@@ -383,6 +392,10 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 {
 	struct vtpm *v = vtpm_find(m, row->uuid);
 
+	if (m->draining) {
+		snprintf(why, TEXT_MAX + 1, "the manager is stopping");
+		return ERR_CLOSED;
+	}
 	if (v && v->state != VTPM_FAILED) {
 		snprintf(why, TEXT_MAX + 1, "%s is %s already%s", row->name, state_word(v),
 			 v->qemu >= 0 ? ", for a QEMU" : ", for its ring");
@@ -419,6 +432,7 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 	}
 	v->row = *row;
 	v->firmware = firmware;
+	v->abandoned = false;
 	v->starting = c;
 	start_run(v);
 }
@@ -432,6 +446,7 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 		return err;
 	log_debug("%s: a QEMU of uid %u has connected", row->name, uid);
 	v->row = *row;
+	v->abandoned = false;
 	v->firmware = true; /* SeaBIOS or OVMF send TPM2_Startup, and own the platform hierarchy */
 	v->qemu = sock;
 	v->qemu_uid = uid;
@@ -461,10 +476,23 @@ static void stop_run(struct vtpm *v)
 		worker_kill(&v->w);
 }
 
-void vtpm_abandoned(struct vtpm *v)
+void vtpm_hung_up(struct vtpm *v)
 {
 	if (v->state == VTPM_RUNNING)
 		stop_run(v);
+}
+
+/* Stopped while it is being started: nothing has been served. What the keeper was asked is waited for. */
+static void abandon(struct vtpm *v, struct call *c)
+{
+	mgr_audit(v->m, c, "stop", &v->row, 0, "while it was being started");
+	v->abandoned = true;
+	if (v->starting)
+		call_error(v->starting, ERR_CLOSED, "%s was stopped while it was being started", v->row.name);
+	v->starting = NULL;
+	if (v->w.control >= 0)
+		worker_kill(&v->w);
+	call_reply(c, NULL);
 }
 
 void vtpm_stop(struct vtpm *v, struct call *c)
@@ -473,6 +501,10 @@ void vtpm_stop(struct vtpm *v, struct call *c)
 		mgr_audit(v->m, c, "stop", &v->row, 0, "it had failed");
 		vtpm_free(v);
 		call_reply(c, NULL);
+		return;
+	}
+	if (v->state == VTPM_STARTING) {
+		abandon(v, c);
 		return;
 	}
 	if (v->state != VTPM_RUNNING) {

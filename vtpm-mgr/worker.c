@@ -85,6 +85,19 @@ static void on_store(void *arg, uint32_t events)
 	on_channel(w, &w->store_io, w->store);
 }
 
+void worker_settled(struct worker *w)
+{
+	loop_timer_cancel(&w->m->loop, &w->deadline);
+}
+
+static void on_deadline(void *arg)
+{
+	struct worker *w = arg;
+
+	log_error("a backend is not ready after %u s; ending it", WORKER_TIMEOUT_MS / 1000);
+	worker_kill(w);
+}
+
 static int spawn(struct worker *w, int control, int store, const struct worker_guest *guest)
 {
 	int fds[SPAWN_RING_FDS] = { control, store, -1, -1, -1 };
@@ -154,13 +167,14 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 	}
 	w->next = m->workers;
 	m->workers = w;
+	loop_timer_set(&m->loop, &w->deadline, WORKER_TIMEOUT_MS, on_deadline, w);
 	err = send_start(w, start);
 	if (!err)
 		err = loop_add(&m->loop, &w->control_io, w->control, EPOLLIN, on_control, w);
 	if (!err)
 		err = loop_add(&m->loop, &w->store_io, w->store, EPOLLIN, on_store, w);
 	if (err)
-		worker_kill(w); /* it exists: its end is reported as any other */
+		worker_kill(w); /* it exists: its end is reported as any other, and says that the start failed */
 	return 0;
 }
 
@@ -189,7 +203,10 @@ void worker_exited(struct mgr *m, uint64_t token, uint32_t status)
 		return;
 	drain_control(w);
 	worker_unlink(w);
+	worker_settled(w);
 	channels_close(w);
+	if (status != 0)
+		keeper_drop(m, token); /* perhaps it never came to fetch its key */
 	slot_give(m, w->slot);
 	w->token = 0;
 	w->exited(w->arg, status);

@@ -145,6 +145,36 @@ if [ "$(json "$LAB/out" 'd["vtpm"]["ek"][0]["public"]')" != "$(json "$LAB/web1.j
 exits status 0 ctl status
 says status_says_not_hardware "not hardware-backed"
 
+# --- what is made ahead: in memory only, and each for one vTPM ---
+pool_is_full() {
+	local i
+	for i in {1..300}; do # there is no event for it
+		ctl status --json >"$LAB/status" || return 1
+		[ "$(json "$LAB/status" 'd["status"]["pool"] == d["status"]["pool_target"]')" = False ] || return 0
+		sleep 0.05
+	done
+	return 1
+}
+states_are_of_vtpms() { is "$1" "$(db "SELECT count(*) = (SELECT count(*) FROM vtpm) FROM state") $(db .tables | xargs)" "1 grp meta state vtpm"; }
+check stop_before_pool mgr_stop
+check start_with_pool mgr_start --pool 2
+check pool_fills pool_is_full
+mgr_stop KILL
+states_are_of_vtpms pool_is_not_on_disk_after_a_crash
+check start_with_pool_again mgr_start --pool 2
+check pool_fills_again pool_is_full
+for i in 1 2 3 4 5 6; do ctl create "ahead$i" >"$LAB/out" 2>&1 & creates[i]=$!; done
+for i in 1 2 3 4 5 6; do check "create_ahead_$i" wait "${creates[i]}"; done
+check pool_fills_after_creates pool_is_full
+for i in 1 2 3 4 5 6; do ctl show "ahead$i" --ek-public rsa; ctl show "ahead$i" --ek-public ecc; done >"$LAB/eks"
+is each_has_eks_of_its_own "$(awk '/BEGIN/ { k = "" } { k = k $0 } /END/ { print k }' "$LAB/eks" | sort -u | wc -l)" 12
+check start_one_of_the_pool ctl start ahead1
+check its_ek_is_the_shown guest ahead1 tpm2_readpublic -c 0x81010002 -f pem -o "$LAB/ahead1.pem"
+is it_is_the_same "$(openssl pkey -pubin -in "$LAB/ahead1.pem" -pubout)" "$(ctl show ahead1 --ek-public ecc)"
+check stop_with_pool mgr_stop
+states_are_of_vtpms pool_is_not_on_disk
+check start_after_pool mgr_start --pool 0
+
 # --- audit ---
 python3 - "$LAB/state/audit.log" >"$LAB/out" <<'PY'
 import json, sys

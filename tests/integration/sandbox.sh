@@ -191,3 +191,31 @@ attempts() { # how the backends are started, options…
 }
 attempts exec --no-prefork
 attempts fork
+
+# --- the directory they are locked in: its place belongs to the manager's user ---
+
+refused() { # name: what is at that place now is neither taken nor changed
+	local before after
+	before=$(stat -Lc '%a %u %g' "$LAB/run/empty/.")
+	if mgr_start --pool 0; then
+		mgr_stop
+		not_ok "$1"
+	else
+		after=$(stat -Lc '%a %u %g' "$LAB/run/empty/.")
+		is "$1" "$after" "$before"
+	fi
+	rm -rf "$LAB/run/empty"
+}
+rmdir "$LAB/run/empty"
+mkdir -m 700 "$LAB/elsewhere"
+ln -s ../elsewhere "$LAB/run/empty"
+refused empty_is_no_link
+mkdir -m 755 "$LAB/run/empty"
+touch "$LAB/run/empty/file"
+refused empty_is_empty
+mkdir -m 777 "$LAB/run/empty"
+chmod 777 "$LAB/run/empty"
+refused empty_is_nobody_elses_to_write
+check empty_is_made mgr_start --pool 0
+is empty_mode "$(stat -c %a "$LAB/run/empty")" 555
+check empty_stop mgr_stop

@@ -182,17 +182,34 @@ void rig_proxy_start(struct rig *g)
 }
 
 /* vtpm-keeper lies beside the directory of this test. */
-static void keeper_exec(const struct rig *g, const char *tcti, int mgr, int spawn)
+static void keeper_path(char *path, size_t cap)
 {
-	char self[PATH_MAX] = "", path[PATH_MAX + 32], empty[128];
-	char *slash;
+	char self[PATH_MAX] = "", *slash;
 
-	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
-		_exit(126);
+	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
 	for (int i = 0; i < 2; i++)
 		if ((slash = strrchr(self, '/')))
 			*slash = '\0';
-	snprintf(path, sizeof(path), "%s/vtpm-keeper", self);
+	snprintf(path, cap, "%s/vtpm-keeper", self);
+}
+
+/* Otherwise every test fails, and none of them says why. */
+void rig_check(void)
+{
+	char path[PATH_MAX + 32];
+
+	keeper_path(path, sizeof(path));
+	if (access(path, X_OK))
+		fail_msg("%s is not built: make programs", path);
+	if (system("command -v swtpm swtpm_ioctl tpm2_pcrextend >/dev/null"))
+		fail_msg("swtpm or tpm2-tools is missing: make deps");
+}
+
+static void keeper_exec(const struct rig *g, const char *tcti, int mgr, int spawn)
+{
+	char path[PATH_MAX + 32], empty[128];
+
+	keeper_path(path, sizeof(path));
 	snprintf(empty, sizeof(empty), "%s/empty", g->dir);
 	mgr = fcntl(mgr, F_DUPFD, 10);
 	spawn = fcntl(spawn, F_DUPFD, 10);

@@ -30,6 +30,8 @@ struct request {
 	struct buf b;
 };
 
+/* Fails if what the rig starts is not there. */
+void rig_check(void);
 /* A fresh TPM. */
 void rig_start(struct rig *g);
 void rig_stop(struct rig *g);

@@ -16,6 +16,11 @@
 #include <stdint.h>
 
 #define ROGUE_COMMAND 0x20001234u /* TPM 2.0 Part 2, 8.9: bit V, a vendor's command */
+/*
+ * An "attempt" of another kind: commits of nonsense, as many as the channel takes, whose answers are never read.
+ * In the place of the victim stands the version to begin with.
+ */
+#define ROGUE_FLOOD 1000u
 
 /* What must come of an attempt. */
 struct rogue_attempt {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * tpmproxy LISTEN UPSTREAM LOG [KIND FIRST[-LAST] VALUE]
+ * tpmproxy LISTEN UPSTREAM LOG [KIND [CODE/]FIRST[-LAST] VALUE]
  *
  * Sits on the way to a TPM behind a unix stream socket, as somebody on the bus does. Goes into the background once it
- * listens, and prints its pid. One connection at a time. LOG gets a line a command: number, command, response in hex,
- * as they passed to and from the TPM. See tpmproxy.h for the kinds.
+ * listens, and prints its pid. One connection at a time. LOG gets a line a command: command and response in hex, as
+ * they passed to and from the TPM. See tpmproxy.h for the kinds.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -87,23 +87,24 @@ static void note(struct proxy *p)
 
 	if (hex_encode(p->cmd.mem, p->cmd.len, cmd, sizeof(cmd)) || hex_encode(p->rsp.mem, p->rsp.len, rsp, sizeof(rsp)))
 		abort();
-	fprintf(p->log, "%lu %s %s\n", p->n, cmd, rsp);
+	fprintf(p->log, "%s %s\n", cmd, rsp);
 	fflush(p->log);
 }
 
 static bool pass_one(struct proxy *p, int client, int tpm)
 {
-	bool last;
+	bool counts, last;
 
 	if (!read_frame(client, &p->cmd))
 		return false;
-	p->n++;
+	counts = plan_counts(&p->plan, &p->cmd);
+	p->n += counts;
 	p->rsp.len = 0;
-	if (!plan_answers(&p->plan, p->n) &&
+	if (!(counts && plan_answers(&p->plan, p->n)) &&
 	    (!write_all(tpm, p->cmd.mem, p->cmd.len) || !read_frame(tpm, &p->rsp)))
 		return false;
 	note(p);
-	last = plan_apply(&p->plan, p->n, &p->rsp);
+	last = counts && plan_apply(&p->plan, p->n, &p->rsp);
 	return write_all(client, p->rsp.mem, p->rsp.len) && !last;
 }
 
@@ -149,7 +150,7 @@ int main(int argc, char **argv)
 	int listener, client;
 
 	if (argc < 4 || !plan_parse(&p.plan, argc - 4, argv + 4)) {
-		fputs("usage: tpmproxy LISTEN UPSTREAM LOG [flip|code|size|cut|garbage FIRST[-LAST] VALUE]\n", stderr);
+		fputs("usage: tpmproxy LISTEN UPSTREAM LOG [flip|code|size|cut|garbage [CODE/]FIRST[-LAST] VALUE]\n", stderr);
 		return 2;
 	}
 	snprintf(p.upstream.sun_path, sizeof(p.upstream.sun_path), "%s", argv[2]);

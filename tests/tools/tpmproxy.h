@@ -18,9 +18,10 @@ enum plan_kind {
 	PLAN_GARBAGE, /* `value` bytes of 0xa5 in place of a response */
 };
 
-/* Responses count from 1, over all connections. */
+/* Commands, or those of one code, count from 1, over all connections. */
 struct plan {
 	enum plan_kind kind;
+	uint32_t code; /* TPM_CC; 0: any */
 	unsigned long first, last;
 	long value;
 };
@@ -30,8 +31,10 @@ struct frame {
 	size_t len;
 };
 
-/* KIND FIRST[-LAST] VALUE, as words; no words pass everything on. False: no plan. */
+/* KIND [CODE/]FIRST[-LAST] VALUE, as words, CODE in hex; no words pass everything on. False: no plan. */
 bool plan_parse(struct plan *p, int nwords, char *const *words);
+/* Does this command count? */
+bool plan_counts(const struct plan *p, const struct frame *cmd);
 /* Is the n-th command kept from the TPM? */
 bool plan_answers(const struct plan *p, unsigned long n);
 /* Changes the n-th response. True: the connection ends after it. */

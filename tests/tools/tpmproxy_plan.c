@@ -14,6 +14,7 @@ static const char *const kinds[] = { "pass", "flip", "code", "size", "cut", "gar
 
 bool plan_parse(struct plan *p, int nwords, char *const *words)
 {
+	const char *range;
 	char *end;
 
 	*p = (struct plan){ .kind = PLAN_PASS };
@@ -24,10 +25,22 @@ bool plan_parse(struct plan *p, int nwords, char *const *words)
 	while (strcmp(words[0], kinds[p->kind]) != 0)
 		if (++p->kind == ARRAY_LEN(kinds))
 			return false;
-	p->first = strtoul(words[1], &end, 10);
+	range = strchr(words[1], '/');
+	if (range)
+		p->code = (uint32_t)strtoul(words[1], NULL, 16);
+	p->first = strtoul(range ? range + 1 : words[1], &end, 10);
 	p->last = *end == '-' ? strtoul(end + 1, &end, 10) : p->first;
 	p->value = *end == '\0' ? strtol(words[2], &end, 0) : 0;
 	return *end == '\0' && p->first >= 1 && p->last >= p->first;
+}
+
+bool plan_counts(const struct plan *p, const struct frame *cmd)
+{
+	uint32_t code;
+	struct buf b;
+
+	buf_wrap(&b, cmd->mem, cmd->len);
+	return !p->code || (!buf_skip(&b, 6) && !buf_get_u32be(&b, &code) && code == p->code);
 }
 
 static bool applies(const struct plan *p, unsigned long n)

@@ -101,6 +101,7 @@ void rig_open(struct rig *r, bool no_prefork)
 	int sv[2];
 
 	MUST(ipc_pair(sv) == 0);
+	MUST(r->queue == 0 || setsockopt(sv[1], SOL_SOCKET, SO_SNDBUF, &r->queue, sizeof(r->queue)) == 0);
 	r->spawn = fork();
 	MUST(r->spawn >= 0);
 	if (r->spawn == 0)
@@ -525,6 +526,22 @@ uint32_t rig_command(struct rig_backend *b, const void *cmd, size_t len, uint8_t
 	return rc;
 }
 
+unsigned long rig_status(pid_t pid, const char *field)
+{
+	unsigned long v = 0;
+	char path[64], line[256];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f != NULL && fgets(line, sizeof(line), f))
+		if (strncmp(line, field, strlen(field)) == 0)
+			v = strtoul(line + strlen(field), NULL, 10);
+	if (f != NULL)
+		fclose(f);
+	return v;
+}
+
 pid_t rig_newest_child(const struct rig *r)
 {
 	char path[64], text[65536], *p;
@@ -540,6 +557,7 @@ pid_t rig_newest_child(const struct rig *r)
 	MUST(n > 0);
 	text[n] = '\0';
 	for (p = strtok(text, " "); p != NULL; p = strtok(NULL, " "))
-		pid = (pid_t)atoi(p);
+		if (rig_status((pid_t)atoi(p), "Seccomp:") == 2) /* the one in reserve has no filter yet */
+			pid = (pid_t)atoi(p);
 	return pid;
 }

@@ -21,6 +21,7 @@ struct rig {
 	int keeper;  /* to the stand-in for the keeper */
 	int link;    /* the keeper's end of its link */
 	uint64_t token;
+	int queue; /* bytes of what the spawner may have on the way to the manager; 0: as always */
 };
 
 /* What a vTPM leaves behind: the newest state that the store has. */
@@ -86,7 +87,9 @@ size_t rig_receive(struct rig_backend *b, uint8_t rsp[static CHAN_PACKET_MAX]);
 /* Both; returns the response code. */
 uint32_t rig_command(struct rig_backend *b, const void *cmd, size_t len, uint8_t rsp[static CHAN_PACKET_MAX],
 		     size_t *rsp_len);
-/* The process of the newest backend of the spawner. */
+/* A number out of /proc/PID/status; 0 if there is none. */
+unsigned long rig_status(pid_t pid, const char *field);
+/* The process of the newest backend of the spawner that is ready. */
 pid_t rig_newest_child(const struct rig *r);
 
 #endif

@@ -40,6 +40,14 @@ static void big(void *arg, struct call *c, json_t *params)
 	free(text);
 }
 
+static void count(void *arg, struct call *c, json_t *params)
+{
+	static json_int_t n;
+
+	(void)arg, (void)params;
+	call_reply(c, json_pack("{s:I}", "n", n++));
+}
+
 static void quit(void *arg, struct call *c, json_t *params)
 {
 	(void)arg, (void)params;
@@ -51,6 +59,7 @@ static const struct control_method methods[] = {
 	{"Echo", ROLE_VIEWER, echo},
 	{"Hold", ROLE_OPERATOR, hold},
 	{"Big", ROLE_OPERATOR, big},
+	{"Count", ROLE_VIEWER, count},
 	{"Quit", ROLE_OPERATOR, quit},
 };
 

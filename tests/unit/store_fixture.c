@@ -74,7 +74,7 @@ static void add_vtpm(struct store *s, unsigned n)
 	struct store_vtpm v = fixture_make_vtpm(n);
 
 	memset(fixture_sealed, (int)n, sizeof(fixture_sealed));
-	assert_int_equal(store_vtpm_insert(s, &v, 1, fixture_sealed, sizeof(fixture_sealed), NULL), 0);
+	assert_int_equal(store_vtpm_insert(s, &v, 1, fixture_sealed, sizeof(fixture_sealed)), 0);
 }
 
 struct store *fixture_with_vtpms(unsigned n)

@@ -9,11 +9,18 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "tests/unit/backend_guest.h"
 #include "vtpm-backend/state.h"
 #include "vtpm-backend/tpm.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#define PEAK_MAX UINT64_MAX /* it reserves terabytes, and RLIMIT_AS is left alone */
+#else
+#define PEAK_MAX (32u * 1024u) /* KiB: a third of RLIMIT_AS */
+#endif
 
 static void test_provision_serve_restart(void **state)
 {
@@ -270,6 +277,37 @@ static void test_quota(void **state)
 	guest_power_off(&b);
 }
 
+/* A state as large as one can be: it is made, stored, loaded, and leaves two thirds of RLIMIT_AS free. */
+static void test_largest_state(void **state)
+{
+	static struct rig_disk large;
+	struct backend_start start = { .flags = RUN_SERVE | RUN_STARTUP, .state_max = SEALED_STATE_MAX };
+	struct rig_backend b;
+	uint32_t rc = 0;
+	unsigned n;
+
+	(void)state;
+	memcpy(&large, &disk, sizeof(large));
+	memcpy(start.uuid, large.uuid, UUID_LEN);
+	memcpy(start.from_uuid, large.uuid, UUID_LEN);
+	for (unsigned round = 0; round < 2; round++) {
+		start.version = large.version;
+		start.sealed = large.sealed;
+		start.sealed_len = large.sealed_len;
+		rig_spawn_start(&rig, &b, &large, &start);
+		rig_ready(&b);
+		for (n = 0; rc == 0 && n < 256; n++) {
+			guest_build_define(&cmd, SLOT(100 + n), 1024);
+			rc = guest_run(&b);
+			guest_build_write(&cmd, SLOT(100 + n), "pin", "so that it is in the state whole");
+			assert_true(rc != 0 || guest_run(&b) == 0);
+		}
+		assert_int_equal(rc, TPM_RC_NV_SPACE);
+		assert_in_range(rig_status(rig_newest_child(&rig), "VmPeak:"), 1, PEAK_MAX);
+		guest_power_off(&b);
+	}
+}
+
 /* Backends forked from one parent share nothing random. */
 static void test_no_twins(void **state)
 {
@@ -294,6 +332,66 @@ static void test_no_twins(void **state)
 	rig_forget(&b);
 }
 
+/* That start fails; the spawner and all others go on. */
+static void test_no_descriptors_left(void **state)
+{
+	struct rlimit old, none;
+	struct rig_backend b;
+
+	(void)state;
+	kill(rig.spawn, SIGSTOP); /* so that nothing is refused before all of it is asked for */
+	rig_spawn_keyless(&rig, &b, &disk, RUN_SERVE | RUN_STARTUP);
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, NULL, &old), 0);
+	none = (struct rlimit){ 4, old.rlim_max };
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &none, NULL), 0);
+	kill(rig.spawn, SIGCONT);
+	assert_int_equal(rig_exited(&b), 1 << 8);
+	rig_forget(&b);
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &old, NULL), 0);
+	guest_power_on(&b);
+	guest_power_off(&b);
+}
+
+static uint64_t next_exited(struct rig *r)
+{
+	uint8_t mem[SPAWN_EXITED_SIZE];
+	struct spawn_exited e = { 0 };
+	struct ipc_msg m;
+
+	assert_int_equal(ipc_recv(r->manager, &m, mem, sizeof(mem), 0), 0);
+	assert_int_equal(spawn_exited_decode(&m.body, &e), 0);
+	assert_in_range(e.token, 1, 63);
+	return e.token;
+}
+
+/* A manager that is busy for long: the spawner waits for it. */
+static void test_no_report_is_lost(void **state)
+{
+	static struct rig narrow = { .queue = 1 };
+	struct rig_backend b[24];
+	uint64_t seen = 0, want = 0;
+	struct ipc_msg m;
+	uint8_t none[1];
+
+	(void)state;
+	rig_open(&narrow, false);
+	for (size_t i = 0; i < ARRAY_LEN(b); i++) {
+		rig_spawn(&narrow, &b[i], &disk, RUN_SERVE | RUN_STARTUP);
+		want |= 1ull << b[i].token;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		fd_close(&b[i].control);
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		while (ipc_recv(b[i].store, &m, none, sizeof(none), 0) != ERR_CLOSED)
+			; /* until all of them have ended */
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		seen |= 1ull << next_exited(&narrow);
+	assert_true(seen == want);
+	for (size_t i = 0; i < ARRAY_LEN(b); i++)
+		rig_forget(&b[i]);
+	rig_close(&narrow);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -307,7 +405,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_key_of_another),
 		cmocka_unit_test(test_no_keeper),
 		cmocka_unit_test(test_quota),
+		cmocka_unit_test(test_largest_state),
 		cmocka_unit_test(test_no_twins),
+		cmocka_unit_test(test_no_descriptors_left),
+		cmocka_unit_test(test_no_report_is_lost),
 	};
 
 	return guest_test_main(argc, argv, tests, ARRAY_LEN(tests));

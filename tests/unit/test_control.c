@@ -34,6 +34,7 @@
 
 static char dir[32];
 static char path[64];
+static char log_path[64];
 static pid_t server;
 
 static int setup(void **state)
@@ -46,9 +47,11 @@ static int setup(void **state)
 	if (!mkdtemp(dir) || chmod(dir, 0755) || pipe(ready))
 		return -1;
 	snprintf(path, sizeof(path), "%s/control.sock", dir);
+	snprintf(log_path, sizeof(log_path), "%s/log", dir);
 	server = fork();
 	if (server == 0) {
-		close(STDERR_FILENO); /* what it logs about its clients is not news */
+		if (!freopen(log_path, "w", stderr)) /* what it logs about its clients is not news */
+			_exit(1);
 		control_server_run(path, ready[1]);
 	}
 	close(ready[1]);
@@ -169,7 +172,7 @@ static int teardown(void **state)
 		kill(server, SIGKILL);
 	if (waitpid(server, &status, 0) != server || status != 0 || access(path, F_OK) == 0)
 		return -1;
-	return rmdir(dir);
+	return unlink(log_path) || rmdir(dir);
 }
 
 /* ---- tests ---- */
@@ -250,6 +253,62 @@ static void test_many_pipelined(void **state)
 	assert_non_null(r);
 	json_decref(r);
 	close(fd);
+}
+
+static json_int_t count_of(json_t *reply)
+{
+	json_int_t n = json_integer_value(json_object_get(json_object_get(reply, "parameters"), "n"));
+
+	assert_non_null(reply);
+	json_decref(reply);
+	return n;
+}
+
+/* Who has sent a thousand requests ahead is not served before those who have sent one. */
+static void test_each_client_has_its_turn(void **state)
+{
+	static const char one[] = "{\"method\":\"" CONTROL_INTERFACE ".Count\",\"oneway\":true}";
+	static char many[1000 * sizeof(one)];
+	int greedy = dial();
+	int modest = dial();
+
+	(void)state;
+	assert_int_equal(count_of(call(modest, METHOD("Count"))), 0);
+	assert_int_equal(count_of(call(greedy, METHOD("Count"))), 1);
+	assert_int_equal(kill(server, SIGSTOP), 0);
+	assert_int_equal(waitpid(server, NULL, WUNTRACED), server);
+	for (size_t i = 0; i < sizeof(many); i += sizeof(one))
+		memcpy(many + i, one, sizeof(one));
+	put(greedy, many, sizeof(many)); /* at once: in a thousand pieces it would not fit into the socket */
+	put(modest, METHOD("Count"), sizeof(METHOD("Count")));
+	assert_int_equal(kill(server, SIGCONT), 0);
+	assert_in_range(count_of(get(modest)), 2, 4);
+	assert_int_equal(count_of(call(greedy, METHOD("Count"))), 1003); /* and none is lost */
+	close(greedy);
+	close(modest);
+}
+
+static size_t log_lines(void)
+{
+	FILE *f = fopen(log_path, "r");
+	size_t n = 0;
+	int c;
+
+	assert_non_null(f);
+	while ((c = getc(f)) != EOF)
+		n += c == '\n';
+	fclose(f);
+	return n;
+}
+
+static void test_log_is_not_flooded(void **state)
+{
+	uint64_t start = loop_now_ms();
+
+	(void)state;
+	for (int i = 0; i < 500; i++)
+		expect_drop("x", 2);
+	assert_in_range(log_lines(), 1, 1 + (loop_now_ms() - start) / 1000);
 }
 
 static void test_garbage(void **state)
@@ -543,6 +602,8 @@ int main(void)
 		TEST(test_standard_errors),
 		TEST(test_pipelined_and_oneway),
 		TEST(test_many_pipelined),
+		TEST(test_each_client_has_its_turn),
+		TEST(test_log_is_not_flooded),
 		TEST(test_garbage),
 		TEST(test_depth_and_size),
 		TEST(test_client_that_leaves),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -126,7 +127,7 @@ static void the_largest_message_fits_and_no_larger(void **state)
 	assert_int_equal(ipc_recv(sv[1], &m, storage, sizeof(storage), 0), 0);
 	assert_int_equal(m.body.len, IPC_BODY_MAX);
 	assert_int_equal(storage[IPC_BODY_MAX - 1], 0x5a);
-	assert_int_equal(ipc_send(sv[0], 1, NULL, (int[6]){ 0 }, 6), ERR_RANGE);
+	assert_int_equal(ipc_send(sv[0], 1, NULL, (int[IPC_FDS_MAX + 1]){ 0 }, IPC_FDS_MAX + 1), ERR_RANGE);
 	free(mem);
 }
 
@@ -187,6 +188,30 @@ static void records_without_a_type_are_refused_and_their_fds_closed(void **state
 	expect_proto(sizeof(storage));
 }
 
+/* Not the sender's breach: it must be possible to say which request it was that failed. */
+static void fds_without_room_leave_a_readable_message(void **state)
+{
+	static const uint8_t word[8] = { 9, 0, 0, 0, 1, 2, 3, 4 };
+	struct rlimit old, none;
+	struct ipc_msg m;
+	uint32_t v;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	for (unsigned room = 0; room < 3; room++) {
+		none.rlim_cur = (rlim_t)sv[1] + 1 + room;
+		send_raw(word, sizeof(word), 3);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+		assert_int_equal(ipc_recv(sv[1], &m, storage, sizeof(storage), 0), ERR_FULL);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+		assert_int_equal(m.type, 9);
+		assert_int_equal(m.nfds, 0);
+		assert_true(buf_get_u32le(&m.body, &v) == 0 && v == 0x04030201 && buf_left(&m.body) == 0);
+		assert_int_equal(count_fds(), fds_before);
+	}
+}
+
 static void foreign_control_data_is_refused(void **state)
 {
 	static const uint8_t small[4];
@@ -212,18 +237,21 @@ static void gone_peers_and_empty_queues_are_told_apart(void **state)
 	assert_int_equal(ipc_recv(-1, &m, storage, sizeof(storage), 0), ERR_SYS);
 }
 
-static void a_full_socket_says_again(void **state)
+static void a_full_queue_says_again_and_never_waits(void **state)
 {
+	struct ipc_msg m;
 	struct buf b;
 	int err, sent = 0;
 
 	(void)state;
-	assert_int_equal(fcntl(sv[0], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(fcntl(sv[0], F_GETFL) & O_NONBLOCK, 0); /* that it does not wait is not the socket's doing */
 	buf_wrap(&b, storage, 100000);
 	while ((err = ipc_send(sv[0], 1, &b, NULL, 0)) == 0)
 		assert_true(++sent < 1000);
 	assert_int_equal(err, ERR_AGAIN);
 	assert_true(sent > 0);
+	assert_int_equal(ipc_recv(sv[1], &m, storage, sizeof(storage), 0), 0);
+	assert_int_equal(ipc_send(sv[0], 1, NULL, NULL, 0), 0);
 }
 
 static void pairs_are_close_on_exec(void **state)
@@ -309,9 +337,10 @@ int main(void)
 		IPC_TEST(a_truncated_record_is_refused_and_its_fds_closed),
 		IPC_TEST(too_many_fds_are_refused_and_closed),
 		IPC_TEST(records_without_a_type_are_refused_and_their_fds_closed),
+		IPC_TEST(fds_without_room_leave_a_readable_message),
 		IPC_TEST(foreign_control_data_is_refused),
 		IPC_TEST(gone_peers_and_empty_queues_are_told_apart),
-		IPC_TEST(a_full_socket_says_again),
+		IPC_TEST(a_full_queue_says_again_and_never_waits),
 		IPC_TEST(pairs_are_close_on_exec),
 		IPC_TEST(the_table_permits_and_nothing_else),
 		IPC_TEST(unread_rests_and_handlers_end_a_peer),

@@ -28,6 +28,8 @@ int main(void)
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -45,6 +47,7 @@ static const char *const kind_names[] = { "backend", "keeper", "manager" };
 
 static int null_fd; /* open before the filter */
 static char tmp_dir[] = "/tmp/test_sandbox.XXXXXX";
+static char empty_dir[] = "/tmp/test_sandbox_empty.XXXXXX";
 
 /* A second thread that exists before the filter and runs one job after it. */
 struct worker {
@@ -163,7 +166,7 @@ static void work_status(enum sandbox_kind kind)
 
 	if (pid == 0) {
 		sandbox_work_prepare(tmp_dir);
-		MUST(sandbox_drop(NOBODY, NOBODY, kind == SANDBOX_MANAGER ? NULL : tmp_dir) == 0);
+		MUST(sandbox_drop(NOBODY, NOBODY, kind == SANDBOX_MANAGER ? NULL : empty_dir) == 0);
 		worker_start(&w, works[kind]);
 		MUST(sandbox_limit(kind) == 0 && sandbox_filter(kind) == 0);
 		works[kind]();
@@ -255,7 +258,7 @@ static void proc_shows_the_sandbox(void **state)
 	if (pid == 0) {
 		close(sv[0]);
 		report_fd = sv[1];
-		MUST(sandbox_drop(NOBODY, NOBODY, tmp_dir) == 0);
+		MUST(sandbox_drop(NOBODY, NOBODY, empty_dir) == 0);
 		MUST(pthread_create(&thread, NULL, sitting_thread, NULL) == 0);
 		MUST(sandbox_limit(SANDBOX_BACKEND) == 0 && sandbox_filter(SANDBOX_BACKEND) == 0);
 		sitting_thread(NULL);
@@ -276,7 +279,7 @@ static bool limit_is(__rlimit_resource_t resource, rlim_t want)
 	return getrlimit(resource, &rl) == 0 && rl.rlim_cur == want && rl.rlim_max == want;
 }
 
-static void limits_of(enum sandbox_kind kind, rlim_t files)
+static void limits_of(enum sandbox_kind kind, rlim_t files, rlim_t memory)
 {
 	char path[128];
 	uint64_t v = 1;
@@ -292,7 +295,7 @@ static void limits_of(enum sandbox_kind kind, rlim_t files)
 	worker_start(&w, sit);
 	MUST(sandbox_limit(kind) == 0);
 	MUST(limit_is(RLIMIT_CORE, 0) && limit_is(RLIMIT_NPROC, 0) && limit_is(RLIMIT_FSIZE, 0));
-	MUST(limit_is(RLIMIT_NOFILE, files));
+	MUST(limit_is(RLIMIT_NOFILE, files) && (memory == RLIM_INFINITY || limit_is(RLIMIT_AS, memory)));
 	MUST(write(file, &v, sizeof(v)) < 0 && errno == EFBIG);
 	MUST(write(pipefd[1], &v, sizeof(v)) == sizeof(v) && write(ev, &v, sizeof(v)) == sizeof(v));
 	MUST(fcntl(file, F_DUPFD, (int)files) < 0);
@@ -310,11 +313,27 @@ static void limits_bind_the_workers(void **state)
 	(void)state;
 	pid = fork();
 	if (pid == 0)
-		limits_of(SANDBOX_BACKEND, 16);
+		limits_of(SANDBOX_BACKEND, 16, 96u << 20);
 	assert_int_equal(reap(pid), 0);
 	pid = fork();
 	if (pid == 0)
-		limits_of(SANDBOX_KEEPER, 64);
+		limits_of(SANDBOX_KEEPER, 64, RLIM_INFINITY);
+	assert_int_equal(reap(pid), 0);
+}
+
+static void a_backend_cannot_take_the_hosts_memory(void **state)
+{
+	pid_t pid = fork();
+	size_t got = 0;
+
+	(void)state;
+	if (pid == 0) {
+		MUST(sandbox_limit(SANDBOX_BACKEND) == 0);
+		while (got < 1000 && mmap(NULL, 1u << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+			got++;
+		MUST(errno == ENOMEM && got > 32 && got < 96);
+		_exit(0);
+	}
 	assert_int_equal(reap(pid), 0);
 }
 
@@ -347,7 +366,7 @@ static void dropping_is_for_good(void **state)
 		MUST(sandbox_drop(0, NOBODY, NULL) == ERR_INVAL && sandbox_drop(NOBODY, 0, NULL) == ERR_INVAL);
 		MUST(sandbox_drop((uid_t)-1, NOBODY, NULL) == ERR_INVAL);
 		MUST(sandbox_drop(NOBODY, NOBODY, "/nonexistent") == ERR_NOTFOUND && geteuid() == 0);
-		MUST(sandbox_drop(NOBODY, NOBODY, tmp_dir) == 0);
+		MUST(sandbox_drop(NOBODY, NOBODY, empty_dir) == 0);
 		MUST(getuid() == NOBODY && geteuid() == NOBODY && getgid() == NOBODY && getgroups(0, NULL) == 0);
 		MUST(setuid(0) < 0 && seteuid(0) < 0 && setgid(0) < 0 && setgroups(0, NULL) < 0);
 		MUST(open("/etc/passwd", O_RDONLY) < 0 && errno == ENOENT);
@@ -356,6 +375,56 @@ static void dropping_is_for_good(void **state)
 		_exit(0);
 	}
 	assert_int_equal(reap(pid), 0);
+}
+
+/* A change of ids sets what fs.suid_dumpable says. Hosts differ; it shall not depend on that, nor does this test change it. */
+static void dropping_leaves_nothing_to_dump(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("skip test_sandbox: only root has something to drop\n");
+		skip();
+	}
+	pid = fork();
+	if (pid == 0) {
+		MUST(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
+		MUST(sandbox_drop(NOBODY, NOBODY, empty_dir) == 0);
+		MUST(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
+		_exit(0);
+	}
+	assert_int_equal(reap(pid), 0);
+}
+
+/* A path below a directory that somebody else owns: what is there may not be what was made. */
+static void only_an_empty_directory_of_ones_own_is_entered(void **state)
+{
+	char path[64];
+	int fd;
+
+	(void)state;
+	fd = sandbox_open_empty(empty_dir);
+	assert_true(fd >= 0);
+	close(fd);
+	snprintf(path, sizeof(path), "%s/link", tmp_dir);
+	assert_int_equal(symlink(empty_dir, path), 0);
+	assert_true(sandbox_open_empty(path) < 0);
+	assert_int_equal(sandbox_open_empty(tmp_dir), ERR_DENIED); /* others may write to it */
+	assert_int_equal(chmod(tmp_dir, 0755), 0);
+	assert_int_equal(sandbox_open_empty(tmp_dir), ERR_DENIED); /* there is something in it */
+	assert_int_equal(unlink(path), 0);
+	fd = sandbox_open_empty(tmp_dir);
+	assert_true(fd >= 0);
+	close(fd);
+	if (geteuid() == 0) {
+		assert_int_equal(chown(tmp_dir, NOBODY, NOBODY), 0);
+		assert_int_equal(sandbox_open_empty(tmp_dir), ERR_DENIED);
+		assert_int_equal(chown(tmp_dir, 0, 0), 0);
+	}
+	assert_int_equal(chmod(tmp_dir, 0777), 0);
+	assert_true(sandbox_open_empty("/dev/null") < 0);
+	assert_int_equal(sandbox_open_empty("/nonexistent"), ERR_NOTFOUND);
 }
 
 static bool is_open(int fd)
@@ -388,17 +457,17 @@ static int group_setup(void **state)
 {
 	(void)state;
 	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null_fd < 0 || !mkdtemp(tmp_dir))
+	if (null_fd < 0 || !mkdtemp(tmp_dir) || !mkdtemp(empty_dir))
 		return -1;
 	sandbox_attempts_prepare(getpid(), null_fd);
-	return chmod(tmp_dir, 0777);
+	return chmod(tmp_dir, 0777) || chmod(empty_dir, 0555);
 }
 
 static int group_teardown(void **state)
 {
 	(void)state;
 	close(null_fd);
-	return rmdir(tmp_dir);
+	return rmdir(empty_dir) || rmdir(tmp_dir);
 }
 
 int main(void)
@@ -412,8 +481,11 @@ int main(void)
 		cmocka_unit_test(manager_can_work),
 		cmocka_unit_test(proc_shows_the_sandbox),
 		cmocka_unit_test(limits_bind_the_workers),
+		cmocka_unit_test(a_backend_cannot_take_the_hosts_memory),
 		cmocka_unit_test(limits_of_the_manager),
 		cmocka_unit_test(dropping_is_for_good),
+		cmocka_unit_test(dropping_leaves_nothing_to_dump),
+		cmocka_unit_test(only_an_empty_directory_of_ones_own_is_entered),
 		cmocka_unit_test(others_are_closed),
 	};
 

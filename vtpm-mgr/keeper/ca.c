@@ -199,14 +199,12 @@ static int load_op(struct tpm *t, void *arg)
 	return r;
 }
 
-int ca_open(struct ca *ca, const uint8_t key[static KEY_LEN], const struct ca_key *k)
+/* Reads a stored CA and proves that its parts belong together, and that this TPM takes its key. */
+static int ca_read(struct ca *ca, const uint8_t key[static KEY_LEN], const struct ca_key *k)
 {
 	EVP_PKEY *pkey = NULL;
-	X509 *cert = NULL;
 	int r;
 
-	if (ca->cert)
-		return tpm_fail(ca->tpm, ERR_EXISTS, "there is a CA already");
 	r = tpm_blob_decode(ca->tpm, k->pub, k->pub_len, k->priv, k->priv_len, &ca->pub, &ca->priv);
 	if (r)
 		return r;
@@ -214,16 +212,30 @@ int ca_open(struct ca *ca, const uint8_t key[static KEY_LEN], const struct ca_ke
 	if (!r)
 		r = ca_public_key(&ca->pub, &pkey);
 	if (!r)
-		r = cert_open_ca(k->cert, k->cert_len, pkey, &cert);
+		r = cert_open_ca(k->cert, k->cert_len, pkey, &ca->cert);
 	EVP_PKEY_free(pkey);
 	if (r)
 		return tpm_fail(ca->tpm, r,
 				"the stored CA is damaged: auth, key and certificate do not belong together");
-	r = tpm_run(ca->tpm, load_op, ca);
-	if (r)
-		X509_free(cert);
-	else
-		ca->cert = cert;
+	return tpm_run(ca->tpm, load_op, ca);
+}
+
+int ca_open(struct ca *ca, const uint8_t key[static KEY_LEN], const struct ca_key *k)
+{
+	struct ca old, new;
+	int r;
+
+	if (ca_init(&new, ca->tpm))
+		return tpm_fail(ca->tpm, ERR_NOMEM, "no locked memory for the certificate key's auth");
+	r = ca_read(&new, key, k);
+	if (!r && ca->cert && X509_cmp(ca->cert, new.cert))
+		r = tpm_fail(ca->tpm, ERR_EXISTS, "another CA is open");
+	if (!r) {
+		old = *ca;
+		*ca = new;
+		new = old;
+	}
+	ca_free(&new);
 	return r;
 }
 

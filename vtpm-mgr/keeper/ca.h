@@ -26,6 +26,7 @@ CHECKED int ca_init(struct ca *ca, struct tpm *t);
 void ca_free(struct ca *ca);
 /* Makes key and certificate. key: the wrapping key of "default". Texts are left in the TPM's. */
 CHECKED int ca_new(struct ca *ca, const uint8_t key[static KEY_LEN], struct ca_blob *blob, struct ca_key *k);
+/* The one that is open may be opened again. ERR_EXISTS: another is; ERR_AUTH: its parts do not belong together. */
 CHECKED int ca_open(struct ca *ca, const uint8_t key[static KEY_LEN], const struct ca_key *k);
 /* ERR_INVAL: no endorsement key by the TCG's template. ERR_WRONG_STATE: no CA. */
 CHECKED int ca_certify(struct ca *ca, const struct cert_request *req, const uint8_t uuid[static UUID_LEN],

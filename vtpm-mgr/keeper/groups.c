@@ -7,7 +7,7 @@
 #include "lib/secmem.h"
 #include "vtpm-mgr/keeper/wrap.h"
 
-#define SLOTS_SIZE (KEEPER_GROUPS_MAX * sizeof(struct group_key))
+#define SLOTS_SIZE ((KEEPER_GROUPS_MAX + 1u) * sizeof(struct group_key)) /* one more, to derive into */
 
 int groups_init(struct groups *g)
 {
@@ -23,30 +23,66 @@ void groups_free(struct groups *g)
 	g->n = 0;
 }
 
-const uint8_t *groups_find(const struct groups *g, const char *group)
+static struct group_key *find(const struct groups *g, const char *group)
 {
 	for (unsigned i = 0; i < g->n; i++)
 		if (!strcmp(g->slots[i].group, group))
-			return g->slots[i].key;
+			return &g->slots[i];
 	return NULL;
 }
 
-int groups_add(struct groups *g, const char *group, const uint8_t root[static KEY_LEN])
+const uint8_t *groups_find(const struct groups *g, const char *group)
 {
-	struct group_key *slot;
-	int r;
+	const struct group_key *slot = find(g, group);
 
-	if (groups_find(g, group))
-		return ERR_EXISTS;
-	if (g->n == KEEPER_GROUPS_MAX)
-		return ERR_FULL;
+	return slot ? slot->key : NULL;
+}
+
+int groups_room(const struct groups *g, const char *group)
+{
+	return g->n < KEEPER_GROUPS_MAX || find(g, group) ? 0 : ERR_FULL;
+}
+
+/* The slot behind the last one, with name and wrapping key of a root. */
+static int derive(struct groups *g, const char *group, const uint8_t root[static KEY_LEN])
+{
+	struct group_key *slot = &g->slots[g->n];
+
 	if (strlen(group) > NAME_MAX_LEN)
 		return ERR_RANGE;
-	slot = &g->slots[g->n];
-	r = wrap_derive(root, slot->key);
-	if (r)
-		return r;
 	snprintf(slot->group, sizeof(slot->group), "%s", group);
-	g->n++;
-	return 0;
+	return wrap_derive(root, slot->key);
+}
+
+int groups_open(struct groups *g, const char *group, const uint8_t root[static KEY_LEN])
+{
+	struct group_key *new = &g->slots[g->n];
+	const uint8_t *key = groups_find(g, group);
+	int r = groups_room(g, group);
+
+	if (!r)
+		r = derive(g, group, root);
+	if (!r && key && !secmem_equal(key, new->key, KEY_LEN))
+		r = ERR_EXISTS;
+	if (r || key)
+		secmem_wipe(new, sizeof(*new));
+	else
+		g->n++;
+	return r;
+}
+
+int groups_replace(struct groups *g, const char *group, const uint8_t root[static KEY_LEN])
+{
+	struct group_key *new = &g->slots[g->n], *old = find(g, group);
+	int r = groups_room(g, group);
+
+	if (!r)
+		r = derive(g, group, root);
+	if (!r && old)
+		*old = *new;
+	if (r || old)
+		secmem_wipe(new, sizeof(*new));
+	else
+		g->n++;
+	return r;
 }

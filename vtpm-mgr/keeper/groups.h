@@ -14,7 +14,7 @@ struct group_key {
 	uint8_t key[KEY_LEN];
 };
 struct groups {
-	struct group_key *slots; /* KEEPER_GROUPS_MAX */
+	struct group_key *slots; /* KEEPER_GROUPS_MAX, and one behind the last to derive into */
 	unsigned n;
 };
 
@@ -22,7 +22,18 @@ CHECKED int groups_init(struct groups *g);
 void groups_free(struct groups *g);
 /* NULL: not open. */
 const uint8_t *groups_find(const struct groups *g, const char *group);
-/* Derives and keeps the wrapping key. ERR_EXISTS, ERR_FULL. */
-CHECKED int groups_add(struct groups *g, const char *group, const uint8_t root[static KEY_LEN]);
+/* 0, or ERR_FULL if the group would be one too many. */
+CHECKED int groups_room(const struct groups *g, const char *group);
+/*
+ * Derives and keeps the wrapping key. A group that is open with this root stays open; ERR_EXISTS: it
+ * is open with another.
+ */
+CHECKED int groups_open(struct groups *g, const char *group, const uint8_t root[static KEY_LEN]);
+/*
+ * The same for a root just made: it takes the place of another. Which root of a name is the one that
+ * lasts is the manager's to know: it stores them, and asks for a new one only where it has none. A root
+ * here that it does not have is one whose storing failed, and nothing that was kept is under it.
+ */
+CHECKED int groups_replace(struct groups *g, const char *group, const uint8_t root[static KEY_LEN]);
 
 #endif

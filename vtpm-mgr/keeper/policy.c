@@ -39,7 +39,7 @@ int policy_differing_pcr(uint32_t mask, const uint8_t a[static PCR_COUNT][DIGEST
 			 const uint8_t b[static PCR_COUNT][DIGEST_LEN])
 {
 	for (int i = 0; i < (int)PCR_COUNT; i++)
-		if (mask >> i & 1 && memcmp(a[i], b[i], DIGEST_LEN))
+		if (mask >> i & 1 && memcmp(a[i], b[i], DIGEST_LEN) != 0)
 			return i;
 	return -1;
 }

@@ -48,7 +48,7 @@ static int policy_confirm(struct tpm *t, const struct sealed_root *s, const uint
 	if (!r)
 		r = tpm_check(t, Esys_PolicyGetDigest(t->esys, trial, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &got),
 			      "TPM2_PolicyGetDigest");
-	if (!r && (got->size != DIGEST_LEN || memcmp(got->buffer, want, DIGEST_LEN)))
+	if (!r && (got->size != DIGEST_LEN || memcmp(got->buffer, want, DIGEST_LEN) != 0))
 		r = tpm_fail(t, ERR_TPM, "the TPM computes another policy digest than we do; nothing is sealed to it");
 	Esys_Free(got);
 	tpm_flush(t, &trial);

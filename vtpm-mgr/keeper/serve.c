@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vtpm-mgr/keeper/serve.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,17 +17,6 @@ enum {
 	STATE_PINNED = 1u << 1, /* all but OPEN and ADOPT */
 };
 
-/* The manager reads its socket at leisure; there is nothing else to do than to wait for it. */
-static int send_reply(struct keeper *k, const struct buf *b)
-{
-	struct pollfd p = {.fd = k->mgr_fd, .events = POLLOUT};
-	int r;
-
-	while ((r = ipc_send(k->mgr_fd, KEEPER_REPLY, b, NULL, 0)) == ERR_AGAIN)
-		(void)poll(&p, 1, -1);
-	return r;
-}
-
 /* Returns what a handler returns: non-zero only if the manager is not there to be answered. */
 static int reply(struct keeper *k, uint64_t id, int code, const void *result, size_t len)
 {
@@ -41,7 +29,8 @@ static int reply(struct keeper *k, uint64_t id, int code, const void *result, si
 	else
 		r.result = result, r.result_len = len;
 	buf_init(&b, mem, sizeof(mem));
-	return keeper_reply_encode(&b, &r) ? ERR_RANGE : send_reply(k, &b);
+	/* The manager reads its socket at leisure; there is nothing else to do than to wait for it. */
+	return keeper_reply_encode(&b, &r) ? ERR_RANGE : ipc_send_wait(k->mgr_fd, KEEPER_REPLY, &b, NULL, 0);
 }
 
 static int read_empty(struct ipc_msg *m, uint64_t *id)
@@ -97,11 +86,9 @@ static int on_adopt(void *peer, struct ipc_msg *m)
 }
 
 /* Before the TPM is asked for anything. */
-static int group_is_new(struct keeper *k, const char *group)
+static int group_room(struct keeper *k, const char *group)
 {
-	if (groups_find(&k->groups, group))
-		return tpm_fail(&k->tpm, ERR_EXISTS, "group %s is open already", group);
-	if (k->groups.n == KEEPER_GROUPS_MAX)
+	if (groups_room(&k->groups, group))
 		return tpm_fail(&k->tpm, ERR_FULL, "there are %u groups, and that is the limit", KEEPER_GROUPS_MAX);
 	return 0;
 }
@@ -120,13 +107,13 @@ static int on_group_new(void *peer, struct ipc_msg *m)
 	if (buf_get_u64le(&m->body, &id) || keeper_group_new_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
 	buf_init(&b, mem, sizeof(mem));
-	r = group_is_new(k, q.group);
+	r = group_room(k, q.group);
 	if (!r)
 		r = root_new(&k->tpm, q.mask, q.flags, &blob, &s, k->root);
 	if (!r)
 		r = sealed_root_encode(&b, &s);
 	if (!r)
-		r = groups_add(&k->groups, q.group, k->root);
+		r = groups_replace(&k->groups, q.group, k->root);
 	secmem_wipe(k->root, KEY_LEN);
 	return reply(k, id, r, mem, b.len);
 }
@@ -140,11 +127,13 @@ static int on_group_open(void *peer, struct ipc_msg *m)
 
 	if (buf_get_u64le(&m->body, &id) || keeper_group_open_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
-	r = group_is_new(k, q.group);
+	r = group_room(k, q.group);
 	if (!r)
 		r = root_open(&k->tpm, &q.root, k->root);
 	if (!r)
-		r = groups_add(&k->groups, q.group, k->root);
+		r = groups_open(&k->groups, q.group, k->root);
+	if (r == ERR_EXISTS)
+		r = tpm_fail(&k->tpm, r, "group %s is open with another root", q.group);
 	secmem_wipe(k->root, KEY_LEN);
 	return reply(k, id, r, NULL, 0);
 }
@@ -235,7 +224,7 @@ static int on_key_rebind(void *peer, struct ipc_msg *m)
 	struct keeper *k = peer;
 	uint8_t wrapped[WRAPPED_KEY_LEN];
 	struct keeper_key_rebind q;
-	const uint8_t *key;
+	const uint8_t *key = NULL;
 	uint64_t id;
 	int r;
 

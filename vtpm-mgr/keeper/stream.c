@@ -234,7 +234,7 @@ static bool value_take(const char *pair, size_t n, const char *key, char *out, s
 {
 	size_t k = strlen(key);
 
-	if (n <= k || n - k >= cap || strncmp(pair, key, k))
+	if (n <= k || n - k >= cap || strncmp(pair, key, k) != 0)
 		return false;
 	memcpy(out, pair + k, n - k);
 	out[n - k] = '\0';
@@ -247,7 +247,7 @@ static int config_parse(const char *tcti, struct stream_config *c)
 	uint64_t port;
 	size_t n;
 
-	*c = (struct stream_config){.host = "localhost", .port = "2321"};
+	*c = (struct stream_config){.host = "127.0.0.1", .port = "2321"};
 	if (*p == ':')
 		p++;
 	/* To the end: a path may have commas. */

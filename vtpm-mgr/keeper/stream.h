@@ -21,7 +21,7 @@
 bool stream_serves(const char *tcti);
 
 /*
- * Connects to "swtpm:path=SOCKET", or to "swtpm[:host=HOST][,port=PORT]" (localhost, 2321).
+ * Connects to "swtpm:path=SOCKET", or to "swtpm[:host=HOST][,port=PORT]" (127.0.0.1, 2321).
  * ERR_INVAL: the string is neither. ERR_TPM_LOST: nobody answers there. Then why says what is
  * wrong, in at most cap bytes. *ctx is the caller's, to be given back to stream_close.
  */

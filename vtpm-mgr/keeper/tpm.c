@@ -13,6 +13,10 @@
 #include "vtpm-mgr/keeper/srk.h"
 #include "vtpm-mgr/keeper/stream.h"
 
+/* TPM 2.0 Part 2, 7.5. The TSS's constants shift a signed number into its sign. */
+#define TRANSIENT_FIRST	     0x80000000u
+#define LOADED_SESSION_FIRST 0x02000000u
+
 #define FLUSH_MAX 64u /* handles asked for at once; more than any TPM has slots */
 
 int tpm_init(struct tpm *t, const char *tcti)
@@ -124,7 +128,7 @@ static int tpm_flush_class(struct tpm *t, uint32_t first)
 	int r;
 
 	r = tpm_capability(t, TPM2_CAP_HANDLES, first, FLUSH_MAX, &data);
-	for (uint32_t i = 0; !r && i < data->data.handles.count; i++) {
+	for (uint32_t i = 0; !r && data && i < data->data.handles.count; i++) {
 		handle = ESYS_TR_NONE;
 		if (!Esys_TR_FromTPMPublic(t->esys, data->data.handles.handle[i], ESYS_TR_NONE, ESYS_TR_NONE,
 					   ESYS_TR_NONE, &handle))
@@ -151,9 +155,9 @@ static int tpm_context(struct tpm *t)
 	rc = Esys_Initialize(&t->esys, t->tcti, NULL);
 	if (rc)
 		return tpm_check(t, rc, "Esys_Initialize");
-	r = tpm_flush_class(t, TPM2_TRANSIENT_FIRST);
+	r = tpm_flush_class(t, TRANSIENT_FIRST);
 	if (!r)
-		r = tpm_flush_class(t, TPM2_LOADED_SESSION_FIRST);
+		r = tpm_flush_class(t, LOADED_SESSION_FIRST);
 	if (r)
 		tpm_forget(t);
 	return r;
@@ -298,7 +302,7 @@ static int status_op(struct tpm *t, void *arg)
 	int r;
 
 	r = tpm_capability(t, TPM2_CAP_TPM_PROPERTIES, TPM2_PT_MANUFACTURER, 8, &data);
-	for (uint32_t i = 0; !r && i < data->data.tpmProperties.count; i++) {
+	for (uint32_t i = 0; !r && data && i < data->data.tpmProperties.count; i++) {
 		const TPMS_TAGGED_PROPERTY *p = &data->data.tpmProperties.tpmProperty[i];
 
 		if (p->property == TPM2_PT_MANUFACTURER)

@@ -21,6 +21,10 @@
  *							soon as the spawner has linked it. ERR_AUTH: quarantine it
  *	KEY_DROP     {token}			-> {}	that backend is not to come after all
  *
+ * Asked again for a group or CA that is open, GROUP_OPEN and CA_OPEN succeed; ERR_EXISTS: another is open
+ * under that name. A root of GROUP_NEW takes the place of one there was: the manager asks for it only
+ * where it has none, so that one was never stored and nothing is under it.
+ *
  * A wrapped key is AES-256-GCM under the wrapping key that HKDF derives from the group's root; its
  * associated data is the whole binding.
  */

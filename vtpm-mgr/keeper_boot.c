@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The first requests to a new keeper: whose TPM is it, is it the pinned one, unseal the groups' roots, load the CA's key. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/log.h"
+#include "vtpm-mgr/keeper_client.h"
+
+static void boot_ready(struct mgr *m)
+{
+	m->keeper.state = KEEPER_READY;
+	m->keeper.respawn_ms = 0;
+	m->keeper.reason[0] = '\0';
+	keeper_queue_send(m);
+	mgr_ready(m);
+	if (!m->cfg.init)
+		pool_refill(m);
+}
+
+static void on_ca_open(void *arg, const struct keeper_reply *r)
+{
+	struct mgr *m = arg;
+
+	m->keeper.ca_open = r->code == 0;
+	if (r->code)
+		log_error("the CA key cannot be loaded: %s (%s); new vTPMs cannot be certified", r->text, err_text(r->code));
+	if (m->keeper.state == KEEPER_STARTING)
+		boot_ready(m);
+}
+
+/* The keeper ends over what it cannot parse, so a damaged row must not get there. */
+int keeper_ca_request(struct mgr *m, uint8_t mem[static CA_KEY_MAX], struct buf *b)
+{
+	size_t len = CA_KEY_MAX;
+	struct ca_key ca;
+	int err = store_meta_get(m->store, "ca", mem, &len);
+
+	buf_wrap(b, mem, err ? 0 : len);
+	if (err || ca_key_decode(b, &ca) || buf_left(b))
+		return ERR_AUTH;
+	buf_wrap(b, mem, len);
+	return 0;
+}
+
+static void boot_ca(struct mgr *m)
+{
+	struct group *g = group_find(m, DEFAULT_GROUP);
+	uint8_t mem[CA_KEY_MAX];
+	struct buf b;
+
+	if (!g || !g->open)
+		boot_ready(m);
+	else if (keeper_ca_request(m, mem, &b))
+		on_ca_open(m, &(struct keeper_reply){ .code = ERR_AUTH, .text = "its row in the store is damaged" });
+	else
+		keeper_boot_ask(m, KEEPER_CA_OPEN, &b, on_ca_open, m);
+}
+
+/*
+ * The TPM answers, and makes no sense: this keeper comes to nothing. Its end of file fails what waits and has
+ * another one started later.
+ */
+static void boot_failed(struct mgr *m, int code, const char *text)
+{
+	struct keeper *k = &m->keeper;
+
+	snprintf(k->reason, sizeof(k->reason), "%s", text);
+	log_error("physical TPM: %s (%s)", text, err_text(code));
+	if (k->sock >= 0)
+		shutdown(k->sock, SHUT_RDWR);
+}
+
+/* After the groups' answers: an empty request that the keeper answers last. */
+static void on_groups_done(void *arg, const struct keeper_reply *r)
+{
+	if (r->code)
+		boot_failed(arg, r->code, r->text);
+	else
+		boot_ca(arg);
+}
+
+static void on_open(void *arg, const struct keeper_reply *r)
+{
+	struct mgr *m = arg;
+	struct keeper *k = &m->keeper;
+
+	if (r->code && r->code != ERR_TPM_IDENTITY && r->code != ERR_INVAL) {
+		boot_failed(m, r->code, r->text);
+		return;
+	}
+	if (r->code) {
+		snprintf(k->reason, sizeof(k->reason), "%s", r->text);
+		log_error("physical TPM: %s (%s)", r->text, err_text(r->code));
+		k->state = KEEPER_FOREIGN;
+		keeper_queue_fail(m, r->code);
+		mgr_ready(m);
+		return;
+	}
+	for (struct group *g = k->groups; g; g = g->next)
+		group_open(m, g, NULL, NULL);
+	keeper_boot_ask(m, KEEPER_STATUS, NULL, on_groups_done, m);
+}
+
+static void status_warn(const struct keeper_status *s)
+{
+	if (s->kind != TPM_HARDWARE)
+		log_warn("the physical TPM is a %s TPM (%s): not hardware-backed",
+			 s->kind == TPM_SOFTWARE ? "software" : "virtual", s->vendor);
+}
+
+static void on_status(void *arg, const struct keeper_reply *r)
+{
+	struct mgr *m = arg;
+	struct keeper *k = &m->keeper;
+	struct keeper_open req;
+	uint8_t name[TPM_NAME_MAX], mem[KEEPER_OPEN_MAX];
+	size_t len = sizeof(name);
+	struct buf b;
+
+	buf_wrap(&b, r->result, r->result_len);
+	if (r->code || keeper_status_decode(&b, &k->status)) {
+		boot_failed(m, r->code ? r->code : ERR_PROTO, r->code ? r->text : "the keeper's answer is malformed");
+		return;
+	}
+	k->has_status = true;
+	status_warn(&k->status);
+	if (m->cfg.init) {
+		boot_ready(m);
+		init_start(m);
+		return;
+	}
+	buf_init(&b, mem, sizeof(mem));
+	if (store_meta_get(m->store, "srk_name", name, &len))
+		len = 0; /* matches no chip */
+	req = (struct keeper_open){ .name = name, .name_len = len };
+	if (!keeper_open_encode(&b, &req))
+		keeper_boot_ask(m, KEEPER_OPEN, &b, on_open, m);
+}
+
+void keeper_boot(struct mgr *m)
+{
+	m->keeper.reason[0] = '\0';
+	keeper_boot_ask(m, KEEPER_STATUS, NULL, on_status, m);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the three files of the keeper's client share: keeper_client.c (asking), keeper_boot.c (the first requests), groups.c. */
+#ifndef VTPM_MGR_KEEPER_CLIENT_H
+#define VTPM_MGR_KEEPER_CLIENT_H
+
+#include "vtpm-mgr/mgr.h"
+
+/* Asks a keeper that is starting, before all that waits; not repeated with another keeper. */
+void keeper_boot_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg);
+/* The first requests to a new keeper, up to KEEPER_READY or KEEPER_FOREIGN. */
+void keeper_boot(struct mgr *m);
+/* Sends what waits, if the keeper is ready. */
+void keeper_queue_send(struct mgr *m);
+/* Ends what waits with a code and the reason that the keeper's state has. */
+void keeper_queue_fail(struct mgr *m, int code);
+/* Asks for a group's root to be unsealed; done NULL: as one of the first requests. */
+void group_open(struct mgr *m, struct group *g, keeper_done *done, void *arg);
+void groups_free(struct mgr *m);
+
+#endif
