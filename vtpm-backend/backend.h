@@ -26,28 +26,37 @@ enum {
 	BACKEND_FD_CONTROL = 3,
 	BACKEND_FD_STORE = 4,
 	BACKEND_FD_KEY = 5,
+	BACKEND_FD_QEMU = 6,  /* only to serve a QEMU: its control channel */
 	BACKEND_FD_MEMFD = 6, /* this and the two below only to serve a ring */
 	BACKEND_FD_TO_BACK = 7,
 	BACKEND_FD_TO_FRONT = 8,
 	BACKEND_FD_END = 9, /* nothing is open from here on */
 };
 
+struct transport;
+struct qemu;
+
 /* Lives in locked memory. */
 struct backend {
 	struct backend_start start; /* its view is gone once the state was opened */
 	struct sealer sealer;
+	uint8_t key[KEY_LEN]; /* with transport_qemu: opens what other processes sealed */
 	struct commit commit;
-	struct chan chan;
-	bool ring;	     /* chan is attached */
+	const struct transport *transport; /* to the guest; NULL: a worker, which has none */
+	struct chan chan;    /* with transport_ring */
+	struct qemu *qemu;   /* with transport_qemu */
+	uint8_t locality_max; /* commands from above are refused */
+	bool powered;	     /* the engine is on */
+	bool halted;	     /* on or not, commands are answered TPM_RC_FAILURE */
 	bool shutdown_seen;  /* the last command was a successful TPM2_Shutdown */
 	uint8_t *plain;	     /* the opened state, until the engine has it */
 	size_t plain_len;
 
 	sem_t go;	     /* control thread -> engine thread: begin */
 	int stop_fd;	     /* eventfd, control thread -> engine thread: BACKEND_STOP */
-	int busy_fd;	     /* eventfd, engine thread -> control thread: a long command begins */
+	int busy_fd;	     /* eventfd, engine thread -> control thread: a long command begins, or a reply is ready */
 	atomic_bool busy;    /* a long command is in hand */
-	bool stopping;	     /* control thread's: BACKEND_STOP has come */
+	bool stopping;	     /* control thread's: BACKEND_STOP has come, or QEMU has gone */
 
 	uint8_t cmd[CHAN_PACKET_MAX], rsp[CHAN_PACKET_MAX];
 };

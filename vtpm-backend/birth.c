@@ -15,6 +15,7 @@
 #include "lib/util.h"
 #include "lib/ipc.h"
 #include "vtpm-backend/run.h"
+#include "vtpm-backend/transport.h"
 #include "vtpm-backend/warm.h"
 
 #define FD_FIRST   3  /* behind standard input, output and error */
@@ -113,11 +114,21 @@ static _Noreturn void exec_backend(const struct spawner *s, const struct run_con
 		argv[n++] = "--empty-dir";
 		argv[n++] = cfg->empty_dir;
 	}
-	if (cfg->ring)
+	if (cfg->transport == &transport_ring)
 		argv[n++] = "--ring";
+	else if (cfg->transport == &transport_qemu)
+		argv[n++] = "--qemu";
 	argv[n] = NULL;
 	execv(s->opt.backend, (char *const *)(uintptr_t)argv);
 	_exit(EXIT_EXEC);
+}
+
+/* What the descriptors are for, by their number: the manager's, and the key channel. */
+static const struct transport *transport_of(unsigned nfds)
+{
+	if (nfds == SPAWN_RING_FDS + 1)
+		return &transport_ring;
+	return nfds == SPAWN_QEMU_FDS + 1 ? &transport_qemu : NULL;
 }
 
 static struct run_config backend_config(const struct spawner *s, uint32_t slot, unsigned nfds)
@@ -128,7 +139,7 @@ static struct run_config backend_config(const struct spawner *s, uint32_t slot, 
 				    .gid = id,
 				    .empty_dir = s->opt.empty_dir,
 				    .filter = &s->filter,
-				    .ring = nfds > BACKEND_FD_MEMFD - FD_FIRST };
+				    .transport = transport_of(nfds) };
 }
 
 /* What every backend does first, with n descriptors for a start. */

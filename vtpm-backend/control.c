@@ -9,6 +9,8 @@
 
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/qemu.h"
+#include "vtpm-backend/transport.h"
 
 #define CANCEL_EVERY_MS 1 /* libtpms looks only between candidate primes, and forgets what came too early */
 
@@ -26,20 +28,28 @@ static int on_start(void *peer, struct ipc_msg *m)
 	err = backend_start_decode(&m->body, &b->start);
 	if (err != 0)
 		return err;
-	return !(b->start.flags & RUN_SERVE) == !b->ring ? 0 : ERR_PROTO;
+	if ((b->start.flags & RUN_STARTUP) && b->transport != &transport_ring)
+		return ERR_PROTO;
+	return !(b->start.flags & RUN_SERVE) == !b->transport ? 0 : ERR_PROTO;
+}
+
+void control_end(struct backend *b)
+{
+	const uint64_t one = 1;
+
+	b->stopping = true;
+	(void)!write(b->stop_fd, &one, sizeof(one)); /* fails only if it is readable already */
 }
 
 /* The engine thread finishes what it has in hand; a long command is cancelled by control_watch. */
 static int on_stop(void *peer, struct ipc_msg *m)
 {
-	const uint64_t one = 1;
 	struct backend *b = peer;
 
 	(void)m;
-	if (!b->ring)
+	if (b->transport == NULL)
 		backend_exit(b); /* a worker has nothing that would have to be kept */
-	b->stopping = true;
-	(void)!write(b->stop_fd, &one, sizeof(one)); /* fails only if it is readable already */
+	control_end(b);
 	return 0;
 }
 
@@ -117,6 +127,8 @@ static int use_key(struct backend *b, const uint8_t key[static KEY_LEN])
 	err = sealer_init(&b->sealer, key);
 	if (err != 0 || b->start.version == 0)
 		return err;
+	if (b->qemu != NULL)
+		memcpy(b->key, key, KEY_LEN);
 	if (b->start.sealed_len <= STATE_OVERHEAD)
 		return ERR_AUTH;
 	memcpy(id.uuid, b->start.from_uuid, UUID_LEN);
@@ -170,19 +182,25 @@ static void control_start(struct backend *b)
 	sem_post(&b->go);
 }
 
+static bool cancelled(struct backend *b)
+{
+	return b->transport != NULL && b->transport->cancelled(b);
+}
+
 /*
  * The page is looked at every millisecond while a long command is in hand, rather than on the
  * guest's signal: its eventfd belongs to the engine thread, and two readers would steal from each other.
  */
 static int control_watch(struct backend *b)
 {
-	struct pollfd fds[2] = { { .fd = BACKEND_FD_CONTROL, .events = POLLIN },
+	struct pollfd fds[3] = { { .fd = BACKEND_FD_CONTROL, .events = POLLIN },
 				 { .fd = b->busy_fd, .events = POLLIN } };
 	uint8_t none[1];
 	uint64_t count;
 	int err;
 
 	for (;;) {
+		qemu_watch(b, &fds[2]);
 		if (poll(fds, ARRAY_LEN(fds), atomic_load(&b->busy) ? CANCEL_EVERY_MS : -1) < 0 && errno != EINTR)
 			return ERR_SYS;
 		if (fds[1].revents != 0)
@@ -192,7 +210,8 @@ static int control_watch(struct backend *b)
 			if (err != 0)
 				return err;
 		}
-		if (atomic_load(&b->busy) && (b->stopping || chan_cancelled(&b->chan)))
+		qemu_service(b, &fds[2]);
+		if (atomic_load(&b->busy) && (b->stopping || cancelled(b)))
 			engine_cancel();
 	}
 }

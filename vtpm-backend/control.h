@@ -11,4 +11,7 @@
  */
 _Noreturn void control_run(struct backend *b);
 
+/* The control thread's: BACKEND_STOP has come, or the guest has gone for good. The engine thread stops in order. */
+void control_end(struct backend *b);
+
 #endif

@@ -28,6 +28,15 @@ CHECKED int engine_prepare(void);
  * TPM is manufactured; no other call ever makes one. ERR_ENGINE: libtpms refused the state.
  */
 CHECKED int engine_open(const uint8_t *state, size_t len);
+/* Takes the state of a TPM that engine_power_on will power on. Instead of engine_open. */
+CHECKED int engine_load(const uint8_t *state, size_t len);
+/*
+ * _TPM_Init of the newest permanent state, stored or not. resume: the volatile state (engine_volatile) that
+ * belongs to it, NULL: a plain power-on. ERR_ENGINE: libtpms refused them.
+ */
+CHECKED int engine_power_on(const uint8_t *resume, size_t len);
+/* Ends what engine_power_on began; the permanent state stays. */
+void engine_power_off(void);
 /* Powers the TPM off, forgets it and gives the memory back. Nothing happens if nothing was prepared. */
 void engine_close(void);
 
@@ -44,6 +53,25 @@ CHECKED int engine_process(uint8_t *cmd, size_t len, uint8_t locality, uint8_t r
  * primes: repeat it until the command has returned.
  */
 void engine_cancel(void);
+
+/*
+ * The size of the largest packet that the engine advertises. wanted: 0 asks; otherwise, with the power off, it is
+ * brought between *min and CHAN_PACKET_MAX and used from the next power-on. Returns what is in use.
+ */
+uint32_t engine_packet_max(uint32_t wanted, uint32_t *min);
+/* What libtpms says of itself, as JSON, freed with free(3); NULL: no memory. */
+char *engine_info(uint32_t flags);
+
+/* The hardware's side of a D-RTM event (TPM 2.0 Part 1, 34.2), at locality 4, and what is left of it. */
+CHECKED int engine_hash_start(void);
+CHECKED int engine_hash_data(const uint8_t *data, size_t n);
+CHECKED int engine_hash_end(void);
+CHECKED int engine_established(bool *bit);
+/* ERR_DENIED: not from that locality. */
+CHECKED int engine_established_reset(uint8_t locality);
+
+/* Everything that a power-off would lose: secret, freed with free(3). */
+CHECKED int engine_volatile(uint8_t **state, size_t *len);
 
 /* Whether the permanent state has changed since the last engine_clean. */
 bool engine_dirty(void);

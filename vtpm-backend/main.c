@@ -3,7 +3,7 @@
  * vtpm-backend: what vtpm-spawn executes with --no-prefork, instead of forking a copy of itself. Its
  * descriptors are in place already (backend.h).
  *
- *	vtpm-backend [--uid N --gid N] [--empty-dir DIR] [--ring]
+ *	vtpm-backend [--uid N --gid N] [--empty-dir DIR] [--ring | --qemu]
  */
 #include <getopt.h>
 #include <limits.h>
@@ -13,6 +13,7 @@
 #include "lib/log.h"
 #include "lib/version.h"
 #include "vtpm-backend/run.h"
+#include "vtpm-backend/transport.h"
 #include "vtpm-backend/warm.h"
 
 static const struct option options[] = {
@@ -20,12 +21,13 @@ static const struct option options[] = {
 	{ "gid", required_argument, NULL, 'g' },
 	{ "empty-dir", required_argument, NULL, 'e' },
 	{ "ring", no_argument, NULL, 'r' },
+	{ "qemu", no_argument, NULL, 'q' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
 };
 
-static const char usage[] = "usage: vtpm-backend [--uid N --gid N] [--empty-dir DIR] [--ring]\n"
+static const char usage[] = "usage: vtpm-backend [--uid N --gid N] [--empty-dir DIR] [--ring | --qemu]\n"
 			    "One guest's TPM 2.0. Started by vtpm-spawn with its descriptors in place; see vtpm-backend(8).\n";
 
 static int parse_id(const char *s, uint32_t *id)
@@ -55,7 +57,10 @@ static int parse_options(int argc, char **argv, struct run_config *cfg)
 			cfg->empty_dir = optarg;
 			break;
 		case 'r':
-			cfg->ring = true;
+			cfg->transport = &transport_ring;
+			break;
+		case 'q':
+			cfg->transport = &transport_qemu;
 			break;
 		case 'h':
 			fputs(usage, stdout);

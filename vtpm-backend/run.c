@@ -16,7 +16,9 @@
 #include "vtpm-backend/control.h"
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/provision.h"
+#include "vtpm-backend/qemu.h"
 #include "vtpm-backend/serve.h"
+#include "vtpm-backend/transport.h"
 
 #define ENGINE_STACK_SIZE (256u * 1024u) /* making RSA-2048 keys touches 24 KiB of it */
 
@@ -24,6 +26,7 @@ _Noreturn void backend_exit(struct backend *b)
 {
 	engine_close();
 	sealer_wipe(&b->sealer);
+	secmem_wipe(b->key, sizeof(b->key));
 	_exit(0);
 }
 
@@ -38,8 +41,10 @@ _Noreturn void backend_fail(struct backend *b, int code, const char *what)
 	/* If it cannot be said, the exit status says it. */
 	if (backend_failed_encode(&msg, &m) == 0)
 		(void)!ipc_send(BACKEND_FD_CONTROL, BACKEND_FAILED, &msg, NULL, 0);
-	if (b != NULL)
+	if (b != NULL) {
 		sealer_wipe(&b->sealer);
+		secmem_wipe(b->key, sizeof(b->key));
+	}
 	_exit(1);
 }
 
@@ -61,20 +66,25 @@ static int make_signals(struct backend *b)
 	return b->stop_fd < 0 || b->busy_fd < 0 || sem_init(&b->go, 0, 0) != 0 ? ERR_SYS : 0;
 }
 
-static int attach_ring(struct backend *b, const struct run_config *cfg)
+static int attach_ring(struct backend *b)
 {
 	const struct local_ring ring = {
 		.memfd = BACKEND_FD_MEMFD, .to_back = BACKEND_FD_TO_BACK, .to_front = BACKEND_FD_TO_FRONT };
 	int err;
 
-	if (!cfg->ring)
-		return 0;
 	err = local_attach_back(&b->chan, &ring);
 	if (err != 0)
 		return err;
 	close(BACKEND_FD_MEMFD);
-	b->ring = true;
 	return 0;
+}
+
+static int attach(struct backend *b, const struct run_config *cfg)
+{
+	b->transport = cfg->transport;
+	if (b->transport == &transport_ring)
+		return attach_ring(b);
+	return b->transport == &transport_qemu ? qemu_attach(b) : 0;
 }
 
 static int start_engine_thread(struct backend *b)
@@ -113,7 +123,7 @@ _Noreturn void backend_run(struct backend *b, const struct run_config *cfg)
 	if (err == 0)
 		err = make_signals(b);
 	if (err == 0)
-		err = attach_ring(b, cfg);
+		err = attach(b, cfg);
 	if (err == 0)
 		err = start_engine_thread(b); /* it waits for `go` */
 	if (err == 0)

@@ -14,7 +14,7 @@ struct run_config {
 	gid_t gid;
 	const char *empty_dir; /* NULL: no chroot */
 	const struct sock_fprog *filter; /* NULL: build one */
-	bool ring;	       /* BACKEND_FD_MEMFD and the two behind it are there */
+	const struct transport *transport; /* its descriptors are there; NULL: a worker */
 };
 
 /* What can be done before it is known whom the process will serve: locked memory for all that follows. */

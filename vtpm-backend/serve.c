@@ -2,7 +2,7 @@
 /*
  * One command after the other:
  *
- *	1. take it off the page; nonsense and too high a locality are answered here
+ *	1. take it from the transport; nonsense and too high a locality are answered here
  *	2. if an earlier commit failed, try again with the newest state
  *	3. may it run? (commit.h, quota.c)
  *	4. run it
@@ -12,17 +12,14 @@
 #include "vtpm-backend/serve.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/store.h"
 #include "vtpm-backend/tpm.h"
-#include "vtpm-backend/tpmrun.h"
-
-#define SPIN_US		  30u /* about the time in which a guest's next command follows the last */
-#define PLATFORM_AUTH_LEN 32u
+#include "vtpm-backend/tpmcmd.h"
+#include "vtpm-backend/transport.h"
 
 /* A response that is only a code. */
 static size_t put_rc(struct backend *b, uint32_t rc)
@@ -133,85 +130,29 @@ static int answer(struct backend *b, const struct chan_request *req, size_t *len
 
 static int serve_one(struct backend *b)
 {
-	struct chan_request req;
+	struct chan_request req = { 0 };
 	size_t len = 0;
 	int err = 0;
 
-	switch (chan_take(&b->chan, b->cmd, &req)) {
+	switch (b->transport->take(b, &req)) {
 	case CHAN_NONE:
 		return 0;
 	case CHAN_BAD:
 		len = put_rc(b, TPM_RC_COMMAND_SIZE);
 		break;
 	case CHAN_REQUEST:
-		if (req.locality > b->start.locality_max)
+		if (!b->powered || b->halted)
+			len = put_rc(b, TPM_RC_FAILURE);
+		else if (req.locality > b->locality_max)
 			len = put_rc(b, TPM_RC_LOCALITY);
 		else
 			err = answer(b, &req, &len);
 		break;
 	}
 	if (err == 0)
-		err = chan_respond(&b->chan, b->rsp, len);
+		err = b->transport->respond(b, len);
 	secmem_wipe(b->cmd, req.len);
 	secmem_wipe(b->rsp, sizeof(b->rsp)); /* all of it: a withheld answer may have been longer */
-	return err;
-}
-
-/*
- * A guest without UEFI firmware must not own the platform hierarchy: with its auth empty it could
- * change the endorsement seed. Nobody will ever know the one that is set here.
- */
-static int randomise_platform_auth(struct tpmrun *t)
-{
-	uint8_t auth[PLATFORM_AUTH_LEN];
-	int err;
-
-	err = random_bytes(auth, sizeof(auth));
-	if (err == 0)
-		err = tpmcmd_hierarchy_change_auth(&t->cmd, TPM_RH_PLATFORM, auth, sizeof(auth));
-	secmem_wipe(auth, sizeof(auth));
-	return err != 0 ? err : tpmrun(t, 0);
-}
-
-/*
- * RUN_STARTUP. The state is committed whether it changed or not: if the store cannot take it,
- * the vTPM is stale before the first guest byte. Otherwise each reset on a full disk
- * would give away one guess at a PIN.
- */
-static int power_on(struct backend *b)
-{
-	struct tpmrun t;
-	int err;
-
-	tpmrun_init(&t);
-	err = tpmcmd_startup(&t.cmd, TPM_SU_CLEAR);
-	if (err == 0)
-		err = tpmrun(&t, 0);
-	if (err == 0)
-		err = randomise_platform_auth(&t);
-	tpmrun_wipe(&t);
-	return err != 0 ? err : store_commit_newest(b);
-}
-
-/*
- * BACKEND_STOP. An engine that is not shut down in order counts the next start as a failed
- * authorisation, if one was used (Part 1, 19.8.6).
- */
-static int power_off(struct backend *b)
-{
-	struct tpmrun t;
-	int err = 0;
-
-	engine_clean();
-	tpmrun_init(&t);
-	/* What it answers does not matter: a guest that never sent TPM2_Startup has nothing to shut down. */
-	if (!b->shutdown_seen && tpmcmd_shutdown(&t.cmd, TPM_SU_CLEAR) == 0)
-		(void)!tpmrun(&t, 0);
-	tpmrun_wipe(&t);
-	if (engine_dirty() || b->commit.stale)
-		err = store_commit_newest(b);
-	if (err == 0 && b->commit.stale)
-		err = b->commit.why;
 	return err;
 }
 
@@ -228,7 +169,7 @@ static int serve_loop(struct backend *b)
 	int err;
 
 	for (;;) {
-		err = chan_wait(&b->chan, b->stop_fd, SPIN_US);
+		err = b->transport->wait(b);
 		if (err == ERR_CLOSED)
 			return 0;
 		if (err == 0)
@@ -243,20 +184,18 @@ _Noreturn void serve_run(struct backend *b)
 	int err;
 
 	commit_init(&b->commit, b->start.version);
-	err = engine_open(b->plain, b->plain_len);
+	err = engine_load(b->plain, b->plain_len);
 	forget_plain(b);
+	if (err == 0)
+		err = b->transport->begin(b);
 	if (err != 0)
 		backend_fail(b, err, "power on the engine");
-	if (b->start.flags & RUN_STARTUP)
-		err = power_on(b);
-	if (err != 0)
-		backend_fail(b, err, "start the TPM");
 	err = ipc_send(BACKEND_FD_CONTROL, BACKEND_READY, NULL, NULL, 0);
 	if (err == 0)
 		err = serve_loop(b);
 	if (err != 0)
-		backend_fail(b, err, "serve the ring");
-	err = power_off(b);
+		backend_fail(b, err, "serve the guest");
+	err = b->transport->end(b);
 	if (err != 0)
 		backend_fail(b, err, "store the state at the end");
 	backend_exit(b);

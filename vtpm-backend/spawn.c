@@ -162,7 +162,7 @@ static void link_backend(struct spawner *s, uint64_t token, int end)
 
 static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, const struct ipc_msg *m)
 {
-	int fds[SPAWN_SERVE_FDS + 1], key[2], err;
+	int fds[SPAWN_RING_FDS + 1], key[2], err;
 	unsigned n = 0;
 	pid_t pid;
 
@@ -197,7 +197,7 @@ static int on_backend(void *peer, struct ipc_msg *m)
 	err = spawn_backend_decode(&m->body, &req);
 	if (err != 0)
 		return err;
-	if (m->nfds != SPAWN_WORKER_FDS && m->nfds != SPAWN_SERVE_FDS)
+	if (m->nfds != SPAWN_WORKER_FDS && m->nfds != SPAWN_QEMU_FDS && m->nfds != SPAWN_RING_FDS)
 		return ERR_PROTO;
 	if (children_find_token(&s->children, req.token) != NULL)
 		return ERR_PROTO;
@@ -229,7 +229,7 @@ static int on_kill(void *peer, struct ipc_msg *m)
 
 static const struct ipc_rule spawn_rules[] = {
 	{ SPAWN_KEEPER, 1, 0, 0, 1, 1, on_keeper },
-	{ SPAWN_BACKEND, 1, SPAWN_BACKEND_SIZE, SPAWN_BACKEND_SIZE, SPAWN_WORKER_FDS, SPAWN_SERVE_FDS, on_backend },
+	{ SPAWN_BACKEND, 1, SPAWN_BACKEND_SIZE, SPAWN_BACKEND_SIZE, SPAWN_WORKER_FDS, SPAWN_RING_FDS, on_backend },
 	{ SPAWN_KILL, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },
 };
 

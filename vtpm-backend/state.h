@@ -31,12 +31,15 @@
 
 #define STATE_SALT_LEN	  16u
 #define STATE_HEADER_SIZE 40u
+#define STATE_VERSION_OFF 24u
 #define STATE_TAG_LEN	  16u
 #define STATE_OVERHEAD	  (STATE_HEADER_SIZE + STATE_TAG_LEN)
 #define STATE_PLAIN_MAX	  (SEALED_STATE_MAX - STATE_OVERHEAD)
 
 enum state_kind {
 	STATE_PERMANENT = 1,
+	STATE_SAVED_PERMANENT = 2, /* what a hypervisor keeps while a guest is saved or migrated; never in the store */
+	STATE_SAVED_VOLATILE = 3,  /* the volatile state that belongs to it */
 };
 
 /* What a sealed state must be to be accepted. */

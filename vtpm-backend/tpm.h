@@ -14,6 +14,7 @@ enum {
 
 enum {
 	TPM_RC_SUCCESS = 0,
+	TPM_RC_INITIALIZE = 0x100,
 	TPM_RC_FAILURE = 0x101,
 	TPM_RC_COMMAND_SIZE = 0x142,
 	TPM_RC_NV_SPACE = 0x14b,
@@ -62,6 +63,7 @@ enum {
 	TPM_CC_NV_ChangeAuth = 0x13b,
 	TPM_CC_Startup = 0x144,
 	TPM_CC_Shutdown = 0x145,
+	TPM_CC_StirRandom = 0x146,
 	TPM_CC_Create = 0x153,
 	TPM_CC_FlushContext = 0x165,
 	TPM_CC_ReadPublic = 0x173,

@@ -67,6 +67,13 @@ int tpmcmd_get_random(struct buf *c, uint16_t n)
 	return cmd_end(c);
 }
 
+int tpmcmd_stir_random(struct buf *c, const uint8_t *data, size_t n)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_StirRandom) || buf_put_2b(c, data, n))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
 int tpmcmd_hierarchy_change_auth(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t n)
 {
 	if (auth_begin(c, TPM_CC_HierarchyChangeAuth, hierarchy, 0) || buf_put_2b(c, auth, n))

@@ -27,6 +27,8 @@ CHECKED int tpm_header_get(struct buf *b, struct tpm_header *h);
 CHECKED int tpmcmd_startup(struct buf *c, uint16_t type);
 CHECKED int tpmcmd_shutdown(struct buf *c, uint16_t type);
 CHECKED int tpmcmd_get_random(struct buf *c, uint16_t n);
+/* n: 1 … 128 */
+CHECKED int tpmcmd_stir_random(struct buf *c, const uint8_t *data, size_t n);
 CHECKED int tpmcmd_hierarchy_change_auth(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t n);
 /*
  * Platform authorisation; sets every bank that libtpms has: all PCRs of those in algs, none of

@@ -240,6 +240,7 @@ static void mgr_close(struct mgr *m)
 	keeper_close(m);
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
+	qemu_ports_close(m);
 	pool_free(m);
 	control_close(m->control);
 	host_close(m);
@@ -302,6 +303,8 @@ int main(int argc, char **argv)
 	watch_signals(m);
 	if (!m->cfg.init)
 		open_control(m, &id);
+	if (!m->cfg.init && qemu_ports_open(m))
+		die(m->cfg.state_dir, store_why(m->store));
 	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL)); /* loads OpenSSL's configuration while files can be read */
 	if (sandbox_limit(SANDBOX_MANAGER) || sandbox_filter(SANDBOX_MANAGER))
 		die("cannot enter the sandbox", strerror(errno));

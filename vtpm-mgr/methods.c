@@ -83,8 +83,8 @@ static int create_names(struct mgr *m, struct call *c, json_t *params, struct st
 		call_error(c, ERR_INVAL, "names that begin with " STORE_DAMAGED " are for rows that cannot be read");
 		return ERR_INVAL;
 	}
-	if (ring_path(m, name, path, sizeof(path))) {
-		call_error(c, ERR_RANGE, "%s: the path of its ring would be too long for a socket; use a shorter name or --runtime-dir",
+	if (ring_path(m, name, path, sizeof(path)) || qemu_path(m, name, path, sizeof(path))) {
+		call_error(c, ERR_RANGE, "%s: the path of its sockets would be too long for a socket; use a shorter name or --runtime-dir",
 			   name);
 		return ERR_RANGE;
 	}
@@ -222,6 +222,8 @@ static void method_destroy(void *arg, struct call *c, json_t *params)
 			vtpm_free(v);
 		err = store_vtpm_delete(m->store, row->id);
 		mgr_audit(m, c, "destroy", row, err, NULL);
+		if (!err)
+			qemu_port_close(m, row->uuid);
 		if (err)
 			call_error(c, err, "%s is not destroyed: %s (%s)", row->name, err_text(err), store_why(m->store));
 		else

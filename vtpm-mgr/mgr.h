@@ -8,6 +8,7 @@
  *	worker.c	one backend process: its two channels and its end
  *	vtpm.c		power-on, power-off, reset and failure of a vTPM
  *	ring.c		NAME.ring: who may have a vTPM's ring
+ *	qemu.c		NAME.swtpm: QEMUs that come, and which one has a vTPM
  *	commit.c	durable changes of many guests in one transaction
  *	provision.c	new vTPMs, and the pool of manufactured ones
  *	methods.c	the control interface's methods; describe.c: what they answer
@@ -76,11 +77,17 @@ struct worker {
 	void *arg;
 };
 
+/* What a backend serves. */
+struct worker_guest {
+	const struct local_ring *ring;
+	int qemu; /* its control channel; -1: the ring */
+};
+
 /*
- * Starts a backend process for owner arg and sends it start. ring: NULL for one that provisions.
+ * Starts a backend process for owner arg and sends it start. guest: NULL for one that provisions.
  * The key must have been handed to the keeper for worker_token_next's token before.
  */
-CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct local_ring *ring,
+CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct worker_guest *guest,
 			 const struct backend_start *start);
 uint64_t worker_token_next(struct mgr *m);
 /* It has done what it was started for, or serves: the time in which it must is over. */
@@ -185,6 +192,11 @@ struct vtpm {
 	int32_t failed_code;	  /* what the backend said before it ended */
 	uint64_t version;
 	struct loop_timer stop_timer;
+	/* qemu.c */
+	int qemu; /* the control channel of the QEMU that it is on for; -1: it is on for a ring */
+	uid_t qemu_uid;
+	bool qemu_told; /* of a refused state: a line in the log is enough */
+	struct loop_io qemu_io;
 	/* ring.c */
 	struct local_ring ring;
 	int listener, client;
@@ -203,6 +215,14 @@ struct vtpm {
 struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* These end the call, now or later. */
 void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, struct call *c);
+/*
+ * Powers it on for a QEMU of uid, and takes sock over. Not 0: it cannot be now, why says why, and sock is the
+ * caller's. What comes to nothing later hangs up.
+ */
+CHECKED int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid,
+			    char why[static TEXT_MAX + 1]);
+/* Its QEMU has gone: powers it off in order. */
+void vtpm_hung_up(struct vtpm *v);
 void vtpm_stop(struct vtpm *v, struct call *c);
 void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c);
 /* Forgets a vTPM that failed. Only when there is no process. */
@@ -220,6 +240,22 @@ CHECKED int ring_open(struct vtpm *v);
 /* Ends the socket, its client and the ring. A reset does without: the front end keeps its ring. */
 void ring_close(struct vtpm *v);
 CHECKED int ring_path(const struct mgr *m, const char *name, char *out, size_t cap);
+
+/* --- qemu.c --- */
+
+struct qemu_port;
+CHECKED int qemu_path(const struct mgr *m, const char *name, char *out, size_t cap);
+/* The sockets of all vTPMs of the store, or of one. One that cannot be made is reported and does without. */
+CHECKED int qemu_ports_open(struct mgr *m);
+void qemu_ports_close(struct mgr *m);
+void qemu_port_open(struct mgr *m, const struct store_vtpm *row);
+void qemu_port_close(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* Waits for v->qemu to hang up: vtpm_hung_up. */
+CHECKED int qemu_watch(struct vtpm *v);
+/* Hangs up on it. */
+void qemu_release(struct vtpm *v);
+/* A vTPM is off: who waited for that, has his turn. */
+void qemu_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 
 /* --- provision.c --- */
 
@@ -257,6 +293,7 @@ struct mgr {
 	struct commit commit;
 	struct worker *workers;
 	struct vtpm *vtpms;
+	struct qemu_port *qemu_ports;
 	struct provision *provisions;
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;

@@ -55,6 +55,8 @@ static void provision_end(struct provision *p, int code, const char *text)
 
 	if (p->call) {
 		mgr_audit(m, p->call, "create", &p->row, code, text);
+		if (!code)
+			qemu_port_open(m, &p->row);
 		if (code)
 			call_error(p->call, code, "%s: %s", p->row.name, text);
 		else

@@ -2,6 +2,8 @@
 /*
  * The life of a vTPM that is powered on:
  *
+ * It is on for a ring, or for a QEMU that has connected (qemu.c).
+ *
  *	start: group's root open -> key handed to the keeper -> state read -> backend started -> READY
  *	stop:  BACKEND_STOP -> the backend shuts its engine down, commits, exits
  *	reset: stop, then start with the same ring: _TPM_Init for a guest that keeps its channel
@@ -38,6 +40,7 @@ void vtpm_free(struct vtpm *v)
 	commit_forget(v);
 	loop_timer_cancel(&v->m->loop, &v->stop_timer);
 	ring_close(v);
+	qemu_release(v);
 	free(v);
 }
 
@@ -95,11 +98,23 @@ static void start_failed(struct vtpm *v, int code, const char *text)
 		v->state = VTPM_FAILED;
 		reason_set(v, text);
 		ring_close(v);
+		qemu_release(v);
 	}
 	mgr_check_drained(m);
 }
 
 /* --- what the backend says --- */
+
+static void audit_start(struct vtpm *v)
+{
+	char detail[40];
+
+	snprintf(detail, sizeof(detail), "QEMU of uid %u", v->qemu_uid);
+	if (v->qemu < 0)
+		mgr_audit(v->m, v->starting, "start", &v->row, 0, v->firmware ? "guest firmware starts it" : NULL);
+	else
+		mgr_audit(v->m, NULL, "start", &v->row, 0, detail);
+}
 
 static int on_ready(void *arg, struct ipc_msg *msg)
 {
@@ -116,7 +131,7 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 		if (!store_vtpm_quarantine(v->m->store, v->row.uuid, ""))
 			v->row.quarantine[0] = '\0';
 	}
-	mgr_audit(v->m, v->starting, "start", &v->row, 0, v->firmware ? "guest firmware starts it" : NULL);
+	audit_start(v);
 	if (v->starting && !ring_path(v->m, v->row.name, path, sizeof(path)))
 		call_reply(v->starting, json_pack("{s:s}", "ring", path));
 	else if (v->starting)
@@ -140,6 +155,23 @@ static int on_failed(void *arg, struct ipc_msg *msg)
 	return 0;
 }
 
+static int on_refused(void *arg, struct ipc_msg *msg)
+{
+	struct vtpm *v = arg;
+	int32_t code;
+	int err = backend_refused_decode(&msg->body, &code);
+
+	if (err)
+		return err;
+	if (v->qemu < 0)
+		return ERR_PROTO;
+	if (!v->qemu_told)
+		log_warn("%s: QEMU brought a saved TPM back and it is refused: %s; boot the machine instead of resuming it",
+			 v->row.name, code == ERR_WRONG_STATE ? "the TPM has changed since it was saved" : err_text(code));
+	v->qemu_told = true;
+	return 0;
+}
+
 static int on_commit(void *arg, struct ipc_msg *msg)
 {
 	return commit_take(arg, msg);
@@ -148,6 +180,7 @@ static int on_commit(void *arg, struct ipc_msg *msg)
 static const struct ipc_rule rules[] = {
 	{ BACKEND_READY, 1, 0, 0, 0, 0, on_ready },
 	{ BACKEND_FAILED, 1, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
+	{ BACKEND_REFUSED, 1, BACKEND_REFUSED_SIZE, BACKEND_REFUSED_SIZE, 0, 0, on_refused },
 	{ STORE_COMMIT, 1, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
 };
 
@@ -172,6 +205,7 @@ static void crashed(struct vtpm *v, uint32_t status)
 	log_error("%s: failed: %s; its TPM is gone until its guest is reset", v->row.name, v->reason);
 	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, v->reason);
 	ring_close(v);
+	qemu_release(v);
 }
 
 static void stopped(struct vtpm *v, uint32_t status)
@@ -202,24 +236,24 @@ static void on_exited(void *arg, uint32_t status)
 {
 	struct vtpm *v = arg;
 	struct mgr *m = v->m;
+	uint8_t uuid[UUID_LEN];
 
+	memcpy(uuid, v->row.uuid, UUID_LEN);
 	loop_timer_cancel(&m->loop, &v->stop_timer);
 	commit_forget(v);
 	if (v->state == VTPM_STARTING && v->abandoned) {
 		start_failed(v, ERR_CLOSED, "it was stopped while it was being started");
-		return;
-	}
-	if (v->state == VTPM_STARTING) {
+	} else if (v->state == VTPM_STARTING) {
 		v->crashes += WIFSIGNALED((int)status);
 		if (!v->failed_code)
 			describe_end(v->reason, sizeof(v->reason), status);
 		start_failed(v, v->failed_code ? v->failed_code : ERR_ENGINE, v->reason);
-		return;
-	}
-	if (v->state == VTPM_STOPPING)
-		stopped(v, status);
-	else
+	} else if (v->state == VTPM_STOPPING || (v->qemu >= 0 && status == 0)) {
+		stopped(v, status); /* a backend ends by itself, in order, when its QEMU has gone or said so */
+	} else {
 		crashed(v, status);
+	}
+	qemu_next(m, uuid);
 	mgr_check_drained(m);
 }
 
@@ -244,9 +278,9 @@ static int start_worker(struct vtpm *v, uint64_t token)
 		err = ERR_AUTH; /* the row is damaged */
 	v->version = s.version;
 	if (!err)
-		err = ring_open(v);
+		err = v->qemu < 0 ? ring_open(v) : qemu_watch(v);
 	if (!err)
-		err = worker_start(v->m, &v->w, token, &v->ring, &s);
+		err = worker_start(v->m, &v->w, token, &(struct worker_guest){ &v->ring, v->qemu }, &s);
 	free(sealed);
 	return err;
 }
@@ -336,48 +370,89 @@ static const char *state_word(const struct vtpm *v)
 	return words[v->state];
 }
 
-void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, struct call *c)
+static struct vtpm *vtpm_new(struct mgr *m)
+{
+	struct vtpm *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	v->m = m;
+	v->ring = LOCAL_RING_NONE;
+	v->listener = v->client = v->listener_io.fd = v->client_io.fd = -1;
+	v->qemu = v->qemu_io.fd = -1;
+	v->w.control = v->w.store = v->w.control_io.fd = v->w.store_io.fd = -1;
+	v->next = m->vtpms;
+	m->vtpms = v;
+	return v;
+}
+
+/* Whether a power-on may begin, and with what; c: who asked, if it is to be in the audit log. */
+static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct call *c, struct vtpm **out,
+		       char why[static TEXT_MAX + 1])
 {
 	struct vtpm *v = vtpm_find(m, row->uuid);
 
 	if (m->draining) {
-		call_error(c, ERR_CLOSED, "the manager is stopping");
-		return;
+		snprintf(why, TEXT_MAX + 1, "the manager is stopping");
+		return ERR_CLOSED;
 	}
 	if (v && v->state != VTPM_FAILED) {
-		call_error(c, ERR_WRONG_STATE, "%s is %s already", row->name, state_word(v));
-		return;
+		snprintf(why, TEXT_MAX + 1, "%s is %s already%s", row->name, state_word(v),
+			 v->qemu >= 0 ? ", for a QEMU" : ", for its ring");
+		return ERR_WRONG_STATE;
 	}
 	if (row->damaged) { /* perhaps in its uuid, by which start_run would look for it */
 		vtpm_quarantine(m, row, row->quarantine);
 		mgr_audit(m, c, "start", row, ERR_QUARANTINE, row->quarantine);
-		call_error(c, ERR_QUARANTINE, "%s: quarantined: %s", row->name, row->quarantine);
-		return;
+		snprintf(why, TEXT_MAX + 1, "%s: quarantined: %.300s", row->name, row->quarantine);
+		return ERR_QUARANTINE;
 	}
 	if (v && v->crashes >= CRASHES_MAX) {
-		call_error(c, ERR_WRONG_STATE,
-			   "%s crashed %u times in a row and is not started again before \"vtpmctl stop %s\": %s", row->name,
-			   v->crashes, row->name, v->reason);
-		return;
+		snprintf(why, TEXT_MAX + 1,
+			 "%s crashed %u times in a row and is not started again before \"vtpmctl stop %s\": %.200s",
+			 row->name, v->crashes, row->name, v->reason);
+		return ERR_WRONG_STATE;
 	}
-	if (!v) {
-		v = calloc(1, sizeof(*v));
-		if (!v) {
-			call_error(c, ERR_NOMEM, "out of memory");
-			return;
-		}
-		v->m = m;
-		v->ring = LOCAL_RING_NONE;
-		v->listener = v->client = v->listener_io.fd = v->client_io.fd = -1;
-		v->w.control = v->w.store = v->w.control_io.fd = v->w.store_io.fd = -1;
-		v->next = m->vtpms;
-		m->vtpms = v;
+	*out = v ? v : vtpm_new(m);
+	if (*out)
+		return 0;
+	snprintf(why, TEXT_MAX + 1, "out of memory");
+	return ERR_NOMEM;
+}
+
+void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, struct call *c)
+{
+	char why[TEXT_MAX + 1];
+	struct vtpm *v;
+	int err = start_admit(m, row, c, &v, why);
+
+	if (err) {
+		call_error(c, err, "%s", why);
+		return;
 	}
 	v->row = *row;
 	v->firmware = firmware;
 	v->abandoned = false;
 	v->starting = c;
 	start_run(v);
+}
+
+int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid, char why[static TEXT_MAX + 1])
+{
+	struct vtpm *v;
+	int err = start_admit(m, row, NULL, &v, why);
+
+	if (err)
+		return err;
+	log_debug("%s: a QEMU of uid %u has connected", row->name, uid);
+	v->row = *row;
+	v->abandoned = false;
+	v->firmware = true; /* SeaBIOS or OVMF send TPM2_Startup, and own the platform hierarchy */
+	v->qemu = sock;
+	v->qemu_uid = uid;
+	v->qemu_told = false;
+	start_run(v);
+	return 0;
 }
 
 /* --- power-off --- */
@@ -399,6 +474,12 @@ static void stop_run(struct vtpm *v)
 	loop_timer_set(&v->m->loop, &v->stop_timer, STOP_TIMEOUT_MS, on_stop_timeout, v);
 	if (worker_send(&v->w, BACKEND_STOP))
 		worker_kill(&v->w);
+}
+
+void vtpm_hung_up(struct vtpm *v)
+{
+	if (v->state == VTPM_RUNNING)
+		stop_run(v);
 }
 
 /* Stopped while it is being started: nothing has been served. What the keeper was asked is waited for. */
@@ -442,6 +523,11 @@ void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c)
 	}
 	if (v->state != VTPM_RUNNING) {
 		call_error(c, ERR_BUSY, "%s is %s", v->row.name, state_word(v));
+		return;
+	}
+	if (v->qemu >= 0) {
+		call_error(c, ERR_WRONG_STATE, "%s is on for a QEMU, which resets it with its machine (system_reset)",
+			   v->row.name);
 		return;
 	}
 	v->restart = true;

@@ -98,22 +98,25 @@ static void on_deadline(void *arg)
 	worker_kill(w);
 }
 
-static int spawn(struct worker *w, int control, int store, const struct local_ring *ring)
+static int spawn(struct worker *w, int control, int store, const struct worker_guest *guest)
 {
-	int fds[SPAWN_SERVE_FDS] = { control, store, -1, -1, -1 };
+	int fds[SPAWN_RING_FDS] = { control, store, -1, -1, -1 };
+	unsigned n = SPAWN_WORKER_FDS;
 	uint8_t mem[SPAWN_BACKEND_SIZE];
 	struct buf b;
 	int err;
 
-	if (ring) {
-		fds[2] = ring->memfd;
-		fds[3] = ring->to_back;
-		fds[4] = ring->to_front;
+	if (guest && guest->qemu >= 0) {
+		fds[n++] = guest->qemu;
+	} else if (guest) {
+		fds[n++] = guest->ring->memfd;
+		fds[n++] = guest->ring->to_back;
+		fds[n++] = guest->ring->to_front;
 	}
 	buf_init(&b, mem, sizeof(mem));
 	err = spawn_backend_encode(&b, &(struct spawn_backend){ .token = w->token, .slot = w->slot });
 	if (!err)
-		err = host_send(w->m, SPAWN_BACKEND, &b, fds, ring ? SPAWN_SERVE_FDS : SPAWN_WORKER_FDS);
+		err = host_send(w->m, SPAWN_BACKEND, &b, fds, n);
 	return err;
 }
 
@@ -136,7 +139,7 @@ static void worker_unlink(struct worker *w)
 		}
 }
 
-int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct local_ring *ring,
+int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct worker_guest *guest,
 		 const struct backend_start *start)
 {
 	int control[2] = { -1, -1 }, store[2] = { -1, -1 };
@@ -152,7 +155,7 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct l
 	if (!err)
 		err = ipc_pair(store);
 	if (!err)
-		err = spawn(w, control[1], store[1], ring);
+		err = spawn(w, control[1], store[1], guest);
 	fd_close(&control[1]);
 	fd_close(&store[1]);
 	w->control = control[0];

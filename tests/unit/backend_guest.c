@@ -71,6 +71,23 @@ void guest_build_write(struct buf *c, uint32_t index, const char *pin, const cha
 	guest_build_nv(c, TPM_CC_NV_Write, index, index, pin, data);
 }
 
+void guest_build_rsa(struct buf *c)
+{
+	/* a storage key under the owner: the L-1 template with userWithAuth instead of a policy */
+	uint8_t mem[400];
+	struct buf t;
+
+	buf_init(&t, mem, sizeof(mem));
+	assert_int_equal(buf_put_u16be(&t, TPM_ALG_RSA) | buf_put_u16be(&t, TPM_ALG_SHA256) |
+			 buf_put_u32be(&t, 0x00030072) | buf_put_u16be(&t, 0) | buf_put_u16be(&t, TPM_ALG_AES) |
+			 buf_put_u16be(&t, 128) | buf_put_u16be(&t, TPM_ALG_CFB) | buf_put_u16be(&t, TPM_ALG_NULL) |
+			 buf_put_u16be(&t, 2048) | buf_put_u32be(&t, 0) | buf_put_u16be(&t, 8), 0);
+	/* a different key each time, so that the time is not always the same */
+	static uint64_t nonce;
+	assert_int_equal(buf_put_u64be(&t, ++nonce), 0);
+	assert_int_equal(tpmcmd_create_primary(c, TPM_RH_OWNER, t.data, t.len), 0);
+}
+
 void guest_build_capability(struct buf *c, uint32_t capability, uint32_t property, uint32_t count)
 {
 	buf_reset(c);

@@ -37,6 +37,8 @@ void guest_build_define(struct buf *c, uint32_t index, uint16_t size);
 /* An NV command with a password; data is NULL for those that have none. */
 void guest_build_nv(struct buf *c, uint32_t code, uint32_t auth, uint32_t index, const char *pin, const char *data);
 void guest_build_write(struct buf *c, uint32_t index, const char *pin, const char *data);
+/* CreatePrimary of an RSA-2048 key, another each time. */
+void guest_build_rsa(struct buf *c);
 void guest_build_capability(struct buf *c, uint32_t capability, uint32_t property, uint32_t count);
 /* A TPM_PT. */
 uint32_t guest_property(struct rig_backend *b, uint32_t which);

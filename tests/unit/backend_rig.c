@@ -149,27 +149,51 @@ static void receive_link(struct rig *r, struct rig_backend *b)
 	MUST(b->key >= 0);
 }
 
-static void send_spawn(struct rig *r, struct rig_backend *b, bool ring)
+enum guest { GUEST_NONE, GUEST_RING, GUEST_QEMU };
+
+/* Fills in what a backend gets of its guest. */
+static unsigned make_guest(struct rig_backend *b, enum guest guest, int fds[static SPAWN_RING_FDS])
+{
+	void *page;
+	int sv[2];
+
+	b->ring = LOCAL_RING_NONE;
+	b->qemu = b->data = -1;
+	if (guest == GUEST_QEMU) {
+		MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) == 0);
+		b->qemu = sv[0];
+		fds[2] = sv[1];
+		return SPAWN_QEMU_FDS;
+	}
+	if (guest == GUEST_NONE)
+		return SPAWN_WORKER_FDS;
+	MUST(local_ring_make(&b->ring) == 0 && local_ring_map(&b->ring, &page) == 0);
+	b->page = page;
+	fds[2] = b->ring.memfd;
+	fds[3] = b->ring.to_back;
+	fds[4] = b->ring.to_front;
+	return SPAWN_RING_FDS;
+}
+
+static void send_spawn(struct rig *r, struct rig_backend *b, enum guest guest)
 {
 	const struct spawn_backend req = { .token = b->token, .slot = (uint32_t)(b->token % 1000) };
 	uint8_t mem[SPAWN_BACKEND_SIZE];
-	int control[2], store[2];
+	int control[2], store[2], fds[SPAWN_RING_FDS];
 	struct buf msg;
+	unsigned n;
 
 	MUST(ipc_pair(control) == 0 && ipc_pair(store) == 0);
 	b->control = control[0];
 	b->store = store[0];
-	b->ring = LOCAL_RING_NONE;
-	if (ring) {
-		void *page;
-
-		MUST(local_ring_make(&b->ring) == 0 && local_ring_map(&b->ring, &page) == 0);
-		b->page = page;
-	}
-	int fds[] = { control[1], store[1], b->ring.memfd, b->ring.to_back, b->ring.to_front };
+	fds[0] = control[1];
+	fds[1] = store[1];
+	n = make_guest(b, guest, fds);
 	buf_init(&msg, mem, sizeof(mem));
 	MUST(spawn_backend_encode(&msg, &req) == 0);
-	MUST(ipc_send(r->manager, SPAWN_BACKEND, &msg, fds, ring ? SPAWN_SERVE_FDS : SPAWN_WORKER_FDS) == 0);
+	MUST(ipc_send(r->manager, SPAWN_BACKEND, &msg, fds, n) == 0);
+	if (guest == GUEST_QEMU)
+		close(fds[2]);
 	close(control[1]);
 	close(store[1]);
 }
@@ -215,20 +239,21 @@ void rig_kill_keeper(struct rig *r)
 	fd_close(&r->link);
 }
 
-static void spawn_started(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start)
+static void spawn_started(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start,
+			  enum guest guest)
 {
 	memset(b, 0, sizeof(*b));
 	b->rig = r;
 	b->disk = d;
 	b->token = ++r->token;
 	b->key = -1;
-	send_spawn(r, b, start->flags & RUN_SERVE);
+	send_spawn(r, b, guest);
 	send_start(b, start);
 }
 
 void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start)
 {
-	spawn_started(r, b, d, start);
+	spawn_started(r, b, d, start, start->flags & RUN_SERVE ? GUEST_RING : GUEST_NONE);
 	receive_link(r, b);
 	send_key(b, d);
 }
@@ -253,12 +278,22 @@ void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_
 	rig_spawn_start(r, b, d, &start);
 }
 
+void rig_spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d)
+{
+	struct backend_start start;
+
+	fill_start(&start, d, RUN_SERVE);
+	spawn_started(r, b, d, &start, GUEST_QEMU);
+	receive_link(r, b);
+	send_key(b, d);
+}
+
 void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags)
 {
 	struct backend_start start;
 
 	fill_start(&start, d, flags);
-	spawn_started(r, b, d, &start);
+	spawn_started(r, b, d, &start, flags & RUN_SERVE ? GUEST_RING : GUEST_NONE);
 }
 
 /* One STORE_COMMIT. False: the backend has gone. */
@@ -406,6 +441,8 @@ void rig_forget(struct rig_backend *b)
 	if (b->page != NULL)
 		munmap((void *)(uintptr_t)b->page, CHAN_PAGE_SIZE);
 	local_ring_close(&b->ring);
+	fd_close(&b->qemu);
+	fd_close(&b->data);
 	fd_close(&b->control);
 	fd_close(&b->store);
 	fd_close(&b->key);
@@ -415,6 +452,10 @@ void rig_submit(struct rig_backend *b, const void *cmd, size_t len, uint8_t loca
 {
 	const uint64_t one = 1;
 
+	if (b->data >= 0) {
+		MUST(write(b->data, cmd, len) == (ssize_t)len);
+		return;
+	}
 	page_set_u8(b->page, CHAN_OFF_LOCALITY, locality);
 	page_write(b->page, CHAN_HEADER_SIZE, cmd, len);
 	page_set_length(b->page, (uint32_t)len);
@@ -422,10 +463,43 @@ void rig_submit(struct rig_backend *b, const void *cmd, size_t len, uint8_t loca
 	MUST(write(b->ring.to_back, &one, sizeof(one)) == sizeof(one));
 }
 
+bool rig_wait(struct rig_backend *b, int fd)
+{
+	return wait_serving(b, fd);
+}
+
+/* One answer of the data channel: the header says how long it is. */
+static size_t receive_data(struct rig_backend *b, uint8_t rsp[static CHAN_PACKET_MAX])
+{
+	size_t have = 0, want = 10;
+	uint32_t size;
+	struct buf r;
+	ssize_t n;
+
+	while (have < want) {
+		if (!wait_serving(b, b->data))
+			return 0;
+		n = read(b->data, rsp + have, want - have);
+		if (n <= 0)
+			return 0;
+		have += (size_t)n;
+		if (have != 10)
+			continue;
+		buf_wrap(&r, rsp, have);
+		MUST(buf_skip(&r, 2) == 0 && buf_get_u32be(&r, &size) == 0);
+		MUST(size >= 10 && size <= CHAN_PACKET_MAX);
+		want = size;
+	}
+	return have;
+}
+
 size_t rig_receive(struct rig_backend *b, uint8_t rsp[static CHAN_PACKET_MAX])
 {
 	uint64_t n;
 	size_t len;
+
+	if (b->data >= 0)
+		return receive_data(b, rsp);
 
 	do {
 		if (!wait_serving(b, b->ring.to_front))

@@ -42,6 +42,7 @@ struct rig_backend {
 	int control, store, key;
 	struct local_ring ring;
 	volatile uint8_t *page;
+	int qemu, data; /* the test's ends of QEMU's channels; -1: it serves a ring */
 	uint32_t status; /* once it has exited */
 };
 
@@ -54,6 +55,8 @@ void rig_disk_init(struct rig_disk *d);
 /* Spawns a backend, sends START with these flags and gives it the disk's key. */
 void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
 void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start);
+/* With the end of a QEMU's control channel instead of a ring; b->data is the caller's to set. */
+void rig_spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d);
 /* Without a keeper: no link is awaited and no key sent. */
 void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
 void rig_kill_keeper(struct rig *r);
@@ -75,9 +78,11 @@ uint32_t rig_stop(struct rig_backend *b);
 uint32_t rig_exited(struct rig_backend *b);
 void rig_forget(struct rig_backend *b);
 
-/* Puts a request on the page and signals. */
+/* Waits until fd is readable with the store at work; false: the backend has gone. */
+bool rig_wait(struct rig_backend *b, int fd);
+/* Puts a request on the page and signals; or sends it over b->data. */
 void rig_submit(struct rig_backend *b, const void *cmd, size_t len, uint8_t locality);
-/* Waits for FINISH with the store at work; returns the response's length, 0 if the backend has gone. */
+/* Waits for FINISH, or the answer on b->data, with the store at work; returns the response's length, 0 if the backend has gone. */
 size_t rig_receive(struct rig_backend *b, uint8_t rsp[static CHAN_PACKET_MAX]);
 /* Both; returns the response code. */
 uint32_t rig_command(struct rig_backend *b, const void *cmd, size_t len, uint8_t rsp[static CHAN_PACKET_MAX],

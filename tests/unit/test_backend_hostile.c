@@ -42,23 +42,6 @@ static void test_hostile_ring(void **state)
 	guest_power_off(&b);
 }
 
-static void build_rsa(struct buf *c)
-{
-	/* a storage key under the owner: the L-1 template with userWithAuth instead of a policy */
-	uint8_t mem[400];
-	struct buf t;
-
-	buf_init(&t, mem, sizeof(mem));
-	assert_int_equal(buf_put_u16be(&t, TPM_ALG_RSA) | buf_put_u16be(&t, TPM_ALG_SHA256) |
-			 buf_put_u32be(&t, 0x00030072) | buf_put_u16be(&t, 0) | buf_put_u16be(&t, TPM_ALG_AES) |
-			 buf_put_u16be(&t, 128) | buf_put_u16be(&t, TPM_ALG_CFB) | buf_put_u16be(&t, TPM_ALG_NULL) |
-			 buf_put_u16be(&t, 2048) | buf_put_u32be(&t, 0) | buf_put_u16be(&t, 8), 0);
-	/* a different key each time, so that the time is not always the same */
-	static uint64_t nonce;
-	assert_int_equal(buf_put_u64be(&t, ++nonce), 0);
-	assert_int_equal(tpmcmd_create_primary(c, TPM_RH_OWNER, t.data, t.len), 0);
-}
-
 static int compare(const void *a, const void *b)
 {
 	const uint64_t *x = a, *y = b;
@@ -84,7 +67,7 @@ static void test_cancel(void **state)
 	(void)state;
 	guest_power_on(&b);
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		build_rsa(&cmd);
+		guest_build_rsa(&cmd);
 		begun = now_us();
 		rig_submit(&b, cmd.data, cmd.len, 0);
 		while (now_us() - begun < 3000) /* let it begin */
@@ -109,7 +92,7 @@ static void test_cancel(void **state)
 		      (unsigned long long)took[ROUNDS / 2]);
 	assert_true(cancelled > ROUNDS / 2);
 	/* A stop cancels too, and is answered in order. */
-	build_rsa(&cmd);
+	guest_build_rsa(&cmd);
 	rig_submit(&b, cmd.data, cmd.len, 0);
 	guest_power_off(&b);
 }

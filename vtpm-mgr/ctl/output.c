@@ -254,6 +254,9 @@ int print_show(const struct ctl_args *a, json_t *params)
 	if (json_is_integer(json_object_get(v, "user")))
 		linef("user", "uid %lld", num(v, "user"));
 	line("ring", str(v, "ring"));
+	line("for QEMU", str(v, "swtpm"));
+	if (json_is_integer(json_object_get(v, "qemu_uid")))
+		linef("in use by", "a QEMU of uid %lld", num(v, "qemu_uid"));
 	print_eks(v);
 	return EXIT_OK;
 }

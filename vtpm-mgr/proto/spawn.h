@@ -4,6 +4,7 @@
  *
  *	manager -> spawner  SPAWN_KEEPER	 {}  + 1 fd: the keeper's end of its manager socket
  *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot} + 2 fds {control, store}: a worker that provisions
+ *				or + 3 fds {control, store, qemu}: one that serves a QEMU's control channel
  *				or + 5 fds {control, store, memfd, to_back, to_front}: one that serves a ring
  *	manager -> spawner  SPAWN_KILL	 {u64 token}  (0: the keeper)
  *	spawner -> manager  SPAWN_EXITED {u64 token, u32 wait status}  (token 0: the keeper; also when fork or exec failed)
@@ -29,7 +30,8 @@ enum {
 
 #define SPAWN_SLOT_MAX 65535u
 #define SPAWN_WORKER_FDS 2u
-#define SPAWN_SERVE_FDS	 5u
+#define SPAWN_QEMU_FDS	 3u
+#define SPAWN_RING_FDS	 5u
 
 struct spawn_backend {
 	uint64_t token;

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The transport for QEMU's tpm-emulator: the control and data channels of swtpm.
+ *
+ *	qemu_proto.c	what the control channel carries
+ *	qemu_control.c	control thread: takes requests, hands those that concern the engine over, sends replies
+ *	qemu_job.c	engine thread: does what was handed over
+ *	qemu_state.c	engine thread: state blobs, for save, restore and migration
+ *	qemu_data.c	engine thread: the data channel, a stream of TPM commands
+ *
+ * One control request is in hand at a time, as QEMU sends them. The slot `job` changes hands with its stage:
+ * it is the engine thread's while QEMU_JOB_POSTED, the control thread's otherwise.
+ *
+ * QEMU is the guest's hypervisor, so it may say what locality a command has and when the TPM resets. It is not trusted
+ * with the state: what it saves is sealed, and what it brings back must be what the store has now.
+ */
+#ifndef VTPM_BACKEND_QEMU_H
+#define VTPM_BACKEND_QEMU_H
+
+#include <poll.h>
+#include <stdatomic.h>
+
+#include "vtpm-backend/backend.h"
+#include "vtpm-backend/qemu_proto.h"
+
+enum qemu_stage { QEMU_JOB_NONE, QEMU_JOB_POSTED, QEMU_JOB_DONE };
+
+struct qemu_job {
+	atomic_int stage; /* enum qemu_stage */
+	const struct qemu_rule *rule;
+	struct buf body;  /* of the request, in qemu.in */
+	int fd;		  /* that came with it; -1 */
+	uint8_t *blob;	  /* SET_STATEBLOB: what followed the request, blob_len bytes; freed by the control thread */
+	size_t blob_len;
+	struct qemu_reply reply;
+};
+
+struct qemu {
+	/* Control thread. */
+	bool gone;	 /* the control channel has ended */
+	uint8_t in[QEMU_REQUEST_MAX];
+	size_t blob_have; /* of job.blob, while it is being received */
+	bool receiving;	  /* job.blob is */
+	size_t sent;	  /* of the reply */
+
+	/* Both, in turns. */
+	struct qemu_job job;
+	int job_fd;	    /* eventfd, control thread -> engine thread: a job was posted */
+	atomic_int data;    /* data channel, engine thread's to change; -1: none */
+	atomic_bool in_hand; /* the engine thread is at a command */
+	atomic_bool cancel; /* control thread -> engine thread: cancel it */
+
+	/* Engine thread. */
+	bool quit;	 /* SHUTDOWN has been done; read by the control thread when its job is */
+	size_t have;	 /* bytes in b->cmd */
+	size_t taken;	 /* of them, the command that was taken last; what is behind it belongs to the next */
+	bool expired;	 /* nothing more of it will come */
+	uint8_t locality;
+	bool exported;	 /* the volatile state was given away and nothing has changed since */
+	bool imported;	 /* SET_STATEBLOB of the permanent state has been accepted */
+	uint8_t *resume; /* volatile state for the next INIT: secret */
+	size_t resume_len;
+};
+
+/* Prepares BACKEND_FD_QEMU, before the sandbox. */
+CHECKED int qemu_attach(struct backend *b);
+
+/* The control thread's part: what to wait for, and what to do when it has come. Nothing without transport_qemu. */
+void qemu_watch(struct backend *b, struct pollfd *p);
+void qemu_service(struct backend *b, const struct pollfd *p);
+
+/* Engine thread: does the job that was posted. */
+void qemu_job_run(struct backend *b);
+
+/* qemu_data.c */
+void qemu_data_close(struct qemu *q);
+/* Forgets a command of which a part has come. */
+void qemu_data_forget(struct backend *b);
+
+/* qemu_state.c */
+uint32_t qemu_state_get(struct backend *b, struct qemu_job *job);
+uint32_t qemu_state_set(struct backend *b, struct qemu_job *job);
+/* Keeps the volatile state for the next INIT. */
+uint32_t qemu_state_keep(struct backend *b);
+void qemu_state_forget(struct qemu *q);
+
+#endif

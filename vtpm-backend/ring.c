@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The transport over a local ring: hv/chan.c does the work. */
+#include "vtpm-backend/power.h"
+#include "vtpm-backend/transport.h"
+
+#define SPIN_US 30u /* about the time in which a guest's next command follows the last */
+
+static int ring_begin(struct backend *b)
+{
+	b->locality_max = b->start.locality_max;
+	return power_on(b);
+}
+
+static int ring_wait(struct backend *b)
+{
+	return chan_wait(&b->chan, b->stop_fd, SPIN_US);
+}
+
+static enum chan_verdict ring_take(struct backend *b, struct chan_request *req)
+{
+	return chan_take(&b->chan, b->cmd, req);
+}
+
+static int ring_respond(struct backend *b, size_t len)
+{
+	return chan_respond(&b->chan, b->rsp, len);
+}
+
+static bool ring_cancelled(struct backend *b)
+{
+	return chan_cancelled(&b->chan);
+}
+
+const struct transport transport_ring = {
+	.begin = ring_begin,
+	.end = power_off,
+	.wait = ring_wait,
+	.take = ring_take,
+	.respond = ring_respond,
+	.cancelled = ring_cancelled,
+};

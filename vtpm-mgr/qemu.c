@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * <runtime-dir>/NAME.swtpm: where a QEMU connects its tpm-emulator. Every vTPM of the store has one. To connect is to
+ * power the TPM on; the socket goes to the backend, which alone reads what comes over it. When QEMU hangs up, the
+ * TPM is powered off in order.
+ *
+ * As NAME.ring it may be connected by anyone, and serves operators and the vTPM's own user. One QEMU has it at a time. One that comes
+ * while the last one's TPM is still on its way off waits for that; any other is hung up on, with a line in the log.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "vtpm-mgr/mgr.h"
+
+struct qemu_port {
+	struct qemu_port *next;
+	struct mgr *m;
+	uint8_t uuid[UUID_LEN];
+	char name[NAME_MAX_LEN + 1];
+	int listener, waiting; /* waiting: a QEMU whose turn comes; -1: none */
+	uid_t waiting_uid;
+	struct loop_io listener_io, waiting_io;
+};
+
+int qemu_path(const struct mgr *m, const char *name, char *out, size_t cap)
+{
+	int n = snprintf(out, cap, "%s/%s.swtpm", m->cfg.runtime_dir, name);
+
+	return n < 0 || (size_t)n >= cap ? ERR_RANGE : 0;
+}
+
+/* --- the QEMU that has the TPM --- */
+
+static bool has_hung_up(int sock)
+{
+	struct pollfd p = { .fd = sock, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) > 0;
+}
+
+void qemu_release(struct vtpm *v)
+{
+	loop_remove(&v->m->loop, &v->qemu_io);
+	if (v->qemu >= 0)
+		v->firmware = false; /* it was the QEMU's: a ring that comes next need not have one */
+	fd_close(&v->qemu);
+}
+
+/* The backend sees it, too, and ends by itself; from here on there is a limit to how long it may take. */
+static void on_hung_up(void *arg, uint32_t events)
+{
+	struct vtpm *v = arg;
+
+	(void)events;
+	loop_remove(&v->m->loop, &v->qemu_io);
+	vtpm_hung_up(v);
+}
+
+int qemu_watch(struct vtpm *v)
+{
+	return loop_add(&v->m->loop, &v->qemu_io, v->qemu, EPOLLRDHUP, on_hung_up, v);
+}
+
+/* --- those that come --- */
+
+static void waiting_drop(struct qemu_port *p)
+{
+	loop_remove(&p->m->loop, &p->waiting_io);
+	fd_close(&p->waiting);
+}
+
+static void on_waiting_gone(void *arg, uint32_t events)
+{
+	(void)events;
+	waiting_drop(arg);
+}
+
+static void refuse(const struct qemu_port *p, int sock, const char *why)
+{
+	log_warn("%s: QEMU refused: %s", p->name, why);
+	fd_close(&sock);
+}
+
+static void start(struct qemu_port *p, int sock, uid_t uid)
+{
+	struct store_vtpm *row = malloc(sizeof(*row));
+	char why[TEXT_MAX + 1];
+	int err = row ? store_vtpm_by_uuid(p->m->store, p->uuid, row) : ERR_NOMEM;
+
+	if (err)
+		refuse(p, sock, err == ERR_NOMEM ? err_text(err) : store_why(p->m->store));
+	else if (vtpm_start_qemu(p->m, row, sock, uid, why))
+		refuse(p, sock, why);
+	free(row);
+}
+
+/* Only operators and the vTPM's own user. */
+static bool permitted(const struct qemu_port *p, int sock, uid_t *uid)
+{
+	struct store_vtpm *row = malloc(sizeof(*row));
+	bool yes = control_role_of(p->m->control, sock, uid) == ROLE_OPERATOR;
+
+	if (!yes && row && !store_vtpm_by_uuid(p->m->store, p->uuid, row))
+		yes = row->user >= 0 && *uid == (uid_t)row->user;
+	free(row);
+	return yes;
+}
+
+/* Whether the TPM is still on for a QEMU that has gone, so that the next one need only wait. */
+static bool ending(const struct vtpm *v)
+{
+	if (!v || v->qemu < 0)
+		return false;
+	return v->state == VTPM_STOPPING || (v->state != VTPM_FAILED && has_hung_up(v->qemu));
+}
+
+static void on_listener(void *arg, uint32_t events)
+{
+	struct qemu_port *p = arg;
+	char why[80];
+	int sock = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	uid_t uid;
+
+	(void)events;
+	if (sock < 0)
+		return;
+	if (!permitted(p, sock, &uid)) {
+		snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);
+		refuse(p, sock, why);
+	} else if (p->m->draining) {
+		refuse(p, sock, "the manager is stopping");
+	} else if (!ending(vtpm_find(p->m, p->uuid))) {
+		start(p, sock, uid);
+	} else if (p->waiting >= 0 || loop_add(&p->m->loop, &p->waiting_io, sock, EPOLLRDHUP, on_waiting_gone, p)) {
+		refuse(p, sock, "its TPM is being powered off, and another QEMU waits for it");
+	} else {
+		p->waiting = sock;
+		p->waiting_uid = uid;
+	}
+}
+
+void qemu_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	struct qemu_port *p = m->qemu_ports;
+	int sock;
+
+	while (p && memcmp(p->uuid, uuid, UUID_LEN) != 0)
+		p = p->next;
+	if (!p || p->waiting < 0)
+		return;
+	loop_remove(&m->loop, &p->waiting_io);
+	sock = p->waiting;
+	p->waiting = -1;
+	if (m->draining)
+		refuse(p, sock, "the manager is stopping");
+	else
+		start(p, sock, p->waiting_uid);
+}
+
+/* --- ports --- */
+
+static int listener_open(struct qemu_port *p)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int err = qemu_path(p->m, p->name, sa.sun_path, sizeof(sa.sun_path));
+
+	if (err)
+		return err;
+	p->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (p->listener < 0)
+		return err_from_errno(errno);
+	/* As in ring.c: the file is a dead manager's. */
+	if (unlink(sa.sun_path) && errno != ENOENT)
+		return err_from_errno(errno);
+	if (bind(p->listener, (struct sockaddr *)&sa, sizeof(sa)) || chmod(sa.sun_path, 0666) || listen(p->listener, 8))
+		return err_from_errno(errno);
+	return loop_add(&p->m->loop, &p->listener_io, p->listener, EPOLLIN, on_listener, p);
+}
+
+static void port_free(struct qemu_port *p)
+{
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+
+	waiting_drop(p);
+	loop_remove(&p->m->loop, &p->listener_io);
+	if (p->listener >= 0 && !qemu_path(p->m, p->name, path, sizeof(path)))
+		unlink(path);
+	fd_close(&p->listener);
+	free(p);
+}
+
+void qemu_port_open(struct mgr *m, const struct store_vtpm *row)
+{
+	struct qemu_port *p = calloc(1, sizeof(*p));
+	int err = ERR_NOMEM;
+
+	if (p) {
+		*p = (struct qemu_port){ .m = m, .listener = -1, .waiting = -1, .listener_io.fd = -1, .waiting_io.fd = -1 };
+		memcpy(p->uuid, row->uuid, UUID_LEN);
+		snprintf(p->name, sizeof(p->name), "%s", row->name);
+		err = listener_open(p);
+	}
+	if (!err) {
+		p->next = m->qemu_ports;
+		m->qemu_ports = p;
+		return;
+	}
+	log_error("%s: no QEMU can use it: its socket cannot be made: %s", row->name, err_text(err));
+	if (p)
+		port_free(p);
+}
+
+static int open_row(void *arg, const struct store_vtpm *row)
+{
+	/* A damaged row may hold anything; it could not be started, either. */
+	if (!row->damaged && name_valid(row->name))
+		qemu_port_open(arg, row);
+	return 0;
+}
+
+int qemu_ports_open(struct mgr *m)
+{
+	return store_vtpm_each(m->store, open_row, m);
+}
+
+void qemu_port_close(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	struct qemu_port **at = &m->qemu_ports, *p;
+
+	while (*at && memcmp((*at)->uuid, uuid, UUID_LEN) != 0)
+		at = &(*at)->next;
+	p = *at;
+	if (!p)
+		return;
+	*at = p->next;
+	port_free(p);
+}
+
+void qemu_ports_close(struct mgr *m)
+{
+	while (m->qemu_ports)
+		qemu_port_close(m, m->qemu_ports->uuid);
+}
