@@ -121,8 +121,8 @@ bench: programs tests
 	tests/bench/bench.sh $(BUILD)
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-asan:
-	$(MAKE) BUILD=$(BUILD)/asan OPT='-O1 -g' HARDEN= SANFLAGS='$(ASAN_FLAGS)' unit integration
+asan: programs
+	VTPM_TCTI=$(CURDIR)/$(BUILD)/libtss2-tcti-vtpm.so.0 $(MAKE) BUILD=$(BUILD)/asan OPT='-O1 -g' HARDEN= SANFLAGS='$(ASAN_FLAGS)' unit integration
 
 FUZZ_SECONDS ?= 60
 fuzz:

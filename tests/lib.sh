@@ -3,7 +3,9 @@
 # temporary directory, on unix sockets, and ends with the script. Sourced, with $B = build directory.
 
 B=$(cd "${VTPM_BUILD:-${B:-build}}" && pwd)
-export LD_LIBRARY_PATH=$B${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+# What a stock tool loads: it cannot load a module that was built with sanitizers, so those tests take the other build's.
+TCTI=${VTPM_TCTI:-$B/libtss2-tcti-vtpm.so.0}
+export LD_LIBRARY_PATH=$(dirname "$TCTI")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 LAB=
 CHIP_PID= MGR_PID=
 
@@ -12,7 +14,7 @@ lab_init() {
 	chmod 755 "$LAB"
 	trap lab_end EXIT
 	# A loader that finds TCTI modules by file name needs the short name, too.
-	ln -sf "$B/libtss2-tcti-vtpm.so.0" "$LAB/libtss2-tcti-vtpm.so.0"
+	ln -sf "$TCTI" "$LAB/libtss2-tcti-vtpm.so.0"
 }
 
 lab_end() {
@@ -82,5 +84,5 @@ db() { sqlite3 "$LAB/state/vtpm.db" "$@"; }
 guest() {
 	local name=$1
 	shift
-	TPM2TOOLS_TCTI="$B/libtss2-tcti-vtpm.so.0:path=$LAB/run/$name.ring" "$@"
+	TPM2TOOLS_TCTI="$TCTI:path=$LAB/run/$name.ring" "$@"
 }

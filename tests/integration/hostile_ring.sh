@@ -77,7 +77,7 @@ stop_pid=$!
 reset_pid=$!
 
 check block_before_another_front_end hostile asleep block
-check next_front_end_wakes_the_back_end env TPM2TOOLS_TCTI="$B/libtss2-tcti-vtpm.so.0:path=$LAB/run/asleep.ring" timeout 20 tpm2_getrandom --hex 8
+check next_front_end_wakes_the_back_end env TPM2TOOLS_TCTI="$TCTI:path=$LAB/run/asleep.ring" timeout 20 tpm2_getrandom --hex 8
 
 seed=${HOSTILE_SEED:-$RANDOM$RANDOM}
 echo "    HOSTILE_SEED=$seed"

@@ -13,7 +13,7 @@ chip_start
 mgr_init --insecure-pcrs >/dev/null 2>&1
 mgr_start --pool 0 --viewer-group 64123 --operator-group 64124
 # The programs are copied: a stranger may not be able to reach the build directory.
-install -m 755 "$B/vtpmctl" "$B/libtss2-tcti-vtpm.so.0" "$LAB/"
+install -m 755 "$B/vtpmctl" "$TCTI" "$LAB/"
 as() { setpriv --reuid "$1" --regid "$2" --clear-groups env HOME=/ "${@:3}"; }
 exits() { # name, status, command…
 	local rc=0
