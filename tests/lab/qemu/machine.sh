@@ -5,7 +5,7 @@
 KERNEL= INITRAMFS=
 BOOT_LIMIT=${LAB_BOOT_LIMIT:-150} # seconds a machine may live
 OVMF=/usr/share/OVMF
-declare -A VM_PID VM_IN VM_OUT VM_LABEL NOTE
+declare -A VM_PID=() VM_IN=() VM_OUT=() VM_LABEL=() NOTE=()
 
 image_build() {
 	{ read -r KERNEL && read -r INITRAMFS; } < <(tests/lab/qemu/image.sh "$B")
@@ -112,8 +112,9 @@ since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; 
 is() { # name, got, want
 	if [ "$2" = "$3" ]; then echo "ok $1"; else echo "    got '$2', not '$3'"; echo "not ok $1"; fi
 }
+# Its output goes to a file: what it starts may stay and write.
 check() { # name, command…
-	local name=$1 out
+	local name=$1
 	shift
-	if out=$("$@" 2>&1); then echo "ok $name"; else echo "$out" | sed 's/^/    /'; echo "not ok $name"; fi
+	if "$@" >"$LAB/$name.out" 2>&1; then echo "ok $name"; else sed 's/^/    /' "$LAB/$name.out"; echo "not ok $name"; return 1; fi
 }

@@ -70,8 +70,12 @@ for peer in ${LAB_PEERS:-ours}; do
 	for device in tpm-tis tpm-crb; do
 		check "${peer}_${device#tpm-}_make" "peer_${peer}_make" "${peer}_${device#tpm-}"
 	done
-	for device in tpm-tis tpm-crb; do life "$peer" "$device" >"$LAB/$device.results" & done
-	wait $(jobs -rp)
+	lives=()
+	for device in tpm-tis tpm-crb; do
+		life "$peer" "$device" >"$LAB/$device.results" &
+		lives+=($!)
+	done
+	wait "${lives[@]}" # not for the peer
 	cat "$LAB"/tpm-{tis,crb}.results
 	echo "    $peer: $(since "$start") s"
 done
