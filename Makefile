@@ -44,7 +44,7 @@ help:
 ## make test       install, build, and run every test
 ## make check      unit tests and lint, under a minute
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
-## make lab-qemu boots Debian's kernel in QEMU with our TPM; LAB_PEERS=swtpm for the reference
+## make lab-qemu Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make bench      measure, beside swtpm and libtpms; writes build/bench.json
 ## make fuzz       fuzz the parsers (FUZZ_SECONDS each)
 ## make analyze    clang-tidy and cppcheck
@@ -125,7 +125,7 @@ bench: programs tests
 
 LAB_PEERS ?= ours
 lab-qemu: programs $(GUEST)
-	tests/lab/qemu/run.sh $(BUILD) $(LAB_PEERS)
+	LAB_PEERS='$(LAB_PEERS)' tests/run.sh --build $(BUILD) --name lab-qemu tests/lab/qemu/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan:
