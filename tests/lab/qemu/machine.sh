@@ -5,6 +5,7 @@
 KERNEL= INITRAMFS=
 BOOT_LIMIT=${LAB_BOOT_LIMIT:-150} # seconds a machine may live
 OVMF=/usr/share/OVMF
+trap '' PIPE # a machine may end while it is being spoken to
 declare -A VM_PID=() VM_IN=() VM_OUT=() VM_LABEL=() NOTE=()
 
 image_build() {
@@ -30,7 +31,8 @@ machine_command() {
 }
 
 # Name, device, firmware, socket, label of its log and its tests. Further arguments are QEMU's.
-vm_start() {
+vm_start() { vm_launch "$@" && vm_ready "$1"; }
+vm_launch() {
 	local vm=$1 label=$5 machine in out
 	machine_command "$1" "$2" "$3" "$4" lab.talk=ttyS1
 	shift 5
@@ -43,7 +45,6 @@ vm_start() {
 	VM_PID[$vm]=$! VM_LABEL[$vm]=$label
 	exec {in}>"$LAB/$vm.in" {out}<"$LAB/$vm.out"
 	VM_IN[$vm]=$in VM_OUT[$vm]=$out
-	vm_ready "$vm"
 }
 
 # Reports what the guest says until it says "LAB $2"; 1 if it ends before. $3: label of the results.
@@ -64,7 +65,7 @@ vm_hear() {
 		esac
 	done
 	echo "    the machine ended; its console said last:"
-	tail -n 5 "$LOG/${VM_LABEL[$vm]}.console" | tr -d '\r' | sed 's/^/    /'
+	tail -n 5 "$LOG/${VM_LABEL[$vm]}.console" 2>/dev/null | tr -cd '\n -~' | sed -e 's/^/    /' -e '$a\'
 	echo "not ok ${label}_${want// /_}"
 	return 1
 }
@@ -72,7 +73,7 @@ vm_hear() {
 vm_say() { # name, order
 	local vm=$1
 	shift
-	echo "$*" >&"${VM_IN[$vm]}"
+	echo "$*" 2>/dev/null >&"${VM_IN[$vm]}"
 }
 
 vm_ready() {
@@ -95,8 +96,11 @@ vm_reboot() {
 
 # Powers it off, and looks at what it left behind.
 vm_end() {
+	vm_say "$1" poweroff
+	vm_gone "$1"
+}
+vm_gone() { # it ends by itself
 	local vm=$1 rc=0 log=$LOG/${VM_LABEL[$1]} in=${VM_IN[$1]} out=${VM_OUT[$1]}
-	vm_say "$vm" poweroff 2>/dev/null
 	wait "${VM_PID[$vm]}" || rc=$?
 	exec {in}>&- {out}<&-
 	unset "VM_PID[$vm]"

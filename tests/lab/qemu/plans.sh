@@ -153,6 +153,32 @@ plan_eventlog() {
 	is what_the_log_does_not_know_shows "$(differing | tr '\n' ' ')" "9 "
 }
 
+# --- what is in memory only: made, still there, spoilt. Past the resource manager, which would put it away ---
+raw() { TPM2TOOLS_TCTI=device:/dev/tpm0 "$@"; }
+plan_hold() {
+	check key raw tpm2 createprimary -Q -C o -G ecc -c held.ctx
+	check session raw tpm2 startauthsession --policy-session -S held.session
+	check measure measure held
+	pcr $pcr_used >held.pcr
+	raw tpm2 getcap handles-transient >held.handles
+	raw tpm2 getcap handles-loaded-session >held.sessions
+	raw tpm2 getcap handles-saved-session >>held.sessions
+	check key_is_loaded grep -q 0x80 held.handles
+	check session_is_there grep -q 0x0*[23] held.sessions
+}
+plan_held() {
+	is pcr_is_kept "$(pcr $pcr_used)" "$(cat held.pcr)"
+	is key_is_still_loaded "$(raw tpm2 getcap handles-transient)" "$(cat held.handles)"
+	is session_is_still_there "$(raw tpm2 getcap handles-loaded-session; raw tpm2 getcap handles-saved-session)" "$(cat held.sessions)"
+	check key_is_usable raw tpm2 readpublic -Q -c "$(grep -o '0x80.*' held.handles | head -n 1)"
+	check session_is_usable raw tpm2 policypcr -Q -S held.session -l "sha256:$pcr_used"
+}
+plan_spoil() {
+	check measure_more measure more
+	check flush raw tpm2 flushcontext -t
+	refused key_is_gone . raw tpm2 readpublic -Q -c "$(grep -o '0x80.*' held.handles | head -n 1)"
+}
+
 # --- time: a key to quote with and an index to write once, then rounds of the same commands ---
 plan_bench_prepare() {
 	check bench_key tpm2 createprimary -Q -C o -G ecc256:ecdsa-sha256:null -c quote.ctx \
