@@ -33,7 +33,7 @@ through_a_file() {
 by_snapshot() {
 	check "${vm}_saves" order save before disk || return 1
 	vm_plan "$vm" spoil "${vm}_saved" || return 1
-	check "${vm}_loads" order load before disk || return 1
+	check "${vm}_loads" order load before disk || { order quit; return 1; } # it stands still
 	vm_plan "$vm" held "${vm}_loaded"
 }
 
