@@ -28,8 +28,9 @@ include sources.mk
 PROGRAMS := $(addprefix $(BUILD)/,vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl)
 LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
+GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
-.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze lab-qemu
 all: programs tests
 programs: $(PROGRAMS) $(LIBS)
 tests: $(TESTS)
@@ -43,6 +44,7 @@ help:
 ## make test       install, build, and run every test
 ## make check      unit tests and lint, under a minute
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
+## make lab-qemu Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make bench      measure, beside swtpm and libtpms; writes build/bench.json
 ## make fuzz       fuzz the parsers (FUZZ_SECONDS each)
 ## make analyze    clang-tidy and cppcheck
@@ -90,6 +92,7 @@ $(eval $(call program,libtss2-tcti-vtpm.so.0,$(TCTI_SRCS),,$(TCTI_LD),frontend-d
 
 $(foreach t,$(UNIT_TESTS),$(eval $(call program,tests/$(t),tests/unit/$(t).c $($(t)_SRCS),$($(t)_LIBS) -lcmocka,$(LDPIE))))
 $(foreach t,$(INTEGRATION_TESTS),$(eval $(call program,tests/$(t),tests/integration/$(t).c $($(t)_SRCS),$($(t)_LIBS) -lcmocka,$(LDPIE))))
+$(foreach t,$(GUEST_TOOLS),$(eval $(call program,tests/$(t),$($(t)_SRCS),$($(t)_LIBS),-static)))
 $(foreach t,$(TEST_TOOLS),$(eval $(call program,tests/$(t),$($(t)_SRCS),$($(t)_LIBS),$(LDPIE))))
 
 # --- installing what is needed ---
@@ -119,6 +122,10 @@ demo: deps
 
 bench: programs tests
 	tests/bench/bench.sh $(BUILD)
+
+LAB_PEERS ?= ours
+lab-qemu: programs $(GUEST)
+	LAB_PEERS='$(LAB_PEERS)' tests/run.sh --build $(BUILD) --name lab-qemu tests/lab/qemu/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: programs

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# What a guest does with its TPM, with stock tools and the stock kernel. Read by init, in the guest; busybox sh.
+# What outlives a power cycle: key 0x81000010, sealed data 0x81000011, NV index 0x01500010.
+chip=/sys/class/tpm/tpm0
+pcr_used=11 # of the static PCRs the one that neither firmware nor kernel extends
+
+# To the host and, so that the console's log tells the whole story in order, to the console.
+say() {
+	echo "LAB $*" >/dev/console
+	[ -z "${talk:-}" ] || echo "LAB $*" >&3
+}
+check() { # name, command…
+	local name=$1
+	shift
+	if "$@" >/tmp/out 2>&1; then say "ok $name"; else say "fail $name: $(tail -n 3 /tmp/out | tr '\n' ' ')"; fi
+}
+refused() { # name, text of the refusal, command…
+	local name=$1 text=$2
+	shift 2
+	if "$@" >/tmp/out 2>&1; then
+		say "fail $name: it was not refused"
+	elif grep -qiE "$text" /tmp/out; then
+		say "ok $name"
+	else
+		say "fail $name: $(tail -n 3 /tmp/out | tr '\n' ' ')"
+	fi
+}
+is() { if [ "$2" = "$3" ]; then say "ok $1"; else say "fail $1: '$2', not '$3'"; fi; } # name, got, want
+note() { say "note $1 $2"; }
+note_file() { note "$1" "$(base64 -w 0 "$2")"; }
+
+pcr() { tr A-F a-f <"$chip/pcr-sha256/$1"; }
+zero() { printf '0%.0s' $(seq 64); }
+sha() { printf %s "$1" | sha256sum | cut -d' ' -f1; }
+measure() { tpm2 pcrextend "$pcr_used:sha256=$(sha "$1")"; }
+
+# What the kernel has to say, once at the end of every plan.
+kernel_is_well() {
+	is kernel_is_well "$(dmesg | grep -E 'Kernel panic|Oops|BUG:|WARNING:|Call Trace|segfault|general protection|tpm.*([Ee]rror|[Ff]ail|[Tt]imed)')" ""
+}
+
+# --- what the kernel makes of the TPM ---
+plan_kernel() {
+	check tpm0 test -c /dev/tpm0
+	check tpmrm0 test -c /dev/tpmrm0
+	is tpm_version_major "$(cat $chip/tpm_version_major)" 2
+	is hwrng_available "$(tr -d ' ' </sys/class/misc/hw_random/rng_available)" tpm-rng-0
+	is hwrng_current "$(cat /sys/class/misc/hw_random/rng_current)" tpm-rng-0
+	is hwrng_gives "$(head -c 48 /dev/hwrng | wc -c)" 48
+	is pcr_sysfs "$(cat $chip/pcr-sha256/* | grep -cE '^[0-9A-F]{64}$')" 24
+	is pcrs_of_locality_4 "$(pcr 17)" "$(zero | tr 0 f)"
+	is pcr_starts_empty "$(pcr $pcr_used)" "$(zero)"
+	check pcr_of_firmware_is_not_empty test "$(pcr 0)" != "$(zero)"
+}
+
+# --- a life with it ---
+use_identity() {
+	check ek_certificate tpm2 nvread -o ek.der 0x01c00002
+	note_file ek_certificate ek.der
+	check ek tpm2 createek -Q -G rsa -c ek.ctx -f pem -u ek.pem
+	note_file ek ek.pem
+}
+
+use_session() {
+	check primary tpm2 createprimary -Q -C o -G rsa2048 -c primary.ctx
+	check primary_persists tpm2 evictcontrol -Q -C o -c primary.ctx 0x81000010
+	note primary_name "$(name_of 0x81000010)"
+	check session tpm2 startauthsession --hmac-session --tpmkey-context 0x81000010 -S session
+	check session_encrypts tpm2 sessionconfig --enable-decrypt --enable-encrypt session
+	check random_through_the_session tpm2 getrandom -S session --hex 16
+}
+
+use_rsa_key() {
+	printf 'message of a guest' >message
+	check rsa_create tpm2 create -Q -C 0x81000010 -G rsa2048 -p word -u rsa.pub -r rsa.priv
+	check rsa_load tpm2 load -Q -C 0x81000010 -u rsa.pub -r rsa.priv -c rsa.ctx
+	check rsa_sign_in_the_session tpm2 sign -Q -c rsa.ctx -p session:session+word -g sha256 -o rsa.tss message
+	check rsa_verify tpm2 verifysignature -Q -c rsa.ctx -g sha256 -m message -s rsa.tss
+	printf 'another message' >other
+	refused rsa_verify_of_another_message 0x2db tpm2 verifysignature -Q -c rsa.ctx -g sha256 -m other -s rsa.tss
+	check rsa_sign_plain tpm2 sign -Q -c rsa.ctx -p word -g sha256 -f plain -o rsa.sig message
+	check rsa_public tpm2 readpublic -Q -c rsa.ctx -f pem -o rsa.pem
+	note_file rsa_key rsa.pem
+	note_file rsa_signature rsa.sig
+	tpm2 flushcontext session
+}
+
+name_of() { tpm2 readpublic -c "$1" | awk '$1 == "name:" { print $2 }'; }
+unseal() { tpm2 unseal -Q -c 0x81000011 -p "pcr:sha256:$pcr_used" -o unsealed; }
+
+use_seal() {
+	printf 'sealed in the guest' >secret
+	check measure measure kernel
+	check policy tpm2 createpolicy -Q --policy-pcr -l "sha256:$pcr_used" -L policy
+	check seal tpm2 create -Q -C 0x81000010 -i secret -L policy -a 'fixedtpm|fixedparent' -u seal.pub -r seal.priv -c seal.ctx
+	check sealed_persists tpm2 evictcontrol -Q -C o -c seal.ctx 0x81000011
+	check unseal unseal
+	check unsealed_is_what_was_sealed cmp secret unsealed
+	check measure_another measure other
+	refused unseal_by_another_pcr 0x99d unseal
+	is sysfs_shows_the_pcr "$(tpm2 pcrread "sha256:$pcr_used" | awk 'END { print tolower($NF) }')" "0x$(pcr $pcr_used)"
+}
+
+use_nv() {
+	printf 'kept in the TPM over power cycles' >kept
+	check nv_define tpm2 nvdefine -Q -C o -s 33 -a 'ownerread|ownerwrite|authread' -p word 0x01500010
+	check nv_write tpm2 nvwrite -Q -C o -i kept 0x01500010
+	check nv_read tpm2 nvread -C 0x01500010 -P word -o kept.read 0x01500010
+	check nv_is_what_was_written cmp kept kept.read
+	note nv "$(base64 -w 0 kept.read)"
+}
+
+plan_use() {
+	use_identity
+	use_session
+	use_rsa_key
+	use_seal
+	use_nv
+}
+
+# --- the same TPM after a reset or a new start: plan_use has run, PCRs are gone, the rest is not ---
+plan_again() {
+	is pcr_is_reset "$(pcr $pcr_used)" "$(zero)"
+	refused unseal_before_measuring 0x99d unseal
+	check measure measure kernel
+	check unseal unseal
+	is unsealed_is_what_was_sealed "$(cat unsealed)" 'sealed in the guest'
+	note primary_name "$(name_of 0x81000010)"
+	check nv_read tpm2 nvread -C o -o kept.read 0x01500010
+	note nv "$(base64 -w 0 kept.read)"
+	use_identity
+}
+
+# --- measured boot: the firmware's log, replayed, is what the PCRs hold ---
+replayed() { # log: "N VALUE" for each PCR it extends
+	tpm2 eventlog "$1" >events || return 1
+	awk '/^pcrs:/ { p = 1 } p && /^  [a-z0-9]+:$/ { bank = $1 } p && bank == "sha256:" && NF == 3 { print $1, substr($3, 3) }' events
+}
+differing() { # the PCRs among the replayed ones that hold something else
+	local n v
+	while read -r n v; do [ "$(pcr "$n")" = "$v" ] || echo "$n"; done <replay
+}
+
+plan_eventlog() {
+	local log=/sys/kernel/security/tpm0/binary_bios_measurements
+	cp $log log
+	check eventlog_is_there test -s log
+	replayed log >replay
+	is eventlog_covers "$(cut -d' ' -f1 replay | tr '\n' ' ')" "0 1 2 3 4 5 6 7 9 "
+	is eventlog_replays "$(differing | tr '\n' ' ')" ""
+	note boot_pcrs "$(cat replay | sha256sum | cut -d' ' -f1)"
+	check extend tpm2 pcrextend "9:sha256=$(sha rogue)"
+	is what_the_log_does_not_know_shows "$(differing | tr '\n' ' ')" "9 "
+}
+
+# --- what is in memory only: made, still there, spoilt. Past the resource manager, which would put it away ---
+raw() { TPM2TOOLS_TCTI=device:/dev/tpm0 "$@"; }
+plan_hold() {
+	check key raw tpm2 createprimary -Q -C o -G ecc -c held.ctx
+	check session raw tpm2 startauthsession --policy-session -S held.session
+	check measure measure held
+	pcr $pcr_used >held.pcr
+	raw tpm2 getcap handles-transient >held.handles
+	raw tpm2 getcap handles-loaded-session >held.sessions
+	raw tpm2 getcap handles-saved-session >>held.sessions
+	check key_is_loaded grep -q 0x80 held.handles
+	check session_is_there grep -q 0x0*[23] held.sessions
+}
+plan_held() {
+	is pcr_is_kept "$(pcr $pcr_used)" "$(cat held.pcr)"
+	is key_is_still_loaded "$(raw tpm2 getcap handles-transient)" "$(cat held.handles)"
+	is session_is_still_there "$(raw tpm2 getcap handles-loaded-session; raw tpm2 getcap handles-saved-session)" "$(cat held.sessions)"
+	check key_is_usable raw tpm2 readpublic -Q -c "$(grep -o '0x80.*' held.handles | head -n 1)"
+	check session_is_usable raw tpm2 policypcr -Q -S held.session -l "sha256:$pcr_used"
+}
+plan_spoil() {
+	check measure_more measure more
+	check flush raw tpm2 flushcontext -t
+	refused key_is_gone . raw tpm2 readpublic -Q -c "$(grep -o '0x80.*' held.handles | head -n 1)"
+}
+
+# --- time: a key to quote with and an index to write once, then rounds of the same commands ---
+plan_bench_prepare() {
+	check bench_key tpm2 createprimary -Q -C o -G ecc256:ecdsa-sha256:null -c quote.ctx \
+		-a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign'
+	check bench_key_persists tpm2 evictcontrol -Q -C o -c quote.ctx 0x81000012
+	check bench_index guest_bench prepare
+}
+plan_bench() {
+	local op ns
+	if guest_bench run >times; then
+		while read -r op ns; do note "$op" "$ns"; done <times
+	else
+		say "fail bench: $(tail -n 1 times)"
+	fi
+}

@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Debian's kernel in QEMU, with its own drivers, on a TPM behind a control socket: tpm-tis and tpm-crb side by side, each
+# booted by SeaBIOS, rebooted, powered off, booted by OVMF, rebooted. docs/lab.md says more.
+# LAB_PEERS: whose TPMs, of peers.sh; default ours. Logs go to BUILD/lab/log.
+set -u
+cd "$(dirname "$0")/../../.."
+. tests/lib.sh
+. tests/lab/qemu/machine.sh
+. tests/lab/qemu/peers.sh
+LOG=$B/lab/log
+mkdir -p "$LOG"
+lab_init
+
+file() { base64 -d <<<"${NOTE[$1]:-}" >"$LAB/$1"; } # a note as a file of its own name
+same() { is "$1" "${NOTE[$2]:-nothing}" "${3:-nothing}"; }
+
+rsa_signature_is_good() { # to somebody who has never seen the TPM
+	local vm=$1
+	file "$vm.rsa_key" && file "$vm.rsa_signature" &&
+		printf 'message of a guest' | openssl dgst -sha256 -verify "$LAB/$vm.rsa_key" -signature "$LAB/$vm.rsa_signature"
+}
+ek_is_the_certified_one() {
+	local vm=$1
+	file "$vm.ek" && file "$vm.ek_certificate" &&
+		cmp <(openssl pkey -pubin -in "$LAB/$vm.ek" -outform der) \
+			<(openssl x509 -inform der -in "$LAB/$vm.ek_certificate" -noout -pubkey | openssl pkey -pubin -outform der)
+}
+
+# What must not change as long as the TPM lives. $1: machine, $2: label, $3 $4 $5: as it was
+kept() {
+	same "$2_keeps_the_ek" "$1.ek" "$3"
+	same "$2_keeps_a_persistent_key" "$1.primary_name" "$4"
+	same "$2_keeps_nv" "$1.nv" "$5"
+}
+
+by_bios() { # machine, device
+	local vm=$1 was
+	vm_start "$vm" "$2" bios "$SOCKET" "$vm" || return 1
+	vm_plan "$vm" kernel && vm_plan "$vm" use || return 1
+	check "${vm}_ek_is_the_certified_one" ek_is_the_certified_one "$vm"
+	check "${vm}_rsa_signature_is_good" rsa_signature_is_good "$vm"
+	was=("${NOTE[$vm.ek]:-}" "${NOTE[$vm.primary_name]:-}" "${NOTE[$vm.nv]:-}")
+	vm_reboot "$vm" && vm_plan "$vm" kernel "${vm}_rebooted" && vm_plan "$vm" again "${vm}_rebooted" || return 1
+	kept "$vm" "${vm}_reboot" "${was[@]}"
+}
+
+by_uefi() { # machine, device
+	local vm=$1 was=("${NOTE[$1.ek]:-}" "${NOTE[$1.primary_name]:-}" "${NOTE[$1.nv]:-}")
+	vm_start "$vm" "$2" uefi "$SOCKET" "${vm}_uefi" || return 1
+	vm_plan "$vm" kernel && vm_plan "$vm" again && vm_plan "$vm" eventlog || return 1
+	kept "$vm" "${vm}_uefi" "${was[@]}"
+	vm_reboot "$vm" && vm_plan "$vm" eventlog "${vm}_uefi_rebooted"
+}
+
+life() { # peer, device
+	local vm=$1_${2#tpm-} firmware
+	trap vm_kill_all EXIT
+	for firmware in bios uefi; do
+		"peer_$1_power" "$vm" || { echo "not ok ${vm}_socket"; return 1; }
+		"by_$firmware" "$vm" "$2"
+		[ -z "${VM_PID[$vm]:-}" ] || vm_end "$vm"
+	done
+}
+
+image_build || { echo "not ok image"; exit 1; }
+for peer in ${LAB_PEERS:-ours}; do
+	start=$EPOCHREALTIME
+	check "${peer}_prepare" "peer_${peer}_prepare" || continue
+	for device in tpm-tis tpm-crb; do
+		check "${peer}_${device#tpm-}_make" "peer_${peer}_make" "${peer}_${device#tpm-}"
+	done
+	lives=()
+	for device in tpm-tis tpm-crb; do
+		life "$peer" "$device" >"$LAB/$device.results" &
+		lives+=($!)
+	done
+	wait "${lives[@]}" # not for the peer
+	cat "$LAB"/tpm-{tis,crb}.results
+	echo "    $peer: $(since "$start") s"
+done
