@@ -493,6 +493,15 @@ static size_t receive_data(struct rig_backend *b, uint8_t rsp[static CHAN_PACKET
 	return have;
 }
 
+/* A cancel that came before the back end took the request: it ends in IDLE, which a driver reports as TPM_RC_CANCELED. */
+static size_t cancelled_unseen(uint8_t rsp[static CHAN_PACKET_MAX])
+{
+	static const uint8_t rc[] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x09 };
+
+	memcpy(rsp, rc, sizeof(rc));
+	return sizeof(rc);
+}
+
 size_t rig_receive(struct rig_backend *b, uint8_t rsp[static CHAN_PACKET_MAX])
 {
 	uint64_t n;
@@ -505,6 +514,8 @@ size_t rig_receive(struct rig_backend *b, uint8_t rsp[static CHAN_PACKET_MAX])
 		if (!wait_serving(b, b->ring.to_front))
 			return 0;
 		(void)!read(b->ring.to_front, &n, sizeof(n));
+		if (page_get_state(b->page) == CHAN_STATE_IDLE)
+			return cancelled_unseen(rsp);
 	} while (page_get_state(b->page) != CHAN_STATE_FINISH);
 	len = page_get_length(b->page);
 	MUST(len >= 10 && len <= CHAN_PACKET_MAX);
