@@ -13,6 +13,7 @@ lab_init() {
 	LAB=$(mktemp -d /tmp/vtpm.XXXXXX)
 	chmod 755 "$LAB"
 	trap lab_end EXIT
+	trap 'exit 143' TERM INT HUP # lab_end runs then, too
 	# A loader that finds TCTI modules by file name needs the short name, too.
 	ln -sf "$TCTI" "$LAB/libtss2-tcti-vtpm.so.0"
 }

@@ -4,22 +4,13 @@
 set -u
 cd "$(dirname "$0")/../.."
 . tests/lib.sh
+. tests/checks.sh
 lab_init
 
-ok() { echo "ok $1"; }
-not_ok() { echo "not ok $1"; sed 's/^/    /' "$LAB/out" 2>/dev/null; }
-check() { # name, command…
-	local name=$1
-	shift
-	if "$@" >"$LAB/out" 2>&1; then ok "$name"; else not_ok "$name"; fi
-}
 refused() { # name, text of the refusal, command…
 	local name=$1 text=$2
 	shift 2
 	if "$@" >"$LAB/out" 2>&1 || ! grep -qiE -- "$text" "$LAB/out"; then not_ok "$name"; else ok "$name"; fi
-}
-is() { # name, got, want
-	if [ "$2" = "$3" ]; then ok "$1"; else echo "    got '$2', not '$3'"; echo "not ok $1"; fi
 }
 g() { guest web "$@"; }
 flush() { g tpm2_flushcontext -t; g tpm2_flushcontext -l; g tpm2_flushcontext -s; } 2>/dev/null

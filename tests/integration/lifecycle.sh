@@ -4,28 +4,10 @@
 set -u
 cd "$(dirname "$0")/../.."
 . tests/lib.sh
+. tests/checks.sh
 lab_init
 
-ok() { echo "ok $1"; }
-not_ok() { echo "not ok $1"; sed 's/^/    /' "$LAB/out" 2>/dev/null; }
-check() { # name, command…
-	local name=$1
-	shift
-	if "$@" >"$LAB/out" 2>&1; then ok "$name"; else not_ok "$name"; fi
-}
-exits() { # name, status, command…
-	local name=$1 want=$2 rc=0
-	shift 2
-	"$@" >"$LAB/out" 2>&1 || rc=$?
-	if [ $rc -eq "$want" ]; then ok "$name"; else echo "    status $rc, not $want"; not_ok "$name"; fi
-}
-says() { # text that the last command printed
-	if grep -qF -- "$2" "$LAB/out"; then ok "$1"; else not_ok "$1"; fi
-}
 json() { python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); print(eval(sys.argv[2], {"d": d}))' "$@"; }
-is() { # name, got, want
-	if [ "$2" = "$3" ]; then ok "$1"; else echo "    got '$2', not '$3'"; echo "not ok $1"; fi
-}
 
 for p in vtpm-mgr vtpmctl vtpm-keeper vtpm-spawn vtpm-backend; do
 	exits "${p}_help" 0 "$B/$p" --help

@@ -4,18 +4,9 @@
 set -u
 cd "$(dirname "$0")/../.."
 . tests/lib.sh
+. tests/checks.sh
 lab_init
 
-ok() { echo "ok $1"; }
-not_ok() { echo "not ok $1"; sed 's/^/    /' "$LAB/out" 2>/dev/null; }
-check() { # name, command…
-	local name=$1
-	shift
-	if "$@" >"$LAB/out" 2>&1; then ok "$name"; else not_ok "$name"; fi
-}
-is() { # name, got, want
-	if [ "$2" = "$3" ]; then ok "$1"; else echo "    got '$2', not '$3'"; echo "not ok $1"; fi
-}
 root() { [ "$(id -u)" -eq 0 ]; }
 
 if nm -D "$B/vtpm-backend" | grep -q __asan_init; then
