@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,10 +154,22 @@ static uint32_t run_get_config(struct backend *b, struct qemu_job *job)
 	return buf_put_u32be(&job->reply.b, 0) ? QEMU_FAIL : QEMU_SUCCESS;
 }
 
+/* The other end of a data channel was closed, which the engine thread may not have come to notice yet. */
+static bool has_ended(int fd)
+{
+	char c;
+	struct iovec iov = { .iov_base = &c, .iov_len = 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return recvmsg(fd, &m, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static uint32_t run_set_datafd(struct backend *b, struct qemu_job *job)
 {
 	struct stat st;
 
+	if (b->qemu->data >= 0 && has_ended(b->qemu->data))
+		qemu_data_close(b->qemu);
 	if (b->qemu->data >= 0)
 		return QEMU_IOERROR;
 	if (job->fd < 0 || fstat(job->fd, &st) != 0 || !S_ISSOCK(st.st_mode))

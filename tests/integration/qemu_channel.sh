@@ -23,7 +23,14 @@ becomes() {
 	return 1
 }
 
-logged() { grep -q -- "$1" "$LAB/mgr.log"; }
+logged() { # the log comes through a pipe and a process: a moment later
+	local i
+	for i in $(seq 200); do
+		grep -q -- "$1" "$LAB/mgr.log" && return 0
+		read -r -t 0.05 _ <> <(:) || true
+	done
+	return 1
+}
 SOCK=$LAB/run/web1.swtpm
 ioctl() { timeout 20 swtpm_ioctl --unix "$SOCK" "$@" 2>&1; }
 
