@@ -25,7 +25,6 @@
 #include "vtpm-backend/spawner.h"
 #include "vtpm-backend/warm.h"
 
-#define UID_BASE_DEFAULT 1879048192u /* the first above what systemd gives to containers; SPAWN_SLOT_MAX + 2 are used */
 #define STATUS_NOT_BORN	 (1 << 8)    /* as waitpid(2) shows exit status 1 */
 #define RESERVE_DELAY_MS 3	     /* about twice what a power-on takes */
 #define KEY_CHANNEL	 2u	     /* place of the key channel among a backend's descriptors */

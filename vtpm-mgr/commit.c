@@ -37,7 +37,6 @@ void commit_forget(struct vtpm *v)
 		}
 	free(v->change);
 	v->change = NULL;
-	v->change_queued = false;
 }
 
 static void commit_queue(struct vtpm *v)
@@ -47,7 +46,6 @@ static void commit_queue(struct vtpm *v)
 	while (*p)
 		p = &(*p)->next_pending;
 	v->next_pending = NULL;
-	v->change_queued = true;
 	*p = v;
 }
 
@@ -129,7 +127,6 @@ static size_t batch_take(struct mgr *m, struct vtpm **batch, struct store_change
 	for (; m->commit.pending && n < COMMIT_BATCH; n++) {
 		struct vtpm *v = m->commit.pending;
 		m->commit.pending = v->next_pending;
-		v->change_queued = false;
 		batch[n] = v;
 		changes[n] = (struct store_change){ .version = v->version + 1, .sealed = v->change, .sealed_len = v->change_len };
 		memcpy(changes[n].uuid, v->row.uuid, UUID_LEN);

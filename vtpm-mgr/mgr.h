@@ -40,7 +40,6 @@
 #define COMMIT_BURST	    10u
 #define POOL_DEFAULT	    4u
 #define POOL_LIMIT	    256u
-#define UID_BASE_DEFAULT    1879048192u /* 0x70000000: above the ranges that Debian and systemd give away */
 #define CRASHES_MAX	    3u
 #define STOP_TIMEOUT_MS	    15000u
 #define WORKER_TIMEOUT_MS   120000u /* to power on, or to make a TPM with its keys */
@@ -205,7 +204,6 @@ struct vtpm {
 	struct vtpm *next_pending;
 	uint8_t *change; /* sealed state that waits */
 	size_t change_len;
-	bool change_queued;
 	bool startup_seen; /* the first change of this power-on has come */
 	struct loop_timer change_timer;
 	double bucket;

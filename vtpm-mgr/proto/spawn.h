@@ -29,6 +29,7 @@ enum {
 };
 
 #define SPAWN_SLOT_MAX 65535u
+#define UID_BASE_DEFAULT 1879048192u /* 0x70000000: above the ranges that Debian and systemd give away; SPAWN_SLOT_MAX + 2 are used */
 #define SPAWN_WORKER_FDS 2u
 #define SPAWN_QEMU_FDS	 3u
 #define SPAWN_RING_FDS	 5u
