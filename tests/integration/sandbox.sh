@@ -130,7 +130,7 @@ if root; then
 	is spawner_threads "$(ls "/proc/$SPAWNER/task" | wc -l)" 1
 	is spawner_core_limit "$(awk '/^Max core file size/ { print $5, $6 }' "/proc/$SPAWNER/limits")" "0 0"
 	is spawner_descriptors "$(fds "$SPAWNER" | tr ' ' '\n' | grep . | grep -v '^[012]:' | sed 's/^[0-9]*://' | sort -u | tr '\n' ' ')" \
-		"/dev/null $B/vtpm-spawn eventpoll net signalfd socket "
+		"$(printf '%s\n' /dev/null "$B/vtpm-spawn" eventpoll net signalfd socket | sort | tr '\n' ' ')"
 	is spawner_sockets "$([ "$(fds "$SPAWNER" | grep -o ':socket' | wc -l)" -le 3 ] && echo few)" few # manager, keeper, the one in reserve
 	for p in $(reserve); do
 		is the_one_in_reserve_has_one_socket "$(fds "$p")" "0:/dev/null 1:/dev/null 2:/dev/null 3:socket "
