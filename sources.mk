@@ -4,7 +4,7 @@
 LIB_SRCS   := lib/buf.c lib/err.c lib/ipc.c lib/log.c lib/loop.c lib/secmem.c lib/util.c
 SANDBOX_SRCS := lib/sandbox.c lib/sandbox_filter.c
 HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
-PROTO_SRCS := vtpm-mgr/proto/backend.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
+PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
 STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_proto.c
 
@@ -12,7 +12,7 @@ MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host
             vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/methods.c vtpm-mgr/describe.c vtpm-mgr/audit.c \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
-KEEPER_LIB_SRCS := vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
+KEEPER_LIB_SRCS := vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
 KEEPER_SRCS := vtpm-mgr/keeper/main.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_LIB_SRCS := vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/engine.c \
@@ -35,7 +35,7 @@ LIBS_CTL     := -ljansson -lcrypto
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_audit test_control test_ctl \
               test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_keeper_wrap
-INTEGRATION_TESTS := test_keeper
+INTEGRATION_TESTS := test_keeper test_anchor
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
             tests/integration/hostile_ring.sh \
@@ -97,6 +97,7 @@ test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_
 test_keeper_wrap_LIBS := $(LIBS_KEEPER)
 test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 test_keeper_LIBS := -lcrypto
+test_anchor_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
 fuzz_engine_LIBS := $(LIBS_BACKEND)
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
