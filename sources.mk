@@ -5,12 +5,14 @@ LIB_SRCS   := lib/buf.c lib/err.c lib/ipc.c lib/log.c lib/loop.c lib/secmem.c li
 SANDBOX_SRCS := lib/sandbox.c lib/sandbox_filter.c
 HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
 PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
-STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
+STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_schema.c vtpm-mgr/store_commit.c vtpm-mgr/store_journal.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_proto.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
             vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
-            vtpm-mgr/methods.c vtpm-mgr/describe.c vtpm-mgr/audit.c \
+            vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c \
+            vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
+            vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/describe.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
@@ -33,7 +35,7 @@ LIBS_CTL     := -ljansson -lcrypto
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
-              test_store test_store_disk test_audit test_control test_ctl \
+              test_store test_store_disk test_merkle test_recovery test_audit test_control test_ctl \
               test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_keeper_wrap
 INTEGRATION_TESTS := test_keeper test_anchor
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
@@ -47,6 +49,9 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/store_faults.sh \
             tests/integration/oracle.sh \
             tests/integration/tpm_faults.sh \
+            tests/integration/tpm_bus.sh \
+            tests/integration/tpm_errors.sh \
+            tests/integration/continuity.sh \
             tests/integration/breaches.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy
 FUZZERS := fuzz_chan fuzz_engine
@@ -73,6 +78,9 @@ test_store_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_LIBS := -lsqlite3
 test_store_disk_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_disk_LIBS := -lsqlite3
+test_merkle_SRCS := tests/unit/store_fixture.c vtpm-mgr/merkle.c vtpm-mgr/leaves.c $(STORE_SRCS) $(LIB_SRCS)
+test_merkle_LIBS := -lsqlite3 -lcrypto
+test_recovery_SRCS := vtpm-mgr/recovery_table.c $(LIB_SRCS)
 test_audit_SRCS := vtpm-mgr/audit.c $(LIB_SRCS)
 test_audit_LIBS := -ljansson
 test_control_SRCS := tests/unit/control_server.c $(CONTROL_SRCS) $(LIB_SRCS)

@@ -203,31 +203,77 @@ static struct vtpm *powered_row(struct mgr *m, const struct store_vtpm *row)
 	return v;
 }
 
+struct destroying {
+	struct mgr *m;
+	struct call *c;
+	struct store_vtpm row;
+};
+
+static void destroy_end(struct destroying *d, int code, const char *text)
+{
+	mgr_audit(d->m, d->c, "destroy", &d->row, code, NULL);
+	if (!code)
+		qemu_port_close(d->m, d->row.uuid);
+	if (code)
+		call_error(d->c, code, "%s is not destroyed: %s (%s)", d->row.name, err_text(code), text);
+	else
+		call_reply(d->c, NULL);
+	free(d);
+}
+
+static void on_destroyed(void *arg, int code)
+{
+	struct destroying *d = arg;
+
+	destroy_end(d, code, code ? store_why(d->m->store) : "");
+}
+
+/* Its leaf goes with it, so the journal must be open. */
+static void on_destroy_gate(void *arg, const struct keeper_reply *r)
+{
+	struct destroying *d = arg;
+	struct change *ch = r->code ? NULL : change_new(STORE_DELETE, on_destroyed, d);
+
+	if (!ch) {
+		destroy_end(d, r->code ? r->code : ERR_NOMEM, r->text);
+		return;
+	}
+	memcpy(ch->c.uuid, d->row.uuid, UUID_LEN);
+	ch->c.id = d->row.id;
+	change_submit(d->m, ch);
+}
+
+static void destroy_begin(struct mgr *m, struct call *c, const struct store_vtpm *row)
+{
+	struct destroying *d = calloc(1, sizeof(*d));
+
+	if (!d) {
+		call_error(c, ERR_NOMEM, "out of memory");
+		return;
+	}
+	*d = (struct destroying){ .m = m, .c = c, .row = *row };
+	keeper_open_group(m, DEFAULT_GROUP, on_destroy_gate, d);
+}
+
 static void method_destroy(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
 	struct store_vtpm *row = row_of(m, c, params);
 	struct vtpm *v = row ? powered_row(m, row) : NULL;
-	int err;
 
 	if (!row)
 		return;
 	if (v && v->state != VTPM_FAILED) {
 		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
+	} else if (changes_destroy(m, row->id)) {
+		call_error(c, ERR_BUSY, "%s is being destroyed", row->name);
 	} else if (row->quarantine[0] && !bool_param(params, "force")) {
 		call_error(c, ERR_QUARANTINE, "%s is quarantined (%s); --force destroys it all the same", row->name,
 			   row->quarantine);
 	} else {
 		if (v)
 			vtpm_free(v);
-		err = store_vtpm_delete(m->store, row->id);
-		mgr_audit(m, c, "destroy", row, err, NULL);
-		if (!err)
-			qemu_port_close(m, row->uuid);
-		if (err)
-			call_error(c, err, "%s is not destroyed: %s (%s)", row->name, err_text(err), store_why(m->store));
-		else
-			call_reply(c, NULL);
+		destroy_begin(m, c, row);
 	}
 	free(row);
 }
@@ -257,95 +303,63 @@ static void method_ca(void *arg, struct call *c, json_t *params)
 		call_reply(c, json_pack("{s:o}", "certificate", describe_pem("CERTIFICATE", ca.cert, ca.cert_len)));
 }
 
-/* --- groups --- */
+/* --- quarantine --- */
 
-struct group_making {
-	struct mgr *m;
-	struct call *c;
-	char name[NAME_MAX_LEN + 1];
-};
-
-static int group_store(struct group_making *g, const struct keeper_reply *r)
+static int list_quarantined(void *arg, const struct store_vtpm *row)
 {
-	struct sealed_root root;
-	struct buf b;
-	int err;
+	struct listing *l = arg;
 
-	buf_wrap(&b, r->result, r->result_len);
-	if (sealed_root_decode(&b, &root) || buf_left(&b))
-		return ERR_PROTO;
-	err = store_group_put(g->m->store, g->name, r->result, r->result_len);
-	return err ? err : group_add(g->m, g->name, &root, true);
-}
-
-static void on_group_made(void *arg, const struct keeper_reply *r)
-{
-	struct group_making *g = arg;
-	int err = r->code ? r->code : group_store(g, r);
-
-	mgr_audit(g->m, g->c, "group-create", NULL, err, g->name);
-	if (err)
-		call_error(g->c, err, "group %s: %s", g->name, r->code && r->text[0] ? r->text : err_text(err));
-	else
-		call_reply(g->c, json_pack("{s:o}", "group", describe_group(group_find(g->m, g->name))));
-	free(g);
-}
-
-static int pcr_param(struct call *c, json_t *params, uint32_t *mask)
-{
-	json_t *list = json_object_get(params, "pcrs"), *j;
-	size_t i;
-
-	*mask = 0;
-	if (!list || json_is_null(list))
+	if (!row->quarantine[0])
 		return 0;
-	json_array_foreach(list, i, j) {
-		json_int_t n = json_is_integer(j) ? json_integer_value(j) : -1;
-		if (n < 0 || n >= (json_int_t)PCR_COUNT)
-			break;
-		*mask |= 1u << n;
+	return json_array_append_new(l->list, describe_vtpm(l->m, row, false)) ? ERR_NOMEM : 0;
+}
+
+static void method_list_quarantine(void *arg, struct call *c, json_t *params)
+{
+	struct listing l = { .m = arg, .list = json_array() };
+	int err = store_vtpm_each(l.m->store, list_quarantined, &l);
+	json_t *reply = err ? NULL : json_pack("{s:o}", "vtpms", l.list);
+
+	(void)params;
+	if (!reply) {
+		json_decref(l.list);
+		call_error(c, err ? err : ERR_NOMEM, "the list cannot be read: %s", store_why(l.m->store));
+		return;
 	}
-	if (json_is_array(list) && *mask && i == json_array_size(list))
-		return 0;
-	call_error(c, ERR_INVAL, "pcrs must be a list of numbers from 0 to %u", PCR_COUNT - 1);
-	return ERR_INVAL;
+	if (l.m->continuity.state == CONTINUITY_QUARANTINED)
+		json_object_set_new(reply, "store", json_string(l.m->continuity.reason));
+	call_reply(c, reply);
 }
 
-static int group_check(struct mgr *m, struct call *c, const char *name)
+/* A state that may be an old one is taken only by who says that he knows. */
+static bool accepted(struct call *c, json_t *params)
 {
-	if (!name || !name_valid(name))
-		call_error(c, ERR_INVAL, "a group needs a name of letters, digits, '.', '_' and '-'");
-	else if (group_find(m, name))
-		call_error(c, ERR_EXISTS, "group %s exists already", name);
-	else if (group_count(m) >= KEEPER_GROUPS_MAX)
-		call_error(c, ERR_FULL, "there are %u groups already, the most that are possible", KEEPER_GROUPS_MAX);
-	else
-		return 0;
-	return ERR_INVAL;
+	if (bool_param(params, "accept_rollback"))
+		return true;
+	call_error(c, ERR_INVAL, "what is released may be an old state, with old counters of failed authorisations: say "
+				 "--i-accept-rollback if you accept that");
+	return false;
 }
 
-static void method_create_group(void *arg, struct call *c, json_t *params)
+static void method_release(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
-	const char *name = json_string_value(json_object_get(params, "name"));
-	struct keeper_group_new req = { .flags = bool_param(params, "insecure_pcrs") ? SEAL_INSECURE_PCRS : 0 };
-	uint8_t mem[KEEPER_GROUP_NEW_MAX];
-	struct group_making *g;
-	struct buf b;
+	struct store_vtpm *row;
 
-	if (group_check(m, c, name) || pcr_param(c, params, &req.mask))
+	if (!accepted(c, params))
 		return;
-	g = calloc(1, sizeof(*g));
-	snprintf(req.group, sizeof(req.group), "%s", name);
-	buf_init(&b, mem, sizeof(mem));
-	if (!g || keeper_group_new_encode(&b, &req)) {
-		free(g);
-		call_error(c, ERR_NOMEM, "out of memory");
+	if (bool_param(params, "store")) {
+		release_store(m, c);
 		return;
 	}
-	*g = (struct group_making){ .m = m, .c = c };
-	snprintf(g->name, sizeof(g->name), "%s", name);
-	keeper_ask(m, KEEPER_GROUP_NEW, &b, on_group_made, g);
+	row = row_of(m, c, params);
+	if (row && vtpm_find(m, row->uuid) && vtpm_find(m, row->uuid)->state != VTPM_FAILED)
+		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
+	else if (row && !row->quarantine[0])
+		call_error(c, ERR_WRONG_STATE, "%s is not quarantined", row->name);
+	else if (row)
+		release_vtpm(m, row, c);
+	free(row);
 }
 
 const struct control_method methods[] = {
@@ -359,5 +373,7 @@ const struct control_method methods[] = {
 	{ "Status", ROLE_VIEWER, method_status },
 	{ "Ca", ROLE_VIEWER, method_ca },
 	{ "CreateGroup", ROLE_OPERATOR, method_create_group },
+	{ "ListQuarantine", ROLE_VIEWER, method_list_quarantine },
+	{ "Release", ROLE_OPERATOR, method_release },
 };
 const size_t methods_len = ARRAY_LEN(methods);

@@ -10,9 +10,9 @@
  *	vtpm.c		its end: power-off, reset and failure
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come, and which one has a vTPM
- *	commit.c	durable changes of many guests in one transaction
+ *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones
- *	methods.c	the control interface's methods; describe.c: what they answer
+ *	methods.c	the control interface's methods, group_methods.c those about groups; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
 #define VTPM_MGR_MGR_H
@@ -27,6 +27,7 @@
 #include "lib/loop.h"
 #include "lib/util.h"
 #include "vtpm-mgr/audit.h"
+#include "vtpm-mgr/continuity.h"
 #include "vtpm-mgr/control.h"
 #include "vtpm-mgr/proto/backend.h"
 #include "vtpm-mgr/proto/keeper.h"
@@ -56,6 +57,11 @@ struct config {
 	uint32_t pool;
 	uint32_t uid_base;
 	int ready_fd; /* -1: nobody waits */
+	uint32_t anchor_a, anchor_v; /* NV handles, with --init */
+	bool anchors_given, shared_chip;
+	uint32_t anchor_writes;	    /* budget of writes to anchor A, a day */
+	uint32_t anchors_per_guest; /* a day; 0: no quota */
+	uint32_t checkpoint_s;
 };
 
 struct mgr;
@@ -128,6 +134,8 @@ struct group {
 	struct group *next;
 	char name[NAME_MAX_LEN + 1];
 	bool open;
+	bool vouched; /* its row is the one that the journal vouches for; known once continuity is open */
+	uint8_t mode; /* enum store_mode of its new vTPMs; the same */
 	uint32_t mask, flags;
 	char reason[TEXT_MAX + 1];
 };
@@ -139,7 +147,10 @@ CHECKED int keeper_start(struct mgr *m);
  * none, and asks once more if the TPM was lost during the request.
  */
 void keeper_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg);
-/* Makes sure that a group's root is unsealed, asking the TPM again if it was refused before. */
+/*
+ * Makes sure that a group's root is unsealed and that continuity is open, asking the TPM again if it was not. ERR_QUARANTINE:
+ * the store, or the group's row, is not what the anchors vouch for.
+ */
 void keeper_open_group(struct mgr *m, const char *name, keeper_done *done, void *arg);
 /* The request that loads the CA's key, over mem. ERR_AUTH: its row is damaged. */
 CHECKED int keeper_ca_request(struct mgr *m, uint8_t mem[static CA_KEY_MAX], struct buf *b);
@@ -159,17 +170,12 @@ void init_start(struct mgr *m);
 /* --- commit.c --- */
 
 struct vtpm;
-struct commit {
-	struct vtpm *pending; /* have a change that waits for the next transaction */
-	uint64_t transactions, changes;
-	int last_result;
-};
 /* Takes a change from a worker's store channel; answers it now (refused) or after the next transaction. Non-zero: the worker broke the protocol. */
 CHECKED int commit_take(struct vtpm *v, struct ipc_msg *msg);
-/* Forgets a change that was not written. */
+/* Its backend has gone: forgets a change that no batch has taken. */
 void commit_forget(struct vtpm *v);
-/* Writes what was collected, and answers. Called after each round of events. */
-void commit_flush(struct mgr *m);
+/* Answers now what waits for the vTPM's quota of anchored changes: it is being stopped. */
+void commit_release(struct vtpm *v);
 
 /* --- vtpm.c, power_on.c --- */
 
@@ -202,9 +208,11 @@ struct vtpm {
 	int listener, client;
 	struct loop_io listener_io, client_io;
 	/* commit.c */
-	struct vtpm *next_pending;
-	uint8_t *change; /* sealed state that waits */
-	size_t change_len;
+	struct change *change; /* on its way; changes.c has it, unless it waits for the quota */
+	bool waits;
+	bool anchoring;		  /* it is anchored at once */
+	bool held;		  /* it is durable, and its answer waits for the quota of anchored changes */
+	struct loop_timer held_timer;
 	bool startup_seen; /* the first change of this power-on has come */
 	struct loop_timer change_timer;
 	double bucket;
@@ -280,10 +288,16 @@ void pool_free(struct mgr *m);
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
+/* group_methods.c */
+void method_create_group(void *arg, struct call *c, json_t *params);
 /* with_eks: with their certificates, which takes a parser of X.509. */
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
+/* describe_continuity.c */
+json_t *describe_continuity(const struct mgr *m);
+void describe_continuity_warnings(const struct mgr *m, json_t *warnings);
+const char *describe_mode(uint8_t mode);
 json_t *describe_pem(const char *label, const uint8_t *der, size_t len);
 
 /* --- main.c, host.c --- */
@@ -300,7 +314,7 @@ struct mgr {
 	int signals;
 	struct loop_io signals_io;
 	struct keeper keeper;
-	struct commit commit;
+	struct continuity continuity;
 	struct worker *workers;
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
@@ -325,7 +339,9 @@ void mgr_audit(struct mgr *m, const struct call *c, const char *action, const st
 	       const char *detail);
 /* The TPM has answered, or does not: tell who started the manager (--ready-fd), once. */
 void mgr_ready(struct mgr *m);
-/* Ends the loop once nothing runs any more, if the manager is stopping. */
+/* Closes the journal and ends the loop once nothing runs any more, if the manager is stopping. */
 void mgr_check_drained(struct mgr *m);
+/* From batch.c: the close row is anchored, or could not be. */
+void mgr_closed(struct mgr *m, int code);
 
 #endif

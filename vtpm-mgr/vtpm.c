@@ -70,7 +70,9 @@ struct vtpm *vtpm_new(struct mgr *m)
 
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why)
 {
-	int err = store_vtpm_quarantine(m->store, row->uuid, why);
+	/* A store that is quarantined itself is not written at all. */
+	bool mark = m->continuity.state != CONTINUITY_QUARANTINED;
+	int err = mark ? store_vtpm_quarantine(m->store, row->uuid, why) : 0;
 
 	log_error("%s: quarantined: %s; nothing of it is changed; see vtpmctl show %s", row->name, why, row->name);
 	if (err)
@@ -180,6 +182,7 @@ static void stop_run(struct vtpm *v)
 {
 	v->state = VTPM_STOPPING;
 	v->failed_code = 0;
+	commit_release(v);
 	loop_timer_set(&v->m->loop, &v->stop_timer, STOP_TIMEOUT_MS, on_stop_timeout, v);
 	if (worker_send(&v->w, BACKEND_STOP))
 		worker_kill(&v->w);
