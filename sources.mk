@@ -43,6 +43,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
             tests/integration/qemu_same.sh \
+            tests/integration/qemu_faults.sh \
             tests/integration/quarantine.sh \
             tests/integration/store_damage.sh \
             tests/integration/store_faults.sh \

@@ -164,6 +164,10 @@ PCR_EXTEND = command(0x8002, "00000182" "00000010" + PASSWORD + "00000001" "000b
 PCR_READ = command(0x8001, "0000017e" "00000001" "000b" "03" "000001")
 NV_DEFINE = command(0x8002, "0000012a" "40000001" + PASSWORD + "0000" "000e" + INDEX + "000b" "00020002" "0000" + "%04x" % SIZE)
 NV_UNDEFINE = command(0x8002, "00000122" "40000001" + INDEX + PASSWORD)
+# An index with a PIN that the dictionary-attack logic guards: once it was used, not to be shut down counts as a wrong one.
+GUARDED, PIN = "01500041", "%04x" % 3 + b"pin".hex()
+GUARDED_DEFINE = command(0x8002, "0000012a" "40000001" + PASSWORD + PIN + "000e" + GUARDED + "000b" "00040004" "0000" "0008")
+GUARDED_WRITE = command(0x8002, "00000137" + GUARDED * 2 + "0000000c" "40000009" "0000" "00" + PIN + "0001" "2a" "0000")
 NV_READ = command(0x8002, "0000014e" "40000001" + INDEX + PASSWORD + "%04x" % SIZE + "0000")
 
 
