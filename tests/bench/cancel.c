@@ -16,7 +16,7 @@
 #define GUEST	"solo"
 #define CANCELS 101u
 #define RC_CANCELED 0x909u
-#define AFTER_US_MAX 40000u /* into the making: as far as a key may be */
+#define AFTER_US_MAX 10000u /* into the making; few keys are made sooner */
 
 struct client {
 	int control, data;
