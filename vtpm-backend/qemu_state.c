@@ -32,7 +32,10 @@ uint32_t qemu_state_keep(struct backend *b)
 	if (b->commit.stale)
 		return QEMU_IOERROR; /* as in get_blob */
 	q->resume_version = b->commit.version;
-	return engine_volatile(&q->resume, &q->resume_len) == 0 ? QEMU_SUCCESS : QEMU_FAIL;
+	if (engine_volatile(&q->resume, &q->resume_len) == 0)
+		return QEMU_SUCCESS;
+	qemu_state_forget(q);
+	return QEMU_FAIL;
 }
 
 bool qemu_state_resumes(struct backend *b)

@@ -311,7 +311,9 @@ static int client_read(struct client *cl)
 
 	if (cl->in_len == sizeof(cl->in))
 		return 0; /* whole requests are waiting: leave the rest in the kernel */
+	fd_hurry_begin();
 	r = recv(cl->fd, cl->in + cl->in_len, sizeof(cl->in) - cl->in_len, MSG_DONTWAIT);
+	fd_hurry_end();
 	if (r < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : ERR_CLOSED;
 	if (r == 0)
@@ -427,7 +429,7 @@ static void client_add(struct control *c, int fd)
 
 	if (!cl) {
 		control_log(c, "control: client of uid %u refused: too many clients", cred.uid);
-		close(fd);
+		fd_close(&fd);
 		return;
 	}
 	cl->control = c;
