@@ -349,15 +349,15 @@ static void method_create_group(void *arg, struct call *c, json_t *params)
 }
 
 const struct control_method methods[] = {
-	{ "Create", ROLE_OPERATOR, method_create },
-	{ "List", ROLE_VIEWER, method_list },
-	{ "Show", ROLE_VIEWER, method_show },
-	{ "Start", ROLE_OPERATOR, method_start },
-	{ "Stop", ROLE_OPERATOR, method_stop },
-	{ "Reset", ROLE_OPERATOR, method_reset },
-	{ "Destroy", ROLE_OPERATOR, method_destroy },
-	{ "Status", ROLE_VIEWER, method_status },
-	{ "Ca", ROLE_VIEWER, method_ca },
-	{ "CreateGroup", ROLE_OPERATOR, method_create_group },
+	{ "Create", ROLE_OPERATOR, 0, 0, method_create },
+	{ "List", ROLE_VIEWER, 0, 0, method_list },
+	{ "Show", ROLE_VIEWER, 0, 0, method_show },
+	{ "Start", ROLE_OPERATOR, 0, 0, method_start },
+	{ "Stop", ROLE_OPERATOR, 0, 0, method_stop },
+	{ "Reset", ROLE_OPERATOR, 0, 0, method_reset },
+	{ "Destroy", ROLE_OPERATOR, 0, 0, method_destroy },
+	{ "Status", ROLE_VIEWER, 0, 0, method_status },
+	{ "Ca", ROLE_VIEWER, 0, 0, method_ca },
+	{ "CreateGroup", ROLE_OPERATOR, 0, 0, method_create_group },
 };
 const size_t methods_len = ARRAY_LEN(methods);
