@@ -15,7 +15,8 @@ MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
 KEEPER_SRCS := vtpm-mgr/keeper/main.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
-BACKEND_LIB_SRCS := vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/engine.c \
+BACKEND_LIB_SRCS := vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
+            vtpm-backend/import.c vtpm-backend/swtpm_state.c \
             vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
             vtpm-backend/qemu_job.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
             vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/warm.c \
