@@ -35,7 +35,7 @@ LIBS_CTL     := -ljansson -lcrypto
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_audit test_control test_control_fds test_ctl \
-              test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_keeper_wrap
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -50,7 +50,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/tpm_faults.sh \
             tests/integration/breaches.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy
-FUZZERS := fuzz_chan fuzz_engine
+FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm
 
 LIBTEST_SRCS := $(LIB_SRCS)
 test_buf_SRCS := $(LIB_SRCS)
@@ -84,6 +84,8 @@ test_ctl_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands
 test_ctl_LIBS := -ljansson -lcrypto
 test_state_SRCS := $(BACKEND_LIB_SRCS)
 test_state_LIBS := $(LIBS_BACKEND)
+test_swtpm_state_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c lib/err.c lib/secmem.c lib/util.c
+test_swtpm_state_LIBS := -lcrypto
 test_tpmcmd_SRCS := $(BACKEND_LIB_SRCS)
 test_tpmcmd_LIBS := $(LIBS_BACKEND)
 test_ek_SRCS := $(BACKEND_LIB_SRCS)
@@ -102,6 +104,8 @@ test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_k
 test_keeper_LIBS := -lcrypto
 fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
 fuzz_engine_LIBS := $(LIBS_BACKEND)
+fuzz_swtpm_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c lib/err.c lib/secmem.c lib/util.c
+fuzz_swtpm_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
 vtpm_bench_SRCS := tests/bench/bench.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
