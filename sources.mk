@@ -35,7 +35,7 @@ LIBS_CTL     := -ljansson -lcrypto
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_keeper_wrap
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -48,6 +48,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/store_faults.sh \
             tests/integration/oracle.sh \
             tests/integration/tpm_faults.sh \
+            tests/integration/import.sh \
             tests/integration/breaches.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy
 FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm
@@ -96,6 +97,8 @@ test_backend_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKE
 test_backend_LIBS := $(LIBS_BACKEND)
 test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_hostile_LIBS := $(LIBS_BACKEND)
+test_backend_import_SRCS := tests/unit/swtpm_file.c tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_import_LIBS := $(LIBS_BACKEND)
 test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_qemu_LIBS := $(LIBS_BACKEND)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
