@@ -88,7 +88,7 @@ look() { (cd "$1" && find . -printf '%p %m %U %s %T@ %i\n' | sort && find . -typ
 chip_start
 check init mgr_init --insecure-pcrs --seal-pcrs 0
 check start mgr_start --pool 0
-D=$LAB/machines K=$LAB/keys
+D=$LAB/machines K=$LAB/keys pids=()
 mkdir -p "$D" "$K"
 printf '%s' 00112233445566778899aabbccddeeff >"$K/128.hex"
 printf '0x%s\n' 00112233445566778899AABBCCDDEEFFffeeddccbbaa99887766554433221100 >"$K/256.hex"
@@ -287,6 +287,16 @@ says above_the_quota_and_says_so "give a higher --state-max"
 check within_the_quota ctl import large --swtpm "$D/large"
 exits name_is_taken 4 ctl import large --swtpm "$D/closed"
 exits uuid_is_taken 4 ctl import other --swtpm "$D/closed" --uuid "$(ctl show large --json | sed -n 's/.*"uuid": "\(.*\)",/\1/p')"
+
+# Two at once: whoever comes second to the store is refused. One swtpm's lock does not exclude two readers.
+check destroy_for_two ctl destroy b256
+for n in one two; do ctl import "$n" --swtpm "$D/b256" --key "$K/256.bin,format=binary" >"$LAB/$n.out" 2>&1 & pids+=($!); done
+codes=0
+for p in "${pids[@]}"; do
+	wait "$p"
+	codes=$((codes + $?))
+done
+is two_at_once "$codes" 4 # 0 and EXIT_STATE
 
 # --- whoever speaks to the manager without vtpmctl ---
 
