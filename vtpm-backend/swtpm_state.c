@@ -218,7 +218,7 @@ static int decrypt(const struct swtpm_state *s, const uint8_t *key, uint8_t *pla
 	if (ctx != NULL && EVP_DecryptInit_ex(ctx, cipher, NULL, key, s->iv) == 1 &&
 	    EVP_CIPHER_CTX_set_padding(ctx, 0) == 1 &&
 	    EVP_DecryptUpdate(ctx, plain, &len, s->data, (int)s->data_len) == 1 &&
-	    EVP_DecryptFinal_ex(ctx, plain + len, &rest) == 1 && (size_t)(len + rest) == s->data_len)
+	    EVP_DecryptFinal_ex(ctx, plain + len, &rest) == 1 && (size_t)len + (size_t)rest == s->data_len)
 		err = 0;
 	EVP_CIPHER_CTX_free(ctx);
 	return err;

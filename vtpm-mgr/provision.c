@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * New vTPMs. A worker backend manufactures a TPM with its endorsement keys, has the keeper
- * certify them, and hands back a sealed state; the manager inserts it in one transaction and
+ * New vTPMs. A worker backend manufactures a TPM with its endorsement keys and has the keeper
+ * certify them, or takes one over from swtpm as it is, and hands back a sealed state; the manager inserts it in one transaction and
  * only then answers. Making RSA keys takes long, so a few instances are made ahead: they have
  * keys, but no name and no certificates, and belong to nobody. They are in memory only, and each leaves
  * the pool before it is used: on a disk one could be put back, and two vTPMs have the same seeds.
@@ -209,14 +209,17 @@ static void provision_failed(struct provision *p, int code, const char *text)
 static void on_exited(void *arg, uint32_t status)
 {
 	struct provision *p = arg;
-	char text[64];
+	char text[80];
 
 	if (p->done && !p->failed_code) {
 		provision_end(p, 0, NULL);
 		return;
 	}
 	if (!p->failed_code) {
-		snprintf(text, sizeof(text), "the worker ended unexpectedly (status %#x)", status);
+		if (is_import(p) && WIFSIGNALED((int)status))
+			snprintf(text, sizeof(text), "libtpms crashed on the state: it is damaged, or made to do harm");
+		else
+			snprintf(text, sizeof(text), "the worker ended unexpectedly (status %#x)", status);
 		provision_failed(p, ERR_ENGINE, text);
 		return;
 	}

@@ -175,17 +175,20 @@ static int give_secret(struct ctl_args *a, const char *file, const char *option,
 	char *path = strdup(file);
 	const char *word = words[0];
 	int fd = -1;
-	int err = path ? split_file(path, option, words, &word, e) : ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
+	int err;
 
+	if (!path)
+		return ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
+	err = split_file(path, option, words, &word, e);
 	if (err)
 		goto out;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		err = failed(e, errno, path, "");
-	else if (json_object_set_new(a->params, "secret", json_string(word)))
-		err = ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
 	else
 		err = give(a, fd, path, SECRET_MAX, e);
+	if (!err && json_object_set_new(a->params, "secret", json_string(word)))
+		err = ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
 out:
 	free(path);
 	return err;
