@@ -260,10 +260,34 @@ static void method_ca(void *arg, struct call *c, json_t *params)
 /* --- groups --- */
 
 struct group_making {
+	struct group_making *next;
 	struct mgr *m;
 	struct call *c;
 	char name[NAME_MAX_LEN + 1];
 };
+
+/*
+ * A second root of a name replaces the first in the keeper, so that a group whose row could not be written can be made
+ * again. Asked for while the first is on its way to the store it would leave the keeper with a root that is nowhere.
+ */
+static bool group_is_being_made(const struct mgr *m, const char *name)
+{
+	const struct group_making *g = m->groups_making;
+
+	while (g && strcmp(g->name, name) != 0)
+		g = g->next;
+	return g != NULL;
+}
+
+static void group_making_free(struct group_making *g)
+{
+	struct group_making **at = &g->m->groups_making;
+
+	while (*at != g)
+		at = &(*at)->next;
+	*at = g->next;
+	free(g);
+}
 
 static int group_store(struct group_making *g, const struct keeper_reply *r)
 {
@@ -288,7 +312,7 @@ static void on_group_made(void *arg, const struct keeper_reply *r)
 		call_error(g->c, err, "group %s: %s", g->name, r->code && r->text[0] ? r->text : err_text(err));
 	else
 		call_reply(g->c, json_pack("{s:o}", "group", describe_group(group_find(g->m, g->name))));
-	free(g);
+	group_making_free(g);
 }
 
 static int pcr_param(struct call *c, json_t *params, uint32_t *mask)
@@ -317,6 +341,8 @@ static int group_check(struct mgr *m, struct call *c, const char *name)
 		call_error(c, ERR_INVAL, "a group needs a name of letters, digits, '.', '_' and '-'");
 	else if (group_find(m, name))
 		call_error(c, ERR_EXISTS, "group %s exists already", name);
+	else if (group_is_being_made(m, name))
+		call_error(c, ERR_BUSY, "group %s is being made", name);
 	else if (group_count(m) >= KEEPER_GROUPS_MAX)
 		call_error(c, ERR_FULL, "there are %u groups already, the most that are possible", KEEPER_GROUPS_MAX);
 	else
@@ -343,7 +369,8 @@ static void method_create_group(void *arg, struct call *c, json_t *params)
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
-	*g = (struct group_making){ .m = m, .c = c };
+	*g = (struct group_making){ .next = m->groups_making, .m = m, .c = c };
+	m->groups_making = g;
 	snprintf(g->name, sizeof(g->name), "%s", name);
 	keeper_ask(m, KEEPER_GROUP_NEW, &b, on_group_made, g);
 }

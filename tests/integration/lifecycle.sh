@@ -124,6 +124,11 @@ exits group_of_unmeasured_pcrs_is_exit_7 7 ctl group create red --pcrs 14
 check create_in_group ctl create inblue --group blue
 check start_in_group ctl start inblue
 check use_in_group guest inblue tpm2_getrandom 8 --hex
+# Two who ask for the same one at once: there is one root, and what is made in the group is under that.
+for i in 1 2; do (ctl group create twice --insecure-pcrs >"$LAB/twice.$i" 2>&1; echo $? >"$LAB/twice.$i.rc") & twice[i]=$!; done
+wait "${twice[@]}"
+is one_of_two_makes_the_group "$(cat "$LAB"/twice.?.rc | sort | xargs)" "0 4"
+check create_in_that_group ctl create intwice --group twice
 
 # --- roles ---
 if [ "$(id -u)" -eq 0 ]; then
@@ -140,9 +145,10 @@ fi
 check orderly_stop mgr_stop
 check start_after_stop mgr_start --pool 0
 exits list_after_stop 0 ctl list --json
-is three_are_known "$(json "$LAB/out" 'len(d["vtpms"])')" 3
+is four_are_known "$(json "$LAB/out" 'len(d["vtpms"])')" 4
 is none_runs "$(json "$LAB/out" '{v["state"] for v in d["vtpms"]}')" "{'stopped'}"
 check groups_open_again ctl start inblue
+check that_group_opens_its_own_again ctl start intwice
 check cold_create ctl create cold
 check destroy ctl destroy web1
 exits destroyed_is_gone 3 ctl show web1
