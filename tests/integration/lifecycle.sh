@@ -68,12 +68,12 @@ is persistent_rsa_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x8101000
 is persistent_ecc_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x81010002.pem" -pubout)" "$(json "$LAB/web1.json" "d['vtpm']['ek'][1]['public_pem']" | grep .)"
 exits destroy_running_is_exit_4 4 ctl destroy web1
 check list ctl list
-# When somebody keeps knocking at a ring's socket.
-knock() { # N: as many connections, each of which must end
-	timeout 60 python3 - "$LAB/run/web1.ring" "$1" <<'PY'
+# When somebody keeps knocking at one of its sockets.
+knock() { # N TYPE FILE: as many connections, each of which must end
+	timeout 60 python3 - "$LAB/run/$3" "$1" "$2" <<'PY'
 import socket, sys
 for i in range(int(sys.argv[2])):
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s = socket.socket(socket.AF_UNIX, getattr(socket, sys.argv[3]))
     s.settimeout(20)
     s.connect(sys.argv[1])
     try:
@@ -84,11 +84,13 @@ for i in range(int(sys.argv[2])):
 PY
 }
 if [ "$(id -u)" -eq 0 ]; then
-	lines=$(wc -l <"$LAB/mgr.log")
-	SECONDS=0
-	check ring_refuses_strangers setpriv --reuid 64300 --regid 64300 --clear-groups bash -c "$(declare -f knock); LAB=$LAB knock 300"
-	lines=$(($(wc -l <"$LAB/mgr.log") - lines))
-	if [ $lines -le $((SECONDS + 2)) ]; then ok refusals_do_not_flood_the_log; else echo "    $lines lines"; not_ok refusals_do_not_flood_the_log; fi
+	for s in SEQPACKET:ring STREAM:swtpm; do
+		lines=$(wc -l <"$LAB/mgr.log")
+		SECONDS=0
+		check "${s#*:}_refuses_strangers" setpriv --reuid 64300 --regid 64300 --clear-groups bash -c "$(declare -f knock); LAB=$LAB knock 300 SOCK_${s%:*} web1.${s#*:}"
+		lines=$(($(wc -l <"$LAB/mgr.log") - lines))
+		if [ $lines -le $((SECONDS + 2)) ]; then ok "refusals_of_the_${s#*:}_do_not_flood_the_log"; else echo "    $lines lines"; not_ok "refusals_of_the_${s#*:}_do_not_flood_the_log"; fi
+	done
 else
 	echo "skip ring_refusals: needs root to be somebody else"
 fi
@@ -179,7 +181,7 @@ for i in 1 2 3 4 5 6; do ctl create "ahead$i" >"$LAB/out" 2>&1 & creates[i]=$!; 
 for i in 1 2 3 4 5 6; do check "create_ahead_$i" wait "${creates[i]}"; done
 check pool_fills_after_creates pool_is_full
 for i in 1 2 3 4 5 6; do ctl show "ahead$i" --ek-public rsa; ctl show "ahead$i" --ek-public ecc; done >"$LAB/eks"
-is each_has_eks_of_its_own "$(awk '/BEGIN/ { k = "" } { k = k $0 } /END/ { print k }' "$LAB/eks" | sort -u | wc -l)" 12
+is each_has_eks_of_its_own "$(awk '/^-----BEGIN/ { k = "" } { k = k $0 } /^-----END/ { print k }' "$LAB/eks" | sort -u | wc -l)" 12
 check start_one_of_the_pool ctl start ahead1
 check its_ek_is_the_shown guest ahead1 tpm2_readpublic -c 0x81010002 -f pem -o "$LAB/ahead1.pem"
 is it_is_the_same "$(openssl pkey -pubin -in "$LAB/ahead1.pem" -pubout)" "$(ctl show ahead1 --ek-public ecc)"
