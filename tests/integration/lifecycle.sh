@@ -18,6 +18,17 @@ exits no_manager_is_exit_8 8 ctl status
 says no_manager_names_the_socket "$LAB/run/control.sock"
 exits no_store_is_refused 1 "$B/vtpm-mgr" $(mgr_options)
 says no_store_names_init -- "--init"
+if [ "$(id -u)" -eq 0 ]; then
+	# Somebody else's directory, named by mistake, stays whose it is.
+	mkdir "$LAB/etc" "$LAB/root" && touch "$LAB/etc/passwd"
+	for o in --state-dir --runtime-dir; do
+		exits "${o#--}_of_root_with_files_is_refused" 1 "$B/vtpm-mgr" $(mgr_options) $o "$LAB/etc"
+		says "${o#--}_refusal_says_why" "belongs to another user"
+		is "${o#--}_keeps_its_owner" "$(stat -c %u "$LAB/etc")" 0
+	done
+	exits empty_directory_of_root_is_taken 1 "$B/vtpm-mgr" $(mgr_options) --state-dir "$LAB/root"
+	is empty_directory_has_the_user "$(stat -c %U "$LAB/root")" "$(id -un 65534)"
+fi
 
 chip_start
 check init mgr_init --insecure-pcrs
