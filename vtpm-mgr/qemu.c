@@ -28,8 +28,6 @@ struct qemu_port {
 	int listener, waiting; /* waiting: a QEMU whose turn comes; -1: none */
 	uid_t waiting_uid;
 	struct loop_io listener_io, waiting_io;
-	char told[TEXT_MAX + 1]; /* the last refusal in the log, which is not repeated for a moment */
-	uint64_t quiet_until_ms;
 };
 
 int qemu_path(const struct mgr *m, const char *name, char *out, size_t cap)
@@ -85,15 +83,10 @@ static void on_waiting_gone(void *arg, uint32_t events)
 	waiting_drop(arg);
 }
 
-/* The log is the only one who hears why; who may use it and insists is told once a moment. */
-static void refuse(struct qemu_port *p, int sock, const char *why)
+static void refuse(const struct qemu_port *p, int sock, const char *why)
 {
-	fd_close(&sock);
-	if (loop_now_ms() < p->quiet_until_ms && !strcmp(p->told, why))
-		return;
 	log_warn("%s: QEMU refused: %s", p->name, why);
-	snprintf(p->told, sizeof(p->told), "%s", why);
-	p->quiet_until_ms = loop_now_ms() + CONTROL_QUIET_MS;
+	fd_close(&sock);
 }
 
 static void start(struct qemu_port *p, int sock, uid_t uid)
@@ -132,16 +125,16 @@ static bool ending(const struct vtpm *v)
 static void on_listener(void *arg, uint32_t events)
 {
 	struct qemu_port *p = arg;
-	int sock = control_accept(p->m->control, p->listener);
+	char why[80];
+	int sock = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	uid_t uid;
 
 	(void)events;
 	if (sock < 0)
 		return;
 	if (!permitted(p, sock, &uid)) {
-		control_log(p->m->control, "%s: QEMU refused: uid %u may not use it; the operator can permit one user with create --user",
-			    p->name, uid);
-		fd_close(&sock);
+		snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);
+		refuse(p, sock, why);
 	} else if (p->m->draining) {
 		refuse(p, sock, "the manager is stopping");
 	} else if (!ending(vtpm_find(p->m, p->uuid))) {
