@@ -5,7 +5,8 @@
  * TPM is powered off in order.
  *
  * As NAME.ring it may be connected by anyone, and serves operators and the vTPM's own user. One QEMU has it at a time. One that comes
- * while the last one's TPM is still on its way off waits for that; any other is hung up on, with a line in the log.
+ * while the last one's TPM is still on its way off waits for that; any other is hung up on, with a line in the log, if
+ * there was none in the last second.
  */
 #include <errno.h>
 #include <poll.h>
@@ -85,7 +86,7 @@ static void on_waiting_gone(void *arg, uint32_t events)
 
 static void refuse(const struct qemu_port *p, int sock, const char *why)
 {
-	log_warn("%s: QEMU refused: %s", p->name, why);
+	control_log(p->m->control, "%s: QEMU refused: %s", p->name, why);
 	fd_close(&sock);
 }
 
@@ -126,7 +127,7 @@ static void on_listener(void *arg, uint32_t events)
 {
 	struct qemu_port *p = arg;
 	char why[80];
-	int sock = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int sock = control_accept(p->m->control, p->listener);
 	uid_t uid;
 
 	(void)events;
