@@ -6,7 +6,8 @@
  *	host.c		the spawner process and what it reports
  *	keeper_client.c	requests to the keeper and its respawn; keeper_boot.c: the first ones; groups.c
  *	worker.c	one backend process: its two channels and its end
- *	vtpm.c		power-on, power-off, reset and failure of a vTPM
+ *	power_on.c	power-on of a vTPM, and what its backend says
+ *	vtpm.c		its end: power-off, reset and failure
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come, and which one has a vTPM
  *	commit.c	durable changes of many guests in one transaction
@@ -170,7 +171,7 @@ void commit_forget(struct vtpm *v);
 /* Writes what was collected, and answers. Called after each round of events. */
 void commit_flush(struct mgr *m);
 
-/* --- vtpm.c --- */
+/* --- vtpm.c, power_on.c --- */
 
 enum vtpm_state { VTPM_STOPPED, VTPM_STARTING, VTPM_RUNNING, VTPM_STOPPING, VTPM_FAILED };
 
@@ -231,6 +232,17 @@ void vtpm_stop_all(struct mgr *m);
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
 /* What a row's wrapped key is bound to. */
 CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
+
+/* Between the two files. */
+struct vtpm *vtpm_new(struct mgr *m);
+void vtpm_reason_set(struct vtpm *v, const char *text);
+const char *vtpm_state_word(const struct vtpm *v);
+/* Its backend has ended; for struct worker. */
+void vtpm_exited(void *arg, uint32_t status);
+/* A power-on came to nothing: tells who waits, and forgets it. */
+void vtpm_start_failed(struct vtpm *v, int code, const char *text);
+/* After a reset. */
+void vtpm_start_again(struct vtpm *v);
 
 /* --- ring.c --- */
 
