@@ -51,6 +51,34 @@ exits unknown_name_is_exit_3 3 ctl show nobody
 exits bad_uuid_is_usage 2 ctl create web8 --uuid 12
 exits unknown_group_is_exit_3 3 ctl create web8 --group nogroup
 
+# A program of somebody's own may send anything: what has the wrong type is not taken for absent.
+invalid() { # METHOD PARAMETERS TEXT
+	python3 - "$LAB/run/control.sock" "$@" <<'PY'
+import json, socket, sys
+path, method, parameters, text = sys.argv[1:]
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(60)
+s.connect(path)
+s.sendall(b'{"method":"org.vtpm.Manager.%s","parameters":%s}\0' % (method.encode(), parameters.encode()))
+reply = b""
+while not reply.endswith(b"\0"):
+    reply += s.recv(65536) or sys.exit("hung up")
+print(reply)
+reply = json.loads(reply[:-1])
+sys.exit(reply.get("error") != "org.vtpm.Manager.Invalid" or text not in reply["parameters"]["message"])
+PY
+}
+check group_of_wrong_type invalid Create '{"name":"typed","group":5}' "group must be a string"
+check user_of_wrong_type invalid Create '{"name":"typed","user":"64200"}' "user must be a whole number"
+check locality_of_wrong_type invalid Create '{"name":"typed","locality_max":2.0}' "locality_max must be a whole number"
+check uuid_of_wrong_type invalid Create '{"name":"typed","uuid":7}' "uuid must look like"
+check name_of_wrong_type invalid Show '{"name":["web1"]}' "a name has 1 to 64"
+check firmware_of_wrong_type invalid Start '{"name":"web1","firmware":"yes"}' "firmware must be true or false"
+check force_of_wrong_type invalid Destroy '{"name":"web1","force":1}' "force must be true or false"
+check pcrs_of_wrong_type invalid CreateGroup '{"name":"typed","pcrs":{"0":0}}' "pcrs must be a list"
+check insecure_of_wrong_type invalid CreateGroup '{"name":"typed","pcrs":[0],"insecure_pcrs":"false"}' "insecure_pcrs must be true or false"
+exits none_of_it_was_made 3 ctl show typed
+
 # --- the certificates ---
 ctl ca >"$LAB/ca.pem"
 for k in 0 1; do
