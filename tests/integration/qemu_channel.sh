@@ -85,6 +85,7 @@ gets_through() { # $1: device
 # A QEMU that stays: its QMP in and out are descriptors 7 and 8 of this shell.
 stay() { # $1: device, the rest: options
 	coproc QEMU { machine "$@"; }
+	STAYS=$QEMU_PID # bash forgets its own when the process has ended
 	exec 7>&"${QEMU[1]}" 8<&"${QEMU[0]}"
 	qmp >&7
 	answer return
@@ -106,7 +107,7 @@ say() { # $1: command, $2: what the answer has
 
 gone() {
 	exec 7>&- 8<&-
-	wait "$QEMU_PID" 2>/dev/null
+	wait "$STAYS" 2>/dev/null
 	true
 }
 
@@ -169,7 +170,7 @@ check "reset is the machine's" bash -c "'$B/vtpmctl' --runtime-dir '$LAB/run' re
 check "a second one is refused" is_logged "QEMU refused: web1 is running already, for a QEMU" ioctl -c
 check "another vTPM is not concerned" bash -c "timeout 5 swtpm_ioctl --unix '$LAB/run/web2.swtpm' -c | grep -q 0x"
 say '{"execute":"query-status"}' # it is alive
-kill -KILL "$(pgrep -P "$(pgrep -P "$QEMU_PID" timeout)" 2>/dev/null || pgrep -P "$QEMU_PID" qemu)"
+kill -KILL "$(pgrep -P "$(pgrep -P "$STAYS" timeout)" 2>/dev/null || pgrep -P "$STAYS" qemu)"
 gone
 check "one that comes at once waits" bash -c "timeout 20 swtpm_ioctl --unix '$SOCK' -c | grep -q 0x"
 check "a killed QEMU leaves it off" becomes web1 stopped
