@@ -228,6 +228,12 @@ check stop_with_pool mgr_stop
 states_are_of_vtpms pool_is_not_on_disk
 check start_after_pool mgr_start --pool 0
 
+# --- a terminal that is closed ---
+check start_before_the_hangup ctl start inblue
+exits hangup_is_an_orderly_stop 0 mgr_stop HUP
+check hangup_powered_it_off grep -q '"action":"stop","vtpm":"inblue".*"result":"ok"' <(tail -n 1 "$LAB/state/audit.log")
+check start_after_the_hangup mgr_start --pool 0
+
 # --- audit ---
 python3 - "$LAB/state/audit.log" >"$LAB/out" <<'PY'
 import json, sys
