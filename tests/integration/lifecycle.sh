@@ -14,6 +14,9 @@ for p in vtpm-mgr vtpmctl vtpm-keeper vtpm-spawn vtpm-backend; do
 	exits "${p}_version" 0 "$B/$p" --version
 	exits "${p}_unknown_option" 2 "$B/$p" --no-such-option
 done
+exits help_of_a_group 0 ctl group --help
+says help_of_a_group_names_its_commands "group create NAME"
+exits group_alone_is_usage 2 ctl group
 exits no_manager_is_exit_8 8 ctl status
 says no_manager_names_the_socket "$LAB/run/control.sock"
 exits no_store_is_refused 1 "$B/vtpm-mgr" $(mgr_options)
