@@ -43,6 +43,21 @@ is_logged() {
 	return 1
 }
 
+come_and_go() { # $1: socket, $2: how often; STOP is the least that the TPM has to be on for
+	timeout 60 python3 - "$@" <<'PY'
+import socket, sys
+for i in range(int(sys.argv[2])):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(sys.argv[1])
+        try:
+            s.sendall(b"\0\0\0\x0e")
+            s.recv(4)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+PY
+}
+
 knock() { # $1: socket, $2: how many connections, each of which must end
 	timeout 60 python3 - "$@" <<'PY'
 import socket, sys
@@ -194,6 +209,12 @@ if [ "$(id -u)" -eq 0 ]; then
 	check "and do not flood the log" test $(($(wc -l <"$LAB/mgr.log") - lines)) -le $((SECONDS + 2))
 	ctl create web3 --user 12345 >/dev/null
 	check "but for its user" stranger timeout 5 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
+	# Each power-on is a durable change and two lines of the audit log, on the disk of all.
+	SECONDS=0
+	check "who has no use of it but to come and go" stranger bash -c "$(declare -f come_and_go); come_and_go '$LAB/run/web3.swtpm' 300"
+	check "is told to wait" is_logged "web3: QEMU refused: it was powered on too often" stranger timeout 5 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
+	check "and does not wear the disk" test "$(grep -c '"start","vtpm":"web3"' "$LAB/state/audit.log")" -le $((SECONDS + 22))
+	check "an operator is not held up" timeout 20 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
 else
 	echo "skip credentials: needs root"
 fi
