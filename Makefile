@@ -44,7 +44,7 @@ help:
 ## make test       install, build, and run every test
 ## make check      unit tests and lint, under a minute
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
-## make lab-qemu Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
+## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make bench      measure, beside swtpm and libtpms; writes build/bench.json
 ## make fuzz       fuzz the parsers (FUZZ_SECONDS each)
 ## make analyze    clang-tidy and cppcheck
