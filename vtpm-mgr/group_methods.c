@@ -7,12 +7,36 @@
 #include "vtpm-mgr/mgr.h"
 
 struct group_making {
+	struct group_making *next;
 	struct mgr *m;
 	struct call *c;
 	char name[NAME_MAX_LEN + 1];
 	uint8_t mode;
 	struct sealed_root root; /* views into the change's memory */
 };
+
+/*
+ * A second root of a name replaces the first in the keeper, so that a group whose row could not be written can be made
+ * again. Asked for while the first is on its way to the store it would leave the keeper with a root that is nowhere.
+ */
+static bool group_is_being_made(const struct mgr *m, const char *name)
+{
+	const struct group_making *g = m->groups_making;
+
+	while (g && strcmp(g->name, name) != 0)
+		g = g->next;
+	return g != NULL;
+}
+
+static void group_making_free(struct group_making *g)
+{
+	struct group_making **at = &g->m->groups_making;
+
+	while (*at != g)
+		at = &(*at)->next;
+	*at = g->next;
+	free(g);
+}
 
 static void group_end(struct group_making *g, int code, const char *text)
 {
@@ -21,7 +45,7 @@ static void group_end(struct group_making *g, int code, const char *text)
 		call_error(g->c, code, "group %s: %s", g->name, text[0] ? text : err_text(code));
 	else
 		call_reply(g->c, json_pack("{s:o}", "group", describe_group(group_find(g->m, g->name))));
-	free(g);
+	group_making_free(g);
 }
 
 static void on_group_stored(void *arg, int code)
@@ -127,6 +151,8 @@ static int group_check(struct mgr *m, struct call *c, const char *name)
 		call_error(c, ERR_INVAL, "a group needs a name of letters, digits, '.', '_' and '-'");
 	else if (group_find(m, name))
 		call_error(c, ERR_EXISTS, "group %s exists already", name);
+	else if (group_is_being_made(m, name))
+		call_error(c, ERR_BUSY, "group %s is being made", name);
 	else if (group_count(m) >= KEEPER_GROUPS_MAX)
 		call_error(c, ERR_FULL, "there are %u groups already, the most that are possible", KEEPER_GROUPS_MAX);
 	else
@@ -139,18 +165,21 @@ void method_create_group(void *arg, struct call *c, json_t *params)
 	struct mgr *m = arg;
 	const char *name = json_string_value(json_object_get(params, "name"));
 	struct group_making *g;
+	bool insecure;
 	uint32_t mask;
 	uint8_t mode;
 
-	if (group_check(m, c, name) || pcr_param(c, params, &mask) || mode_param(c, params, &mode))
+	if (group_check(m, c, name) || pcr_param(c, params, &mask) || mode_param(c, params, &mode) ||
+	    bool_param(c, params, "insecure_pcrs", &insecure))
 		return;
 	g = calloc(1, sizeof(*g));
 	if (!g) {
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
-	*g = (struct group_making){ .m = m, .c = c, .mode = mode, .root.mask = mask };
-	g->root.flags = json_is_true(json_object_get(params, "insecure_pcrs")) ? SEAL_INSECURE_PCRS : 0;
+	*g = (struct group_making){ .next = m->groups_making, .m = m, .c = c, .mode = mode, .root.mask = mask };
+	m->groups_making = g;
+	g->root.flags = insecure ? SEAL_INSECURE_PCRS : 0;
 	snprintf(g->name, sizeof(g->name), "%s", name);
 	keeper_open_group(m, DEFAULT_GROUP, on_group_gate, g);
 }

@@ -47,9 +47,27 @@ static int int_param(struct call *c, json_t *params, const char *key, json_int_t
 	return ERR_INVAL;
 }
 
-static bool bool_param(json_t *params, const char *key)
+int bool_param(struct call *c, json_t *params, const char *key, bool *out)
 {
-	return json_is_true(json_object_get(params, key));
+	json_t *j = json_object_get(params, key);
+
+	*out = json_is_true(j);
+	if (!j || json_is_null(j) || json_is_boolean(j))
+		return 0;
+	call_error(c, ERR_INVAL, "%s must be true or false", key);
+	return ERR_INVAL;
+}
+
+/* An optional string; deflt if it is absent. */
+static int str_param(struct call *c, json_t *params, const char *key, const char *deflt, const char **out)
+{
+	json_t *j = json_object_get(params, key);
+
+	*out = json_is_string(j) ? json_string_value(j) : deflt;
+	if (!j || json_is_null(j) || json_is_string(j))
+		return 0;
+	call_error(c, ERR_INVAL, "%s must be a string", key);
+	return ERR_INVAL;
 }
 
 static int create_uuid(struct call *c, json_t *params, struct store_vtpm *want)
@@ -71,7 +89,7 @@ static int create_uuid(struct call *c, json_t *params, struct store_vtpm *want)
 static int create_names(struct mgr *m, struct call *c, json_t *params, struct store_vtpm *want)
 {
 	const char *name = json_string_value(json_object_get(params, "name"));
-	const char *group = json_string_value(json_object_get(params, "group"));
+	const char *group;
 	char path[108]; /* sizeof sun_path */
 
 	if (!name || !name_valid(name)) {
@@ -88,8 +106,8 @@ static int create_names(struct mgr *m, struct call *c, json_t *params, struct st
 			   name);
 		return ERR_RANGE;
 	}
-	if (!group)
-		group = DEFAULT_GROUP;
+	if (str_param(c, params, "group", DEFAULT_GROUP, &group))
+		return ERR_INVAL;
 	if (!name_valid(group) || !group_find(m, group)) {
 		call_error(c, ERR_NOTFOUND, "there is no such group; see vtpmctl group list");
 		return ERR_NOTFOUND;
@@ -99,29 +117,48 @@ static int create_names(struct mgr *m, struct call *c, json_t *params, struct st
 	return 0;
 }
 
-static void method_create(void *arg, struct call *c, json_t *params)
+/* The row that Create and Import ask for, freed by the caller; NULL: the call has been answered. */
+static struct store_vtpm *wanted_row(struct mgr *m, struct call *c, json_t *params)
 {
-	struct mgr *m = arg;
 	struct store_vtpm *want = calloc(1, sizeof(*want));
 	json_int_t user, state_max, rate, locality;
 
 	if (!want) {
 		call_error(c, ERR_NOMEM, "out of memory");
-		return;
+		return NULL;
 	}
 	if (create_names(m, c, params, want) || create_uuid(c, params, want) ||
 	    int_param(c, params, "user", 0, UINT32_MAX - 1, -1, &user) ||
 	    int_param(c, params, "state_max", 16 * 1024, STATE_MAX_LIMIT, STATE_MAX_DEFAULT, &state_max) ||
 	    int_param(c, params, "commit_rate", 0, 1000000, COMMIT_RATE_DEFAULT, &rate) ||
-	    int_param(c, params, "locality_max", 0, 4, 0, &locality))
-		goto out;
+	    int_param(c, params, "locality_max", 0, 4, 0, &locality)) {
+		free(want);
+		return NULL;
+	}
 	want->epoch = 1;
 	want->user = user;
 	want->state_max = (uint32_t)state_max;
 	want->commit_rate = (uint32_t)rate;
 	want->locality_max = (uint8_t)locality;
-	provision_create(m, want, c);
-out:
+	return want;
+}
+
+static void method_create(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *want = wanted_row(arg, c, params);
+
+	if (want)
+		provision_create(arg, want, c);
+	free(want);
+}
+
+static void method_import(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *want = wanted_row(arg, c, params);
+	struct import from;
+
+	if (want && !import_take(c, params, &from))
+		provision_import(arg, want, &from, c);
 	free(want);
 }
 
@@ -162,10 +199,14 @@ static void method_show(void *arg, struct call *c, json_t *params)
 
 static void method_start(void *arg, struct call *c, json_t *params)
 {
-	struct store_vtpm *row = row_of(arg, c, params);
+	struct store_vtpm *row;
+	bool firmware;
 
+	if (bool_param(c, params, "firmware", &firmware))
+		return;
+	row = row_of(arg, c, params);
 	if (row)
-		vtpm_start(arg, row, bool_param(params, "firmware"), c);
+		vtpm_start(arg, row, firmware, c);
 	free(row);
 }
 
@@ -258,16 +299,21 @@ static void destroy_begin(struct mgr *m, struct call *c, const struct store_vtpm
 static void method_destroy(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
-	struct store_vtpm *row = row_of(m, c, params);
-	struct vtpm *v = row ? powered_row(m, row) : NULL;
+	struct store_vtpm *row;
+	struct vtpm *v;
+	bool force;
 
+	if (bool_param(c, params, "force", &force))
+		return;
+	row = row_of(m, c, params);
 	if (!row)
 		return;
+	v = powered_row(m, row);
 	if (v && v->state != VTPM_FAILED) {
 		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
 	} else if (changes_destroy(m, row->id)) {
 		call_error(c, ERR_BUSY, "%s is being destroyed", row->name);
-	} else if (row->quarantine[0] && !bool_param(params, "force")) {
+	} else if (row->quarantine[0] && !force) {
 		call_error(c, ERR_QUARANTINE, "%s is quarantined (%s); --force destroys it all the same", row->name,
 			   row->quarantine);
 	} else {
@@ -334,7 +380,11 @@ static void method_list_quarantine(void *arg, struct call *c, json_t *params)
 /* A state that may be an old one is taken only by who says that he knows. */
 static bool accepted(struct call *c, json_t *params)
 {
-	if (bool_param(params, "accept_rollback"))
+	bool accept;
+
+	if (bool_param(c, params, "accept_rollback", &accept))
+		return false;
+	if (accept)
 		return true;
 	call_error(c, ERR_INVAL, "what is released may be an old state, with old counters of failed authorisations: say "
 				 "--i-accept-rollback if you accept that");
@@ -345,10 +395,11 @@ static void method_release(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
 	struct store_vtpm *row;
+	bool store;
 
-	if (!accepted(c, params))
+	if (!accepted(c, params) || bool_param(c, params, "store", &store))
 		return;
-	if (bool_param(params, "store")) {
+	if (store) {
 		release_store(m, c);
 		return;
 	}
@@ -363,17 +414,18 @@ static void method_release(void *arg, struct call *c, json_t *params)
 }
 
 const struct control_method methods[] = {
-	{ "Create", ROLE_OPERATOR, method_create },
-	{ "List", ROLE_VIEWER, method_list },
-	{ "Show", ROLE_VIEWER, method_show },
-	{ "Start", ROLE_OPERATOR, method_start },
-	{ "Stop", ROLE_OPERATOR, method_stop },
-	{ "Reset", ROLE_OPERATOR, method_reset },
-	{ "Destroy", ROLE_OPERATOR, method_destroy },
-	{ "Status", ROLE_VIEWER, method_status },
-	{ "Ca", ROLE_VIEWER, method_ca },
-	{ "CreateGroup", ROLE_OPERATOR, method_create_group },
-	{ "ListQuarantine", ROLE_VIEWER, method_list_quarantine },
-	{ "Release", ROLE_OPERATOR, method_release },
+	{ "Create", ROLE_OPERATOR, 0, 0, method_create },
+	{ "Import", ROLE_OPERATOR, 1, IMPORT_FDS_MAX, method_import },
+	{ "List", ROLE_VIEWER, 0, 0, method_list },
+	{ "Show", ROLE_VIEWER, 0, 0, method_show },
+	{ "Start", ROLE_OPERATOR, 0, 0, method_start },
+	{ "Stop", ROLE_OPERATOR, 0, 0, method_stop },
+	{ "Reset", ROLE_OPERATOR, 0, 0, method_reset },
+	{ "Destroy", ROLE_OPERATOR, 0, 0, method_destroy },
+	{ "Status", ROLE_VIEWER, 0, 0, method_status },
+	{ "Ca", ROLE_VIEWER, 0, 0, method_ca },
+	{ "CreateGroup", ROLE_OPERATOR, 0, 0, method_create_group },
+	{ "ListQuarantine", ROLE_VIEWER, 0, 0, method_list_quarantine },
+	{ "Release", ROLE_OPERATOR, 0, 0, method_release },
 };
 const size_t methods_len = ARRAY_LEN(methods);

@@ -11,7 +11,7 @@
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come, and which one has a vTPM
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
- *	provision.c	new vTPMs, and the pool of manufactured ones
+ *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	methods.c	the control interface's methods, group_methods.c those about groups; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -81,6 +81,8 @@ struct worker {
 	struct loop_timer deadline;
 	void (*exited)(void *arg, uint32_t status);
 	void *arg;
+	const int *gives; /* the owner's: descriptors that go with the start */
+	unsigned ngives;
 };
 
 /* What a backend serves. */
@@ -275,23 +277,42 @@ void qemu_release(struct vtpm *v);
 /* A vTPM is off: who waited for that, has his turn. */
 void qemu_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 
-/* --- provision.c --- */
+/* --- provision.c, import.c --- */
+
+/* swtpm's state of a TPM, as a client gave it: passed on unread. */
+struct import {
+	enum import_secret secret;
+	unsigned nfds;
+	int fds[IMPORT_FDS_MAX]; /* owned; sealed memfds */
+};
 
 struct provision;
 void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
+/* Takes the descriptors over. */
+void provision_import(struct mgr *m, const struct store_vtpm *want, struct import *from, struct call *c);
+/* From a call and its descriptors. On failure the call has been answered, and nothing is left open. */
+CHECKED int import_take(struct call *c, json_t *params, struct import *out);
+void import_close(struct import *i);
+/* Whether they have an EK in common. Two without any EK that can be seen are not told from each other. */
+bool import_is_twin(const struct store_vtpm *one, const struct store_vtpm *other);
+/* Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
+CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
 void pool_free(struct mgr *m);
 
-/* --- methods.c, describe.c --- */
+/* --- methods.c, describe.c, describe_ek.c --- */
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
+/* An optional true or false among the parameters; false if it is absent. Otherwise the call has been answered. */
+CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *out);
 /* group_methods.c */
 void method_create_group(void *arg, struct call *c, json_t *params);
-/* with_eks: with their certificates, which takes a parser of X.509. */
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
+/* An absent key, or certificate, is left out. */
+json_t *describe_eks(const struct store_vtpm *row);
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
 /* describe_continuity.c */
@@ -319,6 +340,7 @@ struct mgr {
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
 	struct provision *provisions;
+	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;
 	bool pool_paused; /* making one failed: wait for the next create before trying again */

@@ -12,7 +12,9 @@ bus_stop() {
 	PROXY_PID=
 }
 # Commands of the recorded start, each as CODE/OCCURRENCE LENGTH-OF-RESPONSE. How much a new keeper has to flush varies.
-recorded() { awk '{ cc = substr($1, 13, 8); if (cc != "00000165") print cc "/" ++n[cc], length($2) / 2 }' "$LAB/start.log"; }
+recorded() { # LOG
+	awk '{ cc = substr($1, 13, 8); if (cc != "00000165") print cc "/" ++n[cc], length($2) / 2 }' "${1:-$LAB/start.log}"
+}
 
 # One start with the n-th response changed: it is right, or refused; then, without the change, it is right.
 bus_case() { # PLAN…
@@ -44,13 +46,17 @@ cases() { # NAME: none of the cases since the last one has gone wrong
 	rm -f "$LAB/bad"
 }
 
-# A chip, a guest on it, and a start of both through the bus in $LAB/start.log. The chip's owner hierarchy is shared, so that
-# a second store can be made on it.
-bus_record() {
+bus_begin() {
 	MGR_TCTI=swtpm:path=$LAB/bus.sock
 	trap 'bus_stop 2>/dev/null; lab_end' EXIT
 	chip_start
 	chip_measure
+}
+
+# A chip, a guest on it, and a start of both through the bus in $LAB/start.log. The chip's owner hierarchy is shared, so that
+# a second store can be made on it.
+bus_record() {
+	bus_begin
 	bus
 	mgr_init --seal-pcrs 0,4 --shared-chip >/dev/null
 	bus

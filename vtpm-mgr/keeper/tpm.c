@@ -271,10 +271,10 @@ int tpm_session(struct tpm *t, TPM2_SE type, ESYS_TR *session)
 
 int tpm_session_audits(struct tpm *t, bool audits)
 {
-	const TPMA_SESSION usual = TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT;
-	const TPMA_SESSION audit = TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_AUDIT;
+	const TPMA_SESSION attributes = audits ? TPMA_SESSION_AUDIT : TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT;
 
-	return tpm_check(t, Esys_TRSess_SetAttributes(t->esys, t->session, audits ? audit : usual, 0xff),
+	return tpm_check(t,
+			 Esys_TRSess_SetAttributes(t->esys, t->session, TPMA_SESSION_CONTINUESESSION | attributes, 0xff),
 			 "session attributes");
 }
 
