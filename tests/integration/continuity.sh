@@ -361,4 +361,30 @@ line_open a
 check and-nothing-is-lost nothing_lost a
 off a
 mgr_stop
+
+# --- a chip that has no room for V ---
+chip_stop
+rm -rf "$LAB/state" "$LAB/chip"
+chip_start
+chip_measure
+for s in 64 1; do
+	for ((i = 0; i < 64; i++)); do chip tpm2_nvdefine -Q -C o -s $s -a 'ownerread|ownerwrite|orderly' $((0x01500100 + 100 * s + i)) 2>/dev/null || break; done
+done
+mgr_init --seal-pcrs 0,4 >/dev/null
+mgr_start --pool 0
+check without-v-says-so all test "$(continuity strict_only)" = True -- eval 'ctl status | grep -q "warning .*orderly"'
+counter_guest a
+disk_copy older
+count_to a 1
+host_cut
+off a
+disk_copy now
+disk_back older
+check without-v-nothing-older-is-accepted store_refused "no row of the journal has the value of anchor A" a
+disk_back now
+check without-v-the-newest-is-accepted all accepted -- discontinuities a 0
+on a
+check without-v-nothing-is-lost nothing_lost a
+off a
+mgr_stop
 exit $FAILED

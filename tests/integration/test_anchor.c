@@ -458,6 +458,29 @@ static void test_nv_rate(void **state)
 	assert_int_equal(commit(ROW_OPEN), 0);
 }
 
+/* No room in the TPM's RAM: there is no V, and every row must go into A. */
+static void test_without_room_for_v(void **state)
+{
+	static const uint8_t zeros[DIGEST_LEN];
+	unsigned n = 0;
+
+	(void)state;
+	while (n < 64 && tool("nvdefine -C o -s 64 -a 'ownerread|ownerwrite|orderly' 0x%x", 0x01500100 + n) == 0)
+		n++;
+	assert_in_range(n, 1, 63);
+	while (n < 64 && tool("nvdefine -C o -s 1 -a 'ownerread|ownerwrite|orderly' 0x%x", 0x01500200 + n) == 0)
+		n++;
+	provision(0);
+	assert_true(record.flags & ANCHOR_STRICT_ONLY);
+	assert_int_equal(commit(ROW_PLAIN), ERR_WRONG_STATE);
+	assert_int_equal(commit(ROW_ANCHOR), 0);
+	assert_memory_equal(view.v, zeros, DIGEST_LEN);
+	stop_keeper();
+	assert_int_equal(come_back(), 0);
+	assert_int_equal(view.a_state, ANCHOR_VALUE);
+	assert_int_equal(commit(ROW_OPEN), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -467,6 +490,7 @@ int main(void)
 		TEST(test_v_is_gone_after_a_reset), TEST(test_reset_under_a_keeper),	   TEST(test_taken_handles_are_refused),
 		TEST(test_changed_record),	    TEST(test_the_owner_is_ours),	   TEST(test_changed_answers),
 		TEST(test_invented_errors),	    TEST(test_nv_rate),			   TEST(test_other_indices_are_not_taken_for_ours),
+		TEST(test_without_room_for_v),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, NULL);
