@@ -55,6 +55,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/tpm_bus.sh \
             tests/integration/tpm_init.sh \
             tests/integration/tpm_errors.sh \
+            tests/integration/tpm_nonsense.sh \
             tests/integration/continuity.sh \
             tests/integration/import.sh \
             tests/integration/breaches.sh
