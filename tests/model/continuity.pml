@@ -28,7 +28,37 @@
 #ifndef RESETS
 #define RESETS 2
 #endif
+#ifndef TRACE
+#define ROWNO byte
 #define ALIEN 255
+#define TOLD(what, args)
+#define TOLD_ROW
+#define MORE_RESETS resets < RESETS
+#else
+/*
+ * One run alone: that of a recorded trace (trace.h). Where the model does what the trace tells, the next event must be that one; what
+ * happened just before a crash, or while the chip was reset, it need not have told. The claims are asserted all along.
+ */
+#define ROWNO short
+#define ALIEN 32767
+c_decl { \#include "trace.h" };
+short t; /* events that are over */
+bool accepted;
+#define TOLD(what, args) if :: c_expr { (told_##what) args } -> t++ :: CUT fi;
+#define TOLD_ROW \
+	if \
+	:: c_expr { (told_writing)(now.t, now.row[now.r].id, now.row[now.r].n, now.row[now.r].kind, now.row[now.r].reset, \
+			now.row[now.row[now.r].parent].id, now.row[now.row[now.r].aprev].id, now.row[now.row[now.r].vprev].id) } -> \
+		c_code { now.row[now.r].id = told_id(now.t); now.t++; } \
+	:: CUT \
+	fi; \
+	if :: skip :: CUT fi;
+#define CUT \
+	c_expr { (told_crash)(now.t) } -> t++; \
+	if :: skip :: MORE_RESETS -> power_cut() fi; \
+	crash(); goto down
+#define MORE_RESETS c_expr { now.resets < (told_resets)(now.t) }
+#endif
 
 #define GENESIS 1
 #define OPEN 2
@@ -37,26 +67,31 @@
 #define PLAIN 5	 /* what is acknowledged when V holds it */
 
 typedef Row {
-	byte n;	     /* its number in the journal */
-	byte parent; /* H(row before it) */
+	ROWNO n;      /* its number in the journal */
+	ROWNO parent; /* H(row before it) */
 	byte kind;
-	byte reset;  /* resetCount when it was made */
-	byte aprev, vprev; /* what the indices held then */
-	byte disc;   /* discontinuities */
+	byte reset;   /* resetCount when it was made */
+	ROWNO aprev, vprev; /* what the indices held then */
+	byte disc;    /* discontinuities */
+#ifdef TRACE
+	short id;     /* which one it is in the trace */
+#endif
 };
 
 Row row[ROWS + 1];
-byte rows;	    /* that were ever made */
-byte disk[ROWS + 1]; /* the journal, from 1 */
-byte last;
-byte a, v, resets;  /* the chip */
-byte know_a, know_v; /* what the manager has read there last */
-byte acked_a, acked_v; /* the newest row acknowledged by A, and by either */
+ROWNO rows;	    /* that were ever made */
+ROWNO disk[ROWS + 1]; /* the journal, from 1 */
+ROWNO last;
+ROWNO a, v;	    /* the chip */
+byte resets;
+ROWNO know_a, know_v; /* what the manager has read there last */
+ROWNO acked_a, acked_v; /* the newest row acknowledged by A, and by either */
 byte acked_reset;   /* resetCount at the latter */
 bool tampered;
 
 /* The manager's; hidden where they mean nothing, so that they do not tell states apart. */
-byte r, i, j, k, x, base_a, base_v, flagged, kind;
+ROWNO r, i, j, k, x, base_a, base_v;
+byte flagged, kind;
 bool yes, verdict;
 
 /* yes: a state of row `state` contains what row `what` changed. */
@@ -301,6 +336,9 @@ inline another()
 #endif
 
 /* What may happen between any two steps. */
+#ifdef TRACE
+#define MAY_DIE if :: skip :: CUT fi
+#else
 #define MAY_DIE \
 	if \
 	:: skip \
@@ -308,6 +346,7 @@ inline another()
 	:: resets < RESETS -> power_cut(); crash(); goto down \
 	OR_ANOTHER \
 	fi
+#endif
 
 #ifdef NO_READ_BACK
 #define STOP_UNLESS(what) if :: true fi
@@ -323,6 +362,9 @@ inline another()
 
 init
 {
+#ifdef TRACE
+	c_code { trace_load(); };
+#endif
 provision:
 	skip; /* anchor_provision: chip first, then the disk. Begun anew after a crash: with a fresh nonce, explicitly. */
 	d_step { a = 0; v = 0; know_a = 0; know_v = 0; make_row(GENESIS, 0) }
@@ -338,6 +380,7 @@ provision:
 	fi;
 #endif
 	d_step { extend_v() }
+	TOLD(v, (now.t, 1))
 	if
 	:: skip
 #ifndef DISK_FIRST
@@ -347,19 +390,28 @@ provision:
 #endif
 	fi;
 	d_step { extend_a() }
+	TOLD(a, (now.t, 1))
 #ifndef DISK_FIRST
 	if
 	:: skip
 	:: crash(); goto provision
 	fi;
+	TOLD_ROW
 	d_step { write_row() }
+	TOLD(written, (now.t, now.row[now.r].id))
 #endif
 	d_step { acked_a = r; acked_v = r; acked_reset = resets; crash() }
 
 down:
+#ifdef TRACE
+	if
+	:: c_expr { (told_end)(now.t) } -> accepted = true; assert(!accepted)
+	:: else
+	fi;
+#endif
 	do
 	:: break
-	:: resets < RESETS -> d_step { power_cut() }
+	:: MORE_RESETS -> d_step { power_cut() }
 	od;
 #ifdef ADVERSARY
 	if
@@ -387,6 +439,7 @@ down:
 
 	/* recovery_run */
 	d_step { decide() }
+	TOLD(recovered, (now.t, now.resets, now.verdict, now.v != 0, now.flagged))
 	if
 	:: !verdict -> goto quarantined
 	:: else
@@ -409,7 +462,9 @@ down:
 	:: else
 	fi;
 	MAY_DIE;
+	TOLD_ROW
 	d_step { write_row() }
+	TOLD(written, (now.t, now.row[now.r].id))
 #if defined(REDO) || defined(REUSE_OPEN)
 finish_open:
 #endif
@@ -417,10 +472,14 @@ finish_open:
 	EXTEND(extend_v());
 	STOP_UNLESS(v == r);
 	know_v = r;
+	TOLD(v, (now.t, now.row[now.r].id))
 	MAY_DIE;
 	EXTEND(extend_a());
 	STOP_UNLESS(a == r);
 	know_a = r;
+	TOLD(a, (now.t, now.row[now.r].id))
+	TOLD(acked, (now.t, now.row[now.r].id))
+	TOLD(opened, (now.t, now.row[now.r].disc))
 	d_step { opened(); settle() }
 
 serve:
@@ -436,7 +495,9 @@ serve:
 	:: else
 	fi;
 	MAY_DIE;
+	TOLD_ROW
 	d_step { write_row() }
+	TOLD(written, (now.t, now.row[now.r].id))
 #ifdef ACK_EARLY
 	d_step { acknowledge() }
 #endif
@@ -450,16 +511,19 @@ serve:
 	EXTEND(extend_v());
 	STOP_UNLESS(v == r);
 	know_v = r;
+	TOLD(v, (now.t, now.row[now.r].id))
 #ifndef A_BEFORE_V
 	if
 	:: kind != PLAIN ->
 		MAY_DIE;
 		EXTEND(extend_a());
 		STOP_UNLESS(a == r);
-		know_a = r
+		know_a = r;
+		TOLD(a, (now.t, now.row[now.r].id))
 	:: else
 	fi;
 #endif
+	TOLD(acked, (now.t, now.row[now.r].id))
 	if
 	:: kind == CLOSE -> d_step { opened(); crash() }; goto down
 	:: else -> d_step { acknowledge(); settle() }; goto serve
