@@ -9,8 +9,8 @@ STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_column.c vtpm-mgr/store_row
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_proto.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
-            vtpm-mgr/methods.c vtpm-mgr/describe.c vtpm-mgr/audit.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/methods.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/audit.c \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
@@ -34,7 +34,7 @@ LIBS_CTL     := -ljansson -lcrypto
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_audit test_control test_ctl \
-              test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_keeper_wrap
+              test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_qemu_saved test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -93,6 +93,8 @@ test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c
 test_backend_hostile_LIBS := $(LIBS_BACKEND)
 test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_qemu_LIBS := $(LIBS_BACKEND)
+test_qemu_saved_SRCS := $(test_qemu_SRCS)
+test_qemu_saved_LIBS := $(LIBS_BACKEND)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_keeper_wrap_LIBS := $(LIBS_KEEPER)
 test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)

@@ -4,11 +4,12 @@
  * power the TPM on; the socket goes to the backend, which alone reads what comes over it. When QEMU hangs up, the
  * TPM is powered off in order.
  *
- * As NAME.ring it may be connected by anyone, and serves operators and the vTPM's own user. One QEMU has it at a time. One that comes
- * while the last one's TPM is still on its way off waits for that; any other is hung up on, with a line in the log.
+ * As NAME.ring it may be connected by anyone, and serves operators and the vTPM's own user. One QEMU has the TPM at a time. One more
+ * may come meanwhile, to wait or to take over (takeover.c); any other is hung up on, with a line in the log.
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +26,9 @@ struct qemu_port {
 	struct mgr *m;
 	uint8_t uuid[UUID_LEN];
 	char name[NAME_MAX_LEN + 1];
-	int listener, waiting; /* waiting: a QEMU whose turn comes; -1: none */
-	uid_t waiting_uid;
-	struct loop_io listener_io, waiting_io;
+	int listener;
+	struct loop_io listener_io;
+	char refusal[TEXT_MAX + 1]; /* why a QEMU did not get what it wanted, the last time */
 };
 
 int qemu_path(const struct mgr *m, const char *name, char *out, size_t cap)
@@ -39,9 +40,9 @@ int qemu_path(const struct mgr *m, const char *name, char *out, size_t cap)
 
 /* --- the QEMU that has the TPM --- */
 
-static bool has_hung_up(int sock)
+bool qemu_has_gone(const struct vtpm *v)
 {
-	struct pollfd p = { .fd = sock, .events = POLLRDHUP };
+	struct pollfd p = { .fd = v->qemu, .events = POLLRDHUP };
 
 	return poll(&p, 1, 0) > 0;
 }
@@ -71,16 +72,33 @@ int qemu_watch(struct vtpm *v)
 
 /* --- those that come --- */
 
-static void waiting_drop(struct qemu_port *p)
+static struct qemu_port *port_find(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
-	loop_remove(&p->m->loop, &p->waiting_io);
-	fd_close(&p->waiting);
+	struct qemu_port *p = m->qemu_ports;
+
+	while (p && memcmp(p->uuid, uuid, UUID_LEN) != 0)
+		p = p->next;
+	return p;
 }
 
-static void on_waiting_gone(void *arg, uint32_t events)
+void qemu_refused(struct mgr *m, const uint8_t uuid[static UUID_LEN], const char *fmt, ...)
 {
-	(void)events;
-	waiting_drop(arg);
+	struct qemu_port *p = port_find(m, uuid);
+	va_list ap;
+
+	if (!p)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(p->refusal, sizeof(p->refusal), fmt, ap);
+	va_end(ap);
+	log_warn("%s: QEMU refused: %s", p->name, p->refusal);
+}
+
+const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	const struct qemu_port *p = port_find(m, uuid);
+
+	return p && p->refusal[0] ? p->refusal : NULL;
 }
 
 static void refuse(const struct qemu_port *p, int sock, const char *why)
@@ -114,14 +132,6 @@ static bool permitted(const struct qemu_port *p, int sock, uid_t *uid)
 	return yes;
 }
 
-/* Whether the TPM is still on for a QEMU that has gone, so that the next one need only wait. */
-static bool ending(const struct vtpm *v)
-{
-	if (!v || v->qemu < 0)
-		return false;
-	return v->state == VTPM_STOPPING || (v->state != VTPM_FAILED && has_hung_up(v->qemu));
-}
-
 static void on_listener(void *arg, uint32_t events)
 {
 	struct qemu_port *p = arg;
@@ -137,32 +147,9 @@ static void on_listener(void *arg, uint32_t events)
 		refuse(p, sock, why);
 	} else if (p->m->draining) {
 		refuse(p, sock, "the manager is stopping");
-	} else if (!ending(vtpm_find(p->m, p->uuid))) {
-		start(p, sock, uid);
-	} else if (p->waiting >= 0 || loop_add(&p->m->loop, &p->waiting_io, sock, EPOLLRDHUP, on_waiting_gone, p)) {
-		refuse(p, sock, "its TPM is being powered off, and another QEMU waits for it");
 	} else {
-		p->waiting = sock;
-		p->waiting_uid = uid;
+		start(p, sock, uid);
 	}
-}
-
-void qemu_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
-{
-	struct qemu_port *p = m->qemu_ports;
-	int sock;
-
-	while (p && memcmp(p->uuid, uuid, UUID_LEN) != 0)
-		p = p->next;
-	if (!p || p->waiting < 0)
-		return;
-	loop_remove(&m->loop, &p->waiting_io);
-	sock = p->waiting;
-	p->waiting = -1;
-	if (m->draining)
-		refuse(p, sock, "the manager is stopping");
-	else
-		start(p, sock, p->waiting_uid);
 }
 
 /* --- ports --- */
@@ -189,7 +176,6 @@ static void port_free(struct qemu_port *p)
 {
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 
-	waiting_drop(p);
 	loop_remove(&p->m->loop, &p->listener_io);
 	if (p->listener >= 0 && !qemu_path(p->m, p->name, path, sizeof(path)))
 		unlink(path);
@@ -203,7 +189,7 @@ void qemu_port_open(struct mgr *m, const struct store_vtpm *row)
 	int err = ERR_NOMEM;
 
 	if (p) {
-		*p = (struct qemu_port){ .m = m, .listener = -1, .waiting = -1, .listener_io.fd = -1, .waiting_io.fd = -1 };
+		*p = (struct qemu_port){ .m = m, .listener = -1, .listener_io.fd = -1 };
 		memcpy(p->uuid, row->uuid, UUID_LEN);
 		snprintf(p->name, sizeof(p->name), "%s", row->name);
 		err = listener_open(p);

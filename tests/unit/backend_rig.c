@@ -263,7 +263,7 @@ static void fill_start(struct backend_start *start, const struct rig_disk *d, ui
 	*start = (struct backend_start){ .flags = flags, .state_max = 64 * 1024 };
 	memcpy(start->uuid, d->uuid, UUID_LEN);
 	memcpy(start->from_uuid, d->uuid, UUID_LEN);
-	if (flags & RUN_MANUFACTURE)
+	if (flags & (RUN_MANUFACTURE | RUN_STANDBY))
 		return;
 	start->version = d->version;
 	start->sealed = d->sealed;
@@ -278,14 +278,24 @@ void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_
 	rig_spawn_start(r, b, d, &start);
 }
 
-void rig_spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d)
+static void spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags)
 {
 	struct backend_start start;
 
-	fill_start(&start, d, RUN_SERVE);
+	fill_start(&start, d, flags);
 	spawn_started(r, b, d, &start, GUEST_QEMU);
 	receive_link(r, b);
 	send_key(b, d);
+}
+
+void rig_spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d)
+{
+	spawn_qemu(r, b, d, RUN_SERVE);
+}
+
+void rig_spawn_standby(struct rig *r, struct rig_backend *b, struct rig_disk *d)
+{
+	spawn_qemu(r, b, d, RUN_SERVE | RUN_STANDBY);
 }
 
 void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags)
@@ -296,7 +306,31 @@ void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d,
 	spawn_started(r, b, d, &start, flags & RUN_SERVE ? GUEST_RING : GUEST_NONE);
 }
 
-/* One STORE_COMMIT. False: the backend has gone. */
+/* The manager's verdict on STORE_TAKE. */
+static bool serve_take(struct rig_backend *b, struct buf *body)
+{
+	static uint8_t mem[STORE_TAKEN_MAX];
+	struct rig_disk *d = b->disk;
+	struct store_taken taken = { .version = d->version };
+	struct store_take t;
+	struct buf msg;
+
+	MUST(store_take_decode(body, &t) == 0);
+	if (d->busy)
+		taken.code = ERR_BUSY;
+	else if (t.version > d->version || (t.version != 0 && t.version < d->version && !d->older))
+		taken.code = ERR_WRONG_STATE;
+	if (taken.code == 0 && t.version == 0) {
+		taken.sealed = d->sealed;
+		taken.sealed_len = d->sealed_len;
+	}
+	d->takes += taken.code == 0;
+	buf_init(&msg, mem, sizeof(mem));
+	MUST(store_taken_encode(&msg, &taken) == 0);
+	return ipc_send(b->store, STORE_TAKEN, &msg, NULL, 0) == 0;
+}
+
+/* One request of the store channel. False: the backend has gone. */
 static bool serve_store(struct rig_backend *b)
 {
 	static uint8_t mem[STORE_COMMIT_MAX];
@@ -310,6 +344,8 @@ static bool serve_store(struct rig_backend *b)
 	err = ipc_recv(b->store, &m, mem, sizeof(mem), 0);
 	if (err != 0)
 		return false;
+	if (m.type == STORE_TAKE)
+		return serve_take(b, &m.body);
 	MUST(m.type == STORE_COMMIT && store_commit_decode(&m.body, &c) == 0);
 	MUST(c.version == b->disk->version + 1);
 	done.version = c.version;

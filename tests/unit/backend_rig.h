@@ -33,6 +33,9 @@ struct rig_disk {
 	int fail;	  /* a code: what the store answers instead of storing */
 	unsigned commits; /* accepted */
 	uint8_t flags;	  /* of the last commit */
+	bool older;	  /* STORE_TAKE: an older state is granted, too */
+	bool busy;	  /* STORE_TAKE: another backend has the TPM */
+	unsigned takes;	  /* granted */
 };
 
 struct rig_backend {
@@ -57,6 +60,8 @@ void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_
 void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start);
 /* With the end of a QEMU's control channel instead of a ring; b->data is the caller's to set. */
 void rig_spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d);
+/* The same while another backend has the TPM: without a state. */
+void rig_spawn_standby(struct rig *r, struct rig_backend *b, struct rig_disk *d);
 /* Without a keeper: no link is awaited and no key sent. */
 void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
 void rig_kill_keeper(struct rig *r);

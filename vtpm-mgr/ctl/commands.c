@@ -12,6 +12,10 @@ static const struct ctl_option create_options[] = {
 	{"--state-max", "BYTES", "state_max", ARG_NUMBER, UINT32_MAX, "quota: bytes of state"},
 	{"--commit-rate", "N", "commit_rate", ARG_NUMBER, UINT32_MAX, "quota: durable changes a second, 0: no limit"},
 	{"--locality-max", "N", "locality_max", ARG_NUMBER, 4, "highest locality the guest may use (default: 0)"},
+	{"--snapshots", "refuse|allow", "snapshots", ARG_STRING, 0, "older saved states that QEMU brings back (default: refuse)"},
+};
+static const struct ctl_option set_options[] = {
+	{"--snapshots", "refuse|allow", "snapshots", ARG_STRING, 0, "older saved states that QEMU brings back"},
 };
 static const struct ctl_option start_options[] = {
 	{"--firmware", NULL, "firmware", ARG_FLAG, 0,
@@ -40,6 +44,7 @@ const struct ctl_command ctl_commands[] = {
 	 "Make a vTPM with endorsement keys and their certificates."},
 	{NULL, "list", "List", false, NULL, 0, print_list, NULL, "List all vTPMs."},
 	{NULL, "show", "Show", true, OPTIONS(show_options), print_show, NULL, "Show one vTPM."},
+	{NULL, "set", "Set", true, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off."},
 	{NULL, "start", "Start", true, OPTIONS(start_options), print_started, NULL,
 	 "Power a vTPM on and print the path of its ring."},
 	{NULL, "stop", "Stop", true, NULL, 0, print_nothing, NULL, "Power a vTPM off in order."},
