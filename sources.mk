@@ -42,6 +42,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/sandbox.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
+            tests/integration/takeover.sh \
             tests/integration/quarantine.sh \
             tests/integration/store_damage.sh \
             tests/integration/store_faults.sh \
