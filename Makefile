@@ -44,7 +44,7 @@ help:
 ## make test       install, build, and run every test
 ## make check      unit tests and lint, under a minute
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
-## make lab-qemu Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
+## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make bench      measure, beside swtpm and libtpms; writes build/bench.json
 ## make fuzz       fuzz the parsers (FUZZ_SECONDS each)
 ## make analyze    clang-tidy and cppcheck
@@ -120,12 +120,14 @@ demo: deps
 	$(MAKE) programs
 	tests/demo.sh $(BUILD)
 
-bench: programs tests
+bench: programs tests $(GUEST)
 	tests/bench/bench.sh $(BUILD)
 
+# It boots two machines at a time; TEST_TIMEOUT is for a host that is busy with other things, too.
 LAB_PEERS ?= ours
-lab-qemu: programs $(GUEST)
-	LAB_PEERS='$(LAB_PEERS)' tests/run.sh --build $(BUILD) --name lab-qemu tests/lab/qemu/run.sh
+lab-qemu: deps
+	$(MAKE) programs $(GUEST)
+	LAB_PEERS='$(LAB_PEERS)' TEST_JOBS=1 TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-qemu $(LAB_SCRIPTS)
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: programs

@@ -31,7 +31,7 @@ static int power_anew(struct backend *b)
 {
 	const struct qemu_saved *s = &b->qemu->resume;
 
-	if (s->p != NULL && (b->qemu->permanent.p != NULL || s->version == b->commit.version)) {
+	if (s->p != NULL && (b->qemu->permanent.p != NULL || (!b->commit.stale && s->version == b->commit.version))) {
 		power_cut(b);
 		return power_resume(b, s->p, s->len);
 	}
@@ -240,9 +240,9 @@ static uint32_t run_get_info(struct backend *b, struct qemu_job *job)
 	int err;
 
 	(void)b;
-	if (buf_get_u64be(&job->body, &flags) || buf_get_u32be(&job->body, &offset) || flags > UINT32_MAX)
+	if (buf_get_u64be(&job->body, &flags) || buf_get_u32be(&job->body, &offset))
 		return QEMU_BAD_PARAMETER;
-	text = engine_info((uint32_t)flags);
+	text = engine_info((uint32_t)flags); /* nothing is known by a higher one */
 	if (text == NULL)
 		return QEMU_FAIL;
 	total = (uint32_t)strlen(text) + 1;
@@ -267,7 +267,7 @@ static uint32_t run_lock_storage(struct backend *b, struct qemu_job *job)
 
 static const struct qemu_rule rules[] = {
 	{ CMD_GET_CAPABILITY, QEMU_ANY, false, 0, NULL },
-	{ CMD_INIT, QEMU_OFF, true, 4, run_init },
+	{ CMD_INIT, QEMU_ANY, true, 4, run_init },
 	{ CMD_SHUTDOWN, QEMU_ANY, true, 0, run_shutdown },
 	{ CMD_GET_TPMESTABLISHED, QEMU_ON, false, 0, run_get_established },
 	{ CMD_SET_LOCALITY, QEMU_ANY, false, 1, run_set_locality },

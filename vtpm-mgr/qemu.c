@@ -5,7 +5,8 @@
  * TPM is powered off in order.
  *
  * As NAME.ring it may be connected by anyone, and serves operators and the vTPM's own user. One QEMU has the TPM at a time. One more
- * may come meanwhile, to wait or to take over (takeover.c); any other is hung up on, with a line in the log.
+ * may come meanwhile, to wait or to take over (takeover.c); any other is hung up on, with a line in the log, if there was none
+ * in the last second.
  */
 #include <errno.h>
 #include <poll.h>
@@ -103,7 +104,7 @@ const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN
 
 static void refuse(const struct qemu_port *p, int sock, const char *why)
 {
-	log_warn("%s: QEMU refused: %s", p->name, why);
+	control_log(p->m->control, "%s: QEMU refused: %s", p->name, why);
 	fd_close(&sock);
 }
 
@@ -136,7 +137,7 @@ static void on_listener(void *arg, uint32_t events)
 {
 	struct qemu_port *p = arg;
 	char why[80];
-	int sock = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int sock = control_accept(p->m->control, p->listener);
 	uid_t uid;
 
 	(void)events;

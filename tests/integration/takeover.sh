@@ -18,6 +18,7 @@ ctl create web1 >/dev/null
 ctl create web2 >/dev/null
 
 coproc PEERS { exec tests/integration/takeover.py "$B/vtpmctl" "$LAB/run" "$LAB/mgr.log" 2>&1; }
+peers=$PEERS_PID
 left=
 while read -r line <&"${PEERS[0]}"; do
 	echo "$line"
@@ -29,8 +30,8 @@ check "with both versions" grep -qE 'rollback.*from change [0-9]+ to the state o
 check "a policy that changes, too" grep -qE '"action":"set".*snapshots: allow' "$LAB/state/audit.log"
 check "no backend broke its protocol" test -z "$(grep 'broke its protocol' "$LAB/mgr.log")"
 check "the manager ends in order with two of them" mgr_stop
-kill "$PEERS_PID" 2>/dev/null
-wait "$PEERS_PID" 2>/dev/null
+kill "$peers" 2>/dev/null
+wait "$peers" 2>/dev/null
 mgr_start
 starts() { ctl start web1 >/dev/null; }
 check "and the TPM is as it was" starts

@@ -117,6 +117,14 @@ vm_lost() {
 	cat "$LOG/${VM_LABEL[$vm]}.qemu"
 	[ "$rc" -ne 0 ]
 }
+# Pulls the plug. timeout is the machine's parent.
+vm_kill() {
+	local vm=$1 in=${VM_IN[$1]} out=${VM_OUT[$1]}
+	kill -KILL "$(pgrep -P "${VM_PID[$vm]}")"
+	wait "${VM_PID[$vm]}" 2>/dev/null
+	exec {in}>&- {out}<&-
+	unset "VM_PID[$vm]"
+}
 ALARMS='Kernel panic|Oops|BUG:|WARNING:|Call Trace|segfault|general protection'
 
 vm_kill_all() { [ ${#VM_PID[@]} -eq 0 ] || kill "${VM_PID[@]}" 2>/dev/null; }
