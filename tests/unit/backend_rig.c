@@ -19,14 +19,6 @@
 #define WAIT_MS 30000
 #define STUB_LINK 0x52494701u /* stand-in -> test: its link, 1 fd */
 
-#define MUST(cond)                                                                                                     \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #cond, strerror(errno));                 \
-			exit(1);                                                                                       \
-		}                                                                                                      \
-	} while (0)
-
 void rig_keeper_main(int argc, char **argv)
 {
 	const int link = 4;
@@ -121,12 +113,6 @@ void rig_close(struct rig *r)
 	MUST(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	close(r->keeper);
 	close(r->link);
-}
-
-void rig_disk_init(struct rig_disk *d)
-{
-	memset(d, 0, sizeof(*d));
-	MUST(uuid_random(d->uuid) == 0 && random_bytes(d->key, sizeof(d->key)) == 0);
 }
 
 static void wait_readable(int fd)
@@ -306,62 +292,6 @@ void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d,
 	spawn_started(r, b, d, &start, flags & RUN_SERVE ? GUEST_RING : GUEST_NONE);
 }
 
-/* The manager's verdict on STORE_TAKE. */
-static bool serve_take(struct rig_backend *b, struct buf *body)
-{
-	static uint8_t mem[STORE_TAKEN_MAX];
-	struct rig_disk *d = b->disk;
-	struct store_taken taken = { .version = d->version };
-	struct store_take t;
-	struct buf msg;
-
-	MUST(store_take_decode(body, &t) == 0);
-	if (d->busy)
-		taken.code = ERR_BUSY;
-	else if (t.version > d->version || (t.version != 0 && t.version < d->version && !d->older))
-		taken.code = ERR_WRONG_STATE;
-	if (taken.code == 0 && t.version == 0) {
-		taken.sealed = d->sealed;
-		taken.sealed_len = d->sealed_len;
-	}
-	d->takes += taken.code == 0;
-	buf_init(&msg, mem, sizeof(mem));
-	MUST(store_taken_encode(&msg, &taken) == 0);
-	return ipc_send(b->store, STORE_TAKEN, &msg, NULL, 0) == 0;
-}
-
-/* One request of the store channel. False: the backend has gone. */
-static bool serve_store(struct rig_backend *b)
-{
-	static uint8_t mem[STORE_COMMIT_MAX];
-	struct store_done done = { 0 };
-	struct store_commit c;
-	uint8_t out[STORE_DONE_SIZE];
-	struct ipc_msg m;
-	struct buf msg;
-	int err;
-
-	err = ipc_recv(b->store, &m, mem, sizeof(mem), 0);
-	if (err != 0)
-		return false;
-	if (m.type == STORE_TAKE)
-		return serve_take(b, &m.body);
-	MUST(m.type == STORE_COMMIT && store_commit_decode(&m.body, &c) == 0);
-	MUST(c.version == b->disk->version + 1);
-	done.version = c.version;
-	done.code = b->disk->fail;
-	if (done.code == 0) {
-		b->disk->version = c.version;
-		b->disk->sealed_len = c.sealed_len;
-		b->disk->flags = c.flags;
-		b->disk->commits++;
-		memcpy(b->disk->sealed, c.sealed, c.sealed_len);
-	}
-	buf_init(&msg, out, sizeof(out));
-	MUST(store_done_encode(&msg, &done) == 0);
-	return ipc_send(b->store, STORE_DONE, &msg, NULL, 0) == 0;
-}
-
 /* Waits until fd is readable, or the backend has gone (false); the store is at work meanwhile. */
 static bool wait_serving(struct rig_backend *b, int fd)
 {
@@ -369,8 +299,8 @@ static bool wait_serving(struct rig_backend *b, int fd)
 
 	for (;;) {
 		MUST(poll(p, 2, WAIT_MS) > 0);
-		if (p[1].revents != 0 && !serve_store(b))
-			return false;
+		if (p[1].revents != 0 && !rig_serve_store(b))
+			return poll(p, 1, 0) > 0; /* what it said before it went counts */
 		if (p[0].revents != 0)
 			return true;
 	}

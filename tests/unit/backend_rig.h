@@ -6,14 +6,26 @@
 #ifndef VTPM_TESTS_BACKEND_RIG_H
 #define VTPM_TESTS_BACKEND_RIG_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include "hv/hv.h"
 #include "hv/local/local.h"
 #include "vtpm-mgr/proto/backend.h"
 #include "vtpm-mgr/proto/spawn.h"
+
+#define MUST(cond)                                                                                                     \
+	do {                                                                                                           \
+		if (!(cond)) {                                                                                         \
+			fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #cond, strerror(errno));                 \
+			exit(1);                                                                                       \
+		}                                                                                                      \
+	} while (0)
 
 struct rig {
 	pid_t spawn;
@@ -83,6 +95,8 @@ uint32_t rig_stop(struct rig_backend *b);
 uint32_t rig_exited(struct rig_backend *b);
 void rig_forget(struct rig_backend *b);
 
+/* One request of the store channel. False: the backend has gone. */
+bool rig_serve_store(struct rig_backend *b);
 /* Waits until fd is readable with the store at work; false: the backend has gone. */
 bool rig_wait(struct rig_backend *b, int fd);
 /* Puts a request on the page and signals; or sends it over b->data. */
