@@ -117,6 +117,14 @@ static void crashed(struct vtpm *v, uint32_t status)
 		vtpm_free(v);
 }
 
+/* What the audit log adds to an end in order. */
+static const char *end_detail(const struct vtpm *v)
+{
+	if (v->fenced)
+		return "another QEMU has taken over";
+	return v->standby ? "it only waited for another's TPM" : NULL;
+}
+
 static void stopped(struct vtpm *v, uint32_t status)
 {
 	struct call *c = v->stopping;
@@ -125,7 +133,7 @@ static void stopped(struct vtpm *v, uint32_t status)
 	v->stopping = NULL;
 	if (result && !v->failed_code)
 		describe_end(v->reason, sizeof(v->reason), status);
-	mgr_audit(v->m, c, "stop", &v->row, result, result ? v->reason : v->fenced ? "another QEMU has taken over" : NULL);
+	mgr_audit(v->m, c, "stop", &v->row, result, result ? v->reason : end_detail(v));
 	v->crashes = 0;
 	if (v->restart) {
 		v->restart = false;
