@@ -12,7 +12,7 @@
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come
  *	commit.c	durable changes of many guests in one transaction
- *	provision.c	new vTPMs, and the pool of manufactured ones
+ *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	methods.c	the control interface's methods; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -76,6 +76,8 @@ struct worker {
 	struct loop_timer deadline;
 	void (*exited)(void *arg, uint32_t status);
 	void *arg;
+	const int *gives; /* the owner's: descriptors that go with the start */
+	unsigned ngives;
 };
 
 /* What a backend serves. */
@@ -301,10 +303,27 @@ __attribute__((format(printf, 3, 4))) void qemu_refused(struct mgr *m, const uin
 /* What was said last, since the manager's start; NULL: nothing. */
 const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 
-/* --- provision.c --- */
+/* --- provision.c, import.c --- */
+
+/* swtpm's state of a TPM, as a client gave it: passed on unread. */
+struct import {
+	enum import_secret secret;
+	unsigned nfds;
+	int fds[IMPORT_FDS_MAX]; /* owned; sealed memfds */
+};
 
 struct provision;
 void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
+/* Takes the descriptors over. */
+void provision_import(struct mgr *m, const struct store_vtpm *want, struct import *from, struct call *c);
+/* From a call and its descriptors. On failure the call has been answered, and nothing is left open. */
+CHECKED int import_take(struct call *c, json_t *params, struct import *out);
+void import_close(struct import *i);
+/*
+ * Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which.
+ * Two without any EK that can be seen are not told from each other.
+ */
+CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
@@ -315,13 +334,14 @@ void pool_free(struct mgr *m);
 /* Changes the policy of a vTPM that is off: asks the keeper, then writes the row. Ends the call. */
 void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshots, struct call *c);
 
-/* --- methods.c, describe.c --- */
+/* --- methods.c, describe.c, describe_ek.c --- */
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
-/* with_eks: with their certificates, which takes a parser of X.509. */
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
+/* An absent key, or certificate, is left out. */
+json_t *describe_eks(const struct store_vtpm *row);
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
 json_t *describe_pem(const char *label, const uint8_t *der, size_t len);
