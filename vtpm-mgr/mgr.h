@@ -198,7 +198,7 @@ struct vtpm {
 	/* qemu.c */
 	int qemu; /* the control channel of the QEMU that it is on for; -1: it is on for a ring */
 	uid_t qemu_uid;
-	bool qemu_told; /* of a damaged state: a line in the log is enough */
+	unsigned qemu_told; /* lines in the log about what it was refused */
 	struct loop_io qemu_io;
 	/* takeover.c */
 	bool incoming; /* another QEMU has the TPM: vtpm_find does not find this one */
@@ -297,9 +297,10 @@ CHECKED int qemu_watch(struct vtpm *v);
 void qemu_release(struct vtpm *v);
 /* Whether its QEMU has gone, noticed or not. */
 bool qemu_has_gone(const struct vtpm *v);
-/* Logs why a QEMU did not get what it wanted, and keeps it for qemu_refusal. */
-__attribute__((format(printf, 3, 4))) void qemu_refused(struct mgr *m, const uint8_t uuid[static UUID_LEN], const char *fmt,
-							 ...);
+/* Keeps why a QEMU did not get what it wanted, for qemu_refusal, and logs it, unless it has had its share of the log. */
+__attribute__((format(printf, 2, 3))) void qemu_refused(struct vtpm *v, const char *fmt, ...);
+/* Whether its TPM may go back to an older state once more: each time is a line of the audit log. */
+bool qemu_may_go_back(struct vtpm *v);
 /* What was said last, since the manager's start; NULL: nothing. */
 const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 

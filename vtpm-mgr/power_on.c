@@ -114,11 +114,8 @@ static int on_refused(void *arg, struct ipc_msg *msg)
 		return err;
 	if (v->qemu < 0)
 		return ERR_PROTO;
-	if (!v->qemu_told)
-		qemu_refused(v->m, v->row.uuid, "the saved TPM that it brought is damaged, or of another vTPM (%s); boot the "
-						"machine instead of resuming it",
-			     err_text(code));
-	v->qemu_told = true;
+	qemu_refused(v, "the saved TPM that it brought is damaged, or of another vTPM (%s); boot the machine instead of resuming it",
+		     err_text(code));
 	return 0;
 }
 
@@ -347,7 +344,7 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 	v->firmware = true; /* SeaBIOS or OVMF send TPM2_Startup, and own the platform hierarchy */
 	v->qemu = sock;
 	v->qemu_uid = uid;
-	v->qemu_told = false;
+	v->qemu_told = 0;
 	start_run(v);
 	return 0;
 }

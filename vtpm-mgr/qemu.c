@@ -22,6 +22,11 @@
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
 
+#define REFUSALS_LOGGED 8u /* of one connection */
+/* What a QEMU that may go back may do at once, and how long one more takes. */
+#define GO_BACK_MAX	 20u
+#define GO_BACK_EVERY_MS 1000u
+
 struct qemu_port {
 	struct qemu_port *next;
 	struct mgr *m;
@@ -30,6 +35,7 @@ struct qemu_port {
 	int listener;
 	struct loop_io listener_io;
 	char refusal[TEXT_MAX + 1]; /* why a QEMU did not get what it wanted, the last time */
+	uint64_t went_back, went_back_ms; /* not yet forgotten, as of then */
 };
 
 int qemu_path(const struct mgr *m, const char *name, char *out, size_t cap)
@@ -82,9 +88,9 @@ static struct qemu_port *port_find(const struct mgr *m, const uint8_t uuid[stati
 	return p;
 }
 
-void qemu_refused(struct mgr *m, const uint8_t uuid[static UUID_LEN], const char *fmt, ...)
+void qemu_refused(struct vtpm *v, const char *fmt, ...)
 {
-	struct qemu_port *p = port_find(m, uuid);
+	struct qemu_port *p = port_find(v->m, v->row.uuid);
 	va_list ap;
 
 	if (!p)
@@ -92,7 +98,26 @@ void qemu_refused(struct mgr *m, const uint8_t uuid[static UUID_LEN], const char
 	va_start(ap, fmt);
 	vsnprintf(p->refusal, sizeof(p->refusal), fmt, ap);
 	va_end(ap);
-	log_warn("%s: QEMU refused: %s", p->name, p->refusal);
+	if (v->qemu_told++ < REFUSALS_LOGGED)
+		log_warn("%s: QEMU refused: %s", p->name, p->refusal);
+}
+
+bool qemu_may_go_back(struct vtpm *v)
+{
+	struct qemu_port *p = port_find(v->m, v->row.uuid);
+	uint64_t now = loop_now_ms(), forgotten;
+
+	if (!p)
+		return false;
+	forgotten = (now - p->went_back_ms) / GO_BACK_EVERY_MS;
+	if (forgotten > 0) {
+		p->went_back -= forgotten < p->went_back ? forgotten : p->went_back;
+		p->went_back_ms = now;
+	}
+	if (p->went_back >= GO_BACK_MAX)
+		return false;
+	p->went_back++;
+	return true;
 }
 
 const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN])

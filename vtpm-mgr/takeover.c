@@ -52,7 +52,7 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct vtpm *v, int cod
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	qemu_refused(v->m, v->row.uuid, "%s", why);
+	qemu_refused(v, "%s", why);
 	answer(v, &(struct store_taken){ .code = code });
 }
 
@@ -106,11 +106,14 @@ static void settle(struct vtpm *v)
 		refuse(v, err, "its state cannot be read: %s", err_text(err));
 	else if (!v->asked_version)
 		grant(v, sealed, len);
-	else if (v->asked_version == v->version ||
-		 (v->asked_version < v->version && v->row.snapshots == SNAPSHOTS_ALLOW))
+	else if (v->asked_version == v->version)
 		grant(v, NULL, 0);
-	else
+	else if (v->asked_version > v->version || v->row.snapshots != SNAPSHOTS_ALLOW)
 		refuse_version(v, v->version);
+	else if (!qemu_may_go_back(v))
+		refuse(v, ERR_AGAIN, "its TPM went back to older states too often; it may once more each second");
+	else
+		grant(v, NULL, 0);
 	free(sealed);
 }
 

@@ -305,6 +305,29 @@ def older():
     report("an_older_state_where_it_is_allowed", complaints)
 
 
+def too_often():
+    complaints = []
+    qemu = connect("web1")
+    qemu.boot()
+    blobs = qemu.save()
+    qemu.extend()
+    begun, times, before = time.monotonic(), 0, show("web1")["rollbacks"]
+    while times < 200 and not qemu.bring(blobs)[0] and qemu.resume() == 0:
+        times += 1
+    most = 21 + time.monotonic() - begun
+    expect(complaints, "it has an end", 0 < times <= most, True)
+    expect(complaints, "which show explains", "too often" in show("web1").get("refusal", ""), True)
+    expect(complaints, "each is counted", show("web1")["rollbacks"], before + times)
+    for _ in range(100):
+        qemu.bring(blobs)
+        qemu.resume()
+    with open(LOG) as log:
+        expect(complaints, "few lines about it", log.read().count("too often") <= 8, True)
+    qemu.hang_up()
+    off("web1")
+    report("older_states_have_a_limit", complaints)
+
+
 def forbidden_again():
     complaints = []
     qemu = connect("web1")
@@ -348,7 +371,7 @@ def with_a_ring():
 
 def main():
     every_order()
-    for test in (target_goes_away, boots_beside, at_once, once, foreign, policy, older, forbidden_again, operator_stops,
+    for test in (target_goes_away, boots_beside, at_once, once, foreign, policy, older, too_often, forbidden_again, operator_stops,
                  with_a_ring):
         test()
     # Left for takeover.sh to end the manager over.
