@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Which of two QEMUs has a vTPM, and which state it goes on from. A migration on one host has two: the target connects while
- * the source has the TPM, and is let in to wait, with a backend that has the key but no state and may not commit. When a QEMU
- * initialises the TPM with a state that was saved, or one that waits does it without, its backend asks:
+ * Which of two QEMUs has a vTPM, and which state it goes on from. A migration on one host has two: the target
+ * connects while the source has the TPM, and is let in to wait, with a backend that has the key but no state and
+ * may not commit. When a QEMU initialises the TPM with a state that was saved, or one that waits does it without,
+ * its backend asks (STORE_TAKE), and is answered by who has the TPM:
  *
- *	STORE_TAKE	who has it?			what was brought
- *	1. nobody, or	not the newest version -> no	none -> the newest state is given out
- *	   the asker	an older one, and the policy allows -> yes, and the next commit counts it as a rollback
- *	2. one that ends				-> 1. when it is gone
- *	3. one that runs				none, or not the version that it had stored last, or it has a change on
- *							the way -> no; otherwise it is killed: -> 1. when it is gone
+ *	nobody, or	nothing was brought: the newest state is given out
+ *	the asker	the newest version: yes
+ *			an older one: if the policy allows, and the next commit counts it as a rollback
+ *	one that ends	as above, when it is gone
+ *	one that runs	what it stored last, and it has no change on the way: it is killed, and then as above
+ *			anything else, or nothing: no
  *
- * So a TPM moves only with a state of its present version, and each thing that happens to a TPM after it was saved changes
- * the version before it happens (vtpm-backend/commit.h): nothing that the source's guest was told is lost, and what was on the way in
- * the source's backend when it is killed was told nobody.
+ * So a TPM moves only with a state of its present version, and whatever happens to a TPM after it was saved changes
+ * the version before it happens (vtpm-backend/commit.h): nothing that the source's guest was told is lost, and what
+ * was on the way in the source's backend when it is killed was told nobody.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,8 +40,7 @@ static void answer(struct vtpm *v, const struct store_taken *t)
 
 	v->asked = false;
 	buf_init(&b, v->m->tx, sizeof(v->m->tx));
-	if (v->w.store >= 0 &&
-	    (store_taken_encode(&b, t) || ipc_send(v->w.store, STORE_TAKEN, &b, NULL, 0)))
+	if (v->w.store >= 0 && (store_taken_encode(&b, t) || ipc_send(v->w.store, STORE_TAKEN, &b, NULL, 0)))
 		worker_kill(&v->w);
 }
 
@@ -63,17 +63,20 @@ static void refuse_version(struct vtpm *v, uint64_t stored)
 
 	if (had > has)
 		refuse(v, ERR_WRONG_STATE,
-		       "it brought the TPM as of change %llu, and the store has change %llu: an older store was put back, or the "
-		       "state is of another time; boot the machine instead of resuming it", had, has);
+		       "it brought the TPM as of change %llu, and the store has change %llu: an older store was put back, or "
+		       "the state is of another time; boot the machine instead of resuming it",
+		       had, has);
 	else if (v->incoming)
 		refuse(v, ERR_WRONG_STATE,
-		       "it brought the TPM as of change %llu, and the QEMU that has it went on to change %llu: go on there, or save "
-		       "it anew", had, has);
+		       "it brought the TPM as of change %llu, and the QEMU that has it went on to change %llu: go on there, "
+		       "or save it anew",
+		       had, has);
 	else
 		refuse(v, ERR_WRONG_STATE,
-		       "it brought the TPM as of change %llu, and the TPM has gone on since, to change %llu: boot the machine instead of "
-		       "resuming it, or, if it may forget what happened, vtpmctl stop %s; vtpmctl set %s --snapshots allow", had, has,
-		       name, name);
+		       "it brought the TPM as of change %llu, and the TPM has gone on since, to change %llu: boot the machine "
+		       "instead of resuming it, or, if it may forget what happened, vtpmctl stop %s; vtpmctl set %s "
+		       "--snapshots allow",
+		       had, has, name, name);
 }
 
 /* It has the TPM from here on. sealed: the state that it starts from, if it brought none. */
