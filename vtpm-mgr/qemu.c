@@ -4,9 +4,9 @@
  * power the TPM on; the socket goes to the backend, which alone reads what comes over it. When QEMU hangs up, the
  * TPM is powered off in order.
  *
- * As NAME.ring it may be connected by anyone, and serves operators and the vTPM's own user. One QEMU has the TPM at a time. One more
- * may come meanwhile, to wait or to take over (takeover.c); any other is hung up on, with a line in the log, if there was none
- * in the last second.
+ * As NAME.ring it may be connected by anyone, and serves operators and the vTPM's own user. One QEMU has the TPM at a
+ * time. One more may come meanwhile, to wait or to take over (takeover.c); any other is hung up on, with a line in the
+ * log, if there was none in the last second.
  */
 #include <errno.h>
 #include <poll.h>
@@ -23,9 +23,16 @@
 #include "vtpm-mgr/mgr.h"
 
 #define REFUSALS_LOGGED 8u /* of one connection */
-/* What a QEMU that may go back may do at once, and how long one more takes. */
-#define GO_BACK_MAX	 20u
-#define GO_BACK_EVERY_MS 1000u
+
+/*
+ * What may be done without a quota of its own though it goes to the disk of all: power-ons by a user who is no operator,
+ * each a durable change and two lines of the audit log, and going back to an older state, a line.
+ */
+#define ALLOWANCE_MAX	   20u /* at once, */
+#define ALLOWANCE_EVERY_MS 1000u /* and one more in that time */
+struct allowance {
+	uint64_t used, since_ms;
+};
 
 struct qemu_port {
 	struct qemu_port *next;
@@ -34,8 +41,8 @@ struct qemu_port {
 	char name[NAME_MAX_LEN + 1];
 	int listener;
 	struct loop_io listener_io;
+	struct allowance power_ons, goings_back;
 	char refusal[TEXT_MAX + 1]; /* why a QEMU did not get what it wanted, the last time */
-	uint64_t went_back, went_back_ms; /* not yet forgotten, as of then */
 };
 
 int qemu_path(const struct mgr *m, const char *name, char *out, size_t cap)
@@ -102,29 +109,32 @@ void qemu_refused(struct vtpm *v, const char *fmt, ...)
 		log_warn("%s: QEMU refused: %s", p->name, p->refusal);
 }
 
-bool qemu_may_go_back(struct vtpm *v)
-{
-	struct qemu_port *p = port_find(v->m, v->row.uuid);
-	uint64_t now = loop_now_ms(), forgotten;
-
-	if (!p)
-		return false;
-	forgotten = (now - p->went_back_ms) / GO_BACK_EVERY_MS;
-	if (forgotten > 0) {
-		p->went_back -= forgotten < p->went_back ? forgotten : p->went_back;
-		p->went_back_ms = now;
-	}
-	if (p->went_back >= GO_BACK_MAX)
-		return false;
-	p->went_back++;
-	return true;
-}
-
 const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
 	const struct qemu_port *p = port_find(m, uuid);
 
 	return p && p->refusal[0] ? p->refusal : NULL;
+}
+
+static bool allowance_take(struct allowance *a)
+{
+	uint64_t now = loop_now_ms(), back = (now - a->since_ms) / ALLOWANCE_EVERY_MS;
+
+	if (back > 0) {
+		a->used -= back < a->used ? back : a->used;
+		a->since_ms = now;
+	}
+	if (a->used >= ALLOWANCE_MAX)
+		return false;
+	a->used++;
+	return true;
+}
+
+bool qemu_may_go_back(struct vtpm *v)
+{
+	struct qemu_port *p = port_find(v->m, v->row.uuid);
+
+	return p && allowance_take(&p->goings_back);
 }
 
 static void refuse(const struct qemu_port *p, int sock, const char *why)
@@ -147,11 +157,12 @@ static void start(struct qemu_port *p, int sock, uid_t uid)
 }
 
 /* Only operators and the vTPM's own user. */
-static bool permitted(const struct qemu_port *p, int sock, uid_t *uid)
+static bool permitted(const struct qemu_port *p, int sock, uid_t *uid, bool *operator)
 {
 	struct store_vtpm *row = malloc(sizeof(*row));
 	bool yes = control_role_of(p->m->control, sock, uid) == ROLE_OPERATOR;
 
+	*operator = yes;
 	if (!yes && row && !store_vtpm_by_uuid(p->m->store, p->uuid, row))
 		yes = row->user >= 0 && *uid == (uid_t)row->user;
 	free(row);
@@ -163,16 +174,19 @@ static void on_listener(void *arg, uint32_t events)
 	struct qemu_port *p = arg;
 	char why[80];
 	int sock = control_accept(p->m->control, p->listener);
+	bool operator;
 	uid_t uid;
 
 	(void)events;
 	if (sock < 0)
 		return;
-	if (!permitted(p, sock, &uid)) {
+	if (!permitted(p, sock, &uid, &operator)) {
 		snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);
 		refuse(p, sock, why);
 	} else if (p->m->draining) {
 		refuse(p, sock, "the manager is stopping");
+	} else if (!operator && !allowance_take(&p->power_ons)) {
+		refuse(p, sock, "it was powered on too often; its user has one more each second");
 	} else {
 		start(p, sock, uid);
 	}

@@ -43,6 +43,21 @@ is_logged() {
 	return 1
 }
 
+come_and_go() { # $1: socket, $2: how often; STOP is the least that the TPM has to be on for
+	timeout 60 python3 - "$@" <<'PY'
+import socket, sys
+for i in range(int(sys.argv[2])):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(sys.argv[1])
+        try:
+            s.sendall(b"\0\0\0\x0e")
+            s.recv(4)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+PY
+}
+
 knock() { # $1: socket, $2: how many connections, each of which must end
 	timeout 60 python3 - "$@" <<'PY'
 import socket, sys
@@ -85,6 +100,7 @@ gets_through() { # $1: device
 # A QEMU that stays: its QMP in and out are descriptors 7 and 8 of this shell.
 stay() { # $1: device, the rest: options
 	coproc QEMU { machine "$@"; }
+	STAYS=$QEMU_PID # bash forgets its own when the process has ended
 	exec 7>&"${QEMU[1]}" 8<&"${QEMU[0]}"
 	qmp >&7
 	answer return
@@ -106,7 +122,7 @@ say() { # $1: command, $2: what the answer has
 
 gone() {
 	exec 7>&- 8<&-
-	wait "$QEMU_PID" 2>/dev/null
+	wait "$STAYS" 2>/dev/null
 	true
 }
 
@@ -170,7 +186,7 @@ ioctl -i >/dev/null 2>&1
 check "a second one cannot use it" logged "QEMU refused: another QEMU, of uid $(id -u), has its TPM"
 check "another vTPM is not concerned" bash -c "timeout 5 swtpm_ioctl --unix '$LAB/run/web2.swtpm' -c | grep -q 0x"
 say '{"execute":"query-status"}' # it is alive
-kill -KILL "$(pgrep -P "$(pgrep -P "$QEMU_PID" timeout)" 2>/dev/null || pgrep -P "$QEMU_PID" qemu)"
+kill -KILL "$(pgrep -P "$(pgrep -P "$STAYS" timeout)" 2>/dev/null || pgrep -P "$STAYS" qemu)"
 gone
 check "one that comes at once waits" bash -c "timeout 20 swtpm_ioctl --unix '$SOCK' -c | grep -q 0x"
 check "a killed QEMU leaves it off" becomes web1 stopped
@@ -194,6 +210,12 @@ if [ "$(id -u)" -eq 0 ]; then
 	check "and do not flood the log" test $(($(wc -l <"$LAB/mgr.log") - lines)) -le $((SECONDS + 2))
 	ctl create web3 --user 12345 >/dev/null
 	check "but for its user" stranger timeout 5 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
+	# Each power-on is a durable change and two lines of the audit log, on the disk of all.
+	SECONDS=0
+	check "who has no use of it but to come and go" stranger bash -c "$(declare -f come_and_go); come_and_go '$LAB/run/web3.swtpm' 300"
+	check "is told to wait" is_logged "web3: QEMU refused: it was powered on too often" stranger timeout 5 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
+	check "and does not wear the disk" test "$(grep -c '"start","vtpm":"web3"' "$LAB/state/audit.log")" -le $((SECONDS + 22))
+	check "an operator is not held up" timeout 20 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
 else
 	echo "skip credentials: needs root"
 fi
