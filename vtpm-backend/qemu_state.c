@@ -38,8 +38,10 @@ uint32_t qemu_state_keep(struct backend *b)
 	saved_forget(&q->resume);
 	if (b->commit.stale)
 		return QEMU_IOERROR; /* as in get_blob */
-	if (engine_volatile(&q->resume.p, &q->resume.len) != 0)
+	if (engine_volatile(&q->resume.p, &q->resume.len) != 0) {
+		saved_forget(&q->resume);
 		return QEMU_FAIL;
+	}
 	q->resume.version = b->commit.version;
 	commit_export(&b->commit);
 	return QEMU_SUCCESS;

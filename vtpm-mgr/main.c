@@ -325,6 +325,8 @@ int main(int argc, char **argv)
 		open_control(m, &id);
 	if (!m->cfg.init && qemu_ports_open(m))
 		die(m->cfg.state_dir, store_why(m->store));
+	if (fd_hurry_prepare())
+		die("a timer", strerror(errno));
 	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL)); /* loads OpenSSL's configuration while files can be read */
 	if (sandbox_limit(SANDBOX_MANAGER) || sandbox_filter(SANDBOX_MANAGER))
 		die("cannot enter the sandbox", strerror(errno));

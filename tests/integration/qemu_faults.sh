@@ -43,6 +43,7 @@ beside noise
 beside datafd
 beside half
 beside cancel
+beside linger "$LAB/run/good.ring" "$LAB/run/control.sock"
 beside blobs "$LAB/run/web2.swtpm"
 
 # --- a QEMU that is killed in mid-command ---

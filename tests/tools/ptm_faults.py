@@ -13,12 +13,15 @@ Usage: ptm_faults.py SOCKET FAULT [ARGUMENT…]     HOSTILE_SEED=N repeats a run
   count              writes 1, 2, 3 … into the index and says each that was acknowledged
   kept N             the index has N or a later number
   full DIRECTORY     a disk that is full during an NV write, and then is not
+  linger SOCKET…     sockets that linger, sent to sockets of the manager that are in use
   blobs FOREIGN      saved states that are damaged, cut, too long, of another kind, or of the TPM at that socket
 """
+import array
 import errno
 import os
 import random
 import socket
+import struct
 import sys
 
 from ptm import *  # the commands, all of them
@@ -261,6 +264,45 @@ def full(path, directory):
     need(SUCCESS, control.get_blob(PERMANENT)[0], "saving")
 
 
+# --- sockets that linger ---
+
+def leave_one(listener, target):
+    """
+    Sends a TCP socket with data that nobody reads: whoever lets go of the last of it waits, as it says, for 1000 seconds.
+    But not a process that ends, as this one does.
+    """
+    if os.fork():
+        os.wait()
+        return
+    lingering = socket.create_connection(listener.getsockname())
+    lingering.setblocking(False)
+    try:
+        while True:
+            lingering.send(bytes(65536))
+    except BlockingIOError:
+        lingering.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 1000))
+    stranger = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET if target.endswith(".ring") else socket.SOCK_STREAM)
+    try:
+        stranger.connect(target)
+        stranger.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [lingering.fileno()]))])
+    except OSError:
+        pass  # it was hung up on before
+    os._exit(0)
+
+
+def linger(path, *others):
+    """Leaves some with the manager, at sockets that are in use: it refuses the connection, and what came over it with it."""
+    control = Control(path)
+    data = control.power_on()
+    listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+    for _ in range(20):
+        for target in (path,) + others:
+            leave_one(listener, target)
+    need(SUCCESS, write(data, 1), "NV_Write")  # it needs the manager
+    need(SUCCESS, write(data, 0), "NV_Write")
+    works_on(data, 0)
+
+
 # --- saved states ---
 
 def damaged(blob):
@@ -325,7 +367,7 @@ def blobs(path, foreign_path):
         works_on(control.power_on(), 0)
 
 
-FAULTS = {f.__name__: f for f in (prepare, noise, datafd, half, cancel, make, count, kept, full, blobs)}
+FAULTS = {f.__name__: f for f in (prepare, noise, datafd, half, cancel, make, count, kept, full, linger, blobs)}
 if len(sys.argv) < 3 or sys.argv[2] not in FAULTS:
     sys.exit(__doc__)
 FAULTS[sys.argv[2]](sys.argv[1], *sys.argv[3:])
