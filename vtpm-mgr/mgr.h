@@ -10,6 +10,7 @@
  *	vtpm.c		its end: power-off, reset and failure
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come, and which one has a vTPM
+ *	fronts.c	swtpm.sock: stand-ins for swtpm, which set vTPMs up and bring QEMUs
  *	commit.c	durable changes of many guests in one transaction
  *	provision.c	new vTPMs, and the pool of manufactured ones
  *	methods.c	the control interface's methods; describe.c: what they answer
@@ -51,6 +52,7 @@
 struct config {
 	const char *state_dir, *runtime_dir, *tcti, *libexec_dir;
 	const char *user, *operator_group, *viewer_group; /* NULL: the default, if it exists */
+	const char *swtpm_user;				  /* NULL: nobody */
 	uint32_t seal_pcrs;				  /* 0: the default set */
 	bool insecure_pcrs, init, no_prefork, verbose;
 	uint32_t pool;
@@ -264,13 +266,34 @@ void qemu_port_close(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 CHECKED int qemu_watch(struct vtpm *v);
 /* Hangs up on it. */
 void qemu_release(struct vtpm *v);
+/* A QEMU of uid has come, sock is taken over: it gets the vTPM, waits for its end, or is hung up on. */
+void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, uid_t uid);
 /* A vTPM is off: who waited for that, has his turn. */
 void qemu_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+
+/* --- fronts.c --- */
+
+struct fronts;
+CHECKED int fronts_open(struct mgr *m);
+void fronts_close(struct mgr *m);
+/* A QEMU's control channel is about to be closed: tells who brought it. why: empty if it ended in order. */
+void fronts_hung_up(struct mgr *m, int sock, const char *why);
 
 /* --- provision.c --- */
 
 struct provision;
 void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
+/* The same for who is no call: done is called once, unless the manager ends before; row is that of the store if code is 0. */
+struct provision_order {
+	uid_t uid;
+	pid_t pid;
+	void (*done)(void *arg, int code, const char *text, const struct store_vtpm *row);
+	void *arg;
+};
+/* order stays the caller's until done. Not 0: done is not called; ERR_EXISTS: name or uuid is taken. */
+CHECKED int provision_order(struct mgr *m, const struct store_vtpm *want, struct provision_order *order);
+/* ERR_EXISTS: name or uuid is taken, in the store or by one that is being made. */
+CHECKED int provision_check_free(struct mgr *m, const struct store_vtpm *want);
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
@@ -304,6 +327,8 @@ struct mgr {
 	struct worker *workers;
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
+	struct fronts *fronts;
+	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct provision *provisions;
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;
@@ -323,6 +348,8 @@ void host_close(struct mgr *m);
 /* One line of the audit log for a call (NULL: the manager itself); a failure to write it is logged. */
 void mgr_audit(struct mgr *m, const struct call *c, const char *action, const struct store_vtpm *row, int result,
 	       const char *detail);
+void mgr_audit_for(struct mgr *m, int64_t uid, int64_t pid, const char *action, const struct store_vtpm *row, int result,
+		   const char *detail);
 /* The TPM has answered, or does not: tell who started the manager (--ready-fd), once. */
 void mgr_ready(struct mgr *m);
 /* Ends the loop once nothing runs any more, if the manager is stopping. */

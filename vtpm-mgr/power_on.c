@@ -30,11 +30,11 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 		call_error(v->starting, code, "%s: %s%s", v->row.name, damaged ? "quarantined: " : "", text);
 	v->starting = NULL;
 	v->state = VTPM_STOPPED;
+	vtpm_reason_set(v, text);
 	if (v->crashes == 0) {
 		vtpm_free(v);
 	} else {
 		v->state = VTPM_FAILED;
-		vtpm_reason_set(v, text);
 		ring_close(v);
 		qemu_release(v);
 	}
@@ -103,10 +103,13 @@ static int on_refused(void *arg, struct ipc_msg *msg)
 		return err;
 	if (v->qemu < 0)
 		return ERR_PROTO;
-	if (!v->qemu_told)
-		log_warn("%s: QEMU brought a saved TPM back and it is refused: %s; boot the machine instead of resuming it",
-			 v->row.name, code == ERR_WRONG_STATE ? "the TPM has changed since it was saved" : err_text(code));
+	if (v->qemu_told)
+		return 0;
 	v->qemu_told = true;
+	snprintf(v->reason, sizeof(v->reason),
+		 "QEMU brought a saved TPM back and it is refused: %s; boot the machine instead of resuming it",
+		 code == ERR_WRONG_STATE ? "the TPM has changed since it was saved" : err_text(code));
+	log_warn("%s: %s", v->row.name, v->reason);
 	return 0;
 }
 
@@ -293,6 +296,7 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 	v->qemu = sock;
 	v->qemu_uid = uid;
 	v->qemu_told = false;
+	vtpm_reason_set(v, ""); /* whoever brought this QEMU is told why it ends */
 	start_run(v);
 	return 0;
 }

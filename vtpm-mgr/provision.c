@@ -27,7 +27,8 @@ struct pool_tpm {
 struct provision {
 	struct provision *next;
 	struct mgr *m;
-	struct call *call; /* NULL: for the pool */
+	struct call *call;	       /* who asked for it; */
+	struct provision_order *order; /* or this one; neither: for the pool */
 	struct store_vtpm row;
 	bool done; /* the worker has said how it went */
 	unsigned tries;
@@ -48,19 +49,36 @@ static void provision_free(struct provision *p)
 	free(p);
 }
 
-/* Ends it: the call is answered, and the pool may go on. */
+static bool ahead(const struct provision *p)
+{
+	return !p->call && !p->order;
+}
+
+static void provision_answer(struct provision *p, int code, const char *text)
+{
+	struct mgr *m = p->m;
+
+	if (p->order)
+		p->order->done(p->order->arg, code, text, &p->row);
+	else if (code)
+		call_error(p->call, code, "%s: %s", p->row.name, text);
+	else
+		call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row, true)));
+}
+
+/* Ends it: who asked is answered, and the pool may go on. */
 static void provision_end(struct provision *p, int code, const char *text)
 {
 	struct mgr *m = p->m;
 
-	if (p->call) {
-		mgr_audit(m, p->call, "create", &p->row, code, text);
+	if (!ahead(p)) {
+		if (p->order)
+			mgr_audit_for(m, p->order->uid, p->order->pid, "create", &p->row, code, text);
+		else
+			mgr_audit(m, p->call, "create", &p->row, code, text);
 		if (!code)
 			qemu_port_open(m, &p->row);
-		if (code)
-			call_error(p->call, code, "%s: %s", p->row.name, text);
-		else
-			call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row, true)));
+		provision_answer(p, code, text);
 		m->pool_paused = false;
 	} else if (code && !m->draining) {
 		log_warn("no vTPM could be made ahead: %s (%s)", text, err_text(code));
@@ -81,7 +99,7 @@ static int pool_binding(const uint8_t uuid[static UUID_LEN], struct key_binding 
 
 static int provision_binding(const struct provision *p, struct key_binding *k)
 {
-	return p->call ? vtpm_binding(&p->row, k) : pool_binding(p->row.uuid, k);
+	return ahead(p) ? pool_binding(p->row.uuid, k) : vtpm_binding(&p->row, k);
 }
 
 /* --- what the worker says --- */
@@ -135,11 +153,11 @@ static int on_provisioned(void *arg, struct ipc_msg *msg)
 	if (err)
 		return err;
 	p->done = true;
-	err = p->call ? row_insert(p, &b) : pool_put(p, &b);
+	err = ahead(p) ? pool_put(p, &b) : row_insert(p, &b);
 	p->failed_code = err;
 	if (err == ERR_PROTO)
 		return err;
-	if (err && p->call)
+	if (err && !ahead(p))
 		snprintf(p->failed_text, sizeof(p->failed_text), "it cannot be stored: %s", store_why(p->m->store));
 	return 0;
 }
@@ -198,7 +216,7 @@ static void on_exited(void *arg, uint32_t status)
 static int start_worker(struct provision *p)
 {
 	const struct pool_tpm *made = p->made;
-	struct backend_start s = { .flags = (made ? 0 : RUN_MANUFACTURE) | (p->call ? RUN_CERTIFY : 0),
+	struct backend_start s = { .flags = (made ? 0 : RUN_MANUFACTURE) | (ahead(p) ? 0 : RUN_CERTIFY),
 				   .state_max = p->row.state_max,
 				   .sealed = made ? made->sealed : NULL,
 				   .sealed_len = made ? made->sealed_len : 0,
@@ -235,7 +253,7 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 
 static void hand(struct provision *p)
 {
-	struct keeper_key_hand h = { .wrapped = p->row.wrapped, .wrapped_len = WRAPPED_KEY_LEN, .certify = p->call != NULL };
+	struct keeper_key_hand h = { .wrapped = p->row.wrapped, .wrapped_len = WRAPPED_KEY_LEN, .certify = !ahead(p) };
 	uint8_t mem[KEEPER_KEY_HAND_MAX];
 	struct buf b;
 
@@ -307,7 +325,7 @@ static void ask_ca(struct provision *p)
 	uint8_t mem[CA_KEY_MAX];
 	struct buf b;
 
-	if (!p->call || p->m->keeper.ca_open)
+	if (ahead(p) || p->m->keeper.ca_open)
 		ask_key(p);
 	else if (keeper_ca_request(p->m, mem, &b))
 		on_ca(p, &(struct keeper_reply){ .code = ERR_AUTH, .text = "its row in the store is damaged" });
@@ -344,8 +362,7 @@ static void pool_take(struct provision *p)
 	m->pool_count--;
 }
 
-/* Names and uuids must be free in the store and among those being made. */
-static int check_free(struct mgr *m, const struct store_vtpm *want)
+int provision_check_free(struct mgr *m, const struct store_vtpm *want)
 {
 	struct store_vtpm *row = malloc(sizeof(*row));
 	int err = row ? 0 : ERR_NOMEM;
@@ -355,12 +372,12 @@ static int check_free(struct mgr *m, const struct store_vtpm *want)
 		err = ERR_EXISTS;
 	free(row);
 	for (struct provision *o = m->provisions; o && !err; o = o->next)
-		if (o->call && (!strcmp(o->row.name, want->name) || !memcmp(o->row.uuid, want->uuid, UUID_LEN)))
+		if (!ahead(o) && (!strcmp(o->row.name, want->name) || !memcmp(o->row.uuid, want->uuid, UUID_LEN)))
 			err = ERR_EXISTS;
 	return err;
 }
 
-static struct provision *provision_new(struct mgr *m, const struct store_vtpm *want, struct call *c)
+static struct provision *provision_new(struct mgr *m, const struct store_vtpm *want)
 {
 	struct provision *p = calloc(1, sizeof(*p));
 
@@ -368,7 +385,6 @@ static struct provision *provision_new(struct mgr *m, const struct store_vtpm *w
 		return NULL;
 	p->m = m;
 	p->row = *want;
-	p->call = c;
 	p->w.control = p->w.store = p->w.control_io.fd = p->w.store_io.fd = -1;
 	p->next = m->provisions;
 	m->provisions = p;
@@ -378,19 +394,33 @@ static struct provision *provision_new(struct mgr *m, const struct store_vtpm *w
 void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c)
 {
 	struct provision *p;
-	int err = check_free(m, want);
+	int err = provision_check_free(m, want);
 
 	if (err) {
 		call_error(c, err, "%s: a vTPM of that name or uuid exists already", want->name);
 		return;
 	}
-	p = provision_new(m, want, c);
+	p = provision_new(m, want);
 	if (!p) {
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
+	p->call = c;
 	pool_take(p);
 	provision_run(p);
+}
+
+int provision_order(struct mgr *m, const struct store_vtpm *want, struct provision_order *order)
+{
+	int err = provision_check_free(m, want);
+	struct provision *p = err ? NULL : provision_new(m, want);
+
+	if (!p)
+		return err ? err : ERR_NOMEM;
+	p->order = order;
+	pool_take(p);
+	provision_run(p);
+	return 0;
 }
 
 void pool_refill(struct mgr *m)
@@ -404,7 +434,7 @@ void pool_refill(struct mgr *m)
 		return;
 	if (uuid_random(row.uuid))
 		return;
-	p = provision_new(m, &row, NULL);
+	p = provision_new(m, &row);
 	if (p)
 		provision_run(p);
 }

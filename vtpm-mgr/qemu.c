@@ -49,8 +49,10 @@ static bool has_hung_up(int sock)
 void qemu_release(struct vtpm *v)
 {
 	loop_remove(&v->m->loop, &v->qemu_io);
-	if (v->qemu >= 0)
+	if (v->qemu >= 0) {
 		v->firmware = false; /* it was the QEMU's: a ring that comes next need not have one */
+		fronts_hung_up(v->m, v->qemu, v->reason);
+	}
 	fd_close(&v->qemu);
 }
 
@@ -74,6 +76,8 @@ int qemu_watch(struct vtpm *v)
 static void waiting_drop(struct qemu_port *p)
 {
 	loop_remove(&p->m->loop, &p->waiting_io);
+	if (p->waiting >= 0)
+		fronts_hung_up(p->m, p->waiting, "");
 	fd_close(&p->waiting);
 }
 
@@ -86,6 +90,7 @@ static void on_waiting_gone(void *arg, uint32_t events)
 static void refuse(const struct qemu_port *p, int sock, const char *why)
 {
 	log_warn("%s: QEMU refused: %s", p->name, why);
+	fronts_hung_up(p->m, sock, why);
 	fd_close(&sock);
 }
 
@@ -122,20 +127,10 @@ static bool ending(const struct vtpm *v)
 	return v->state == VTPM_STOPPING || (v->state != VTPM_FAILED && has_hung_up(v->qemu));
 }
 
-static void on_listener(void *arg, uint32_t events)
+/* One that may have the TPM: it gets it, waits, or is hung up on. */
+static void admit(struct qemu_port *p, int sock, uid_t uid)
 {
-	struct qemu_port *p = arg;
-	char why[80];
-	int sock = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	uid_t uid;
-
-	(void)events;
-	if (sock < 0)
-		return;
-	if (!permitted(p, sock, &uid)) {
-		snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);
-		refuse(p, sock, why);
-	} else if (p->m->draining) {
+	if (p->m->draining) {
 		refuse(p, sock, "the manager is stopping");
 	} else if (!ending(vtpm_find(p->m, p->uuid))) {
 		start(p, sock, uid);
@@ -147,13 +142,50 @@ static void on_listener(void *arg, uint32_t events)
 	}
 }
 
-void qemu_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+static void on_listener(void *arg, uint32_t events)
+{
+	struct qemu_port *p = arg;
+	char why[80];
+	int sock = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	uid_t uid;
+
+	(void)events;
+	if (sock < 0)
+		return;
+	if (permitted(p, sock, &uid)) {
+		admit(p, sock, uid);
+		return;
+	}
+	snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);
+	refuse(p, sock, why);
+}
+
+static struct qemu_port *port_find(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
 	struct qemu_port *p = m->qemu_ports;
-	int sock;
 
 	while (p && memcmp(p->uuid, uuid, UUID_LEN) != 0)
 		p = p->next;
+	return p;
+}
+
+void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, uid_t uid)
+{
+	struct qemu_port *p = port_find(m, uuid);
+
+	if (p) {
+		admit(p, sock, uid);
+		return;
+	}
+	fronts_hung_up(m, sock, "it has no socket; the manager's log says why");
+	fd_close(&sock);
+}
+
+void qemu_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	struct qemu_port *p = port_find(m, uuid);
+	int sock;
+
 	if (!p || p->waiting < 0)
 		return;
 	loop_remove(&m->loop, &p->waiting_io);
