@@ -37,7 +37,7 @@ LIBS_CTL     := -ljansson -lcrypto
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
-              test_store test_store_disk test_audit test_control test_ctl \
+              test_store test_store_disk test_swtpm test_audit test_control test_ctl \
               test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
@@ -46,6 +46,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/sandbox.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
+            tests/integration/fronts.sh \
             tests/integration/quarantine.sh \
             tests/integration/store_damage.sh \
             tests/integration/store_faults.sh \
@@ -77,6 +78,7 @@ test_store_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_LIBS := -lsqlite3
 test_store_disk_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_disk_LIBS := -lsqlite3
+test_swtpm_SRCS := $(SWTPM_LIB_SRCS)
 test_audit_SRCS := vtpm-mgr/audit.c $(LIB_SRCS)
 test_audit_LIBS := -ljansson
 test_control_SRCS := tests/unit/control_server.c $(CONTROL_SRCS) $(LIB_SRCS)

@@ -46,7 +46,7 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int say_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Writes why and returns err. */
-CHECKED int fail(char why[static WHY_MAX + 1], int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+CHECKED int explain(char why[static WHY_MAX + 1], int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* --- keyval.c --- */
 

@@ -27,11 +27,11 @@ int keyval_parse(char *text, struct keyval *kv, size_t n, char why[static WHY_MA
 			*value++ = '\0';
 		k = find(kv, n, item);
 		if (!k)
-			return fail(why, ERR_INVAL, "\"%.64s\" is not known there, or not offered", item);
+			return explain(why, ERR_INVAL, "\"%.64s\" is not known there, or not offered", item);
 		if (k->value)
-			return fail(why, ERR_INVAL, "%s is given twice", k->key);
+			return explain(why, ERR_INVAL, "%s is given twice", k->key);
 		if (k->bare ? value != NULL : !value || !*value)
-			return fail(why, ERR_INVAL, k->bare ? "%s takes no value" : "%s needs a value", k->key);
+			return explain(why, ERR_INVAL, k->bare ? "%s takes no value" : "%s needs a value", k->key);
 		k->value = value ? value : "";
 	}
 	return 0;

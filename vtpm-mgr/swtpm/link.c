@@ -81,13 +81,13 @@ static int ask(int sock, uint32_t type, const struct buf *body, uint32_t wait, s
 	if (!err)
 		err = n == 0 ? ERR_TIMEOUT : receive(sock, wait, a);
 	if (err == ERR_CLOSED)
-		return fail(why, err, "the manager has ended, or was too busy to hear this");
+		return explain(why, err, "the manager has ended, or was too busy to hear this");
 	if (err)
-		return fail(why, err, "the manager does not answer as it should: %s", err_text(err));
+		return explain(why, err, "the manager does not answer as it should: %s", err_text(err));
 	if (a->type != FRONT_REFUSED)
 		return 0;
 	err = a->result.code < 0 ? a->result.code : ERR_DENIED;
-	return fail(why, err, "the manager refused: %s", a->result.text);
+	return explain(why, err, "the manager refused: %s", a->result.text);
 }
 
 int link_open(int *sock, char why[static WHY_MAX + 1])
@@ -100,13 +100,13 @@ int link_open(int *sock, char why[static WHY_MAX + 1])
 	*sock = -1;
 	n = snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/" FRONT_SOCKET, dir && *dir ? dir : RUNTIME_DIR_DEFAULT);
 	if (n < 0 || (size_t)n >= sizeof(sa.sun_path))
-		return fail(why, ERR_RANGE, RUNTIME_DIR_VAR ": the path is too long");
+		return explain(why, ERR_RANGE, RUNTIME_DIR_VAR ": the path is too long");
 	*sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (*sock < 0)
-		return fail(why, ERR_SYS, "no socket to be had: %s", strerror(errno));
+		return explain(why, ERR_SYS, "no socket to be had: %s", strerror(errno));
 	if (connect(*sock, (struct sockaddr *)&sa, sizeof(sa)) == 0)
 		return 0;
-	err = fail(why, ERR_CLOSED, "no manager at %s: %s; see systemctl status vtpm-mgr", sa.sun_path, strerror(errno));
+	err = explain(why, ERR_CLOSED, "no manager at %s: %s; see systemctl status vtpm-mgr", sa.sun_path, strerror(errno));
 	fd_close(sock);
 	return err;
 }
@@ -120,7 +120,7 @@ int link_setup(int sock, const struct front_setup *s, struct front_claim *c, cha
 
 	buf_init(&b, mem, sizeof(mem));
 	if (front_setup_encode(&b, s))
-		return fail(why, ERR_RANGE, "--vmid is too long");
+		return explain(why, ERR_RANGE, "--vmid is too long");
 	err = ask(sock, FRONT_SETUP, &b, WAIT_MADE, &a, why);
 	*c = a.made;
 	explicit_bzero(&a, sizeof(a));
@@ -144,7 +144,7 @@ int link_claim(int sock, const struct front_claim *c, char name[static NAME_MAX_
 
 	buf_init(&b, mem, sizeof(mem));
 	if (front_claim_encode(&b, c))
-		return fail(why, ERR_RANGE, "the token is too long");
+		return explain(why, ERR_RANGE, "the token is too long");
 	err = ask(sock, FRONT_CLAIM, &b, WAIT_READY, &a, why);
 	explicit_bzero(mem, sizeof(mem));
 	memcpy(name, a.name, sizeof(a.name));

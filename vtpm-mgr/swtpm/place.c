@@ -127,20 +127,20 @@ int place_read(const struct place *p, struct front_claim *c, char why[static WHY
 
 	*c = (struct front_claim){ 0 };
 	if (fd < 0 && dir >= 0 && errnum == ENOENT && faccessat(dir, SWTPM_FILE, F_OK, 0) == 0)
-		err = fail(why, ERR_EXISTS,
+		err = explain(why, ERR_EXISTS,
 			   "%.300s holds the state of a TPM of swtpm itself, which this is not; "
 			   "set up a new TPM in an empty directory, or start the machine with swtpm",
 			   p->path);
 	else if (fd < 0 && errnum == ENOENT)
-		err = fail(why, ERR_NOTFOUND, "%.300s holds no token of a TPM: it was never set up with swtpm_setup", p->path);
+		err = explain(why, ERR_NOTFOUND, "%.300s holds no token of a TPM: it was never set up with swtpm_setup", p->path);
 	else if (fd < 0)
-		err = fail(why, err_from_errno(errnum), "%.300s: %s", p->path, strerror(errnum));
+		err = explain(why, err_from_errno(errnum), "%.300s: %s", p->path, strerror(errnum));
 	else if (read_all(fd, text, p->is_file ? BLOCK : TEXT_LEN + 1, &len))
-		err = fail(why, ERR_IO, "%.300s: %s", p->path, strerror(errno));
+		err = explain(why, ERR_IO, "%.300s: %s", p->path, strerror(errno));
 	else if (p->is_file && all_zero(text, len))
-		err = fail(why, ERR_NOTFOUND, "%.300s is empty: it was never set up with swtpm_setup", p->path);
+		err = explain(why, ERR_NOTFOUND, "%.300s is empty: it was never set up with swtpm_setup", p->path);
 	else if (text_parse(text, p->is_file && len > TEXT_LEN ? TEXT_LEN : len, c) || (!p->is_file && len != TEXT_LEN))
-		err = fail(why, p->is_file ? ERR_EXISTS : ERR_AUTH, "%.300s holds something else than the token of a TPM",
+		err = explain(why, p->is_file ? ERR_EXISTS : ERR_AUTH, "%.300s holds something else than the token of a TPM",
 			   p->path);
 	explicit_bzero(text, sizeof(text));
 	fd_close(&fd);
@@ -195,7 +195,7 @@ int place_write(const struct place *p, const struct front_claim *c, char why[sta
 	if (!err)
 		err = p->is_file ? write_device(p, text) : write_in_dir(p, text);
 	explicit_bzero(text, sizeof(text));
-	return err ? fail(why, err, "the token cannot be kept in %.300s: %s", p->path, err_text(err)) : 0;
+	return err ? explain(why, err, "the token cannot be kept in %.300s: %s", p->path, err_text(err)) : 0;
 }
 
 void place_forget(const struct place *p)

@@ -76,7 +76,7 @@ int say_error(const char *fmt, ...)
 	return 1;
 }
 
-int fail(char why[static WHY_MAX + 1], int err, const char *fmt, ...)
+int explain(char why[static WHY_MAX + 1], int err, const char *fmt, ...)
 {
 	va_list ap;
 

@@ -144,20 +144,20 @@ static int bind_socket(struct serve *s, char why[static WHY_MAX + 1])
 	int rc;
 
 	if (strlen(o->ctrl_path) >= sizeof(sa.sun_path))
-		return fail(why, ERR_RANGE, "%.300s: the path is too long for a socket", o->ctrl_path);
+		return explain(why, ERR_RANGE, "%.300s: the path is too long for a socket", o->ctrl_path);
 	memcpy(sa.sun_path, o->ctrl_path, strlen(o->ctrl_path));
 	if (lstat(sa.sun_path, &sb) == 0 && S_ISSOCK(sb.st_mode) && unlink(sa.sun_path))
-		return fail(why, err_from_errno(errno), "%s: %s", sa.sun_path, strerror(errno));
+		return explain(why, err_from_errno(errno), "%s: %s", sa.sun_path, strerror(errno));
 	s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->listener < 0)
-		return fail(why, err_from_errno(errno), "no socket to be had: %s", strerror(errno));
+		return explain(why, err_from_errno(errno), "no socket to be had: %s", strerror(errno));
 	mask = umask(0777);
 	rc = bind(s->listener, (struct sockaddr *)&sa, sizeof(sa));
 	umask(mask);
 	/* Nobody can connect before it listens, with its owner and mode. */
 	if (rc || ((o->uid >= 0 || o->gid >= 0) && lchown(sa.sun_path, (uid_t)o->uid, (gid_t)o->gid)) ||
 	    chmod(sa.sun_path, o->mode) || listen(s->listener, 8))
-		return fail(why, err_from_errno(errno), "%s: %s", sa.sun_path, strerror(errno));
+		return explain(why, err_from_errno(errno), "%s: %s", sa.sun_path, strerror(errno));
 	return 0;
 }
 
@@ -168,7 +168,7 @@ static int open_channel(struct serve *s, char why[static WHY_MAX + 1])
 	s->listener = s->o->ctrl_fd;
 	s->conn = s->o->client_fd;
 	if (s->listener >= 0 && fcntl(s->listener, F_SETFL, O_NONBLOCK))
-		return fail(why, err_from_errno(errno), "--ctrl: fd %d: %s", s->listener, strerror(errno));
+		return explain(why, err_from_errno(errno), "--ctrl: fd %d: %s", s->listener, strerror(errno));
 	return 0;
 }
 
@@ -183,7 +183,7 @@ static int write_pid(const struct serve_options *o, char why[static WHY_MAX + 1]
 	if (!o->pid_path && o->pid_fd < 0)
 		return 0;
 	if (fd < 0 || write(fd, text, (size_t)n) != n)
-		err = fail(why, err_from_errno(errno), "--pid: %s", strerror(errno));
+		err = explain(why, err_from_errno(errno), "--pid: %s", strerror(errno));
 	if (o->pid_path)
 		fd_close(&fd);
 	return err;
@@ -198,7 +198,7 @@ static int open_signals(struct serve *s, char why[static WHY_MAX + 1])
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	s->signals = sigprocmask(SIG_BLOCK, &set, NULL) ? -1 : signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return s->signals < 0 ? fail(why, ERR_SYS, "signals: %s", strerror(errno)) : 0;
+	return s->signals < 0 ? explain(why, ERR_SYS, "signals: %s", strerror(errno)) : 0;
 }
 
 /* What can fail fails before there is a socket: libvirt starts the machine as soon as it sees one. */
@@ -217,7 +217,7 @@ static int serve_start(struct serve *s, char why[static WHY_MAX + 1])
 	if (!err)
 		err = open_channel(s, why);
 	if (!err && s->o->daemon && daemon(0, 0))
-		err = fail(why, ERR_SYS, "--daemon: %s", strerror(errno));
+		err = explain(why, ERR_SYS, "--daemon: %s", strerror(errno));
 	return err ? err : write_pid(s->o, why);
 }
 

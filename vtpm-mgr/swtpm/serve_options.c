@@ -66,15 +66,15 @@ static int parse_ctrl(char *value, struct serve_options *o, char why[static WHY_
 	char bad[WHY_MAX + 1];
 
 	if (keyval_parse(value, kv, ARRAY_LEN(kv), bad))
-		return fail(why, ERR_INVAL, "--ctrl: %.600s", bad);
+		return explain(why, ERR_INVAL, "--ctrl: %.600s", bad);
 	if (!kv[TYPE].value || strcmp(kv[TYPE].value, "unixio") != 0 || kv[PORT].value || kv[BIND].value)
-		return fail(why, ERR_INVAL, "--ctrl: only type=unixio is offered");
+		return explain(why, ERR_INVAL, "--ctrl: only type=unixio is offered");
 	if ((kv[PATH].value != NULL) + (kv[FD].value != NULL) + (kv[CLIENT].value != NULL) != 1)
-		return fail(why, ERR_INVAL, "--ctrl needs one of path, fd and clientfd");
+		return explain(why, ERR_INVAL, "--ctrl needs one of path, fd and clientfd");
 	if (keyval_mode(&kv[MODE], 0660, &o->mode) || keyval_number(&kv[UID], UINT32_MAX - 1, -1, &o->uid) ||
 	    keyval_number(&kv[GID], UINT32_MAX - 1, -1, &o->gid) || as_fd(&kv[FD], &o->ctrl_fd) ||
 	    as_fd(&kv[CLIENT], &o->client_fd))
-		return fail(why, ERR_INVAL, "--ctrl: a number makes no sense");
+		return explain(why, ERR_INVAL, "--ctrl: a number makes no sense");
 	o->ctrl_path = kv[PATH].value;
 	o->terminate = o->terminate || kv[TERMINATE].value;
 	o->has_ctrl = true;
@@ -93,15 +93,15 @@ static int parse_tpmstate(char *value, struct serve_options *o, char why[static 
 	mode_t mode; /* of state files, of which there are none */
 
 	if (keyval_parse(value, kv, ARRAY_LEN(kv), bad))
-		return fail(why, ERR_INVAL, "--tpmstate: %.600s", bad);
+		return explain(why, ERR_INVAL, "--tpmstate: %.600s", bad);
 	if ((kv[DIR].value != NULL) == (kv[URI].value != NULL))
-		return fail(why, ERR_INVAL, "--tpmstate needs one of dir and backend-uri");
+		return explain(why, ERR_INVAL, "--tpmstate needs one of dir and backend-uri");
 	if (keyval_mode(&kv[MODE], 0, &mode))
-		return fail(why, ERR_INVAL, "--tpmstate: mode is not an octal number");
+		return explain(why, ERR_INVAL, "--tpmstate: mode is not an octal number");
 	if (kv[DIR].value)
 		o->place = (struct place){ .path = kv[DIR].value };
 	else if (place_parse(kv[URI].value, &o->place) || o->place.path == kv[URI].value)
-		return fail(why, ERR_INVAL, "--tpmstate: backend-uri begins with dir:// or file://");
+		return explain(why, ERR_INVAL, "--tpmstate: backend-uri begins with dir:// or file://");
 	o->has_place = true;
 	return 0;
 }
@@ -115,11 +115,11 @@ static int parse_log(char *value, struct serve_options *o, char why[static WHY_M
 	int64_t level; /* all levels are one here */
 
 	if (keyval_parse(value, kv, ARRAY_LEN(kv), bad))
-		return fail(why, ERR_INVAL, "--log: %.600s", bad);
+		return explain(why, ERR_INVAL, "--log: %.600s", bad);
 	if (as_fd(&kv[FD], &o->log_fd) || keyval_number(&kv[LEVEL], UINT32_MAX, 0, &level))
-		return fail(why, ERR_INVAL, "--log: a number makes no sense");
+		return explain(why, ERR_INVAL, "--log: a number makes no sense");
 	if (kv[FILE_].value && kv[FD].value)
-		return fail(why, ERR_INVAL, "--log: file and fd exclude each other");
+		return explain(why, ERR_INVAL, "--log: file and fd exclude each other");
 	o->log_path = kv[FILE_].value && strcmp(kv[FILE_].value, "-") == 0 ? "/dev/null" : kv[FILE_].value;
 	o->log_prefix = kv[PREFIX].value;
 	o->log_truncate = kv[TRUNCATE].value != NULL;
@@ -133,9 +133,9 @@ static int parse_pid(char *value, struct serve_options *o, char why[static WHY_M
 	char bad[WHY_MAX + 1];
 
 	if (keyval_parse(value, kv, ARRAY_LEN(kv), bad))
-		return fail(why, ERR_INVAL, "--pid: %.600s", bad);
+		return explain(why, ERR_INVAL, "--pid: %.600s", bad);
 	if ((kv[FILE_].value != NULL) == (kv[FD].value != NULL) || as_fd(&kv[FD], &o->pid_fd))
-		return fail(why, ERR_INVAL, "--pid needs one of file and fd");
+		return explain(why, ERR_INVAL, "--pid needs one of file and fd");
 	o->pid_path = kv[FILE_].value;
 	return 0;
 }
@@ -146,7 +146,7 @@ static int parse_seccomp(char *value, char why[static WHY_MAX + 1])
 	struct keyval kv[] = { { .key = "action" } };
 	char bad[WHY_MAX + 1];
 
-	return keyval_parse(value, kv, ARRAY_LEN(kv), bad) ? fail(why, ERR_INVAL, "--seccomp: %.600s", bad) : 0;
+	return keyval_parse(value, kv, ARRAY_LEN(kv), bad) ? explain(why, ERR_INVAL, "--seccomp: %.600s", bad) : 0;
 }
 
 static int set_option(int opt, char *value, struct serve_options *o, char why[static WHY_MAX + 1])
@@ -166,8 +166,8 @@ static int set_option(int opt, char *value, struct serve_options *o, char why[st
 	default: break;
 	}
 	if (opt >= NOT_OFFERED)
-		return fail(why, ERR_INVAL, "not offered: %s", refused[opt - NOT_OFFERED]);
-	return fail(why, ERR_INVAL, "an option is not known, or has no value; see vtpm-swtpm(8)");
+		return explain(why, ERR_INVAL, "not offered: %s", refused[opt - NOT_OFFERED]);
+	return explain(why, ERR_INVAL, "an option is not known, or has no value; see vtpm-swtpm(8)");
 }
 
 static int check(struct serve_options *o, char why[static WHY_MAX + 1])
@@ -177,15 +177,15 @@ static int check(struct serve_options *o, char why[static WHY_MAX + 1])
 	if (o->print_capabilities)
 		return 0;
 	if (!o->tpm2)
-		return fail(why, ERR_INVAL, "TPM 1.2 is not offered; --tpm2 asks for TPM 2.0");
+		return explain(why, ERR_INVAL, "TPM 1.2 is not offered; --tpm2 asks for TPM 2.0");
 	if (!o->has_place && path && *path) {
 		o->place = (struct place){ .path = path };
 		o->has_place = true;
 	}
 	if (!o->has_place)
-		return fail(why, ERR_INVAL, "--tpmstate is missing");
+		return explain(why, ERR_INVAL, "--tpmstate is missing");
 	if (!o->has_ctrl && !o->print_states)
-		return fail(why, ERR_INVAL, "--ctrl is missing");
+		return explain(why, ERR_INVAL, "--ctrl is missing");
 	return 0;
 }
 
@@ -199,6 +199,6 @@ int serve_options_parse(int argc, char **argv, struct serve_options *o, char why
 	while (!err && (opt = getopt_long(argc, argv, "+tdr:", options, NULL)) != -1)
 		err = set_option(opt, optarg, o, why);
 	if (!err && optind < argc)
-		err = fail(why, ERR_INVAL, "\"%.64s\" is one argument too many", argv[optind]);
+		err = explain(why, ERR_INVAL, "\"%.64s\" is one argument too many", argv[optind]);
 	return err ? err : check(o, why);
 }

@@ -77,7 +77,7 @@ static int parse_vmid(const char *value, struct front_setup *s, char why[static 
 	size_t n = colon && !uuid_parse(colon + 1, s->machine) ? (size_t)(colon - value) : strlen(value);
 
 	if (n > FRONT_NAME_MAX)
-		return fail(why, ERR_INVAL, "--vmid is too long: a name has at most %u bytes", FRONT_NAME_MAX);
+		return explain(why, ERR_INVAL, "--vmid is too long: a name has at most %u bytes", FRONT_NAME_MAX);
 	memcpy(s->name, value, n);
 	s->name[n] = '\0';
 	return 0;
@@ -90,7 +90,7 @@ static int check_banks(const char *list, char why[static WHY_MAX + 1])
 		size_t n = strcspn(list, ",");
 
 		if (!(n == 1 && list[0] == '-') && !(n == 6 && (!strncmp(list, "sha256", n) || !strncmp(list, "sha384", n))))
-			return fail(why, ERR_INVAL, "--pcr-banks: \"%.*s\" is not offered; every vTPM has " BANKS,
+			return explain(why, ERR_INVAL, "--pcr-banks: \"%.*s\" is not offered; every vTPM has " BANKS,
 				    n > 32 ? 32 : (int)n, list);
 		list += n;
 		list += *list == ',';
@@ -103,7 +103,7 @@ static int set_option(int opt, char *value, struct setup_options *o, char why[st
 	switch (opt) {
 	case OPT_STATE:
 		o->has_place = true;
-		return place_parse(value, &o->place) ? fail(why, ERR_INVAL, "--tpm-state is empty") : 0;
+		return place_parse(value, &o->place) ? explain(why, ERR_INVAL, "--tpm-state is empty") : 0;
 	case OPT_VMID: return parse_vmid(value, &o->machine, why);
 	case OPT_LOGFILE: o->log_path = value; return 0;
 	case OPT_TPM2: o->tpm2 = true; return 0;
@@ -116,13 +116,13 @@ static int set_option(int opt, char *value, struct setup_options *o, char why[st
 	case OPT_RUNAS: o->runas = value; return 0;
 	case OPT_PLATFORM: o->platform_cert = true; return 0;
 	case OPT_RSA:
-		return strcmp(value, "2048") != 0 ? fail(why, ERR_INVAL, "--rsa-keysize: RSA EKs have 2048 bits") : 0;
+		return strcmp(value, "2048") != 0 ? explain(why, ERR_INVAL, "--rsa-keysize: RSA EKs have 2048 bits") : 0;
 	case OPT_NOTHING: return 0;
 	default: break;
 	}
 	if (opt >= NOT_OFFERED)
-		return fail(why, ERR_INVAL, "not offered: %s", refused[opt - NOT_OFFERED]);
-	return fail(why, ERR_INVAL, "an option is not known, or has no value; see vtpm-swtpm(8)");
+		return explain(why, ERR_INVAL, "not offered: %s", refused[opt - NOT_OFFERED]);
+	return explain(why, ERR_INVAL, "an option is not known, or has no value; see vtpm-swtpm(8)");
 }
 
 int setup_options_parse(int argc, char **argv, struct setup_options *o, char why[static WHY_MAX + 1])
@@ -135,12 +135,12 @@ int setup_options_parse(int argc, char **argv, struct setup_options *o, char why
 	while (!err && (opt = getopt_long(argc, argv, "+", options, NULL)) != -1)
 		err = set_option(opt, optarg, o, why);
 	if (!err && optind < argc)
-		err = fail(why, ERR_INVAL, "\"%.64s\" is one argument too many", argv[optind]);
+		err = explain(why, ERR_INVAL, "\"%.64s\" is one argument too many", argv[optind]);
 	if (err || o->print_capabilities || o->version)
 		return err;
 	if (!o->tpm2)
-		return fail(why, ERR_INVAL, "TPM 1.2 is not offered; --tpm2 asks for TPM 2.0");
-	return o->has_place ? 0 : fail(why, ERR_INVAL, "--tpm-state is missing");
+		return explain(why, ERR_INVAL, "TPM 1.2 is not offered; --tpm2 asks for TPM 2.0");
+	return o->has_place ? 0 : explain(why, ERR_INVAL, "--tpm-state is missing");
 }
 
 /* --- doing it --- */
@@ -177,7 +177,7 @@ static int keep(const struct setup_options *o, char why[static WHY_MAX + 1])
 		    o->reconfigure ? "; it has PCRs of " BANKS : "");
 		return 0;
 	}
-	return fail(why, ERR_EXISTS, "there is a TPM in %.300s already; --overwrite sets up another one", o->place.path);
+	return explain(why, ERR_EXISTS, "there is a TPM in %.300s already; --overwrite sets up another one", o->place.path);
 }
 
 static int setup(const struct setup_options *o, char why[static WHY_MAX + 1])
