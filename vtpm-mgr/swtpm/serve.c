@@ -201,11 +201,42 @@ static int open_signals(struct serve *s, char why[static WHY_MAX + 1])
 	return s->signals < 0 ? explain(why, ERR_SYS, "signals: %s", strerror(errno)) : 0;
 }
 
+/* --daemon: who started this goes on when all is in place, the pid file too, and not before. */
+static int daemon_begin(int *ready, char why[static WHY_MAX + 1])
+{
+	int p[2];
+	pid_t pid;
+	char c;
+
+	if (pipe2(p, O_CLOEXEC))
+		return explain(why, ERR_SYS, "--daemon: %s", strerror(errno));
+	pid = fork();
+	if (pid > 0) {
+		close(p[1]);
+		_exit(read(p[0], &c, 1) == 1 ? 0 : 1);
+	}
+	close(p[0]);
+	*ready = p[1];
+	return pid < 0 || setsid() < 0 ? explain(why, ERR_SYS, "--daemon: %s", strerror(errno)) : 0;
+}
+
+static int daemon_end(int *ready, char why[static WHY_MAX + 1])
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), err = 0;
+
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||
+	    write(*ready, "", 1) != 1)
+		err = explain(why, ERR_SYS, "--daemon: %s", strerror(errno));
+	fd_close(&null);
+	fd_close(ready);
+	return err;
+}
+
 /* What can fail fails before there is a socket: libvirt starts the machine as soon as it sees one. */
 static int serve_start(struct serve *s, char why[static WHY_MAX + 1])
 {
 	struct front_claim token;
-	int err = place_read(&s->o->place, &token, why);
+	int ready = -1, err = place_read(&s->o->place, &token, why);
 
 	if (!err)
 		err = link_open(&s->link, why);
@@ -216,9 +247,13 @@ static int serve_start(struct serve *s, char why[static WHY_MAX + 1])
 		err = open_signals(s, why);
 	if (!err)
 		err = open_channel(s, why);
-	if (!err && s->o->daemon && daemon(0, 0))
-		err = explain(why, ERR_SYS, "--daemon: %s", strerror(errno));
-	return err ? err : write_pid(s->o, why);
+	if (!err && s->o->daemon)
+		err = daemon_begin(&ready, why);
+	if (!err)
+		err = write_pid(s->o, why);
+	if (!err && s->o->daemon)
+		err = daemon_end(&ready, why);
+	return err;
 }
 
 static int serve(const struct serve_options *o)
