@@ -48,7 +48,7 @@ help:
 ## make test       install, build, and run every test
 ## make check      unit tests and lint, under a minute
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
-## make lab-qemu Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
+## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-libvirt   Debian's libvirt with vtpm-swtpm in swtpm's place, through virsh
 ## make bench      measure, beside swtpm and libtpms; writes build/bench.json
 ## make fuzz       fuzz the parsers (FUZZ_SECONDS each)

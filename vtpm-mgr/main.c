@@ -61,17 +61,32 @@ static void find_identity(const struct config *cfg, struct identity *id)
 		id->swtpm_uid = (int64_t)uid;
 }
 
-/* Makes a directory with its owner and mode, or takes one that is there. */
+/*
+ * Makes a directory with its owner and mode, or takes one that is there: the user's own, or an empty one of root's, as
+ * systemd makes it. Any other is somebody else's, and stays so: a mistyped option must not give /run away.
+ */
 static void make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid)
 {
 	bool made = mkdir(path, mode) == 0;
+	struct stat sb;
+	int fd;
 
 	if (!made && errno != EEXIST)
 		die(path, strerror(errno));
 	if (made && chmod(path, mode)) /* and not what the umask leaves of it: others must reach the sockets */
 		die(path, strerror(errno));
-	if (geteuid() == 0 && chown(path, uid, gid))
+	if (geteuid() != 0)
+		return;
+	if (stat(path, &sb))
 		die(path, strerror(errno));
+	if (sb.st_uid == uid)
+		return;
+	fd = sandbox_open_empty(path);
+	if (fd < 0)
+		die(path, "it belongs to another user than the manager's (see --user), or to root and is not empty");
+	if (fchown(fd, uid, gid))
+		die(path, strerror(errno));
+	fd_close(&fd);
 }
 
 /*
@@ -180,13 +195,20 @@ static void on_signal(void *arg, uint32_t events)
 	mgr_check_drained(m);
 }
 
+/* What asks for an orderly stop: systemd or a person, also one who closes the terminal. */
+static void stop_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
 static void watch_signals(struct mgr *m)
 {
 	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
+	stop_signals(&set);
 	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (m->signals < 0 || loop_add(&m->loop, &m->signals_io, m->signals, EPOLLIN, on_signal, m))
 		die("signals", strerror(errno));
@@ -270,9 +292,7 @@ static void block_signals(void)
 {
 	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
+	stop_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 }

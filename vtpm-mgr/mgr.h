@@ -350,6 +350,7 @@ struct mgr {
 	struct fronts *fronts;
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct provision *provisions;
+	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;
 	bool pool_paused; /* making one failed: wait for the next create before trying again */

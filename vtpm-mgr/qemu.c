@@ -5,7 +5,8 @@
  * TPM is powered off in order.
  *
  * As NAME.ring it may be connected by anyone, and serves operators and the vTPM's own user. One QEMU has it at a time. One that comes
- * while the last one's TPM is still on its way off waits for that; any other is hung up on, with a line in the log.
+ * while the last one's TPM is still on its way off waits for that; any other is hung up on, with a line in the log, if
+ * there was none in the last second.
  */
 #include <errno.h>
 #include <poll.h>
@@ -20,6 +21,10 @@
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
 
+/* What a user who is no operator may ask for at once, and how long one more takes. Each is a durable change without quota. */
+#define POWER_ONS_MAX	  20u
+#define POWER_ON_EVERY_MS 1000u
+
 struct qemu_port {
 	struct qemu_port *next;
 	struct mgr *m;
@@ -28,6 +33,8 @@ struct qemu_port {
 	int listener, waiting; /* waiting: a QEMU whose turn comes; -1: none */
 	uid_t waiting_uid;
 	struct loop_io listener_io, waiting_io;
+	uint64_t power_ons; /* that its user still has, */
+	uint64_t counted_ms; /* as of then */
 };
 
 int qemu_path(const struct mgr *m, const char *name, char *out, size_t cap)
@@ -89,7 +96,7 @@ static void on_waiting_gone(void *arg, uint32_t events)
 
 static void refuse(const struct qemu_port *p, int sock, const char *why)
 {
-	log_warn("%s: QEMU refused: %s", p->name, why);
+	control_log(p->m->control, "%s: QEMU refused: %s", p->name, why);
 	fronts_hung_up(p->m, sock, why);
 	fd_close(&sock);
 }
@@ -107,12 +114,27 @@ static void start(struct qemu_port *p, int sock, uid_t uid)
 	free(row);
 }
 
+static bool power_on_left(struct qemu_port *p)
+{
+	uint64_t now = loop_now_ms(), more = (now - p->counted_ms) / POWER_ON_EVERY_MS;
+
+	if (more > 0) {
+		p->power_ons = more > POWER_ONS_MAX - p->power_ons ? POWER_ONS_MAX : p->power_ons + more;
+		p->counted_ms = now;
+	}
+	if (p->power_ons == 0)
+		return false;
+	p->power_ons--;
+	return true;
+}
+
 /* Only operators and the vTPM's own user. */
-static bool permitted(const struct qemu_port *p, int sock, uid_t *uid)
+static bool permitted(const struct qemu_port *p, int sock, uid_t *uid, bool *operator)
 {
 	struct store_vtpm *row = malloc(sizeof(*row));
 	bool yes = control_role_of(p->m->control, sock, uid) == ROLE_OPERATOR;
 
+	*operator = yes;
 	if (!yes && row && !store_vtpm_by_uuid(p->m->store, p->uuid, row))
 		yes = row->user >= 0 && *uid == (uid_t)row->user;
 	free(row);
@@ -128,10 +150,12 @@ static bool ending(const struct vtpm *v)
 }
 
 /* One that may have the TPM: it gets it, waits, or is hung up on. */
-static void admit(struct qemu_port *p, int sock, uid_t uid)
+static void admit(struct qemu_port *p, int sock, uid_t uid, bool operator)
 {
 	if (p->m->draining) {
 		refuse(p, sock, "the manager is stopping");
+	} else if (!operator && !power_on_left(p)) {
+		refuse(p, sock, "it was powered on too often; its user has one more each second");
 	} else if (!ending(vtpm_find(p->m, p->uuid))) {
 		start(p, sock, uid);
 	} else if (p->waiting >= 0 || loop_add(&p->m->loop, &p->waiting_io, sock, EPOLLRDHUP, on_waiting_gone, p)) {
@@ -146,14 +170,15 @@ static void on_listener(void *arg, uint32_t events)
 {
 	struct qemu_port *p = arg;
 	char why[80];
-	int sock = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int sock = control_accept(p->m->control, p->listener);
+	bool operator;
 	uid_t uid;
 
 	(void)events;
 	if (sock < 0)
 		return;
-	if (permitted(p, sock, &uid)) {
-		admit(p, sock, uid);
+	if (permitted(p, sock, &uid, &operator)) {
+		admit(p, sock, uid, operator);
 		return;
 	}
 	snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);
@@ -174,7 +199,7 @@ void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, ui
 	struct qemu_port *p = port_find(m, uuid);
 
 	if (p) {
-		admit(p, sock, uid);
+		admit(p, sock, uid, false); /* as a user's: whoever has the token */
 		return;
 	}
 	fronts_hung_up(m, sock, "it has no socket; the manager's log says why");

@@ -2,7 +2,7 @@
 /* vTPMs and their states: every column is checked for type and bounds before it is believed. */
 #include "vtpm-mgr/store_sqlite.h"
 
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +170,19 @@ static int load_vtpm(struct store *s, int64_t id, struct store_vtpm *v)
 	return err;
 }
 
+/* The row that a name made from its number stands for. */
+static bool is_damaged_name(const char *name, int64_t *id)
+{
+	const size_t n = strlen(STORE_DAMAGED);
+	char *end;
+
+	if (strncmp(name, STORE_DAMAGED, n) != 0)
+		return false;
+	errno = 0;
+	*id = strtoll(name + n, &end, 10);
+	return errno == 0 && end > name + n && *end == '\0';
+}
+
 int store_vtpm_by_name(struct store *s, const char *name, struct store_vtpm *v)
 {
 	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_BY_NAME);
@@ -178,7 +191,7 @@ int store_vtpm_by_name(struct store *s, const char *name, struct store_vtpm *v)
 
 	bind_str(st, 1, name);
 	err = find_id(s, st, &id);
-	if (err == ERR_NOTFOUND && sscanf(name, STORE_DAMAGED "%" SCNd64, &id) == 1) {
+	if (err == ERR_NOTFOUND && is_damaged_name(name, &id)) {
 		err = load_vtpm(s, id, v);
 		return !err && strcmp(v->name, name) != 0 ? ERR_NOTFOUND : err;
 	}

@@ -106,7 +106,8 @@ static void test_wrong_command_lines(void **state)
 
 static void test_help_and_version(void **state)
 {
-	static const char *const lines[] = {"--help", "-h", "help", "help create", "create --help", "group create -h"};
+	static const char *const lines[] = {"--help", "-h", "help", "help create", "create --help", "group create -h",
+					    "group --help",  "help group"};
 	struct ctl_args a;
 
 	(void)state;

@@ -272,6 +272,30 @@ static void test_damaged_columns(void **state)
 	}
 }
 
+/* A row whose name cannot be used goes by its number, whatever number somebody gave it, and by no other spelling of it. */
+static void test_damaged_names(void **state)
+{
+	static const char *const others[] = {"damaged-row-", "damaged-row-+4", "damaged-row-04", "damaged-row- 4",
+					     "damaged-row-4x", "damaged-row-99999999999999999999"};
+	struct store_vtpm v;
+	struct store *s;
+
+	(void)state;
+	store_close(fixture_with_vtpms(3));
+	tamper("UPDATE vtpm SET id = 4, name = '../a' WHERE name = 'web1'");
+	tamper("UPDATE vtpm SET id = -7, name = '../b' WHERE name = 'web2'");
+	tamper("UPDATE vtpm SET id = 9223372036854775807, name = '../c' WHERE name = 'web3'");
+	s = fixture_open_store(false);
+	assert_int_equal(store_vtpm_by_name(s, "damaged-row-4", &v), 0);
+	assert_int_equal(v.id, 4);
+	assert_int_equal(store_vtpm_by_name(s, "damaged-row--7", &v), 0);
+	assert_int_equal(v.id, -7);
+	assert_int_equal(store_vtpm_by_name(s, "damaged-row-9223372036854775807", &v), 0);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		assert_int_equal(store_vtpm_by_name(s, others[i], &v), ERR_NOTFOUND);
+	store_close(s);
+}
+
 static void test_truncated_key_and_missing_state(void **state)
 {
 	struct store_vtpm v;
@@ -360,6 +384,7 @@ int main(void)
 		TEST(test_modes),
 		TEST(test_machine),
 		TEST(test_damaged_columns),
+		TEST(test_damaged_names),
 		TEST(test_truncated_key_and_missing_state),
 		TEST(test_flipped_bytes),
 	};

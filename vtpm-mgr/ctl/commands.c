@@ -83,13 +83,25 @@ const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t 
 	return NULL;
 }
 
-static void print_summary(void)
+bool ctl_is_group(const char *word)
 {
-	printf("usage: vtpmctl [--runtime-dir DIR] [--json] COMMAND [OPTION ...]\n\n");
+	for (size_t i = 0; i < ctl_ncommands; i++) {
+		if (ctl_commands[i].group && strcmp(ctl_commands[i].group, word) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void print_summary(const char *group)
+{
+	printf("usage: vtpmctl [--runtime-dir DIR] [--json] %s%sCOMMAND [OPTION ...]\n\n", group ? group : "",
+	       group ? " " : "");
 	for (size_t i = 0; i < ctl_ncommands; i++) {
 		const struct ctl_command *c = &ctl_commands[i];
 		char left[64];
 
+		if (group && (!c->group || strcmp(c->group, group) != 0))
+			continue;
 		snprintf(left, sizeof(left), "%s%s%s%s", c->group ? c->group : "", c->group ? " " : "", c->name,
 			 c->takes_name ? " NAME" : "");
 		printf("  %-18s  %s\n", left, c->help);
@@ -99,10 +111,10 @@ static void print_summary(void)
 	       "  --help, --version   of vtpmctl; COMMAND --help: of a command\n");
 }
 
-void ctl_print_help(const struct ctl_command *c)
+void ctl_print_help(const struct ctl_command *c, const char *group)
 {
 	if (!c) {
-		print_summary();
+		print_summary(group);
 		return;
 	}
 	printf("usage: vtpmctl %s%s%s%s%s\n\n%s\n", c->group ? c->group : "", c->group ? " " : "", c->name,

@@ -65,6 +65,7 @@ struct ctl_command {
 
 struct ctl_args {
 	const struct ctl_command *command;
+	const char *group; /* the first word of commands of two, alone; NULL: none */
 	const char *runtime_dir;
 	bool json, help, version;
 	const char *name;    /* NULL: none */
@@ -90,8 +91,10 @@ extern const struct ctl_command ctl_commands[];
 extern const size_t ctl_ncommands;
 /* NULL if there is none; *used words of argv named it. */
 const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t *used);
-/* The summary, or the help of one command. */
-void ctl_print_help(const struct ctl_command *c);
+/* Whether commands of two words begin with this one. */
+bool ctl_is_group(const char *word);
+/* The help of one command, or the summary: of a group's commands, or (NULL) of all. */
+void ctl_print_help(const struct ctl_command *c, const char *group);
 
 /* ---- args.c ---- */
 

@@ -60,7 +60,7 @@ int main(int argc, char **argv)
 	} else if (a.version) {
 		puts("vtpmctl " VTPM_VERSION);
 	} else if (a.help) {
-		ctl_print_help(a.command);
+		ctl_print_help(a.command, a.group);
 	} else {
 		status = run(&a, &e);
 	}
