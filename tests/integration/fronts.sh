@@ -87,6 +87,21 @@ exits serve_a_volume 0 tool swtpm socket --tpm2 --tpmstate "backend-uri=file://$
 pid=$(cat "$LAB/volume.pid")
 exits use_a_volume 0 tool swtpm_ioctl --unix "$LAB/volume.ctrl" -i
 check volume_ends ended "$pid"
+# A TPM that was swtpm's is refused, then imported with a token, then served.
+mkdir "$LAB/old"
+check swtpm_makes_one swtpm_setup --tpm2 --tpmstate "$LAB/old" --createek --overwrite
+old() { tool swtpm socket --tpm2 --tpmstate "dir=$LAB/old" --terminate --daemon --ctrl "type=unixio,path=$LAB/old.ctrl" \
+	--pid "file=$LAB/old.pid" --log "file=$LAB/old.log"; }
+exits state_of_swtpm_is_refused 1 old
+says the_way_out_is_named "vtpmctl import"
+exits import_with_a_token 0 ctl import old --swtpm "$LAB/old" --token "$LAB/old" --machine 33333333-2222-4333-8444-555555555555
+is token_is_the_owners_alone "$(stat -c '%a %u' "$LAB/old/vtpm-token")" "600 $(stat -c %u "$LAB/old")"
+exits serve_the_imported 0 old
+pid=$(cat "$LAB/old.pid")
+exits use_the_imported 0 tool swtpm_ioctl --unix "$LAB/old.ctrl" -i
+check imported_ends ended "$pid"
+exits a_second_token_is_refused 4 ctl create other --token "$LAB/old"
+exits a_machine_without_token 2 ctl create other --machine 33333333-2222-4333-8444-555555555555
 # The manager goes while it waits.
 exits serve_while_the_manager_goes 0 serve
 pid=$(cat "$LAB/vm.pid")

@@ -129,7 +129,7 @@ int place_read(const struct place *p, struct front_claim *c, char why[static WHY
 	if (fd < 0 && dir >= 0 && errnum == ENOENT && faccessat(dir, SWTPM_FILE, F_OK, 0) == 0)
 		err = explain(why, ERR_EXISTS,
 			   "%.300s holds the state of a TPM of swtpm itself, which this is not; "
-			   "set up a new TPM in an empty directory, or start the machine with swtpm",
+			   "\"vtpmctl import NAME --swtpm DIR --token DIR\" takes it over",
 			   p->path);
 	else if (fd < 0 && errnum == ENOENT)
 		err = explain(why, ERR_NOTFOUND, "%.300s holds no token of a TPM: it was never set up with swtpm_setup", p->path);
@@ -164,6 +164,16 @@ static int write_device(const struct place *p, const char *text)
 	return err;
 }
 
+/* What root keeps in another's directory is for him who will read it there. */
+static int give_to_owner(int dir, int fd)
+{
+	struct stat sb;
+
+	if (geteuid() != 0)
+		return 0;
+	return fstat(dir, &sb) || fchown(fd, sb.st_uid, sb.st_gid) ? err_from_errno(errno) : 0;
+}
+
 /* Whole or not at all: a new file takes the old one's name. */
 static int write_in_dir(const struct place *p, const char *text)
 {
@@ -176,6 +186,8 @@ static int write_in_dir(const struct place *p, const char *text)
 		err = err_from_errno(errno);
 	if (!err && (fd = openat(dir, new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0)
 		err = err_from_errno(errno);
+	if (!err)
+		err = give_to_owner(dir, fd);
 	if (!err)
 		err = write_all(fd, text, TEXT_LEN);
 	if (!err && (renameat(dir, new, dir, TOKEN_FILE) || fsync(dir)))
