@@ -12,7 +12,8 @@ for f in usr/sbin/vtpm-mgr usr/bin/vtpmctl usr/libexec/vtpm/vtpm-{spawn,keeper,b
 	usr/share/man/man1/vtpmctl.1 usr/share/man/man8/vtpm-{mgr,spawn,keeper,backend,swtpm}.8 usr/share/man/man3/libvtpm.3 \
 	usr/share/man/man7/tss2-tcti-vtpm.7 usr/share/bash-completion/completions/vtpmctl \
 	usr/lib/systemd/system/vtpm-mgr.service usr/lib/sysusers.d/vtpm.conf \
-	usr/share/vtpm/libvirt/systemd/system/{libvirtd,virtqemud,vtpm-mgr}.service.d/*.conf; do
+	usr/share/vtpm/libvirt/systemd/system/{libvirtd,virtqemud}.service.d/vtpm.conf \
+	usr/share/vtpm/libvirt/systemd/system/vtpm-mgr.service.d/libvirt.conf; do
 	[ -s "$root/$f" ] || { echo "install: $f is missing"; exit 1; }
 done
 # What README has one do for libvirt, and whether AppArmor's parser takes it; it is enforced nowhere here.
