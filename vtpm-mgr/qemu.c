@@ -202,7 +202,7 @@ void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, ui
 		admit(p, sock, uid, false); /* as a user's: whoever has the token */
 		return;
 	}
-	fronts_hung_up(m, sock, "it has no socket; the manager's log says why");
+	fronts_hung_up(m, sock, "it has been destroyed, or no socket could be made for it; the manager's log says more");
 	fd_close(&sock);
 }
 

@@ -19,7 +19,7 @@ libvirt_config() {
 
 # Returns when it answers. $1: the directory that stands first in its PATH.
 libvirt_start() {
-	local d i
+	local d
 	mkdir -p "$LAB"/libvirt/{etc,lib,cache,log}
 	chmod 755 "$LAB/libvirt" "$LAB"/libvirt/*
 	mount -t tmpfs -o mode=755 none /run
@@ -30,6 +30,10 @@ libvirt_start() {
 	mkdir -p /etc/libvirt/qemu /var/lib/libvirt/qemu
 	libvirt_config
 	virtlogd 2>>"$LAB/virtlogd.err" &
+	libvirtd_start "$1"
+}
+libvirtd_start() {
+	local i
 	PATH=$1:$PATH VTPM_RUNTIME_DIR=$LAB/run libvirtd 2>>"$LAB/libvirtd.err" &
 	LIBVIRTD_PID=$!
 	for i in $(seq 300); do # it has no way to say that it is up

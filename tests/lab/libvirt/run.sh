@@ -80,7 +80,32 @@ held() {
 	check managedsave virsh managedsave web && domain_close web || return 1
 	is it_is_off "$(member web state)" stopped
 	domain_start web web_restored && vm_plan web held || { echo "not ok restore"; domain_log web; return 1; }
-	domain_destroy web
+	check destroy_restored domain_destroy web
+}
+
+# libvirtd goes and comes, and knows its machine and the stand-in again.
+restarted() {
+	local pid
+	domain_start web web_over_a_restart || { echo "not ok start_for_a_restart"; return 1; }
+	pid=$(front_pid web)
+	kill "$LIBVIRTD_PID" && wait "$LIBVIRTD_PID"
+	check libvirtd_starts_again libvirtd_start "$LAB/swtpm"
+	is machine_goes_on "$(virsh domstate web | head -n 1) $(member web state)" "running running"
+	check destroy_after_the_restart domain_destroy web
+	check ends_the_front ended "$pid"
+}
+
+# A machine whose TPM swtpm made, with Debian's own tools, before vtpm-swtpm came.
+taken_over() {
+	local uuid=33333333-2222-4333-8444-555555555555 dir
+	dir=$(token_dir $uuid)
+	check define_an_old_one domain_define old $uuid
+	install -d -m 711 "$(dirname "$dir")" && install -d -m 700 -o tss -g tss "$dir"
+	check swtpm_makes_its_tpm as tss /usr/bin/swtpm_setup --tpm2 --tpmstate "$dir" --createek --overwrite --logfile "$dir/log"
+	refused state_of_swtpm "state of a TPM of swtpm itself" virsh start old
+	check import_it ctl import old --swtpm "$dir" --token "$dir" --machine $uuid
+	domain_start old old && is and_it_starts "$(member old state) $(member old machine)" "running $uuid"
+	check and_ends domain_destroy old
 }
 
 wrong_tokens() {
@@ -99,9 +124,6 @@ wrong_tokens() {
 	refused damaged_token "something else than the token" virsh start web
 	rm "$token"
 	refused missing_token "holds no token" virsh start web
-	: >"$dir/tpm2-00.permall"
-	refused state_of_swtpm "state of a TPM of swtpm itself" virsh start web
-	rm "$dir/tpm2-00.permall"
 	cp -p "$LAB/token" "$token"
 }
 
@@ -147,7 +169,8 @@ second_life() {
 }
 
 check prepare prepare || exit 1
-first_life && held
+first_life && held && restarted
+taken_over
 wrong_tokens
 stolen_vmid
 manager_down
