@@ -130,12 +130,14 @@ demo: deps
 	$(MAKE) programs
 	tests/demo.sh $(BUILD)
 
-bench: programs tests
+bench: programs tests $(GUEST)
 	tests/bench/bench.sh $(BUILD)
 
+# It boots two machines at a time; TEST_TIMEOUT is for a host that is busy with other things, too.
 LAB_PEERS ?= ours
-lab-qemu: programs $(GUEST)
-	LAB_PEERS='$(LAB_PEERS)' tests/run.sh --build $(BUILD) --name lab-qemu tests/lab/qemu/run.sh
+lab-qemu: deps
+	$(MAKE) programs $(GUEST)
+	LAB_PEERS='$(LAB_PEERS)' TEST_JOBS=1 TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-qemu $(LAB_SCRIPTS)
 
 lab-libvirt: programs $(GUEST)
 	tests/run.sh --build $(BUILD) --name lab-libvirt tests/lab/libvirt/run.sh

@@ -50,6 +50,8 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
             tests/integration/fronts.sh \
+            tests/integration/qemu_same.sh \
+            tests/integration/qemu_faults.sh \
             tests/integration/quarantine.sh \
             tests/integration/store_damage.sh \
             tests/integration/store_faults.sh \
@@ -57,6 +59,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/tpm_faults.sh \
             tests/integration/import.sh \
             tests/integration/breaches.sh
+LAB_SCRIPTS := tests/lab/qemu/run.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy
 FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm
 
@@ -118,7 +121,7 @@ fuzz_engine_LIBS := $(LIBS_BACKEND)
 fuzz_swtpm_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c lib/err.c lib/secmem.c lib/util.c
 fuzz_swtpm_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
-vtpm_bench_SRCS := tests/bench/bench.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
+vtpm_bench_SRCS := tests/bench/bench.c tests/bench/cancel.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
             tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
 vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm

@@ -60,6 +60,7 @@ struct qemu {
 	bool imported;	 /* SET_STATEBLOB of the permanent state has been accepted */
 	uint8_t *resume; /* volatile state for the next INIT: secret */
 	size_t resume_len;
+	uint64_t resume_version; /* of the permanent state that it goes with */
 };
 
 /* Prepares BACKEND_FD_QEMU, before the sandbox. */
@@ -83,5 +84,7 @@ uint32_t qemu_state_set(struct backend *b, struct qemu_job *job);
 /* Keeps the volatile state for the next INIT. */
 uint32_t qemu_state_keep(struct backend *b);
 void qemu_state_forget(struct qemu *q);
+/* Whether there is one. One whose permanent state is no longer the newest is forgotten: the two would not fit. */
+bool qemu_state_resumes(struct backend *b);
 
 #endif

@@ -30,16 +30,18 @@ static uint32_t run_init(struct backend *b, struct qemu_job *job)
 {
 	struct qemu *q = b->qemu;
 	uint32_t flags;
+	bool resumes;
 	int err = 0;
 
 	if (buf_get_u32be(&job->body, &flags))
 		return QEMU_BAD_PARAMETER;
 	qemu_data_forget(b);
-	if (q->imported || q->resume != NULL)
+	resumes = qemu_state_resumes(b);
+	if (q->imported || resumes)
 		power_cut(b);
 	else
 		(void)!power_off(b); /* what could not be stored stays, and is tried again by power_on */
-	if (q->resume != NULL)
+	if (resumes)
 		err = power_resume(b, q->resume, q->resume_len);
 	else
 		err = power_on(b);
@@ -47,8 +49,7 @@ static uint32_t run_init(struct backend *b, struct qemu_job *job)
 		return fatal(b, err, "power on the engine");
 	b->halted = false;
 	q->imported = q->exported = false;
-	if (flags & QEMU_INIT_DELETE_VOLATILE)
-		qemu_state_forget(q);
+	qemu_state_forget(q); /* whatever the flags say: power-on has changed the permanent state */
 	return QEMU_SUCCESS;
 }
 
@@ -204,9 +205,9 @@ static uint32_t run_get_info(struct backend *b, struct qemu_job *job)
 	int err;
 
 	(void)b;
-	if (buf_get_u64be(&job->body, &flags) || buf_get_u32be(&job->body, &offset) || flags > UINT32_MAX)
+	if (buf_get_u64be(&job->body, &flags) || buf_get_u32be(&job->body, &offset))
 		return QEMU_BAD_PARAMETER;
-	text = engine_info((uint32_t)flags);
+	text = engine_info((uint32_t)flags); /* nothing is known by a higher one */
 	if (text == NULL)
 		return QEMU_FAIL;
 	total = (uint32_t)strlen(text) + 1;
@@ -229,7 +230,7 @@ static uint32_t run_lock_storage(struct backend *b, struct qemu_job *job)
 
 static const struct qemu_rule rules[] = {
 	{ CMD_GET_CAPABILITY, QEMU_ANY, false, 0, NULL },
-	{ CMD_INIT, QEMU_OFF, true, 4, run_init },
+	{ CMD_INIT, QEMU_ANY, true, 4, run_init },
 	{ CMD_SHUTDOWN, QEMU_ANY, true, 0, run_shutdown },
 	{ CMD_GET_TPMESTABLISHED, QEMU_ON, false, 0, run_get_established },
 	{ CMD_SET_LOCALITY, QEMU_ANY, false, 1, run_set_locality },

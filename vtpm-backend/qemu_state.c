@@ -29,7 +29,22 @@ uint32_t qemu_state_keep(struct backend *b)
 	struct qemu *q = b->qemu;
 
 	qemu_state_forget(q);
-	return engine_volatile(&q->resume, &q->resume_len) == 0 ? QEMU_SUCCESS : QEMU_FAIL;
+	if (b->commit.stale)
+		return QEMU_IOERROR; /* as in get_blob */
+	q->resume_version = b->commit.version;
+	if (engine_volatile(&q->resume, &q->resume_len) == 0)
+		return QEMU_SUCCESS;
+	qemu_state_forget(q);
+	return QEMU_FAIL;
+}
+
+bool qemu_state_resumes(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+
+	if (b->commit.stale || q->resume_version != b->commit.version)
+		qemu_state_forget(q);
+	return q->resume != NULL;
 }
 
 static struct state_id blob_id(const struct backend *b, uint8_t kind)
@@ -80,10 +95,8 @@ static int seal_volatile(struct backend *b, struct qemu_reply *r)
 }
 
 /* {u32 flags, u32 type, u32 offset} -> {u32 result, u32 flags, u32 total, u32 length} and the blob from there. */
-static uint32_t get_blob(struct backend *b, struct qemu_reply *r, uint32_t flags, uint32_t type)
+static uint32_t get_blob(struct backend *b, struct qemu_reply *r, uint32_t type)
 {
-	if (flags & ~BLOB_FLAG_DECRYPTED)
-		return QEMU_BAD_PARAMETER;
 	/* What the store does not have yet could never be brought back. */
 	if (b->commit.stale && store_commit_newest(b) != 0)
 		backend_fail(b, ERR_CLOSED, "store the state");
@@ -94,10 +107,8 @@ static uint32_t get_blob(struct backend *b, struct qemu_reply *r, uint32_t flags
 		return seal_permanent(b, r) == 0 ? QEMU_SUCCESS : QEMU_FAIL;
 	case BLOB_VOLATILE:
 		return seal_volatile(b, r) == 0 ? QEMU_SUCCESS : QEMU_FAIL;
-	case BLOB_SAVESTATE: /* a TPM 1.2 would have one */
+	default: /* a TPM 1.2 would have another one */
 		return QEMU_NO_BLOB;
-	default:
-		return QEMU_BAD_PARAMETER;
 	}
 }
 
@@ -109,7 +120,7 @@ uint32_t qemu_state_get(struct backend *b, struct qemu_job *job)
 	if (buf_get_u32be(&job->body, &flags) || buf_get_u32be(&job->body, &type) || buf_get_u32be(&job->body, &offset))
 		return QEMU_BAD_PARAMETER;
 	/* Each request seals anew, so a blob goes out in one piece. DECRYPTED is asked for by those who migrate it; it is no. */
-	result = offset == 0 ? get_blob(b, r, flags, type) : QEMU_BAD_PARAMETER;
+	result = offset == 0 ? get_blob(b, r, type) : QEMU_BAD_PARAMETER;
 	if (result != QEMU_SUCCESS)
 		r->blob_len = 0;
 	if (buf_put_u32be(&r->b, 0) || buf_put_u32be(&r->b, (uint32_t)r->blob_len) ||
@@ -188,6 +199,7 @@ static uint32_t set_volatile(struct backend *b, const struct qemu_job *job)
 	int err = ERR_INVAL; /* it belongs to no state that was set */
 
 	qemu_state_forget(q);
+	q->resume_version = b->commit.version;
 	if (q->imported)
 		err = open_blob(b, STATE_SAVED_VOLATILE, job, &q->resume, &q->resume_len);
 	return err != 0 ? refuse(err) : QEMU_SUCCESS;

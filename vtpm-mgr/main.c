@@ -343,6 +343,8 @@ int main(int argc, char **argv)
 	m->swtpm_uid = id.swtpm_uid;
 	if (!m->cfg.init && fronts_open(m))
 		die(m->cfg.runtime_dir, "swtpm.sock cannot be made there");
+	if (fd_hurry_prepare())
+		die("a timer", strerror(errno));
 	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL)); /* loads OpenSSL's configuration while files can be read */
 	if (sandbox_limit(SANDBOX_MANAGER) || sandbox_filter(SANDBOX_MANAGER))
 		die("cannot enter the sandbox", strerror(errno));

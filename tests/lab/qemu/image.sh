@@ -14,20 +14,32 @@ lab=$B/lab
 tools="busybox-static tpm2-tools libtss2-esys-3.0.2-0 libtss2-tcti-device0 libssl3 libc6"
 mkdir -p "$lab"
 
-newest() { # the image package that linux-image-amd64 stands for
-	apt-cache depends linux-image-amd64 | awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }'
+known() { # sets $package, which linux-image-amd64 stands for, and $version, as apt's lists have them
+	package=$(apt-cache depends linux-image-amd64 2>/dev/null |
+		awk '$1 == "Depends:" && $2 ~ /^linux-image-/ && !n++ { print $2 }')
+	[ -n "$package" ] || return 1
+	version=$(apt-cache show --no-all-versions "$package" | awk '$1 == "Version:" && !n++ { print $2 }')
 }
+
+fetch() {
+	rm -rf "$dir.new"
+	mkdir -p "$dir.new"
+	(cd "$dir.new" && apt-get download -q "$package=$version" >&2)
+}
+
+# A machine may have no lists of packages, or lists of packages that are no longer there.
+refresh() { apt-get -q update >&2 || echo "image: apt-get update failed; it may need root" >&2; }
 
 kernel() { # a download if it is not there yet
 	local package version dir
-	package=$(newest)
-	[ -n "$package" ] || { echo "image: apt knows no linux-image-amd64; try apt-get update" >&2; exit 1; }
-	version=$(apt-cache show --no-all-versions "$package" | awk '$1 == "Version:" { print $2; exit }')
+	known || { refresh && known; } || { echo "image: apt knows no linux-image-amd64; run apt-get update" >&2; exit 1; }
 	dir=$lab/kernel-$version
+	if [ ! -e "$dir/vmlinuz" ] && ! fetch; then
+		refresh && known && dir=$lab/kernel-$version
+		fetch
+	fi
 	if [ ! -e "$dir/vmlinuz" ]; then
-		rm -rf "$dir.new"
-		mkdir -p "$dir.new"
-		(cd "$dir.new" && apt-get download -q "$package=$version" >&2 && dpkg -x ./*.deb unpacked && rm ./*.deb)
+		(cd "$dir.new" && dpkg -x ./*.deb unpacked && rm ./*.deb)
 		# A module would have to be in the initramfs, too.
 		for d in tpm_tis tpm_crb; do
 			grep -q "/$d.ko$" "$dir.new"/unpacked/lib/modules/*/modules.builtin ||

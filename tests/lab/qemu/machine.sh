@@ -108,6 +108,14 @@ vm_gone() { # it ends by itself
 	is "${VM_LABEL[$vm]}_ends_in_order" "$rc" 0
 	is "${VM_LABEL[$vm]}_console_is_clean" "$(grep -aE "$ALARMS" "$log.console")" ""
 }
+# Pulls the plug. timeout is the machine's parent.
+vm_kill() {
+	local vm=$1 in=${VM_IN[$1]} out=${VM_OUT[$1]}
+	kill -KILL "$(pgrep -P "${VM_PID[$vm]}")"
+	wait "${VM_PID[$vm]}" 2>/dev/null
+	exec {in}>&- {out}<&-
+	unset "VM_PID[$vm]"
+}
 ALARMS='Kernel panic|Oops|BUG:|WARNING:|Call Trace|segfault|general protection'
 
 vm_kill_all() { [ ${#VM_PID[@]} -eq 0 ] || kill "${VM_PID[@]}" 2>/dev/null; }

@@ -132,6 +132,12 @@ plan_again() {
 	use_identity
 }
 
+# Has the TPM make keys, one after the other, until the machine ends.
+plan_busy() {
+	while tpm2 createprimary -Q -C o -G rsa2048 -c busy.ctx; do :; done &
+	check it_makes_one tpm2 createprimary -Q -C n -G rsa2048 -c one.ctx
+}
+
 # --- measured boot: the firmware's log, replayed, is what the PCRs hold ---
 replayed() { # log: "N VALUE" for each PCR it extends
 	tpm2 eventlog "$1" >events || return 1
