@@ -4,12 +4,12 @@
 LIB_SRCS   := lib/buf.c lib/err.c lib/ipc.c lib/log.c lib/loop.c lib/secmem.c lib/util.c
 SANDBOX_SRCS := lib/sandbox.c lib/sandbox_filter.c
 HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
-PROTO_SRCS := vtpm-mgr/proto/backend.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
+PROTO_SRCS := vtpm-mgr/proto/backend.c vtpm-mgr/proto/front.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
 STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_proto.c vtpm-mgr/control_socket.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/audit.c \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
@@ -23,7 +23,13 @@ BACKEND_LIB_SRCS := vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek
             $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_SRCS := vtpm-backend/main.c $(BACKEND_LIB_SRCS)
 SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c vtpm-backend/reexec.c $(BACKEND_LIB_SRCS)
-CTL_SRCS := vtpm-mgr/ctl/main.c vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/output.c lib/err.c lib/util.c
+# Where a token is kept.
+TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
+CTL_SRCS := vtpm-mgr/ctl/main.c vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/output.c vtpm-mgr/ctl/token.c $(TOKEN_SRCS) lib/buf.c lib/err.c lib/util.c
+SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c $(TOKEN_SRCS) \
+            vtpm-mgr/swtpm/serve.c vtpm-mgr/swtpm/serve_options.c vtpm-mgr/swtpm/setup.c vtpm-mgr/swtpm/user.c \
+            vtpm-mgr/proto/front.c lib/buf.c lib/err.c lib/ipc.c lib/util.c
+SWTPM_SRCS := vtpm-mgr/swtpm/main.c $(SWTPM_LIB_SRCS)
 LIBVTPM_SRCS := frontend-drivers/libvtpm/vtpm.c $(HV_SRCS) lib/buf.c lib/err.c lib/ipc.c lib/loop.c lib/util.c
 TCTI_SRCS := frontend-drivers/tcti/tcti.c $(LIBVTPM_SRCS)
 
@@ -34,7 +40,7 @@ LIBS_CTL     := -ljansson -lcrypto
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
-              test_store test_store_disk test_audit test_control test_control_fds test_ctl \
+              test_store test_store_disk test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_qemu_saved test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
@@ -44,6 +50,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
             tests/integration/takeover.sh \
+            tests/integration/fronts.sh \
             tests/integration/qemu_same.sh \
             tests/integration/qemu_faults.sh \
             tests/integration/quarantine.sh \
@@ -79,13 +86,14 @@ test_store_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_LIBS := -lsqlite3
 test_store_disk_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_disk_LIBS := -lsqlite3
+test_swtpm_SRCS := $(SWTPM_LIB_SRCS)
 test_audit_SRCS := vtpm-mgr/audit.c $(LIB_SRCS)
 test_audit_LIBS := -ljansson
 test_control_SRCS := tests/unit/control_server.c $(CONTROL_SRCS) $(LIB_SRCS)
 test_control_LIBS := -ljansson
 test_control_fds_SRCS := $(test_control_SRCS)
 test_control_fds_LIBS := -ljansson
-test_ctl_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/output.c lib/err.c lib/util.c
+test_ctl_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/output.c vtpm-mgr/ctl/token.c $(TOKEN_SRCS) lib/buf.c lib/err.c lib/util.c
 test_ctl_LIBS := -ljansson -lcrypto
 test_state_SRCS := $(BACKEND_LIB_SRCS)
 test_state_LIBS := $(LIBS_BACKEND)

@@ -64,6 +64,17 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 		json_object_set_new(j, "refusal", json_string(qemu_refusal(m, row->uuid)));
 }
 
+/* Whom it was set up for, as he said. */
+static void describe_machine(const struct store_vtpm *row, json_t *j)
+{
+	char uuid[UUID_STR_LEN + 1];
+
+	uuid_format(row->machine, uuid);
+	if (row->has_machine)
+		json_object_set_new(j, "machine", json_string(uuid));
+	json_object_set_new(j, "orphaned", json_boolean(row->orphaned));
+}
+
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks)
 {
 	struct vtpm *v = vtpm_find(m, row->uuid);
@@ -81,6 +92,8 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 		return NULL;
 	if (row->user >= 0)
 		json_object_set_new(j, "user", json_integer(row->user));
+	if (row->has_token)
+		describe_machine(row, j);
 	describe_run(m, row, j);
 	return j;
 }

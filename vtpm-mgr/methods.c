@@ -133,6 +133,22 @@ static int snapshots_param(struct call *c, json_t *params, uint8_t deflt, uint8_
 	return ERR_INVAL;
 }
 
+/* A token's hash, and the machine that it is for. */
+static int create_token(struct call *c, json_t *params, struct store_vtpm *want)
+{
+	const char *token, *machine;
+
+	if (str_param(c, params, "token", NULL, &token) || str_param(c, params, "machine", NULL, &machine))
+		return ERR_INVAL;
+	want->has_token = token != NULL;
+	want->has_machine = machine != NULL;
+	if ((!token || (strlen(token) == 2 * DIGEST_LEN && !hex_decode(token, want->token, DIGEST_LEN))) &&
+	    (!machine || (token && !uuid_parse(machine, want->machine))))
+		return 0;
+	call_error(c, ERR_INVAL, "token must be a SHA-256 in hex, and machine a uuid that comes with one");
+	return ERR_INVAL;
+}
+
 /* The row that Create and Import ask for, freed by the caller; NULL: the call has been answered. */
 static struct store_vtpm *wanted_row(struct mgr *m, struct call *c, json_t *params)
 {
@@ -143,7 +159,7 @@ static struct store_vtpm *wanted_row(struct mgr *m, struct call *c, json_t *para
 		call_error(c, ERR_NOMEM, "out of memory");
 		return NULL;
 	}
-	if (create_names(m, c, params, want) || create_uuid(c, params, want) ||
+	if (create_names(m, c, params, want) || create_uuid(c, params, want) || create_token(c, params, want) ||
 	    int_param(c, params, "user", 0, UINT32_MAX - 1, -1, &user) ||
 	    int_param(c, params, "state_max", 16 * 1024, STATE_MAX_LIMIT, STATE_MAX_DEFAULT, &state_max) ||
 	    int_param(c, params, "commit_rate", 0, 1000000, COMMIT_RATE_DEFAULT, &rate) ||

@@ -11,6 +11,7 @@
  *	takeover.c	which of two QEMUs has a vTPM, and which state it goes on from
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come
+ *	fronts.c	swtpm.sock: stand-ins for swtpm, which set vTPMs up and bring QEMUs
  *	commit.c	durable changes of many guests in one transaction
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	methods.c	the control interface's methods; configure.c: Set; describe.c: what they answer
@@ -52,6 +53,7 @@
 struct config {
 	const char *state_dir, *runtime_dir, *tcti, *libexec_dir;
 	const char *user, *operator_group, *viewer_group; /* NULL: the default, if it exists */
+	const char *swtpm_user;				  /* NULL: nobody */
 	uint32_t seal_pcrs;				  /* 0: the default set */
 	bool insecure_pcrs, init, no_prefork, verbose;
 	uint32_t pool;
@@ -303,6 +305,16 @@ __attribute__((format(printf, 2, 3))) void qemu_refused(struct vtpm *v, const ch
 bool qemu_may_go_back(struct vtpm *v);
 /* What was said last, since the manager's start; NULL: nothing. */
 const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* A QEMU of uid has come, sock is taken over: it gets the vTPM, waits for its end, or is hung up on. */
+void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, uid_t uid);
+
+/* --- fronts.c --- */
+
+struct fronts;
+CHECKED int fronts_open(struct mgr *m);
+void fronts_close(struct mgr *m);
+/* A QEMU's control channel is about to be closed: tells who brought it. why: empty if it ended in order. */
+void fronts_hung_up(struct mgr *m, int sock, const char *why);
 
 /* --- provision.c, import.c --- */
 
@@ -315,6 +327,17 @@ struct import {
 
 struct provision;
 void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
+/* The same for who is no call: done is called once, unless the manager ends before; row is that of the store if code is 0. */
+struct provision_order {
+	uid_t uid;
+	pid_t pid;
+	void (*done)(void *arg, int code, const char *text, const struct store_vtpm *row);
+	void *arg;
+};
+/* order stays the caller's until done. Not 0: done is not called; ERR_EXISTS: name or uuid is taken. */
+CHECKED int provision_order(struct mgr *m, const struct store_vtpm *want, struct provision_order *order);
+/* ERR_EXISTS: name or uuid is taken, in the store or by one that is being made. */
+CHECKED int provision_check_free(struct mgr *m, const struct store_vtpm *want);
 /* Takes the descriptors over. */
 void provision_import(struct mgr *m, const struct store_vtpm *want, struct import *from, struct call *c);
 /* From a call and its descriptors. On failure the call has been answered, and nothing is left open. */
@@ -365,6 +388,8 @@ struct mgr {
 	struct worker *workers;
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
+	struct fronts *fronts;
+	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct provision *provisions;
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
@@ -385,6 +410,8 @@ void host_close(struct mgr *m);
 /* One line of the audit log for a call (NULL: the manager itself); a failure to write it is logged. */
 void mgr_audit(struct mgr *m, const struct call *c, const char *action, const struct store_vtpm *row, int result,
 	       const char *detail);
+void mgr_audit_for(struct mgr *m, int64_t uid, int64_t pid, const char *action, const struct store_vtpm *row, int result,
+		   const char *detail);
 /* The TPM has answered, or does not: tell who started the manager (--ready-fd), once. */
 void mgr_ready(struct mgr *m);
 /* Ends the loop once nothing runs any more, if the manager is stopping. */

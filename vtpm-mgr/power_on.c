@@ -31,12 +31,12 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 		call_error(v->starting, code, "%s: %s%s", v->row.name, damaged ? "quarantined: " : "", text);
 	v->starting = NULL;
 	v->state = VTPM_STOPPED;
+	vtpm_reason_set(v, text);
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	if (v->crashes == 0 || v->incoming) {
 		vtpm_free(v);
 	} else {
 		v->state = VTPM_FAILED;
-		vtpm_reason_set(v, text);
 		ring_close(v);
 		qemu_release(v);
 	}
@@ -345,6 +345,7 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 	v->qemu = sock;
 	v->qemu_uid = uid;
 	v->qemu_told = 0;
+	vtpm_reason_set(v, ""); /* whoever brought this QEMU is told why it ends */
 	start_run(v);
 	return 0;
 }

@@ -64,8 +64,10 @@ bool qemu_has_gone(const struct vtpm *v)
 void qemu_release(struct vtpm *v)
 {
 	loop_remove(&v->m->loop, &v->qemu_io);
-	if (v->qemu >= 0)
+	if (v->qemu >= 0) {
 		v->firmware = false; /* it was the QEMU's: a ring that comes next need not have one */
+		fronts_hung_up(v->m, v->qemu, v->reason);
+	}
 	fd_close(&v->qemu);
 }
 
@@ -105,6 +107,7 @@ void qemu_refused(struct vtpm *v, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(p->refusal, sizeof(p->refusal), fmt, ap);
 	va_end(ap);
+	vtpm_reason_set(v, p->refusal); /* for whoever brought it, when it ends */
 	if (v->qemu_told++ < REFUSALS_LOGGED)
 		log_warn("%s: QEMU refused: %s", p->name, p->refusal);
 }
@@ -140,6 +143,7 @@ bool qemu_may_go_back(struct vtpm *v)
 static void refuse(const struct qemu_port *p, int sock, const char *why)
 {
 	control_log(p->m->control, "%s: QEMU refused: %s", p->name, why);
+	fronts_hung_up(p->m, sock, why);
 	fd_close(&sock);
 }
 
@@ -169,6 +173,18 @@ static bool permitted(const struct qemu_port *p, int sock, uid_t *uid, bool *ope
 	return yes;
 }
 
+/* One that may have the TPM, or wait for it: it is started, or hung up on. */
+static void admit(struct qemu_port *p, int sock, uid_t uid, bool operator)
+{
+	if (p->m->draining) {
+		refuse(p, sock, "the manager is stopping");
+	} else if (!operator && !allowance_take(&p->power_ons)) {
+		refuse(p, sock, "it was powered on too often; its user has one more each second");
+	} else {
+		start(p, sock, uid);
+	}
+}
+
 static void on_listener(void *arg, uint32_t events)
 {
 	struct qemu_port *p = arg;
@@ -180,16 +196,24 @@ static void on_listener(void *arg, uint32_t events)
 	(void)events;
 	if (sock < 0)
 		return;
-	if (!permitted(p, sock, &uid, &operator)) {
-		snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);
-		refuse(p, sock, why);
-	} else if (p->m->draining) {
-		refuse(p, sock, "the manager is stopping");
-	} else if (!operator && !allowance_take(&p->power_ons)) {
-		refuse(p, sock, "it was powered on too often; its user has one more each second");
-	} else {
-		start(p, sock, uid);
+	if (permitted(p, sock, &uid, &operator)) {
+		admit(p, sock, uid, operator);
+		return;
 	}
+	snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);
+	refuse(p, sock, why);
+}
+
+void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, uid_t uid)
+{
+	struct qemu_port *p = port_find(m, uuid);
+
+	if (p) {
+		admit(p, sock, uid, false); /* as a user's: whoever has the token */
+		return;
+	}
+	fronts_hung_up(m, sock, "it has been destroyed, or no socket could be made for it; the manager's log says more");
+	fd_close(&sock);
 }
 
 /* --- ports --- */

@@ -48,6 +48,10 @@ struct store_vtpm {
 	uint8_t snapshots;     /* SNAPSHOTS_REFUSE or SNAPSHOTS_ALLOW */
 	uint64_t rollbacks;    /* how often an older state was taken back */
 	int64_t created;       /* seconds since 1970 */
+	/* Of one that was set up through a stand-in for swtpm (fronts.c); otherwise both are absent. */
+	bool has_machine, has_token;
+	uint8_t machine[UUID_LEN];  /* uuid of the virtual machine, as it was claimed */
+	uint8_t token[DIGEST_LEN];  /* SHA-256 of the token that it is handed out for */
 	uint8_t wrapped[WRAPPED_KEY_LEN];
 	size_t wrapped_len;    /* what the row holds: anything but WRAPPED_KEY_LEN is damage, for the caller to find */
 	char quarantine[STORE_TEXT_MAX + 1]; /* why; empty: it is not */
@@ -55,6 +59,7 @@ struct store_vtpm {
 	struct store_blob ek_public[STORE_EK_KINDS]; /* TPM2B_PUBLIC */
 	struct store_blob cert[STORE_EK_KINDS];	     /* DER */
 	uint64_t version;      /* of the state; read only, 0 if the state's row is missing */
+	bool orphaned;	       /* read only: a newer one was set up for the same machine */
 	uint32_t sealed_len;   /* of the state; read only */
 };
 

@@ -112,6 +112,8 @@ static void read_state_summary(sqlite3_stmt *st, struct store_vtpm *v)
 		v->version = (uint64_t)n;
 	if (col_int(st, COL_VERSION + 1, 0, UINT32_MAX, &n) == 0)
 		v->sealed_len = (uint32_t)n;
+	if (col_int(st, COL_ORPHANED, 0, 1, &n) == 0)
+		v->orphaned = n == 1;
 }
 
 /*
@@ -136,6 +138,10 @@ static int read_vtpm(sqlite3_stmt *st, struct store_vtpm *v)
 		err = note(col_name(st, COL_GROUP, v->group), "group", &damaged);
 	if (!err)
 		err = read_numbers(st, v, &damaged);
+	if (!err)
+		err = note(col_optional(st, COL_MACHINE, v->machine, UUID_LEN, &v->has_machine), "machine", &damaged);
+	if (!err)
+		err = note(col_optional(st, COL_TOKEN, v->token, DIGEST_LEN, &v->has_token), "token", &damaged);
 	if (!err)
 		err = note(col_wrapped(st, COL_WRAPPED, v->wrapped, &v->wrapped_len), "wrapped", &damaged);
 	for (int i = 0; i < (int)STORE_EK_KINDS && !err; i++) {
@@ -246,11 +252,13 @@ static int insert_row(struct store *s, const struct store_vtpm *v)
 	sqlite3_bind_int64(st, 9, v->snapshots);
 	sqlite3_bind_int64(st, 10, (int64_t)v->rollbacks);
 	sqlite3_bind_int64(st, 11, v->created);
-	bind_bytes(st, 12, v->wrapped, v->wrapped_len);
-	bind_str(st, 13, v->quarantine);
+	bind_bytes(st, 12, v->machine, v->has_machine ? UUID_LEN : 0);
+	bind_bytes(st, 13, v->token, v->has_token ? DIGEST_LEN : 0);
+	bind_bytes(st, 14, v->wrapped, v->wrapped_len);
+	bind_str(st, 15, v->quarantine);
 	for (int i = 0; i < (int)STORE_EK_KINDS; i++) {
-		bind_bytes(st, 14 + i, v->ek_public[i].data, v->ek_public[i].len);
-		bind_bytes(st, 16 + i, v->cert[i].data, v->cert[i].len);
+		bind_bytes(st, 16 + i, v->ek_public[i].data, v->ek_public[i].len);
+		bind_bytes(st, 18 + i, v->cert[i].data, v->cert[i].len);
 	}
 	return store_exec(s, st);
 }

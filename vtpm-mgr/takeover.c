@@ -87,6 +87,7 @@ static void grant(struct vtpm *v, const uint8_t *sealed, size_t len)
 			 (unsigned long long)v->asked_version);
 	v->rollback_to = v->asked_version && v->asked_version != v->version ? v->asked_version : 0;
 	v->opening = !v->asked_version;
+	vtpm_reason_set(v, "");
 	v->standby = false;
 	v->w.state = WORKER_OWNS;
 	answer(v, &(struct store_taken){ .version = v->version, .sealed = sealed, .sealed_len = len });
@@ -127,6 +128,7 @@ static void fence(struct vtpm *owner, const struct vtpm *by)
 {
 	log_info("%s: a QEMU of uid %u takes it over from one of uid %u", owner->row.name, by->qemu_uid, owner->qemu_uid);
 	owner->fenced = true;
+	vtpm_reason_set(owner, "another QEMU has taken it over");
 	owner->state = VTPM_STOPPING;
 	loop_remove(&owner->m->loop, &owner->qemu_io);
 	worker_kill(&owner->w);

@@ -243,6 +243,39 @@ static void test_modes(void **state)
 	assert_int_equal(chmod(fixture_dir, 0700), 0);
 }
 
+/* Set up twice for one machine: the older one is the orphan, until the newer one is gone. */
+static void test_machine(void **state)
+{
+	struct store *s = fixture_with_vtpms(1);
+	struct store_vtpm v, other[3] = {fixture_make_vtpm(2), fixture_make_vtpm(3), fixture_make_vtpm(4)};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+		other[i].has_machine = i < 2;
+		other[i].has_token = true;
+		fixture_make_uuid(other[i].machine, 900);
+		memset(other[i].token, (int)i, DIGEST_LEN);
+		assert_int_equal(store_vtpm_insert(s, &other[i], 1, fixture_sealed, STATE_LEN), 0);
+	}
+	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
+	assert_false(v.has_machine || v.has_token || v.orphaned);
+	assert_int_equal(store_vtpm_by_name(s, "web4", &v), 0);
+	assert_true(v.has_token && !v.has_machine && !v.orphaned);
+	assert_int_equal(store_vtpm_by_name(s, "web3", &v), 0);
+	assert_true(v.has_token && v.has_machine && !v.orphaned);
+	assert_memory_equal(v.token, other[1].token, DIGEST_LEN);
+	assert_int_equal(store_vtpm_delete(s, v.id), 0);
+	assert_int_equal(store_vtpm_insert(s, &other[1], 1, fixture_sealed, STATE_LEN), 0);
+	assert_int_equal(store_vtpm_by_name(s, "web2", &v), 0);
+	assert_true(v.orphaned);
+	assert_memory_equal(v.machine, other[0].machine, UUID_LEN);
+	assert_int_equal(store_vtpm_by_name(s, "web3", &v), 0);
+	assert_int_equal(store_vtpm_delete(s, v.id), 0);
+	assert_int_equal(store_vtpm_by_name(s, "web2", &v), 0);
+	assert_false(v.orphaned);
+	store_close(s);
+}
+
 static void test_damaged_columns(void **state)
 {
 	static const struct {
@@ -261,7 +294,10 @@ static void test_damaged_columns(void **state)
 		{"UPDATE vtpm SET rollbacks = 0, cert_0 = zeroblob(5000) WHERE id = 1", "cert_0"},
 		{"UPDATE vtpm SET cert_0 = 17 WHERE id = 1", "cert_0"},
 		{"UPDATE vtpm SET cert_0 = x'', state_max = 1e300 WHERE id = 1", "state_max"},
-		{"UPDATE vtpm SET state_max = 1, uuid = x'11' WHERE id = 1", "uuid"},
+		{"UPDATE vtpm SET state_max = 1, machine = x'11' WHERE id = 1", "machine"},
+		{"UPDATE vtpm SET machine = x'', token = zeroblob(33) WHERE id = 1", "token"},
+		{"UPDATE vtpm SET token = 7 WHERE id = 1", "token"},
+		{"UPDATE vtpm SET token = x'', uuid = x'11' WHERE id = 1", "uuid"},
 	};
 	struct store_vtpm v;
 	char names[8][NAME_MAX_LEN + 1];
@@ -399,6 +435,7 @@ int main(void)
 		TEST(test_open_refusals),
 		TEST(test_interrupted_creation),
 		TEST(test_modes),
+		TEST(test_machine),
 		TEST(test_damaged_columns),
 		TEST(test_damaged_names),
 		TEST(test_truncated_key_and_missing_state),

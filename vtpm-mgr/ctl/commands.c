@@ -14,7 +14,9 @@
 	{"--commit-rate", "N", "commit_rate", ARG_NUMBER, UINT32_MAX, "quota: durable changes a second, 0: no limit"}, \
 	{"--locality-max", "N", "locality_max", ARG_NUMBER, 4, "highest locality the guest may use (default: 0)"}, \
 	{"--snapshots", "refuse|allow", "snapshots", ARG_STRING, 0, \
-	 "older saved states that QEMU brings back (default: refuse)"}
+	 "older saved states that QEMU brings back (default: refuse)"}, \
+	{"--token", "DIR", NULL, ARG_FILE, 0, "keep a token there, by which libvirt's machine has it (vtpm-swtpm(8))"}, \
+	{"--machine", "U", "machine", ARG_STRING, 0, "with --token: UUID of that machine"}
 /* clang-format on */
 static const struct ctl_option create_options[] = { CREATE_OPTIONS };
 static const struct ctl_option import_options[] = {
@@ -50,7 +52,7 @@ static json_t *select_groups(json_t *params)
 #define OPTIONS(o) o, ARRAY_LEN(o)
 const struct ctl_command ctl_commands[] = {
 	{NULL, "create", "Create", true, OPTIONS(create_options), print_created, NULL,
-	 "Make a vTPM with endorsement keys and their certificates.", NULL},
+	 "Make a vTPM with endorsement keys and their certificates.", token_prepare},
 	{NULL, "import", "Import", true, OPTIONS(import_options), print_imported, NULL,
 	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare},
 	{NULL, "list", "List", false, NULL, 0, print_list, NULL, "List all vTPMs.", NULL},

@@ -227,7 +227,7 @@ int print_list(const struct ctl_args *a, json_t *params)
 		cell(str(v, "uuid"), 36);
 		cell(str(v, "group"), group);
 		cell(str(v, "state"), 11);
-		printf("%lld\n", num(v, "version"));
+		printf("%lld%s\n", num(v, "version"), flag(v, "orphaned") ? "  orphaned" : "");
 	}
 	return EXIT_OK;
 }
@@ -283,6 +283,9 @@ int print_show(const struct ctl_args *a, json_t *params)
 		linef("user", "uid %lld", num(v, "user"));
 	line("ring", str(v, "ring"));
 	line("for QEMU", str(v, "swtpm"));
+	line("machine", str(v, "machine"));
+	if (flag(v, "orphaned"))
+		line("orphaned", "a newer TPM was set up for that machine; \"vtpmctl destroy\" if this one is not wanted any more");
 	if (json_is_integer(json_object_get(v, "qemu_uid")))
 		linef("in use by", "a QEMU of uid %lld", num(v, "qemu_uid"));
 	if (json_is_integer(json_object_get(v, "waiting_uid")))
