@@ -99,6 +99,7 @@ void change_abandon(struct mgr *m, void *arg);
 void changes_fail(struct mgr *m, int code);
 /* Calls back when what is in flight now is over; at once if nothing is. */
 void changes_wait(struct mgr *m, void (*over)(void *arg), void *arg);
+void changes_wait_no_more(struct mgr *m, const void *arg);
 void changes_settled(struct mgr *m);
 /* The end: nobody is told. */
 void changes_drop(struct mgr *m);
