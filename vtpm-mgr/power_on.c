@@ -149,7 +149,7 @@ static int check_leaf(const struct vtpm *v, const uint8_t *sealed, size_t len, c
 
 	if (err)
 		return err;
-	*why = "the journal knows no such vTPM: its row was put there, or its uuid was changed";
+	*why = "its row is not the one that the journal vouches for: it was put there, or is one with older settings, or its uuid was changed";
 	if (!leaf || leaf->l.epoch != v->row.epoch)
 		return ERR_AUTH;
 	*why = "its state is not the newest one: an older or another one was put there";
