@@ -72,6 +72,7 @@ struct continuity {
 	struct change *written;	 /* of a batch that is on the disk and whose anchors are not certain */
 	struct batch *batch;	 /* in flight */
 	bool checkpoint_due, close_due;
+	bool releasing; /* the anchors are being defined anew: nobody is to look at them meanwhile */
 	struct waiter *waiters;
 	struct wear wear;
 	struct loop_timer checkpoint, retry;
