@@ -55,6 +55,7 @@ struct qemu {
 	size_t have;	 /* bytes in b->cmd */
 	size_t taken;	 /* of them, the command that was taken last; what is behind it belongs to the next */
 	bool expired;	 /* nothing more of it will come */
+	bool once;	 /* the data channel ends with its first answer */
 	uint8_t locality;
 	bool exported;	 /* the volatile state was given away and nothing has changed since */
 	bool imported;	 /* SET_STATEBLOB of the permanent state has been accepted */

@@ -36,5 +36,8 @@ uint32_t client_set_blob(struct rig_backend *b, uint32_t type, const uint8_t *da
 void client_power_on(struct rig_backend *b, struct rig_disk *d);
 /* Hangs up on both channels and waits for the end; the wait status. */
 uint32_t client_hang_up(struct rig_backend *b);
+/* The answer to what was written to the data channel: a code. */
+uint32_t client_answer(struct rig_backend *b);
+uint32_t client_get_random(struct rig_backend *b);
 
 #endif
