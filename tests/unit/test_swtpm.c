@@ -134,6 +134,9 @@ static void test_scripts_start_it(void **state)
 	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/t --flags startup-state", &l, &o), 0);
 	assert_true(o.init && o.startup == STARTUP_STATE);
 	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/t --flags startup-none", &l, &o), 0);
+	assert_true(!o.init && o.startup == STARTUP_NONE);
+	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/t --flags startup-none,not-need-init",
+				     &l, &o), 0);
 	assert_true(o.init && o.startup == STARTUP_NONE);
 	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p --flags not-need-init", &l, &o), 0);
 }

@@ -111,7 +111,7 @@ static int parse_server(char *value, struct serve_options *o, char why[static WH
 	return 0;
 }
 
-/* As in swtpm, each of startup-… means not-need-init, too. */
+/* As in swtpm, what sends a TPM2_Startup means not-need-init, too. */
 static int parse_flags(char *value, struct serve_options *o, char why[static WHY_MAX + 1])
 {
 	enum { INIT, NONE, CLEAR, STATE, DEACTIVATED };
@@ -131,7 +131,7 @@ static int parse_flags(char *value, struct serve_options *o, char why[static WHY
 	if ((kv[NONE].value != NULL) + (kv[CLEAR].value != NULL) + (kv[STATE].value != NULL) > 1)
 		return explain(why, ERR_INVAL, "--flags: one of startup-… at a time");
 	o->startup = kv[CLEAR].value ? STARTUP_CLEAR : kv[STATE].value ? STARTUP_STATE : STARTUP_NONE;
-	o->init = true;
+	o->init = kv[INIT].value || o->startup != STARTUP_NONE;
 	return 0;
 }
 
