@@ -9,8 +9,8 @@ STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_column.c vtpm-mgr/store_row
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_proto.c vtpm-mgr/control_socket.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
-            vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/audit.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/audit.c \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
@@ -41,7 +41,7 @@ LIBS_CTL     := -ljansson -lcrypto
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_qemu_data test_keeper_wrap
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_qemu_data test_qemu_saved test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -49,6 +49,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/sandbox.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
+            tests/integration/takeover.sh \
             tests/integration/fronts.sh \
             tests/integration/fronts_server.sh \
             tests/integration/qemu_same.sh \
@@ -60,7 +61,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/tpm_faults.sh \
             tests/integration/import.sh \
             tests/integration/breaches.sh
-LAB_SCRIPTS := tests/lab/qemu/run.sh
+LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy
 FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm
 
@@ -105,14 +106,16 @@ test_ek_SRCS := $(BACKEND_LIB_SRCS)
 test_ek_LIBS := $(LIBS_BACKEND)
 test_engine_SRCS := $(BACKEND_LIB_SRCS)
 test_engine_LIBS := $(LIBS_BACKEND)
-test_backend_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_LIBS := $(LIBS_BACKEND)
-test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_hostile_LIBS := $(LIBS_BACKEND)
-test_backend_import_SRCS := tests/unit/swtpm_file.c tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_import_SRCS := tests/unit/swtpm_file.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_import_LIBS := $(LIBS_BACKEND)
-test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_qemu_LIBS := $(LIBS_BACKEND)
+test_qemu_saved_SRCS := $(test_qemu_SRCS)
+test_qemu_saved_LIBS := $(LIBS_BACKEND)
 test_qemu_data_SRCS := $(test_qemu_SRCS)
 test_qemu_data_LIBS := $(LIBS_BACKEND)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)

@@ -67,7 +67,7 @@ static int qemu_begin(struct backend *b)
 static int qemu_end(struct backend *b)
 {
 	qemu_state_forget(b->qemu);
-	if (b->qemu->exported || b->qemu->imported)
+	if (b->commit.exported)
 		power_cut(b);
 	return power_off(b);
 }
@@ -171,7 +171,6 @@ static enum chan_verdict qemu_take(struct backend *b, struct chan_request *req)
 	req->len = v == CHAN_REQUEST ? len : 0;
 	req->locality = q->locality;
 	q->taken = req->len;
-	q->exported = false;
 	return v;
 }
 

@@ -118,6 +118,21 @@ static int create_names(struct mgr *m, struct call *c, json_t *params, struct st
 	return 0;
 }
 
+/* The parameter "snapshots"; absent: deflt. */
+static int snapshots_param(struct call *c, json_t *params, uint8_t deflt, uint8_t *out)
+{
+	json_t *j = json_object_get(params, "snapshots");
+
+	*out = deflt;
+	if (!j || json_is_null(j))
+		return 0;
+	for (*out = SNAPSHOTS_REFUSE; *out <= SNAPSHOTS_ALLOW; (*out)++)
+		if (json_is_string(j) && !strcmp(json_string_value(j), snapshots_words[*out]))
+			return 0;
+	call_error(c, ERR_INVAL, "snapshots must be refuse or allow");
+	return ERR_INVAL;
+}
+
 /* A token's hash, and the machine that it is for. */
 static int create_token(struct call *c, json_t *params, struct store_vtpm *want)
 {
@@ -148,7 +163,8 @@ static struct store_vtpm *wanted_row(struct mgr *m, struct call *c, json_t *para
 	    int_param(c, params, "user", 0, UINT32_MAX - 1, -1, &user) ||
 	    int_param(c, params, "state_max", 16 * 1024, STATE_MAX_LIMIT, STATE_MAX_DEFAULT, &state_max) ||
 	    int_param(c, params, "commit_rate", 0, 1000000, COMMIT_RATE_DEFAULT, &rate) ||
-	    int_param(c, params, "locality_max", 0, 4, 0, &locality)) {
+	    int_param(c, params, "locality_max", 0, 4, 0, &locality) ||
+	    snapshots_param(c, params, SNAPSHOTS_REFUSE, &want->snapshots)) {
 		free(want);
 		return NULL;
 	}
@@ -211,6 +227,16 @@ static void method_show(void *arg, struct call *c, json_t *params)
 
 	if (row)
 		call_reply(c, json_pack("{s:o}", "vtpm", describe_vtpm(arg, row, true)));
+	free(row);
+}
+
+static void method_set(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *row = row_of(arg, c, params);
+	uint8_t snapshots;
+
+	if (row && !snapshots_param(c, params, row->snapshots, &snapshots))
+		configure_set(arg, row, snapshots, c);
 	free(row);
 }
 
@@ -446,6 +472,7 @@ const struct control_method methods[] = {
 	{ "Import", ROLE_OPERATOR, 1, IMPORT_FDS_MAX, method_import },
 	{ "List", ROLE_VIEWER, 0, 0, method_list },
 	{ "Show", ROLE_VIEWER, 0, 0, method_show },
+	{ "Set", ROLE_OPERATOR, 0, 0, method_set },
 	{ "Start", ROLE_OPERATOR, 0, 0, method_start },
 	{ "Stop", ROLE_OPERATOR, 0, 0, method_stop },
 	{ "Reset", ROLE_OPERATOR, 0, 0, method_reset },

@@ -178,15 +178,26 @@ def on_and_off():
         ours.settimeout(60)
         ours.sendall(struct.pack(">I", 1))
         assert ours.recv(64) == struct.pack(">II", 0, 0x17fff)
-        # another front, another QEMU: it is on already
+        # another front, another QEMU: it waits, and a third is hung up on
         second, kind, _ = claim(who, token)
         assert kind == READY
         p, q = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         say(second, CONNECT, b"", [q.fileno()])
         q.close()
+        p.settimeout(60)
+        p.sendall(struct.pack(">II", 2, 0))
+        assert p.recv(64) == struct.pack(">I", 9)
+        third, kind, _ = claim(who, token)
+        assert kind == READY
+        x, y = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        say(third, CONNECT, b"", [y.fileno()])
+        y.close()
+        kind, body = hear(third)
+        assert kind == OFF and "another waits" in text(body)[1], (kind, body)
+        assert x.recv(4) == b""
+        p.close()
         kind, body = hear(second)
-        assert kind == OFF and "already, for a QEMU" in text(body)[1], (kind, body)
-        assert p.recv(4) == b""
+        assert kind == OFF and "has its TPM" in text(body)[1], (kind, body)
         ours.close()
         kind, body = hear(s)
         assert kind == OFF and text(body) == (0, ""), (kind, body)

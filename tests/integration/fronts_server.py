@@ -20,8 +20,8 @@ GET_CONFIG, GET_STATEBLOB, SET_STATEBLOB, SET_DATAFD = 0x0F, 0x0C, 0x0D, 0x10
 
 def dial(path):
     s = socket.socket(socket.AF_UNIX)
+    s.connect(path)  # waits for its place in the queue, which a socket with a timeout does not
     s.settimeout(120)
-    s.connect(path)
     return s
 
 

@@ -20,30 +20,6 @@ static uint64_t now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
 }
 
-static void extend_pcr16(struct rig_backend *b)
-{
-	static const uint8_t extend[] = { 0x80, 2, 0, 0, 0, 65, 0, 0, 1, 0x82, 0, 0, 0, 16, 0, 0, 0, 9, 0x40, 0, 0, 9,
-					  0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0xb, 0x77 };
-
-	buf_reset(&cmd);
-	assert_int_equal(buf_put_bytes(&cmd, extend, sizeof(extend)), 0);
-	while (cmd.len < 65)
-		assert_int_equal(buf_put_u8(&cmd, 0), 0);
-	assert_int_equal(guest_run(b), 0);
-}
-
-static bool pcr16_is_zero(struct rig_backend *b)
-{
-	static const uint8_t read[] = { 0x80, 1, 0, 0, 0, 20, 0, 0, 1, 0x7e, 0, 0, 0, 1, 0, 0xb, 3, 0, 0, 1 };
-	static const uint8_t zero[32];
-
-	buf_reset(&cmd);
-	assert_int_equal(buf_put_bytes(&cmd, read, sizeof(read)), 0);
-	assert_int_equal(guest_run(b), 0);
-	assert_int_equal(rsp_len, 62);
-	return memcmp(rsp + 30, zero, sizeof(zero)) == 0;
-}
-
 /* DESIGN: what QEMU 7.2 sends from its start to its end, and what it must get. */
 static void test_life(void **state)
 {
@@ -73,8 +49,8 @@ static void test_life(void **state)
 	assert_int_equal(guest_property(&b, 0x11e), 0xf80); /* TPM_PT_MAX_COMMAND_SIZE */
 	guest_build_define(&cmd, SLOT(1), 16);
 	assert_int_equal(guest_run(&b), 0);
-	extend_pcr16(&b);
-	assert_false(pcr16_is_zero(&b));
+	client_extend_pcr16(&b);
+	assert_false(client_pcr16_is_zero(&b));
 	/* A reset. */
 	assert_int_equal(client_command(&b, CMD_STOP), 0);
 	assert_int_equal(client_get_random(&b), TPM_RC_FAILURE);
@@ -82,7 +58,7 @@ static void test_life(void **state)
 	assert_int_equal(client_get_random(&b), TPM_RC_INITIALIZE);
 	assert_int_equal(tpmcmd_startup(&cmd, TPM_SU_CLEAR), 0);
 	assert_int_equal(guest_run(&b), 0);
-	assert_true(pcr16_is_zero(&b));
+	assert_true(client_pcr16_is_zero(&b));
 	guest_undefine(&b, SLOT(1));
 	assert_int_equal(client_command(&b, CMD_SHUTDOWN), 0);
 	assert_int_equal(rig_exited(&b), 0);
@@ -298,136 +274,6 @@ static void test_full_store(void **state)
 	assert_int_equal(client_hang_up(&b), 0);
 }
 
-/* --- saved states --- */
-
-static struct blob permanent, volatile_blob, foreign, scratch;
-
-static void save(struct rig_backend *b)
-{
-	assert_int_equal(client_get_blob(b, BLOB_PERMANENT, &permanent), 0);
-	assert_int_equal(client_get_blob(b, BLOB_VOLATILE, &volatile_blob), 0);
-	assert_int_equal(client_get_blob(b, BLOB_SAVESTATE, &scratch), QEMU_NO_BLOB);
-	assert_int_equal(scratch.len, 0);
-	assert_memory_equal(permanent.data, "VTST", 4);
-	assert_memory_equal(volatile_blob.data, "VTST", 4);
-}
-
-static void test_save_restore(void **state)
-{
-	struct rig_backend b;
-
-	(void)state;
-	client_power_on(&b, &disk);
-	extend_pcr16(&b);
-	save(&b);
-	/* loadvm in the same QEMU; the guest has only read meanwhile. */
-	assert_int_equal(client_get_random(&b), 0);
-	assert_int_equal(client_command(&b, CMD_STOP), 0);
-	assert_int_equal(client_set_blob(&b, BLOB_PERMANENT, permanent.data, permanent.len), 0);
-	assert_int_equal(client_set_blob(&b, BLOB_VOLATILE, volatile_blob.data, volatile_blob.len), 0);
-	assert_int_equal(client_command_u32(&b, CMD_INIT, QEMU_INIT_DELETE_VOLATILE), 0);
-	assert_false(pcr16_is_zero(&b));
-	/* The QEMU that saved ends; another one goes on. */
-	save(&b);
-	assert_int_equal(client_hang_up(&b), 0);
-	client_connect(&b, &disk);
-	assert_int_equal(client_set_datafd(&b), 0);
-	assert_int_equal(client_command(&b, CMD_STOP), 0);
-	assert_int_equal(client_set_blob(&b, BLOB_PERMANENT, permanent.data, permanent.len), 0);
-	assert_int_equal(client_set_blob(&b, BLOB_VOLATILE, volatile_blob.data, volatile_blob.len), 0);
-	assert_int_equal(client_command_u32(&b, CMD_INIT, QEMU_INIT_DELETE_VOLATILE), 0);
-	assert_false(pcr16_is_zero(&b));
-	/* It is not resumed again by the next reset. */
-	assert_int_equal(client_command(&b, CMD_STOP), 0);
-	assert_int_equal(client_command_u32(&b, CMD_INIT, 0), 0);
-	assert_int_equal(client_get_random(&b), TPM_RC_INITIALIZE);
-	assert_int_equal(client_hang_up(&b), 0);
-}
-
-/* What STORE_VOLATILE keeps goes with the permanent state of that moment, and with none that came later. */
-static void test_store_volatile(void **state)
-{
-	struct rig_backend b;
-
-	(void)state;
-	client_power_on(&b, &disk);
-	extend_pcr16(&b);
-	assert_int_equal(client_command(&b, CMD_STORE_VOLATILE), 0);
-	assert_int_equal(client_command(&b, CMD_STOP), 0);
-	assert_int_equal(client_command_u32(&b, CMD_INIT, 0), 0);
-	assert_false(pcr16_is_zero(&b));
-	/* It was for one INIT. */
-	assert_int_equal(client_command(&b, CMD_STOP), 0);
-	assert_int_equal(client_command_u32(&b, CMD_INIT, 0), 0);
-	assert_int_equal(client_get_random(&b), TPM_RC_INITIALIZE);
-	assert_int_equal(tpmcmd_startup(&cmd, TPM_SU_CLEAR), 0);
-	assert_int_equal(guest_run(&b), 0);
-	assert_int_equal(client_command(&b, CMD_STORE_VOLATILE), 0);
-	guest_build_define(&cmd, SLOT(4), 4);
-	assert_int_equal(guest_run(&b), 0);
-	assert_int_equal(client_command(&b, CMD_STOP), 0);
-	assert_int_equal(client_command_u32(&b, CMD_INIT, 0), 0);
-	assert_int_equal(client_get_random(&b), TPM_RC_INITIALIZE);
-	assert_int_equal(tpmcmd_startup(&cmd, TPM_SU_CLEAR), 0);
-	assert_int_equal(guest_run(&b), 0);
-	guest_undefine(&b, SLOT(4));
-	/* Nor is there one to keep while the store does not have the newest. */
-	disk.fail = ERR_FULL;
-	guest_build_define(&cmd, SLOT(4), 4);
-	assert_int_equal(guest_run(&b), TPM_RC_NV_UNAVAILABLE);
-	assert_int_equal(client_command(&b, CMD_STORE_VOLATILE), QEMU_IOERROR);
-	disk.fail = 0;
-	guest_undefine(&b, SLOT(4));
-	assert_int_equal(client_command(&b, CMD_STORE_VOLATILE), 0);
-	assert_int_equal(client_hang_up(&b), 0);
-}
-
-static void refused(struct rig_backend *b, uint32_t type, const uint8_t *data, size_t n)
-{
-	assert_int_equal(client_set_blob(b, type, data, n), QEMU_FAIL);
-}
-
-static void test_bad_blobs(void **state)
-{
-	struct rig_backend b;
-
-	(void)state;
-	client_power_on(&b, &other);
-	assert_int_equal(client_get_blob(&b, BLOB_PERMANENT, &foreign), 0);
-	assert_int_equal(client_hang_up(&b), 0);
-	client_power_on(&b, &disk);
-	save(&b);
-	assert_int_equal(client_set_blob(&b, BLOB_PERMANENT, permanent.data, permanent.len), QEMU_BAD_ORDINAL); /* running */
-	assert_int_equal(client_command(&b, CMD_STOP), 0);
-	refused(&b, BLOB_PERMANENT, foreign.data, foreign.len); /* another vTPM's */
-	refused(&b, BLOB_VOLATILE, volatile_blob.data, volatile_blob.len); /* without the state it belongs to */
-	refused(&b, BLOB_PERMANENT, volatile_blob.data, volatile_blob.len);
-	refused(&b, BLOB_PERMANENT, permanent.data, permanent.len - 1);
-	refused(&b, BLOB_PERMANENT, permanent.data, 20);
-	refused(&b, BLOB_PERMANENT, permanent.data, 0);
-	for (size_t i = 0; i < permanent.len; i += 397) {
-		permanent.data[i] ^= 1;
-		refused(&b, BLOB_PERMANENT, permanent.data, permanent.len);
-		permanent.data[i] ^= 1;
-	}
-	refused(&b, BLOB_PERMANENT, disk.sealed, disk.sealed_len); /* what the store has is no saved state */
-	assert_int_equal(client_set_blob(&b, BLOB_SAVESTATE, permanent.data, 64), QEMU_BAD_PARAMETER);
-	assert_int_equal(client_set_blob(&b, BLOB_PERMANENT, permanent.data, permanent.len), 0);
-	refused(&b, BLOB_VOLATILE, permanent.data, permanent.len);
-	assert_int_equal(client_set_blob(&b, BLOB_VOLATILE, volatile_blob.data, volatile_blob.len), 0);
-	assert_int_equal(client_command_u32(&b, CMD_INIT, QEMU_INIT_DELETE_VOLATILE), 0);
-	/* From here on the TPM has moved on, and the blobs are of the past. */
-	guest_build_define(&cmd, SLOT(4), 4);
-	assert_int_equal(guest_run(&b), 0);
-	assert_int_equal(client_command(&b, CMD_STOP), 0);
-	refused(&b, BLOB_PERMANENT, permanent.data, permanent.len);
-	assert_int_equal(client_command_u32(&b, CMD_INIT, 0), 0);
-	assert_int_equal(tpmcmd_startup(&cmd, TPM_SU_CLEAR), 0);
-	assert_int_equal(guest_run(&b), 0);
-	guest_undefine(&b, SLOT(4));
-	assert_int_equal(client_hang_up(&b), 0);
-}
-
 /* A length that nothing can be said to is the end of the connection, in order. */
 static void test_endless_blob(void **state)
 {
@@ -452,9 +298,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_pipelined),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_full_store),
-		cmocka_unit_test(test_save_restore),
-		cmocka_unit_test(test_store_volatile),
-		cmocka_unit_test(test_bad_blobs),
 		cmocka_unit_test(test_endless_blob),
 	};
 

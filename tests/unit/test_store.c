@@ -96,6 +96,55 @@ static void test_vtpm_round_trip(void **state)
 	store_close(s);
 }
 
+/* Policy and key go together, and only where the key is the one that was read. */
+static void test_configure(void **state)
+{
+	static const uint8_t wrapped[WRAPPED_KEY_LEN] = {7};
+	struct store *s = fixture_with_vtpms(2);
+	struct store_vtpm v;
+
+	(void)state;
+	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
+	assert_int_equal(v.snapshots, SNAPSHOTS_REFUSE);
+	assert_int_equal(store_vtpm_configure(s, &v, SNAPSHOTS_ALLOW, wrapped), 0);
+	assert_int_equal(store_vtpm_configure(s, &v, SNAPSHOTS_REFUSE, wrapped), ERR_NOTFOUND);
+	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
+	assert_int_equal(v.snapshots, SNAPSHOTS_ALLOW);
+	assert_memory_equal(v.wrapped, wrapped, WRAPPED_KEY_LEN);
+	assert_int_equal(store_vtpm_by_name(s, "web2", &v), 0);
+	assert_int_equal(v.snapshots, SNAPSHOTS_REFUSE);
+	store_close(s);
+}
+
+static int commit_older(struct store *s, uint64_t version)
+{
+	struct store_change c = {.version = version, .sealed = fixture_sealed, .sealed_len = STATE_LEN, .rollback = true};
+	int err;
+
+	fixture_make_uuid(c.uuid, 1);
+	err = store_commit(s, &c, 1);
+	return err ? err : c.result;
+}
+
+/* A rollback is counted with the change that it is, or not at all. */
+static void test_rollback_counts(void **state)
+{
+	struct store *s = fixture_with_vtpms(2);
+	struct store_vtpm v;
+
+	(void)state;
+	assert_int_equal(commit_older(s, 2), 0);
+	assert_int_equal(commit_older(s, 2), ERR_WRONG_STATE);
+	assert_int_equal(fixture_commit_one(s, 1, 3), 0);
+	assert_int_equal(commit_older(s, 4), 0);
+	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
+	assert_int_equal(v.rollbacks, 2);
+	assert_int_equal(v.version, 4);
+	assert_int_equal(store_vtpm_by_name(s, "web2", &v), 0);
+	assert_int_equal(v.rollbacks, 0);
+	store_close(s);
+}
+
 static int delete_row(void *arg, const struct store_vtpm *v)
 {
 	return store_vtpm_delete(arg, v->id);
@@ -240,7 +289,9 @@ static void test_damaged_columns(void **state)
 		{"UPDATE vtpm SET name = 'web1', epoch = 'many' WHERE id = 1", "epoch"},
 		{"UPDATE vtpm SET epoch = -1 WHERE id = 1", "epoch"},
 		{"UPDATE vtpm SET epoch = 1, locality_max = 7 WHERE id = 1", "locality_max"},
-		{"UPDATE vtpm SET locality_max = 0, cert_0 = zeroblob(5000) WHERE id = 1", "cert_0"},
+		{"UPDATE vtpm SET locality_max = 0, snapshots = 2 WHERE id = 1", "snapshots"},
+		{"UPDATE vtpm SET snapshots = 0, rollbacks = -1 WHERE id = 1", "rollbacks"},
+		{"UPDATE vtpm SET rollbacks = 0, cert_0 = zeroblob(5000) WHERE id = 1", "cert_0"},
 		{"UPDATE vtpm SET cert_0 = 17 WHERE id = 1", "cert_0"},
 		{"UPDATE vtpm SET cert_0 = x'', state_max = 1e300 WHERE id = 1", "state_max"},
 		{"UPDATE vtpm SET state_max = 1, machine = x'11' WHERE id = 1", "machine"},
@@ -377,6 +428,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_values),
 		TEST(test_vtpm_round_trip),
+		TEST(test_configure),
+		TEST(test_rollback_counts),
 		TEST(test_each_may_delete),
 		TEST(test_commit_versions),
 		TEST(test_open_refusals),

@@ -13,6 +13,8 @@
 	{"--state-max", "BYTES", "state_max", ARG_NUMBER, UINT32_MAX, "quota: bytes of state"}, \
 	{"--commit-rate", "N", "commit_rate", ARG_NUMBER, UINT32_MAX, "quota: durable changes a second, 0: no limit"}, \
 	{"--locality-max", "N", "locality_max", ARG_NUMBER, 4, "highest locality the guest may use (default: 0)"}, \
+	{"--snapshots", "refuse|allow", "snapshots", ARG_STRING, 0, \
+	 "older saved states that QEMU brings back (default: refuse)"}, \
 	{"--token", "DIR", NULL, ARG_FILE, 0, "keep a token there, by which libvirt's machine has it (vtpm-swtpm(8))"}, \
 	{"--machine", "U", "machine", ARG_STRING, 0, "with --token: UUID of that machine"}
 /* clang-format on */
@@ -22,6 +24,9 @@ static const struct ctl_option import_options[] = {
 	{"--key", "FILE", NULL, ARG_FILE, 0, "key that swtpm was given; FILE,format=binary: as bytes, not as digits"},
 	{"--pwd", "FILE", NULL, ARG_FILE, 0, "passphrase that swtpm was given; FILE,kdf=sha512: without PBKDF2"},
 	CREATE_OPTIONS,
+};
+static const struct ctl_option set_options[] = {
+	{"--snapshots", "refuse|allow", "snapshots", ARG_STRING, 0, "older saved states that QEMU brings back"},
 };
 static const struct ctl_option start_options[] = {
 	{"--firmware", NULL, "firmware", ARG_FLAG, 0,
@@ -52,6 +57,7 @@ const struct ctl_command ctl_commands[] = {
 	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare},
 	{NULL, "list", "List", false, NULL, 0, print_list, NULL, "List all vTPMs.", NULL},
 	{NULL, "show", "Show", true, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL},
+	{NULL, "set", "Set", true, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off.", NULL},
 	{NULL, "start", "Start", true, OPTIONS(start_options), print_started, NULL,
 	 "Power a vTPM on and print the path of its ring.", NULL},
 	{NULL, "stop", "Stop", true, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL},

@@ -43,6 +43,7 @@ enum channel_command {
 #define CHANNEL_CAP_SET_DATAFD 0x1000u
 
 /* Results. */
+#define CHANNEL_FAIL	     0x09u
 #define CHANNEL_BAD_ORDINAL  0x0au
 #define CHANNEL_BAD_LOCALITY 0x3du
 

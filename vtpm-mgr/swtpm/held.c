@@ -61,6 +61,9 @@ static int ask(struct serve *s, uint32_t command, uint32_t argument, int fd, cha
 		return ERR_CLOSED;
 	if (buf_get_u32be(&b, &result))
 		return explain(why, ERR_PROTO, "%s: its TPM answers with too little", s->name);
+	if (command == CHANNEL_INIT && result == CHANNEL_FAIL)
+		return explain(why, ERR_BUSY, "%s: its TPM is not to be had as long as another client has it; the manager's log says more",
+			       s->name);
 	return result ? explain(why, ERR_ENGINE, "%s: its TPM answers 0x%x to 0x%x", s->name, result, command) : 0;
 }
 
