@@ -7,6 +7,7 @@ Usage: fronts_server.py PATH ATTEMPT     exit 0: what had to happen did. Of each
 """
 import os
 import select
+import signal
 import socket
 import struct
 import sys
@@ -190,6 +191,19 @@ def deaf_at_ctrl(path):
     except (BrokenPipeError, ConnectionResetError):
         pass
     assert word(dial(path + ".ctrl"), GET_CONFIG) == 0
+
+
+def front_asleep(path):
+    """The front has no part in what a client says: it is stopped meanwhile. Its pid is in the environment."""
+    s = dial(path)
+    run(s)
+    pid = int(os.environ["FRONT"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(20):
+            run(s)
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def at_work(path):

@@ -142,6 +142,7 @@ same of_clients 16
 state() { ctl show vm | awk '$1 == "state" { print $2 }'; }
 start() { with_ctrl ours --flags not-need-init,startup-clear "$@"; }
 exits start 0 start
+exits the_front_has_no_part_in_it 0 env "FRONT=$FRONT" tests/integration/fronts_server.py "$LAB/t.ours" front_asleep
 exits garbage 0 client ours garbage
 exits deaf 0 client ours deaf
 exits deaf_at_ctrl 0 client ours deaf_at_ctrl
