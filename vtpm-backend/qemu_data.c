@@ -25,7 +25,11 @@ void qemu_data_close(struct qemu *q)
 {
 	int fd = atomic_exchange(&q->data, -1);
 
+	/* Others may have it, too, who brought it: all of them see that it has ended. */
+	if (fd >= 0)
+		(void)shutdown(fd, SHUT_RDWR); /* fails if it has ended already */
 	fd_close(&fd);
+	q->once = false;
 	q->have = q->taken = 0;
 	q->expired = false;
 }
@@ -63,7 +67,7 @@ static int qemu_begin(struct backend *b)
 static int qemu_end(struct backend *b)
 {
 	qemu_state_forget(b->qemu);
-	if (b->qemu->exported || b->qemu->imported)
+	if (b->commit.exported)
 		power_cut(b);
 	return power_off(b);
 }
@@ -167,7 +171,6 @@ static enum chan_verdict qemu_take(struct backend *b, struct chan_request *req)
 	req->len = v == CHAN_REQUEST ? len : 0;
 	req->locality = q->locality;
 	q->taken = req->len;
-	q->exported = false;
 	return v;
 }
 
@@ -181,7 +184,7 @@ static int qemu_respond(struct backend *b, size_t len)
 	/* In this order, and before the answer: from then on a cancel is for the next command. */
 	atomic_store(&q->in_hand, false);
 	atomic_store(&q->cancel, false);
-	if (sendmsg(q->data, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+	if (sendmsg(q->data, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len || q->once)
 		qemu_data_close(q);
 	return 0;
 }

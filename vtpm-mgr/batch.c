@@ -129,10 +129,15 @@ static int apply(struct mgr *m, struct batch *b, struct change *ch)
 		if (!now || ch->c.version != now->l.version + 1)
 			return now ? ERR_WRONG_STATE : ERR_NOTFOUND;
 		l = now->l;
+		l.discontinuities += ch->c.rollback; /* its guest goes on from an older state, by its own policy */
 		/* fallthrough */
 	case STORE_INSERT:
 		l.version = ch->c.version;
 		err = leaf_hash(ch->c.sealed, ch->c.sealed_len, l.hash);
+		break;
+	case STORE_CONFIGURE:
+		if (!now || now->l.version != l.version)
+			return ERR_WRONG_STATE;
 		break;
 	case STORE_GROUP:
 	case STORE_NOTHING:

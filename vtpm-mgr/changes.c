@@ -91,6 +91,11 @@ void changes_fail(struct mgr *m, int code)
 	}
 }
 
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
 void changes_wait(struct mgr *m, void (*over)(void *arg), void *arg)
 {
 	struct waiter *w;
@@ -106,6 +111,13 @@ void changes_wait(struct mgr *m, void (*over)(void *arg), void *arg)
 	}
 	*w = (struct waiter){.next = m->continuity.waiters, .over = over, .arg = arg};
 	m->continuity.waiters = w;
+}
+
+void changes_wait_no_more(struct mgr *m, const void *arg)
+{
+	for (struct waiter *w = m->continuity.waiters; w; w = w->next)
+		if (w->arg == arg)
+			w->over = nothing;
 }
 
 void changes_settled(struct mgr *m)

@@ -51,6 +51,10 @@ static void on_committed(void *arg, int code)
 		return;
 	}
 	v->version++;
+	if (v->opening)
+		vtpm_verified(v);
+	if (v->rollback_to)
+		takeover_rolled_back(v);
 	if (v->anchoring)
 		wait = anchor_quota_spend(v->m, v->row.uuid);
 	v->held = wait > 0 && v->state != VTPM_STOPPING;
@@ -123,6 +127,7 @@ static struct change *change_of(struct vtpm *v, const struct store_commit *c)
 	ch->c.version = c->version;
 	ch->c.sealed = ch->mem;
 	ch->c.sealed_len = c->sealed_len;
+	ch->c.rollback = v->rollback_to != 0;
 	ch->auth_failed = c->flags & COMMIT_AUTH_FAILED;
 	v->anchoring = ch->auth_failed || (leaf && leaf->l.mode == MODE_STRICT);
 	return ch;
@@ -136,7 +141,7 @@ int commit_take(struct vtpm *v, struct ipc_msg *msg)
 
 	if (err)
 		return err;
-	if (v->change || v->held || c.version != v->version + 1 || c.sealed_len > v->row.state_max + SEAL_MARGIN)
+	if (v->change || v->held || v->asked || c.version != v->version + 1 || c.sealed_len > v->row.state_max + SEAL_MARGIN)
 		return ERR_PROTO;
 	v->change = change_of(v, &c);
 	if (!v->change) {

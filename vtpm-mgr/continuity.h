@@ -72,6 +72,7 @@ struct continuity {
 	struct change *written;	 /* of a batch that is on the disk and whose anchors are not certain */
 	struct batch *batch;	 /* in flight */
 	bool checkpoint_due, close_due;
+	bool releasing; /* the anchors are being defined anew: nobody is to look at them meanwhile */
 	struct waiter *waiters;
 	struct wear wear;
 	struct loop_timer checkpoint, retry;
@@ -99,6 +100,7 @@ void change_abandon(struct mgr *m, void *arg);
 void changes_fail(struct mgr *m, int code);
 /* Calls back when what is in flight now is over; at once if nothing is. */
 void changes_wait(struct mgr *m, void (*over)(void *arg), void *arg);
+void changes_wait_no_more(struct mgr *m, const void *arg);
 void changes_settled(struct mgr *m);
 /* The end: nobody is told. */
 void changes_drop(struct mgr *m);

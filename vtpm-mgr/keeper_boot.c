@@ -111,7 +111,7 @@ static void boot_groups(struct mgr *m)
 
 void keeper_boot_again(struct mgr *m)
 {
-	if (m->keeper.state != KEEPER_READY)
+	if (m->keeper.state != KEEPER_READY || m->continuity.releasing)
 		return;
 	m->keeper.state = KEEPER_STARTING;
 	boot_groups(m);

@@ -32,7 +32,7 @@ static const char varlink_description[] =
 struct identity {
 	uid_t uid;
 	gid_t gid;
-	int64_t operator_gid, viewer_gid;
+	int64_t operator_gid, viewer_gid, swtpm_uid;
 };
 
 static _Noreturn void die(const char *what, const char *why)
@@ -43,6 +43,9 @@ static _Noreturn void die(const char *what, const char *why)
 
 static void find_identity(const struct config *cfg, struct identity *id)
 {
+	uid_t uid;
+	gid_t gid;
+
 	id->uid = geteuid();
 	id->gid = getegid();
 	if (geteuid() == 0 && identity_user(cfg->user, &id->uid, &id->gid))
@@ -51,6 +54,11 @@ static void find_identity(const struct config *cfg, struct identity *id)
 	if (identity_group(cfg->operator_group, "vtpm", &id->operator_gid) ||
 	    identity_group(cfg->viewer_group, "vtpm-view", &id->viewer_gid))
 		die("--operator-group, --viewer-group", "there is no such group");
+	id->swtpm_uid = -1;
+	if (cfg->swtpm_user && identity_user(cfg->swtpm_user, &uid, &gid))
+		die(cfg->swtpm_user, "there is no such user; --swtpm-user names whom libvirt runs swtpm as");
+	if (cfg->swtpm_user)
+		id->swtpm_uid = (int64_t)uid;
 }
 
 /*
@@ -253,11 +261,11 @@ void mgr_check_drained(struct mgr *m)
 		loop_stop(&m->loop);
 }
 
-void mgr_audit(struct mgr *m, const struct call *c, const char *action, const struct store_vtpm *row, int result,
-	       const char *detail)
+void mgr_audit_for(struct mgr *m, int64_t uid, int64_t pid, const char *action, const struct store_vtpm *row, int result,
+		   const char *detail)
 {
-	struct audit_entry e = { .uid = c ? (int64_t)call_uid(c) : -1,
-				 .pid = c ? (int64_t)call_pid(c) : -1,
+	struct audit_entry e = { .uid = uid,
+				 .pid = pid,
 				 .action = action,
 				 .vtpm = row ? row->name : NULL,
 				 .uuid = row ? row->uuid : NULL,
@@ -267,6 +275,12 @@ void mgr_audit(struct mgr *m, const struct call *c, const char *action, const st
 	if (audit_write(&m->audit, &e))
 		log_error("the audit log cannot be written; this is lost from it: %s %s: %s", action, row ? row->name : "",
 			  err_text(result));
+}
+
+void mgr_audit(struct mgr *m, const struct call *c, const char *action, const struct store_vtpm *row, int result,
+	       const char *detail)
+{
+	mgr_audit_for(m, c ? (int64_t)call_uid(c) : -1, c ? (int64_t)call_pid(c) : -1, action, row, result, detail);
 }
 
 /* After all events of a round: changes become durable together, and so do the lines about what was done. */
@@ -286,6 +300,7 @@ static void mgr_close(struct mgr *m)
 	continuity_free(m);
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
+	fronts_close(m);
 	qemu_ports_close(m);
 	pool_free(m);
 	control_close(m->control);
@@ -351,6 +366,9 @@ int main(int argc, char **argv)
 		open_control(m, &id);
 	if (!m->cfg.init && qemu_ports_open(m))
 		die(m->cfg.state_dir, store_why(m->store));
+	m->swtpm_uid = id.swtpm_uid;
+	if (!m->cfg.init && fronts_open(m))
+		die(m->cfg.runtime_dir, "swtpm.sock cannot be made there");
 	if (fd_hurry_prepare())
 		die("a timer", strerror(errno));
 	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL)); /* loads OpenSSL's configuration while files can be read */

@@ -117,6 +117,37 @@ static int create_names(struct mgr *m, struct call *c, json_t *params, struct st
 	return 0;
 }
 
+/* The parameter "snapshots"; absent: deflt. */
+static int snapshots_param(struct call *c, json_t *params, uint8_t deflt, uint8_t *out)
+{
+	json_t *j = json_object_get(params, "snapshots");
+
+	*out = deflt;
+	if (!j || json_is_null(j))
+		return 0;
+	for (*out = SNAPSHOTS_REFUSE; *out <= SNAPSHOTS_ALLOW; (*out)++)
+		if (json_is_string(j) && !strcmp(json_string_value(j), snapshots_words[*out]))
+			return 0;
+	call_error(c, ERR_INVAL, "snapshots must be refuse or allow");
+	return ERR_INVAL;
+}
+
+/* A token's hash, and the machine that it is for. */
+static int create_token(struct call *c, json_t *params, struct store_vtpm *want)
+{
+	const char *token, *machine;
+
+	if (str_param(c, params, "token", NULL, &token) || str_param(c, params, "machine", NULL, &machine))
+		return ERR_INVAL;
+	want->has_token = token != NULL;
+	want->has_machine = machine != NULL;
+	if ((!token || (strlen(token) == 2 * DIGEST_LEN && !hex_decode(token, want->token, DIGEST_LEN))) &&
+	    (!machine || (token && !uuid_parse(machine, want->machine))))
+		return 0;
+	call_error(c, ERR_INVAL, "token must be a SHA-256 in hex, and machine a uuid that comes with one");
+	return ERR_INVAL;
+}
+
 /* The row that Create and Import ask for, freed by the caller; NULL: the call has been answered. */
 static struct store_vtpm *wanted_row(struct mgr *m, struct call *c, json_t *params)
 {
@@ -127,11 +158,12 @@ static struct store_vtpm *wanted_row(struct mgr *m, struct call *c, json_t *para
 		call_error(c, ERR_NOMEM, "out of memory");
 		return NULL;
 	}
-	if (create_names(m, c, params, want) || create_uuid(c, params, want) ||
+	if (create_names(m, c, params, want) || create_uuid(c, params, want) || create_token(c, params, want) ||
 	    int_param(c, params, "user", 0, UINT32_MAX - 1, -1, &user) ||
 	    int_param(c, params, "state_max", 16 * 1024, STATE_MAX_LIMIT, STATE_MAX_DEFAULT, &state_max) ||
 	    int_param(c, params, "commit_rate", 0, 1000000, COMMIT_RATE_DEFAULT, &rate) ||
-	    int_param(c, params, "locality_max", 0, 4, 0, &locality)) {
+	    int_param(c, params, "locality_max", 0, 4, 0, &locality) ||
+	    snapshots_param(c, params, SNAPSHOTS_REFUSE, &want->snapshots)) {
 		free(want);
 		return NULL;
 	}
@@ -197,6 +229,16 @@ static void method_show(void *arg, struct call *c, json_t *params)
 	free(row);
 }
 
+static void method_set(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *row = row_of(arg, c, params);
+	uint8_t snapshots;
+
+	if (row && !snapshots_param(c, params, row->snapshots, &snapshots))
+		configure_set(arg, row, snapshots, c);
+	free(row);
+}
+
 static void method_start(void *arg, struct call *c, json_t *params)
 {
 	struct store_vtpm *row;
@@ -244,17 +286,17 @@ static struct vtpm *powered_row(struct mgr *m, const struct store_vtpm *row)
 	return v;
 }
 
-struct destroying {
+struct destroy_call {
 	struct mgr *m;
 	struct call *c;
 	struct store_vtpm row;
 };
 
-static void destroy_end(struct destroying *d, int code, const char *text)
+static void on_destroyed(void *arg, int code, const char *text)
 {
+	struct destroy_call *d = arg;
+
 	mgr_audit(d->m, d->c, "destroy", &d->row, code, NULL);
-	if (!code)
-		qemu_port_close(d->m, d->row.uuid);
 	if (code)
 		call_error(d->c, code, "%s is not destroyed: %s (%s)", d->row.name, err_text(code), text);
 	else
@@ -262,38 +304,16 @@ static void destroy_end(struct destroying *d, int code, const char *text)
 	free(d);
 }
 
-static void on_destroyed(void *arg, int code)
-{
-	struct destroying *d = arg;
-
-	destroy_end(d, code, code ? store_why(d->m->store) : "");
-}
-
-/* Its leaf goes with it, so the journal must be open. */
-static void on_destroy_gate(void *arg, const struct keeper_reply *r)
-{
-	struct destroying *d = arg;
-	struct change *ch = r->code ? NULL : change_new(STORE_DELETE, on_destroyed, d);
-
-	if (!ch) {
-		destroy_end(d, r->code ? r->code : ERR_NOMEM, r->text);
-		return;
-	}
-	memcpy(ch->c.uuid, d->row.uuid, UUID_LEN);
-	ch->c.id = d->row.id;
-	change_submit(d->m, ch);
-}
-
 static void destroy_begin(struct mgr *m, struct call *c, const struct store_vtpm *row)
 {
-	struct destroying *d = calloc(1, sizeof(*d));
+	struct destroy_call *d = calloc(1, sizeof(*d));
 
 	if (!d) {
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
-	*d = (struct destroying){ .m = m, .c = c, .row = *row };
-	keeper_open_group(m, DEFAULT_GROUP, on_destroy_gate, d);
+	*d = (struct destroy_call){ .m = m, .c = c, .row = *row };
+	vtpm_destroy(m, row, on_destroyed, d);
 }
 
 static void method_destroy(void *arg, struct call *c, json_t *params)
@@ -418,6 +438,7 @@ const struct control_method methods[] = {
 	{ "Import", ROLE_OPERATOR, 1, IMPORT_FDS_MAX, method_import },
 	{ "List", ROLE_VIEWER, 0, 0, method_list },
 	{ "Show", ROLE_VIEWER, 0, 0, method_show },
+	{ "Set", ROLE_OPERATOR, 0, 0, method_set },
 	{ "Start", ROLE_OPERATOR, 0, 0, method_start },
 	{ "Stop", ROLE_OPERATOR, 0, 0, method_stop },
 	{ "Reset", ROLE_OPERATOR, 0, 0, method_reset },

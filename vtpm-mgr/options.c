@@ -33,6 +33,7 @@ static const char usage[] =
 	"  --uid-base N         when started as root: first of the uids for keeper and backends (1879048192)\n"
 	"  --operator-group G   group that may do everything on the control socket (vtpm, if it exists)\n"
 	"  --viewer-group G     group that may list and show (vtpm-view, if it exists)\n"
+	"  --swtpm-user USER    whom libvirt runs swtpm as: may set vTPMs up through vtpm-swtpm (nobody)\n"
 	"  --libexec-dir DIR    where vtpm-spawn, vtpm-keeper and vtpm-backend are\n"
 	"  --ready-fd N         write a line to descriptor N and close it when the start is over\n"
 	"  --no-prefork         start each backend by exec, with an address layout of its own\n"
@@ -42,7 +43,7 @@ static const char usage[] =
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
 enum { OPT_INIT = 256, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_USER, OPT_UID, OPT_OPERATOR,
-       OPT_VIEWER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "init", no_argument, NULL, OPT_INIT },
@@ -61,6 +62,7 @@ static const struct option options[] = {
 	{ "uid-base", required_argument, NULL, OPT_UID },
 	{ "operator-group", required_argument, NULL, OPT_OPERATOR },
 	{ "viewer-group", required_argument, NULL, OPT_VIEWER },
+	{ "swtpm-user", required_argument, NULL, OPT_SWTPM_USER },
 	{ "libexec-dir", required_argument, NULL, OPT_LIBEXEC },
 	{ "no-prefork", no_argument, NULL, OPT_NO_PREFORK },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
@@ -145,6 +147,7 @@ static void set_option(struct config *cfg, int opt, char *value)
 	case OPT_UID: cfg->uid_base = number(value, UINT32_MAX - 2 - SPAWN_SLOT_MAX, "--uid-base"); break;
 	case OPT_OPERATOR: cfg->operator_group = value; break;
 	case OPT_VIEWER: cfg->viewer_group = value; break;
+	case OPT_SWTPM_USER: cfg->swtpm_user = value; break;
 	case OPT_LIBEXEC: set_path(&cfg->libexec_dir, value, "--libexec-dir"); break;
 	case OPT_NO_PREFORK: cfg->no_prefork = true; break;
 	case OPT_READY_FD: cfg->ready_fd = (int)number(value, 1023, "--ready-fd"); break;

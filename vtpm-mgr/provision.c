@@ -27,7 +27,8 @@ struct pool_tpm {
 struct provision {
 	struct provision *next;
 	struct mgr *m;
-	struct call *call; /* NULL: for the pool */
+	struct call *call;	       /* who asked for it; */
+	struct provision_order *order; /* or this one; neither: for the pool */
 	struct store_vtpm row;
 	bool done; /* the worker has said how it went */
 	bool storing; /* what it made is on its way to the store */
@@ -52,6 +53,23 @@ static void provision_free(struct provision *p)
 	free(p);
 }
 
+static bool ahead(const struct provision *p)
+{
+	return !p->call && !p->order;
+}
+
+static void provision_answer(struct provision *p, int code, const char *text)
+{
+	struct mgr *m = p->m;
+
+	if (p->order)
+		p->order->done(p->order->arg, code, text, &p->row);
+	else if (code)
+		call_error(p->call, code, "%s: %s", p->row.name, text);
+	else
+		call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row, true)));
+}
+
 static bool is_import(const struct provision *p)
 {
 	return p->from.nfds > 0;
@@ -60,22 +78,22 @@ static bool is_import(const struct provision *p)
 /* An imported TPM keeps the certificates that it has. */
 static bool is_certified(const struct provision *p)
 {
-	return p->call && !is_import(p);
+	return !ahead(p) && !is_import(p);
 }
 
-/* Ends it: the call is answered, and the pool may go on. */
+/* Ends it: who asked is answered, and the pool may go on. */
 static void provision_end(struct provision *p, int code, const char *text)
 {
 	struct mgr *m = p->m;
 
-	if (p->call) {
-		mgr_audit(m, p->call, is_import(p) ? "import" : "create", &p->row, code, text);
+	if (!ahead(p)) {
+		if (p->order)
+			mgr_audit_for(m, p->order->uid, p->order->pid, "create", &p->row, code, text);
+		else
+			mgr_audit(m, p->call, is_import(p) ? "import" : "create", &p->row, code, text);
 		if (!code)
 			qemu_port_open(m, &p->row);
-		if (code)
-			call_error(p->call, code, "%s: %s", p->row.name, text);
-		else
-			call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row, true)));
+		provision_answer(p, code, text);
 		m->pool_paused = false;
 	} else if (code && !m->draining) {
 		log_warn("no vTPM could be made ahead: %s (%s)", text, err_text(code));
@@ -96,7 +114,7 @@ static int pool_binding(const uint8_t uuid[static UUID_LEN], struct key_binding 
 
 static int provision_binding(const struct provision *p, struct key_binding *k)
 {
-	return p->call ? vtpm_binding(&p->row, k) : pool_binding(p->row.uuid, k);
+	return ahead(p) ? pool_binding(p->row.uuid, k) : vtpm_binding(&p->row, k);
 }
 
 /* --- what the worker says --- */
@@ -223,7 +241,7 @@ static int on_provisioned(void *arg, struct ipc_msg *msg)
 	if (err)
 		return err;
 	p->done = true;
-	err = p->call ? submit(p, &b) : pool_put(p, &b);
+	err = ahead(p) ? pool_put(p, &b) : submit(p, &b);
 	p->failed_code = err;
 	return err == ERR_PROTO ? err : 0;
 }
@@ -443,8 +461,7 @@ static void pool_take(struct provision *p)
 	m->pool_count--;
 }
 
-/* Names and uuids must be free in the store and among those being made. */
-static int check_free(struct mgr *m, const struct store_vtpm *want)
+int provision_check_free(struct mgr *m, const struct store_vtpm *want)
 {
 	struct store_vtpm *row = malloc(sizeof(*row));
 	int err = row ? 0 : ERR_NOMEM;
@@ -454,12 +471,12 @@ static int check_free(struct mgr *m, const struct store_vtpm *want)
 		err = ERR_EXISTS;
 	free(row);
 	for (struct provision *o = m->provisions; o && !err; o = o->next)
-		if (o->call && (!strcmp(o->row.name, want->name) || !memcmp(o->row.uuid, want->uuid, UUID_LEN)))
+		if (!ahead(o) && (!strcmp(o->row.name, want->name) || !memcmp(o->row.uuid, want->uuid, UUID_LEN)))
 			err = ERR_EXISTS;
 	return err;
 }
 
-static struct provision *provision_new(struct mgr *m, const struct store_vtpm *want, struct call *c)
+static struct provision *provision_new(struct mgr *m, const struct store_vtpm *want)
 {
 	struct provision *p = calloc(1, sizeof(*p));
 
@@ -467,7 +484,6 @@ static struct provision *provision_new(struct mgr *m, const struct store_vtpm *w
 		return NULL;
 	p->m = m;
 	p->row = *want;
-	p->call = c;
 	p->w.control = p->w.store = p->w.control_io.fd = p->w.store_io.fd = -1;
 	p->next = m->provisions;
 	m->provisions = p;
@@ -478,14 +494,16 @@ static struct provision *provision_new(struct mgr *m, const struct store_vtpm *w
 static struct provision *provision_begin(struct mgr *m, const struct store_vtpm *want, struct call *c)
 {
 	struct provision *p;
-	int err = check_free(m, want);
+	int err = provision_check_free(m, want);
 
 	if (err) {
 		call_error(c, err, "%s: a vTPM of that name or uuid exists already", want->name);
 		return NULL;
 	}
-	p = provision_new(m, want, c);
-	if (!p)
+	p = provision_new(m, want);
+	if (p)
+		p->call = c;
+	else
 		call_error(c, ERR_NOMEM, "out of memory");
 	return p;
 }
@@ -512,6 +530,19 @@ void provision_import(struct mgr *m, const struct store_vtpm *want, struct impor
 	provision_run(p);
 }
 
+int provision_order(struct mgr *m, const struct store_vtpm *want, struct provision_order *order)
+{
+	int err = provision_check_free(m, want);
+	struct provision *p = err ? NULL : provision_new(m, want);
+
+	if (!p)
+		return err ? err : ERR_NOMEM;
+	p->order = order;
+	pool_take(p);
+	provision_run(p);
+	return 0;
+}
+
 void pool_refill(struct mgr *m)
 {
 	struct store_vtpm row = { .group = DEFAULT_GROUP, .name = "pool", .state_max = STATE_MAX_DEFAULT };
@@ -523,7 +554,7 @@ void pool_refill(struct mgr *m)
 		return;
 	if (uuid_random(row.uuid))
 		return;
-	p = provision_new(m, &row, NULL);
+	p = provision_new(m, &row);
 	if (p)
 		provision_run(p);
 }

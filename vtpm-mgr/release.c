@@ -114,6 +114,7 @@ static void store_release_end(struct store_release *r, int code, const char *tex
 {
 	struct mgr *m = r->m;
 
+	m->continuity.releasing = false;
 	mgr_audit(m, r->c, "release", NULL, code, "the whole store; rollback accepted");
 	if (code) {
 		call_error(r->c, code, "the store is not released: %s", text);
@@ -259,6 +260,12 @@ static void on_store_gate(void *arg, const struct keeper_reply *reply)
 		store_release_end(r, ERR_WRONG_STATE, reply->code ? reply->text : "it is not quarantined");
 		return;
 	}
+	if (r->m->continuity.releasing) {
+		call_error(r->c, ERR_BUSY, "the store is being released already");
+		free(r);
+		return;
+	}
+	r->m->continuity.releasing = true;
 	buf_wrap(&b, mem, sizeof(mem));
 	if (record_load(r->m, &r->record) || record_encode(&r->record, mem))
 		store_release_end(r, ERR_AUTH, "its record of the anchors is missing or damaged: put that back first (value anchors of "

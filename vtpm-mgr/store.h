@@ -24,6 +24,8 @@
 #define STORE_DAMAGED	"damaged-row-" /* begins the name of a row that has none to be used */
 #define STORE_META_MAX	8192u /* bytes of one meta or group value */
 #define STORE_EK_KINDS	2u    /* enum ek_kind */
+#define SNAPSHOTS_REFUSE 0u   /* a saved state is taken back only if nothing has happened since */
+#define SNAPSHOTS_ALLOW	 1u   /* an older one of the same vTPM, too */
 #define STORE_TEXT_MAX	TEXT_MAX
 
 struct store;
@@ -44,7 +46,13 @@ struct store_vtpm {
 	uint32_t state_max;    /* bytes of plaintext state */
 	uint32_t commit_rate;  /* durable changes per second, 0: unlimited */
 	uint8_t locality_max;
+	uint8_t snapshots;     /* SNAPSHOTS_REFUSE or SNAPSHOTS_ALLOW */
+	uint64_t rollbacks;    /* how often an older state was taken back */
 	int64_t created;       /* seconds since 1970 */
+	/* Of one that was set up through a stand-in for swtpm (fronts.c); otherwise both are absent. */
+	bool has_machine, has_token;
+	uint8_t machine[UUID_LEN];  /* uuid of the virtual machine, as it was claimed */
+	uint8_t token[DIGEST_LEN];  /* SHA-256 of the token that it is handed out for */
 	uint8_t wrapped[WRAPPED_KEY_LEN];
 	size_t wrapped_len;    /* what the row holds: anything but WRAPPED_KEY_LEN is damage, for the caller to find */
 	char quarantine[STORE_TEXT_MAX + 1]; /* why; empty: it is not */
@@ -52,6 +60,7 @@ struct store_vtpm {
 	struct store_blob ek_public[STORE_EK_KINDS]; /* TPM2B_PUBLIC */
 	struct store_blob cert[STORE_EK_KINDS];	     /* DER */
 	uint64_t version;      /* of the state; read only, 0 if the state's row is missing */
+	bool orphaned;	       /* read only: a newer one was set up for the same machine */
 	uint32_t sealed_len;   /* of the state; read only */
 };
 
@@ -80,6 +89,7 @@ enum store_op {
 	STORE_UPDATE, /* a state: uuid, version (the stored one + 1), sealed */
 	STORE_INSERT, /* a vTPM with its first state: row, version, sealed */
 	STORE_DELETE, /* a vTPM, its key and its state: id. With secure_delete the key is overwritten: that is the crypto-erase */
+	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and the next epoch: row as it was read, snapshots, wrapped. ERR_NOTFOUND: its key is not row's any more */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
 };
 
@@ -93,6 +103,9 @@ struct store_change {
 	const struct store_vtpm *row;
 	int64_t id;
 	const char *group;
+	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
+	const uint8_t *wrapped; /* of STORE_CONFIGURE: the new key, WRAPPED_KEY_LEN bytes */
+	uint8_t snapshots;
 	/* out: 0; for this one alone ERR_WRONG_STATE (version), ERR_NOTFOUND, ERR_EXISTS, ERR_AUTH (damaged), ERR_INVAL; or that of
 	 * the transaction */
 	int result;

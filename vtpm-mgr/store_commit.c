@@ -18,12 +18,16 @@ static int insert_row(struct store *s, const struct store_vtpm *v)
 	sqlite3_bind_int64(st, 6, v->state_max);
 	sqlite3_bind_int64(st, 7, v->commit_rate);
 	sqlite3_bind_int64(st, 8, v->locality_max);
-	sqlite3_bind_int64(st, 9, v->created);
-	bind_bytes(st, 10, v->wrapped, v->wrapped_len);
-	bind_str(st, 11, v->quarantine);
+	sqlite3_bind_int64(st, 9, v->snapshots);
+	sqlite3_bind_int64(st, 10, (int64_t)v->rollbacks);
+	sqlite3_bind_int64(st, 11, v->created);
+	bind_bytes(st, 12, v->machine, v->has_machine ? UUID_LEN : 0);
+	bind_bytes(st, 13, v->token, v->has_token ? DIGEST_LEN : 0);
+	bind_bytes(st, 14, v->wrapped, v->wrapped_len);
+	bind_str(st, 15, v->quarantine);
 	for (int i = 0; i < (int)STORE_EK_KINDS; i++) {
-		bind_bytes(st, 12 + i, v->ek_public[i].data, v->ek_public[i].len);
-		bind_bytes(st, 14 + i, v->cert[i].data, v->cert[i].len);
+		bind_bytes(st, 16 + i, v->ek_public[i].data, v->ek_public[i].len);
+		bind_bytes(st, 18 + i, v->cert[i].data, v->cert[i].len);
 	}
 	return store_exec(s, st);
 }
@@ -47,7 +51,8 @@ static bool insertable(const struct store_vtpm *v, uint64_t version)
 			return false;
 	}
 	return name_valid(v->name) && name_valid(v->group) && v->epoch >= 1 && v->epoch <= INT64_MAX && v->user >= -1 &&
-	       v->user <= UINT32_MAX && v->locality_max <= LOCALITY_TOP && v->created >= 0 &&
+	       v->user <= UINT32_MAX && v->locality_max <= LOCALITY_TOP && v->snapshots <= SNAPSHOTS_ALLOW &&
+	       v->rollbacks < INT64_MAX && v->created >= 0 &&
 	       v->wrapped_len == WRAPPED_KEY_LEN && version >= 1 && version <= INT64_MAX;
 }
 
@@ -79,7 +84,24 @@ static int update_state(struct store *s, const struct store_change *c)
 	err = store_exec(s, st);
 	if (!err && sqlite3_changes(s->db) != 1)
 		return missed(s, c->uuid);
-	return err;
+	if (err || !c->rollback)
+		return err;
+	st = store_stmt(s, SQL_VTPM_ROLLBACK);
+	bind_uuid(st, 1, c->uuid);
+	return store_exec(s, st);
+}
+
+static int configure_vtpm(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_CONFIGURE);
+	int err;
+
+	bind_uuid(st, 1, c->row->uuid);
+	sqlite3_bind_int64(st, 2, c->snapshots);
+	bind_bytes(st, 3, c->wrapped, WRAPPED_KEY_LEN);
+	bind_bytes(st, 4, c->row->wrapped, c->row->wrapped_len);
+	err = store_exec(s, st);
+	return !err && sqlite3_changes(s->db) != 1 ? ERR_NOTFOUND : err;
 }
 
 static int insert_vtpm(struct store *s, const struct store_change *c)
@@ -126,6 +148,8 @@ static int apply(struct store *s, const struct store_change *c)
 		return insert_vtpm(s, c);
 	case STORE_DELETE:
 		return delete_vtpm(s, c);
+	case STORE_CONFIGURE:
+		return configure_vtpm(s, c);
 	case STORE_GROUP:
 		return insert_group(s, c);
 	case STORE_NOTHING:

@@ -78,6 +78,8 @@ static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **dam
 		{COL_STATE_MAX, "state_max", 0, UINT32_MAX},
 		{COL_COMMIT_RATE, "commit_rate", 0, UINT32_MAX},
 		{COL_LOCALITY_MAX, "locality_max", 0, LOCALITY_TOP},
+		{COL_SNAPSHOTS, "snapshots", SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW},
+		{COL_ROLLBACKS, "rollbacks", 0, INT64_MAX - 1},
 		{COL_CREATED, "created", 0, INT64_MAX},
 	};
 	int64_t n[ARRAY_LEN(fields)] = {0};
@@ -94,7 +96,9 @@ static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **dam
 	v->state_max = (uint32_t)n[2];
 	v->commit_rate = (uint32_t)n[3];
 	v->locality_max = (uint8_t)n[4];
-	v->created = n[5];
+	v->snapshots = (uint8_t)n[5];
+	v->rollbacks = (uint64_t)n[6];
+	v->created = n[7];
 	return 0;
 }
 
@@ -106,6 +110,8 @@ static void read_state_summary(sqlite3_stmt *st, struct store_vtpm *v)
 		v->version = (uint64_t)n;
 	if (col_int(st, COL_VERSION + 1, 0, UINT32_MAX, &n) == 0)
 		v->sealed_len = (uint32_t)n;
+	if (col_int(st, COL_ORPHANED, 0, 1, &n) == 0)
+		v->orphaned = n == 1;
 }
 
 /*
@@ -130,6 +136,10 @@ static int read_vtpm(sqlite3_stmt *st, struct store_vtpm *v)
 		err = note(col_name(st, COL_GROUP, v->group), "group", &damaged);
 	if (!err)
 		err = read_numbers(st, v, &damaged);
+	if (!err)
+		err = note(col_optional(st, COL_MACHINE, v->machine, UUID_LEN, &v->has_machine), "machine", &damaged);
+	if (!err)
+		err = note(col_optional(st, COL_TOKEN, v->token, DIGEST_LEN, &v->has_token), "token", &damaged);
 	if (!err)
 		err = note(col_wrapped(st, COL_WRAPPED, v->wrapped, &v->wrapped_len), "wrapped", &damaged);
 	for (int i = 0; i < (int)STORE_EK_KINDS && !err; i++) {

@@ -137,6 +137,19 @@ off a
 mgr_stop
 mgr_start --pool 0
 check the-mark-stays discontinuities a 1
+# Settings that were changed do not come back with an older row, key and all.
+check settings-change ctl set b --snapshots allow
+check settings-keep-it-going all ctl start b -- ctl stop b
+mgr_stop
+disk_copy set
+put_back "UPDATE vtpm SET (epoch, snapshots, wrapped) = (SELECT epoch, snapshots, wrapped FROM old.vtpm o WHERE o.uuid = vtpm.uuid) WHERE name = 'b'"
+mgr_start --pool 0
+check older-settings-are-refused all refused "quarantined: its row is not the one that the journal vouches for" ctl start b -- ctl start a -- ctl stop a
+mgr_stop
+db "ATTACH '$LAB/disk.set/vtpm.db' AS good; UPDATE vtpm SET (epoch, snapshots, wrapped) = \
+	(SELECT epoch, snapshots, wrapped FROM good.vtpm g WHERE g.uuid = vtpm.uuid) WHERE name = 'b'"
+mgr_start --pool 0
+check the-right-row-works-again all ctl start b -- ctl stop b
 mgr_stop
 disk_copy now
 for t in leaf journal; do

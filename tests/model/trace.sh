@@ -19,7 +19,7 @@ check)
 	awk -f "$here/trace.awk" "$3" "$3" >"$events"
 	said=$(cd "$(dirname "$events")" && TRACE=$events "$dir/check" -E -m200000 2>&1)
 	rm -f "$(dirname "$events")/continuity.pml.trail"
-	if grep -q 'assertion violated !(accepted)' <<<"$said"; then
+	if grep -qE 'assertion violated +!\(accepted\)' <<<"$said"; then
 		echo "$(wc -l <"$events") events of the model"
 		exit 0
 	fi

@@ -349,7 +349,8 @@ def blobs(path, foreign_path):
     need(SUCCESS, control.call(INIT, 1), "INIT")
     need(pcr, data.must(PCR_READ), "the PCR after it")  # neither was spoilt by what was refused
     need(SUCCESS, control.call(STOP), "STOP")
-    refuse_all(control, PERMANENT, [("of the past", permanent)])
+    need(SUCCESS, control.set_blob(PERMANENT, permanent), "the same again")
+    need(FAIL, control.call(INIT, 1), "INIT with what is of the past")
     need(SUCCESS, control.call(INIT, 0), "INIT")
     need(INITIALIZE, data.code(GET_RANDOM), "a TPM that was reset")
     data.must(STARTUP)

@@ -104,6 +104,12 @@ int fixture_insert(struct store *s, const struct store_vtpm *v, uint64_t version
 				     .op = STORE_INSERT, .row = v, .version = version, .sealed = sealed, .sealed_len = len});
 }
 
+int fixture_configure(struct store *s, const struct store_vtpm *v, uint8_t snapshots, const uint8_t *wrapped)
+{
+	return commit_one(s, &(struct store_change){
+				     .op = STORE_CONFIGURE, .row = v, .snapshots = snapshots, .wrapped = wrapped});
+}
+
 int fixture_delete(struct store *s, int64_t id)
 {
 	return commit_one(s, &(struct store_change){.op = STORE_DELETE, .id = id});

@@ -27,6 +27,7 @@ struct store *fixture_with_vtpms(unsigned n);
 int fixture_commit(struct store *s, struct store_change *changes, size_t n);
 /* One change each; the transaction's error, or else the change's. */
 int fixture_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed, size_t len);
+int fixture_configure(struct store *s, const struct store_vtpm *v, uint8_t snapshots, const uint8_t *wrapped);
 int fixture_delete(struct store *s, int64_t id);
 int fixture_group(struct store *s, const char *name);
 /* Commits a state that holds its version. Returns the transaction's error, or else the change's. */

@@ -120,7 +120,9 @@ static int set_ek(struct ctl_args *a, const struct ctl_option *o, const char *va
 
 static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *value)
 {
-	if (strcmp(o->name, "--swtpm") == 0)
+	if (strcmp(o->name, "--token") == 0)
+		a->token_dir = value;
+	else if (strcmp(o->name, "--swtpm") == 0)
 		a->swtpm = value;
 	else if (strcmp(o->name, "--key") == 0)
 		a->key = value;

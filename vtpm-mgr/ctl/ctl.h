@@ -2,7 +2,7 @@
 /*
  * vtpmctl: turns a command line into one Varlink call and its reply into text. main.c runs it,
  * commands.c is the table of commands, args.c reads the command line by that table, import.c reads
- * what an import takes along, client.c speaks to the manager, output.c prints. What the manager sends is data, never trusted to be
+ * what an import takes along, token.c makes and keeps a token, client.c speaks to the manager, output.c prints. What the manager sends is data, never trusted to be
  * printable.
  */
 #ifndef VTPM_CTL_H
@@ -72,6 +72,8 @@ struct ctl_args {
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
 	const char *swtpm, *key, *pwd; /* files of an import */
+	const char *token_dir;	       /* where a token is to be kept; NULL: none is made */
+	uint8_t token[32];
 	json_t *params;		       /* owned */
 	int lock;		       /* of a directory, held until the end; -1: none */
 	unsigned nfds;
@@ -111,6 +113,13 @@ CHECKED int client_call(const char *runtime_dir, const char *method, json_t *par
 
 /* Copies swtpm's files for the call, if its directory is at rest. On failure what was opened is a's to close all the same. */
 CHECKED int import_prepare(struct ctl_args *a, struct ctl_error *e);
+
+/* ---- token.c ---- */
+
+/* Before the call: makes a token, if one is wanted, and tells the call its hash. */
+CHECKED int token_prepare(struct ctl_args *a, struct ctl_error *e);
+/* After it: keeps the token, with the uuid that the manager gave. */
+CHECKED int token_keep(struct ctl_args *a, json_t *reply, struct ctl_error *e);
 
 /* ---- output.c ---- */
 

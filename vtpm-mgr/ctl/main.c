@@ -28,6 +28,8 @@ static int call(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 
 	if (!err)
 		err = client_call(a->runtime_dir, a->command->method, a->params, a->fds, a->nfds, reply, e);
+	if (!err && (err = token_keep(a, *reply, e)))
+		json_decref(*reply);
 	for (unsigned i = 0; i < a->nfds; i++)
 		fd_close(&a->fds[i]);
 	fd_close(&a->lock);

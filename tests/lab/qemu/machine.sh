@@ -108,6 +108,15 @@ vm_gone() { # it ends by itself
 	is "${VM_LABEL[$vm]}_ends_in_order" "$rc" 0
 	is "${VM_LABEL[$vm]}_console_is_clean" "$(grep -aE "$ALARMS" "$log.console")" ""
 }
+# A QEMU that ends without its guest having come to life; its reason goes to the output. 1: it ended in order.
+vm_lost() {
+	local vm=$1 rc=0 in=${VM_IN[$1]} out=${VM_OUT[$1]}
+	wait "${VM_PID[$vm]}" || rc=$?
+	exec {in}>&- {out}<&-
+	unset "VM_PID[$vm]"
+	cat "$LOG/${VM_LABEL[$vm]}.qemu"
+	[ "$rc" -ne 0 ]
+}
 # Pulls the plug. timeout is the machine's parent.
 vm_kill() {
 	local vm=$1 in=${VM_IN[$1]} out=${VM_OUT[$1]}

@@ -110,6 +110,7 @@ use_nv() {
 	note nv "$(base64 -w 0 kept.read)"
 }
 
+plan_identity() { use_identity; }
 plan_use() {
 	use_identity
 	use_session
