@@ -20,7 +20,10 @@
  *	quarantine		only where somebody tampered
  *
  * Switches that break it, each with the name of the idea: ACK_EARLY, A_BEFORE_V, NO_LINK, RESET_OF_LAST, ONE_SUCCESSOR, REDO,
- * REUSE_OPEN, NO_INHERIT, RESEND_BLINDLY, NO_READ_BACK, DISK_FIRST. tests/model/run.sh demands a counterexample of each.
+ * REUSE_OPEN, NO_INHERIT, RESEND_BLINDLY, NO_READ_BACK, DISK_FIRST, OUTLIVES. tests/model/run.sh demands a counterexample of each.
+ *
+ * "step NAME: FUNCTIONS" says what does that step; the functions' comments say "Model: NAME". tests/model/names.sh
+ * holds the two together.
  */
 #ifndef ROWS
 #define ROWS 5
@@ -106,7 +109,11 @@ inline contains(state, what)
 	x = 0
 }
 
-/* r = a row of this content on top of the disk's last one; an open or close row of the same inputs is the same row. */
+/*
+ * step make_row: row_make, count_discontinuities, batch_open, batch_mac, anchor_mac
+ *
+ * r = a row of this content on top of the disk's last one; an open or close row of the same inputs is the same row.
+ */
 inline make_row(thekind, thedisc)
 {
 	r = 0;
@@ -137,14 +144,19 @@ inline make_row(thekind, thedisc)
 	fi
 }
 
-/* journal_append: the store's transaction. */
+/* step write_row: batch_write, transaction. The store's transaction. */
 inline write_row()
 {
 	last++;
 	disk[last] = r
 }
 
-/* anchor_extend, of V or A. Read back: anything but the value that r leads to stops the manager. */
+/*
+ * step extend_v: batch_extend, anchor_extend, extend_op, extend_one
+ * step extend_a: batch_extend, anchor_extend, extend_op, extend_one
+ *
+ * Read back: anything but the value that r leads to stops the manager.
+ */
 inline extend_v()
 {
 	if
@@ -166,6 +178,7 @@ inline settle()
 	r = 0; kind = 0; flagged = 0; yes = false; verdict = false
 }
 
+/* step crash: continuity_lost, batch_interrupt. Or the end of a process, which is no function of anybody's. */
 inline crash()
 {
 	settle();
@@ -185,7 +198,10 @@ inline power_cut()
 #endif
 
 /*
- * recovery_decide: verdict, and flagged where power was lost. The base is always the disk's last row.
+ * step decide: recovery_anchors, anchor_open, recovery_rows, anchor_check, take_row, recovery_end, recovery_decide, without_v, ends_with_ours,
+ *	recovery_leaves
+ *
+ * verdict, and flagged where power was lost. The base is always the disk's last row.
  */
 inline decide()
 {
@@ -207,7 +223,7 @@ inline decide()
 	:: last == 0 || a == 0 || a == ALIEN || i > last -> skip /* A is missing, not ours, or no row has its value */
 	:: else ->
 		verdict = true;
-		/* journal_verify: every row from A's through the last */
+		/* every row from A's through the last */
 		k = i + 1;
 		do
 		:: k > last -> break
@@ -273,7 +289,7 @@ inline put_back()
 	od
 }
 
-/* What was promised until now, when a state that r made is about to be served. */
+/* step opened: recovery_opened, batch_answer_written. What was promised until now, when a state that r made is about to be served. */
 inline opened()
 {
 	contains(r, acked_a);
@@ -286,7 +302,7 @@ inline opened()
 	acked_reset = resets
 }
 
-/* What is acknowledged stands in one line with what was: before it or, if somebody went on from it, behind. */
+/* step acknowledge: batch_done. What is acknowledged stands in one line with what was: before it or, if somebody went on from it, behind. */
 inline acknowledge()
 {
 	contains(acked_a, r);
@@ -335,6 +351,24 @@ inline another()
 #define OR_ANOTHER
 #endif
 
+#ifdef OUTLIVES /* a keeper that its manager's end does not stop goes on with what it was asked for */
+byte late, late_n; /* the row, and how many of its extends are done */
+inline extend_late()
+{
+	if
+	:: late_n == 0 && v == row[late].vprev -> v = late; late_n = 1
+	:: late_n == 0 && v != row[late].vprev -> late = 0 /* it looks first */
+	:: late_n == 1 && row[late].kind != PLAIN -> a = (a == row[late].aprev -> late : ALIEN); late = 0; late_n = 0
+	:: else -> late = 0; late_n = 0
+	fi
+}
+#define OR_LATE :: late != 0 -> d_step { extend_late() }
+#define LEAVES_A_KEEPER :: r != 0 && disk[last] == r && v == row[r].vprev -> late = r; late_n = 0; crash(); goto down
+#else
+#define OR_LATE
+#define LEAVES_A_KEEPER
+#endif
+
 /* What may happen between any two steps. */
 #ifdef TRACE
 #define MAY_DIE if :: skip :: CUT fi
@@ -345,6 +379,8 @@ inline another()
 	:: crash(); goto down \
 	:: resets < RESETS -> power_cut(); crash(); goto down \
 	OR_ANOTHER \
+	OR_LATE \
+	LEAVES_A_KEEPER \
 	fi
 #endif
 
@@ -365,8 +401,14 @@ init
 #ifdef TRACE
 	c_code { trace_load(); };
 #endif
+/*
+ * step provision: on_ca, on_anchors, anchor_new, define_both, genesis, on_mac, init_write; of a released store on_store_gate, anchor_renew, renew_op,
+ *	on_renewed, write_it
+ *
+ * The chip first, then the disk. Begun anew after a crash: with a fresh nonce, explicitly.
+ */
 provision:
-	skip; /* anchor_provision: chip first, then the disk. Begun anew after a crash: with a fresh nonce, explicitly. */
+	skip;
 	d_step { a = 0; v = 0; know_a = 0; know_v = 0; make_row(GENESIS, 0) }
 	if
 	:: r == 0 -> goto exhausted
@@ -437,7 +479,6 @@ down:
 #endif
 	skip;
 
-	/* recovery_run */
 	d_step { decide() }
 	TOLD(recovered, (now.t, now.resets, now.verdict, now.v != 0, now.flagged))
 	if
@@ -482,6 +523,7 @@ finish_open:
 	TOLD(opened, (now.t, now.row[now.r].disc))
 	d_step { opened(); settle() }
 
+/* step serve: batch_form, kind_due */
 serve:
 	MAY_DIE;
 	if
@@ -529,10 +571,12 @@ serve:
 	:: else -> d_step { acknowledge(); settle() }; goto serve
 	fi;
 
+/* step stopped: foreign_value, on_extended */
 stopped: /* the read-back shows what is not ours: nothing is acknowledged; the next start decides */
 	assert(tampered);
 	goto down;
 
+/* step quarantined: quarantine */
 quarantined: /* nothing is written and nothing is served */
 	assert(tampered);
 exhausted: /* of the rows that this run may make */

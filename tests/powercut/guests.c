@@ -5,6 +5,8 @@
  *	powercut_guests work DIR SEED LIMIT AFTER SPIN_US PIDS RING…
  *		Each writes and tries until all of them have had LIMIT answers or their rings are gone. At the AFTER-th answer and SPIN_US
  *		more, the processes PIDS (numbers with commas, or "-") are killed.
+ *	powercut_guests write DIR N RING…
+ *		Each writes N numbers, one after the other, and tries nothing.
  *	powercut_guests check DIR RING…
  *		Status 0: everything that was acknowledged is there, and nothing is there that was not written. 1: not so. 3: a ring is gone.
  *
@@ -290,6 +292,28 @@ static int check_all(int argc, char **argv)
 	return result;
 }
 
+static int write_all(int argc, char **argv)
+{
+	int result = 0;
+
+	for (int i = 4; i < argc && !result; i++) {
+		static struct guest g;
+
+		memset(&g, 0, sizeof(g));
+		result = connect_ring(&g, argv[2], argv[i]);
+		if (!result && !g.written)
+			result = set_up(&g);
+		for (long n = strtol(argv[3], NULL, 10); n > 0 && !result; n--)
+			result = write_number(&g);
+		if (!result && g.acked != g.written)
+			result = wrong(&g, "the number acknowledged", g.acked, g.written, g.written);
+		record_save(&g);
+		if (g.v)
+			vtpm_close(g.v);
+	}
+	return result;
+}
+
 static int work_all(int argc, char **argv)
 {
 	static struct guest g[GUESTS];
@@ -322,8 +346,10 @@ int main(int argc, char **argv)
 {
 	if (argc > 3 && strcmp(argv[1], "check") == 0)
 		return check_all(argc, argv);
+	if (argc > 4 && strcmp(argv[1], "write") == 0)
+		return write_all(argc, argv);
 	if (argc > 8 && strcmp(argv[1], "work") == 0)
 		return work_all(argc, argv);
-	fputs("usage: powercut_guests work DIR SEED LIMIT AFTER SPIN_US PIDS RING... | check DIR RING...\n", stderr);
+	fputs("usage: powercut_guests work DIR SEED LIMIT AFTER SPIN_US PIDS RING... | write DIR N RING... | check DIR RING...\n", stderr);
 	return 2;
 }

@@ -42,7 +42,7 @@ at_extend() { # $1: who dies with the keeper
 	if [ $R = 0 ]; then rnd 4; else rnd 80; fi # the two first are those of the open row
 	WHERE="the keeper's extend $((R / 2 + 1)), $([ $((R % 2)) = 0 ] && echo before || echo after)"
 	ENV=(POWERCUT_KEEPER_AT=$((R + 2)) "POWERCUT_KEEPER_ONCE=$LAB/cut/once")
-	[ $# = 0 ] || ENV+=(POWERCUT_KEEPER_HANG=1)
+	[ $# = 0 ] || ENV+=(POWERCUT_KEEPER_HANG=here)
 	MORTAL=("$@")
 	: >"$LAB/cut/once"
 	chmod 666 "$LAB/cut/once"

@@ -6,8 +6,8 @@
  *	trace will A|V N VALUE	what extending it by row N leads to
  *	trace A|V N		it was read back, and is that
  *
- *	POWERCUT_KEEPER_AT	2n before, 2n + 1 after the n-th extend: ends there; with POWERCUT_KEEPER_HANG it says "powercut here
- *				PID" and waits to be killed, so that others die at the same instant
+ *	POWERCUT_KEEPER_AT	2n before, 2n + 1 after the n-th extend: ends there
+ *	POWERCUT_KEEPER_HANG	a word: instead it says "powercut WORD PID" and stands still, so that others die at the same instant
  *	POWERCUT_KEEPER_ONCE	a file: the keeper that removes it is the one
  */
 #include <stdbool.h>
@@ -39,7 +39,7 @@ static const struct anchor *anchors;
 static const struct journal_row *extending;
 static bool said_a, said_v;
 static long left = -1; /* twice the extends before it; odd: after the extend */
-static bool hangs;
+static const char *hangs; /* NULL: it ends */
 
 /* Before the sandbox. */
 __attribute__((constructor)) static void arm(void)
@@ -48,7 +48,7 @@ __attribute__((constructor)) static void arm(void)
 
 	if (at && once && unlink(once) == 0)
 		left = atol(at);
-	hangs = getenv("POWERCUT_KEEPER_HANG") != NULL;
+	hangs = getenv("POWERCUT_KEEPER_HANG");
 }
 
 static void end_here(void)
@@ -57,7 +57,7 @@ static void end_here(void)
 
 	if (!hangs)
 		_exit(137);
-	log_info("powercut here %d", (int)getpid());
+	log_info("powercut %s %d", hangs, (int)getpid());
 	for (;;)
 		nanosleep(&a_while, NULL);
 }
