@@ -149,7 +149,7 @@ start_guests() {
 work() {
 	local workers churner= rc=0
 	[ "$CHURNS" -gt 1 ] || { churn >>"$LAB/know/churn" & churner=$!; }
-	"$B/tests/powercut_guests" work "$LAB/know" "$SEED$CUT" 40 "$AFTER" "$SPIN" "$(victims)" "${RINGS[@]}" >"$LAB/worked" 2>&1 &
+	"$B/tests/powercut_guests" work "$LAB/know" "$SEED$CUT" "${ANSWERS:-40}" "$AFTER" "$SPIN" "$(victims)" "${RINGS[@]}" >"$LAB/worked" 2>&1 &
 	workers=$!
 	while [ -e "/proc/$workers/exe" ]; do
 		chip_watch

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -92,10 +93,22 @@ static int prepare(struct keeper *k)
 	return r;
 }
 
+/*
+ * It must not outlive its spawner, not even in the middle of a command: a row that it extends when the next keeper has looked at the
+ * anchors already locks everybody out. (The spawner ends it when the manager ends, or wants another.) A change of ids takes this back,
+ * so it comes after. Who has died before it asks nothing more.
+ */
+static int end_with_spawner(void)
+{
+	return prctl(PR_SET_PDEATHSIG, SIGKILL) ? ERR_SYS : 0;
+}
+
 static int enter_sandbox(const struct options *o)
 {
 	int r = sandbox_drop((uid_t)o->uid, (gid_t)o->gid, o->empty_dir);
 
+	if (!r)
+		r = end_with_spawner();
 	if (!r)
 		r = sandbox_limit(SANDBOX_KEEPER);
 	return r ? r : sandbox_filter(SANDBOX_KEEPER);
