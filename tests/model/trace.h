@@ -19,7 +19,9 @@ static int trace_far; /* the first event that nobody could explain yet */
 
 static void trace_verdict(void)
 {
-	if (trace_far < trace_n && strcmp(trace_events[trace_far].what, "end") != 0)
+	if (trace_far >= trace_n)
+		printf("trace: one without an end is none of the model's\n");
+	else if (strcmp(trace_events[trace_far].what, "end") != 0)
 		printf("trace: event %d (%s %d) is none of the model's\n", trace_far + 1, trace_events[trace_far].what,
 		       trace_events[trace_far].n[0]);
 }

@@ -6,6 +6,7 @@
  *
  *	POWERCUT_LOG		the record; without it nothing is recorded
  *	POWERCUT_DISK_AT	the manager ends in the place of this one of its operations, from 1
+ *	POWERCUT_DISK_LIES	a sync is not recorded: the disk says that it is done, and has it not
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -184,9 +185,9 @@ int fdatasync(int fd)
 	uint32_t file = recorded(fd);
 	struct stat sb;
 
-	if (file)
+	if (file && !getenv("POWERCUT_DISK_LIES"))
 		record((struct disk_record){ .op = DISK_SYNC, .file = file }, NULL);
-	else if (log_fd >= 0 && fstat(fd, &sb) == 0 && S_ISDIR(sb.st_mode))
+	else if (!file && log_fd >= 0 && fstat(fd, &sb) == 0 && S_ISDIR(sb.st_mode))
 		record((struct disk_record){ .op = DISK_DIRSYNC }, NULL);
 	return 0;
 }
