@@ -49,6 +49,34 @@ outlives() { # COMMAND that prints whom to kill: while the keeper is in the midd
 check the-keeper-ends-with-the-spawner outlives spawner
 check the-keeper-ends-with-the-manager outlives eval 'echo $MGR_PID'
 
+# A manager that has died, a spawner that stands still, a keeper in the middle of an extend: the next manager waits until it has ended.
+waits() { grep -q "waiting for the keeper of an earlier vtpm-mgr" "$LAB/mgr.log"; }
+fenced() {
+	local client spawn
+	touch "$LAB/cut/once"
+	chmod 666 "$LAB/cut/once"
+	ENV=("POWERCUT_KEEPER_ONCE=$LAB/cut/once" POWERCUT_KEEPER_AT=6 POWERCUT_KEEPER_HANG=stands)
+	: >"$LAB/mgr.log"
+	traced_start || return 1
+	ctl group create "x$RANDOM" --pcrs 0 >/dev/null 2>&1 &
+	client=$!
+	until_true stands >/dev/null
+	spawn=$(spawner)
+	kill -STOP "$spawn"
+	kill -KILL "$MGR_PID"
+	wait "$MGR_PID" "$client" || true
+	ENV=()
+	(until_true waits; kill -KILL "$spawn") &
+	local waiter=$!
+	traced_start || return 1
+	wait "$waiter" || true
+	waits && [ "$(continuity state)" = open ]
+	local rc=$?
+	killed
+	return $rc
+}
+check a-new-manager-waits-for-the-old-keeper fenced
+
 # ---- a life, of which every commit is kept ----
 
 ENV=("POWERCUT_COPIES=$LAB/copies" "POWERCUT_STATE=$LAB/state")

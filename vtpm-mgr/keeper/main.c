@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vtpm-keeper: the one process that speaks to the physical TPM and knows the groups' keys. It is
- * started by vtpm-spawn with the manager on descriptor 3 and the spawner on 4, opens the TPM,
+ * started by vtpm-spawn with the manager on descriptor 3, the spawner on 4 and the fence (host_fence) on 5, opens the TPM,
  * enters the sandbox, and only then reads its first request.
  */
 #include <getopt.h>
@@ -21,6 +21,7 @@
 
 #define MANAGER_FD 3
 #define SPAWNER_FD 4
+#define FENCE_FD   5 /* never used: only its end counts */
 
 #define DEFAULT_TCTI "device:/dev/tpmrm0"
 
@@ -74,7 +75,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 /* While the process is still itself: everything that opens a file, a socket or a library. */
 static int prepare(struct keeper *k)
 {
-	const int keep[] = {MANAGER_FD, SPAWNER_FD};
+	const int keep[] = {MANAGER_FD, SPAWNER_FD, FENCE_FD};
 	int r;
 
 	/* The TPM's socket, if it is one, may be closed from the other side at any moment. */

@@ -2,7 +2,7 @@
 /*
  * Manager and spawner (see docs/PROTOCOL.md). The spawner knows three messages:
  *
- *	manager -> spawner  SPAWN_KEEPER	 {}  + 1 fd: the keeper's end of its manager socket
+ *	manager -> spawner  SPAWN_KEEPER	 {}  + 2 fds: the keeper's end of its manager socket; the fence, which it holds while it lives
  *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot} + 2 fds {control, store}: a worker that provisions
  *				or + 3 fds {control, store, qemu}: one that serves a QEMU's control channel
  *				or + 5 fds {control, store, memfd, to_back, to_front}: one that serves a ring
@@ -30,6 +30,7 @@ enum {
 
 #define SPAWN_SLOT_MAX 65535u
 #define UID_BASE_DEFAULT 1879048192u /* 0x70000000: above the ranges that Debian and systemd give away; SPAWN_SLOT_MAX + 2 are used */
+#define SPAWN_KEEPER_FDS 2u
 #define SPAWN_WORKER_FDS 2u
 #define SPAWN_QEMU_FDS	 3u
 #define SPAWN_RING_FDS	 5u
