@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Power-on of a vTPM, for a ring or for a QEMU that has connected (qemu.c), step by step:
+ * Power-on of a vTPM, for a ring, for a QEMU that has connected (qemu.c) or for a domain of Xen (xen.c), step by step:
  *
  *	group's root open -> key handed to the keeper -> state read -> backend started -> READY
  *
@@ -19,6 +19,7 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 	struct mgr *m = v->m;
 	/* A newer format and a flipped bit in the format's number look the same. */
 	bool damaged = code == ERR_AUTH || code == ERR_VERSION;
+	uint8_t uuid[UUID_LEN];
 
 	if (damaged) {
 		vtpm_quarantine(m, &v->row, text);
@@ -30,6 +31,8 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 		call_error(v->starting, code, "%s: %s%s", v->row.name, damaged ? "quarantined: " : "", text);
 	v->starting = NULL;
 	v->state = VTPM_STOPPED;
+	memcpy(uuid, v->row.uuid, UUID_LEN);
+	xen_backend_ended(v, text);
 	if (v->crashes == 0) {
 		vtpm_free(v);
 	} else {
@@ -38,6 +41,7 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 		ring_close(v);
 		qemu_release(v);
 	}
+	xen_tpm_changed(m, uuid);
 	mgr_check_drained(m);
 }
 
@@ -45,19 +49,35 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 
 static void audit_start(struct vtpm *v)
 {
-	char detail[40];
+	char detail[40] = "";
 
-	snprintf(detail, sizeof(detail), "QEMU of uid %u", v->qemu_uid);
-	if (v->qemu < 0)
-		mgr_audit(v->m, v->starting, "start", &v->row, 0, v->firmware ? "guest firmware starts it" : NULL);
+	if (v->qemu >= 0)
+		snprintf(detail, sizeof(detail), "QEMU of uid %u", v->qemu_uid);
+	else if (v->front)
+		snprintf(detail, sizeof(detail), "domain %u", xen_domid(v->front));
+	else if (v->firmware)
+		snprintf(detail, sizeof(detail), "guest firmware starts it");
+	mgr_audit(v->m, v->qemu >= 0 ? NULL : v->starting, "start", &v->row, 0, detail[0] ? detail : NULL);
+}
+
+static void answer_start(struct vtpm *v)
+{
+	char path[128];
+
+	if (!v->starting)
+		return;
+	if (v->xen)
+		call_reply(v->starting, NULL);
+	else if (ring_path(v->m, v->row.name, path, sizeof(path)))
+		call_error(v->starting, ERR_RANGE, "the path of the ring is too long");
 	else
-		mgr_audit(v->m, NULL, "start", &v->row, 0, detail);
+		call_reply(v->starting, json_pack("{s:s}", "ring", path));
+	v->starting = NULL;
 }
 
 static int on_ready(void *arg, struct ipc_msg *msg)
 {
 	struct vtpm *v = arg;
-	char path[128];
 
 	(void)msg;
 	if (v->state != VTPM_STARTING)
@@ -70,11 +90,8 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 			v->row.quarantine[0] = '\0';
 	}
 	audit_start(v);
-	if (v->starting && !ring_path(v->m, v->row.name, path, sizeof(path)))
-		call_reply(v->starting, json_pack("{s:s}", "ring", path));
-	else if (v->starting)
-		call_error(v->starting, ERR_RANGE, "the path of the ring is too long");
-	v->starting = NULL;
+	answer_start(v);
+	xen_tpm_changed(v->m, v->row.uuid);
 	return 0;
 }
 
@@ -115,14 +132,54 @@ static int on_commit(void *arg, struct ipc_msg *msg)
 	return commit_take(arg, msg);
 }
 
+static int on_attached(void *arg, struct ipc_msg *msg)
+{
+	int32_t code;
+	int err = backend_attached_decode(&msg->body, &code);
+
+	return err ? err : xen_ring_attached(arg, code);
+}
+
+static int on_detached(void *arg, struct ipc_msg *msg)
+{
+	(void)msg;
+	return xen_ring_detached(arg);
+}
+
 static const struct ipc_rule rules[] = {
 	{ BACKEND_READY, 1, 0, 0, 0, 0, on_ready },
 	{ BACKEND_FAILED, 1, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
 	{ BACKEND_REFUSED, 1, BACKEND_REFUSED_SIZE, BACKEND_REFUSED_SIZE, 0, 0, on_refused },
+	{ BACKEND_ATTACHED, 1, BACKEND_ATTACHED_SIZE, BACKEND_ATTACHED_SIZE, 0, 0, on_attached },
+	{ BACKEND_DETACHED, 1, 0, 0, 0, 0, on_detached },
 	{ STORE_COMMIT, 1, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
 };
 
 /* --- power-on, step by step --- */
+
+/* What its backend is to serve; *theirs: a descriptor that is only the backend's. */
+static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
+{
+	int attach[2], err;
+
+	if (v->qemu >= 0) {
+		*guest = (struct worker_guest){ SERVE_QEMU, { v->qemu } };
+		return qemu_watch(v);
+	}
+	if (!v->xen) {
+		err = ring_open(v);
+		*guest = (struct worker_guest){ SERVE_RING, { v->ring.memfd, v->ring.to_back, v->ring.to_front } };
+		return err;
+	}
+	err = ipc_pair(attach);
+	if (err)
+		return err;
+	fd_close(&v->attach);
+	v->attach = attach[0];
+	*theirs = attach[1];
+	*guest = (struct worker_guest){ SERVE_XEN, { attach[1] } };
+	return 0;
+}
 
 static int start_worker(struct vtpm *v, uint64_t token)
 {
@@ -130,7 +187,8 @@ static int start_worker(struct vtpm *v, uint64_t token)
 				   .state_max = v->row.state_max,
 				   .locality_max = v->row.locality_max };
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);
-	int err;
+	struct worker_guest guest;
+	int theirs = -1, err;
 
 	if (!sealed)
 		return ERR_NOMEM;
@@ -143,9 +201,10 @@ static int start_worker(struct vtpm *v, uint64_t token)
 		err = ERR_AUTH; /* the row is damaged */
 	v->version = s.version;
 	if (!err)
-		err = v->qemu < 0 ? ring_open(v) : qemu_watch(v);
+		err = make_guest(v, &guest, &theirs);
 	if (!err)
-		err = worker_start(v->m, &v->w, token, &(struct worker_guest){ &v->ring, v->qemu }, &s);
+		err = worker_start(v->m, &v->w, token, &guest, &s);
+	fd_close(&theirs);
 	free(sealed);
 	return err;
 }
@@ -240,7 +299,7 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 	}
 	if (v && v->state != VTPM_FAILED) {
 		snprintf(why, TEXT_MAX + 1, "%s is %s already%s", row->name, vtpm_state_word(v),
-			 v->qemu >= 0 ? ", for a QEMU" : ", for its ring");
+			 v->xen ? ", for a domain of Xen" : v->qemu >= 0 ? ", for a QEMU" : ", for its ring");
 		return ERR_WRONG_STATE;
 	}
 	if (row->damaged) { /* perhaps in its uuid, by which start_run would look for it */
@@ -276,7 +335,25 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 	v->firmware = firmware;
 	v->abandoned = false;
 	v->starting = c;
+	xen_revive(v);
 	start_run(v);
+}
+
+int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c,
+		   char why[static TEXT_MAX + 1])
+{
+	struct vtpm *v;
+	int err = start_admit(m, row, c, &v, why);
+
+	if (err)
+		return err;
+	v->row = *row;
+	v->firmware = v->abandoned = false;
+	v->starting = c;
+	v->xen = true;
+	v->front = front;
+	start_run(v);
+	return 0;
 }
 
 int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid, char why[static TEXT_MAX + 1])
@@ -286,6 +363,10 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 
 	if (err)
 		return err;
+	if (v->front) { /* failed, and its domain's word to give */
+		snprintf(why, TEXT_MAX + 1, "%s belongs to domain %u", row->name, xen_domid(v->front));
+		return ERR_WRONG_STATE;
+	}
 	log_debug("%s: a QEMU of uid %u has connected", row->name, uid);
 	v->row = *row;
 	v->abandoned = false;

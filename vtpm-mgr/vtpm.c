@@ -34,6 +34,8 @@ void vtpm_free(struct vtpm *v)
 	loop_timer_cancel(&v->m->loop, &v->stop_timer);
 	ring_close(v);
 	qemu_release(v);
+	loop_timer_cancel(&v->m->loop, &v->announce_timer);
+	fd_close(&v->attach);
 	free(v);
 }
 
@@ -61,7 +63,7 @@ struct vtpm *vtpm_new(struct mgr *m)
 	v->m = m;
 	v->ring = LOCAL_RING_NONE;
 	v->listener = v->client = v->listener_io.fd = v->client_io.fd = -1;
-	v->qemu = v->qemu_io.fd = -1;
+	v->qemu = v->qemu_io.fd = v->attach = -1;
 	v->w.control = v->w.store = v->w.control_io.fd = v->w.store_io.fd = -1;
 	v->next = m->vtpms;
 	m->vtpms = v;
@@ -111,6 +113,7 @@ static void crashed(struct vtpm *v, uint32_t status)
 		describe_end(v->reason, sizeof(v->reason), status);
 	log_error("%s: failed: %s; its TPM is gone until its guest is reset", v->row.name, v->reason);
 	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, v->reason);
+	xen_backend_ended(v, v->reason);
 	ring_close(v);
 	qemu_release(v);
 }
@@ -148,6 +151,7 @@ void vtpm_exited(void *arg, uint32_t status)
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	loop_timer_cancel(&m->loop, &v->stop_timer);
 	commit_forget(v);
+	xen_backend_ended(v, NULL);
 	if (v->state == VTPM_STARTING && v->abandoned) {
 		vtpm_start_failed(v, ERR_CLOSED, "it was stopped while it was being started");
 	} else if (v->state == VTPM_STARTING) {
@@ -161,6 +165,7 @@ void vtpm_exited(void *arg, uint32_t status)
 		crashed(v, status);
 	}
 	qemu_next(m, uuid);
+	xen_tpm_changed(m, uuid);
 	mgr_check_drained(m);
 }
 
@@ -201,7 +206,19 @@ static void abandon(struct vtpm *v, struct call *c)
 	v->starting = NULL;
 	if (v->w.control >= 0)
 		worker_kill(&v->w);
-	call_reply(c, NULL);
+	if (c)
+		call_reply(c, NULL);
+}
+
+void vtpm_deserted(struct vtpm *v)
+{
+	v->restart = false;
+	if (v->state == VTPM_RUNNING)
+		stop_run(v);
+	else if (v->state == VTPM_STARTING)
+		abandon(v, NULL);
+	else if (v->state == VTPM_FAILED)
+		vtpm_free(v);
 }
 
 void vtpm_stop(struct vtpm *v, struct call *c)
