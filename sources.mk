@@ -121,4 +121,4 @@ tpmline_SRCS := tests/tools/tpmline.c $(LIBVTPM_SRCS)
 tpmproxy_SRCS := tests/tools/tpmproxy.c tests/tools/tpmproxy_plan.c lib/buf.c lib/util.c lib/err.c
 # Runs in the lab's guests, which have no libraries for it.
 GUEST_TOOLS := guest_bench
-guest_bench_SRCS := tests/lab/qemu/guest_bench.c tests/tools/command.c lib/buf.c lib/util.c lib/err.c
+guest_bench_SRCS := tests/lab/guest_bench.c tests/tools/command.c lib/buf.c lib/util.c lib/err.c

@@ -4,43 +4,19 @@
 chip=/sys/class/tpm/tpm0
 pcr_used=11 # of the static PCRs the one that neither firmware nor kernel extends
 
-# To the host and, so that the console's log tells the whole story in order, to the console.
-say() {
-	echo "LAB $*" >/dev/console
-	[ -z "${talk:-}" ] || echo "LAB $*" >&3
-}
-check() { # name, command…
-	local name=$1
-	shift
-	if "$@" >/tmp/out 2>&1; then say "ok $name"; else say "fail $name: $(tail -n 3 /tmp/out | tr '\n' ' ')"; fi
-}
-refused() { # name, text of the refusal, command…
-	local name=$1 text=$2
-	shift 2
-	if "$@" >/tmp/out 2>&1; then
-		say "fail $name: it was not refused"
-	elif grep -qiE "$text" /tmp/out; then
-		say "ok $name"
-	else
-		say "fail $name: $(tail -n 3 /tmp/out | tr '\n' ' ')"
-	fi
-}
-is() { if [ "$2" = "$3" ]; then say "ok $1"; else say "fail $1: '$2', not '$3'"; fi; } # name, got, want
-note() { say "note $1 $2"; }
-note_file() { note "$1" "$(base64 -w 0 "$2")"; }
-
 pcr() { tr A-F a-f <"$chip/pcr-sha256/$1"; }
 zero() { printf '0%.0s' $(seq 64); }
 sha() { printf %s "$1" | sha256sum | cut -d' ' -f1; }
 measure() { tpm2 pcrextend "$pcr_used:sha256=$(sha "$1")"; }
 
-# What the kernel has to say, once at the end of every plan.
-kernel_is_well() {
-	is kernel_is_well "$(dmesg | grep -E 'Kernel panic|Oops|BUG:|WARNING:|Call Trace|segfault|general protection|tpm.*([Ee]rror|[Ff]ail|[Tt]imed)')" ""
+# --- that it runs ---
+plan_alive() {
+	check shell_has_tools tpm2 --version
+	note kernel "$(uname -r)"
 }
 
 # --- what the kernel makes of the TPM ---
-plan_kernel() {
+kernel_tpm2() {
 	check tpm0 test -c /dev/tpm0
 	check tpmrm0 test -c /dev/tpmrm0
 	is tpm_version_major "$(cat $chip/tpm_version_major)" 2
@@ -50,6 +26,9 @@ plan_kernel() {
 	is pcr_sysfs "$(cat $chip/pcr-sha256/* | grep -cE '^[0-9A-F]{64}$')" 24
 	is pcrs_of_locality_4 "$(pcr 17)" "$(zero | tr 0 f)"
 	is pcr_starts_empty "$(pcr $pcr_used)" "$(zero)"
+}
+plan_kernel() {
+	kernel_tpm2
 	check pcr_of_firmware_is_not_empty test "$(pcr 0)" != "$(zero)"
 }
 

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Debian packages for the labs' machines: downloaded, unpacked below $lab, never installed. Sourced, with $lab.
+
+package_depends() { # package, pattern: the first of what it depends on that matches, "linux-image-amd64" 'linux-image-.*'
+	apt-cache depends "$1" | awk -v p="^$2$" '$1 == "Depends:" && $2 ~ p { print $2; exit }'
+}
+package_version() { # of what apt would install
+	apt-cache policy "$1" | awk '$1 == "Candidate:" && $2 != "(none)" { print $2; exit }'
+}
+
+# Unpacks packages into one tree, once for each set of versions, and prints its path. $1: what it is called, $2: a
+# command that makes the tree what is wanted before it is kept, with its path as argument, or "-".
+package_tree() {
+	local name=$1 prepare=$2 wanted=() p version tree
+	shift 2
+	for p; do
+		version=$(package_version "$p")
+		[ -n "$version" ] || { echo "lab: apt knows no $p; try apt-get update" >&2; return 1; }
+		wanted+=("$p=$version")
+	done
+	tree=$lab/$name-$(printf '%s\n' "${wanted[@]}" | sha256sum | cut -c 1-16)
+	if [ ! -e "$tree" ]; then
+		rm -rf "$tree.new"
+		mkdir -p "$tree.new/deb"
+		(cd "$tree.new/deb" && apt-get download -qq "${wanted[@]}" >&2) || return 1
+		for p in "$tree.new"/deb/*.deb; do dpkg -x "$p" "$tree.new" || return 1; done
+		rm -r "$tree.new/deb"
+		[ "$prepare" = - ] || "$prepare" "$tree.new" || return 1
+		mv "$tree.new" "$tree"
+	fi
+	echo "$tree"
+}
+
+# The kernel that linux-image-amd64 stands for, with its modules and what is needed to look them up. The TPM's drivers
+# must be built in: modules would have to be in the initramfs, too.
+kernel_tree() { package_tree kernel kernel_prepare "$(package_depends linux-image-amd64 'linux-image-.*')"; }
+kernel_prepare() {
+	local modules d
+	modules=$(echo "$1"/lib/modules/*)
+	for d in tpm_tis tpm_crb; do
+		grep -q "/$d.ko$" "$modules/modules.builtin" || { echo "lab: $d is not built into this kernel" >&2; return 1; }
+	done
+	mv "$1"/boot/vmlinuz-* "$1/vmlinuz"
+	# Drivers of hardware that no machine of the labs has are most of it.
+	rm -rf "$modules"/kernel/{sound,drivers/{gpu,infiniband,media,iio,usb,staging,hwmon,hid}} "$1"/boot/System.map-*
+	find "$modules/kernel/drivers/net" -mindepth 1 ! -path '*xen*' -delete
+	busybox depmod -b "$1" "$(basename "$modules")"
+}
