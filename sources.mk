@@ -36,7 +36,7 @@ LIBS_CTL     := -ljansson -lcrypto
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_audit test_control test_ctl \
-              test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_keeper_wrap
+              test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_xen_device test_xenstore test_backend_xen test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -95,6 +95,10 @@ test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c
 test_backend_hostile_LIBS := $(LIBS_BACKEND)
 test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_qemu_LIBS := $(LIBS_BACKEND)
+test_xen_device_SRCS := vtpm-mgr/xen_device.c $(LIB_SRCS)
+test_xenstore_SRCS := $(XENSTORE_SRCS) $(LIB_SRCS)
+test_backend_xen_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_xen_LIBS := $(LIBS_BACKEND)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_keeper_wrap_LIBS := $(LIBS_KEEPER)
 test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
