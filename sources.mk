@@ -4,22 +4,24 @@
 LIB_SRCS   := lib/buf.c lib/err.c lib/ipc.c lib/log.c lib/loop.c lib/secmem.c lib/util.c
 SANDBOX_SRCS := lib/sandbox.c lib/sandbox_filter.c
 HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
+XEN_SRCS   := hv/xen/xen.c
+XENSTORE_SRCS := hv/xen/xenstore.c
 PROTO_SRCS := vtpm-mgr/proto/backend.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
 STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_proto.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/qemu.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/methods.c vtpm-mgr/describe.c vtpm-mgr/audit.c \
-            $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
+            $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
 KEEPER_SRCS := vtpm-mgr/keeper/main.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_LIB_SRCS := vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/engine.c \
             vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
             vtpm-backend/qemu_job.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
-            vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/warm.c \
-            $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
+            vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/warm.c vtpm-backend/xen.c \
+            $(PROTO_SRCS) $(HV_SRCS) $(XEN_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_SRCS := vtpm-backend/main.c $(BACKEND_LIB_SRCS)
 SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c vtpm-backend/reexec.c $(BACKEND_LIB_SRCS)
 CTL_SRCS := vtpm-mgr/ctl/main.c vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/output.c lib/err.c lib/util.c

@@ -163,8 +163,12 @@ static void method_show(void *arg, struct call *c, json_t *params)
 static void method_start(void *arg, struct call *c, json_t *params)
 {
 	struct store_vtpm *row = row_of(arg, c, params);
+	struct vtpm *v = row ? vtpm_find(arg, row->uuid) : NULL;
 
-	if (row)
+	if (v && v->front)
+		call_error(c, ERR_WRONG_STATE, "%s belongs to domain %u; reset powers it on for that", row->name,
+			   xen_domid(v->front));
+	else if (row)
 		vtpm_start(arg, row, bool_param(params, "firmware"), c);
 	free(row);
 }
@@ -188,9 +192,32 @@ static void method_reset(void *arg, struct call *c, json_t *params)
 
 	if (v)
 		vtpm_reset(v, row, c);
-	else if (row)
+	else if (row && !xen_reset_lost(arg, row, c))
 		call_error(c, ERR_WRONG_STATE, "%s is not running; start powers it on", row->name);
 	free(row);
+}
+
+/* Suspend and Resume: fn ends the call. */
+static void announce(struct mgr *m, struct call *c, json_t *params, void (*fn)(struct vtpm *v, struct call *c))
+{
+	struct store_vtpm *row = row_of(m, c, params);
+	struct vtpm *v = row ? vtpm_find(m, row->uuid) : NULL;
+
+	if (v)
+		fn(v, c);
+	else if (row)
+		call_error(c, ERR_WRONG_STATE, "%s is not running", row->name);
+	free(row);
+}
+
+static void method_suspend(void *arg, struct call *c, json_t *params)
+{
+	announce(arg, c, params, xen_suspend);
+}
+
+static void method_resume(void *arg, struct call *c, json_t *params)
+{
+	announce(arg, c, params, xen_resume);
 }
 
 /* By the number of its row: the uuid may be damaged since it was powered on. */
@@ -355,6 +382,8 @@ const struct control_method methods[] = {
 	{ "Start", ROLE_OPERATOR, method_start },
 	{ "Stop", ROLE_OPERATOR, method_stop },
 	{ "Reset", ROLE_OPERATOR, method_reset },
+	{ "Suspend", ROLE_OPERATOR, method_suspend },
+	{ "Resume", ROLE_OPERATOR, method_resume },
 	{ "Destroy", ROLE_OPERATOR, method_destroy },
 	{ "Status", ROLE_VIEWER, method_status },
 	{ "Ca", ROLE_VIEWER, method_ca },

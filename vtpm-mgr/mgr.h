@@ -6,9 +6,11 @@
  *	host.c		the spawner process and what it reports
  *	keeper_client.c	requests to the keeper and its respawn; keeper_boot.c: the first ones; groups.c
  *	worker.c	one backend process: its two channels and its end
- *	vtpm.c		power-on, power-off, reset and failure of a vTPM
+ *	power_on.c	power-on of a vTPM, and what its backend says
+ *	vtpm.c		its end: power-off, reset and failure
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come, and which one has a vTPM
+ *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
  *	commit.c	durable changes of many guests in one transaction
  *	provision.c	new vTPMs, and the pool of manufactured ones
  *	methods.c	the control interface's methods; describe.c: what they answer
@@ -52,12 +54,16 @@ struct config {
 	const char *user, *operator_group, *viewer_group; /* NULL: the default, if it exists */
 	uint32_t seal_pcrs;				  /* 0: the default set */
 	bool insecure_pcrs, init, no_prefork, verbose;
+	enum { XEN_AUTO, XEN_ON, XEN_NEVER } xen; /* guests of Xen: if this is a domain of Xen; must be; no */
+	bool autocreate;			  /* a vTPM for a domain whose uuid nobody knows */
 	uint32_t pool;
 	uint32_t uid_base;
 	int ready_fd; /* -1: nobody waits */
 };
 
 struct mgr;
+struct xen;
+struct xen_front;
 
 /* --- worker.c: one backend process --- */
 
@@ -76,14 +82,14 @@ struct worker {
 	void *arg;
 };
 
-/* What a backend serves. */
+/* What a backend serves: SERVE_NOBODY for one that provisions. */
 struct worker_guest {
-	const struct local_ring *ring;
-	int qemu; /* its control channel; -1: the ring */
+	enum serve_kind kind;
+	int fds[SPAWN_FDS_MAX - SPAWN_FDS_MIN]; /* as its kind wants them (proto/spawn.h); the caller's */
 };
 
 /*
- * Starts a backend process for owner arg and sends it start. guest: NULL for one that provisions.
+ * Starts a backend process for owner arg and sends it start.
  * The key must have been handed to the keeper for worker_token_next's token before.
  */
 CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct worker_guest *guest,
@@ -170,7 +176,7 @@ void commit_forget(struct vtpm *v);
 /* Writes what was collected, and answers. Called after each round of events. */
 void commit_flush(struct mgr *m);
 
-/* --- vtpm.c --- */
+/* --- vtpm.c, power_on.c --- */
 
 enum vtpm_state { VTPM_STOPPED, VTPM_STARTING, VTPM_RUNNING, VTPM_STOPPING, VTPM_FAILED };
 
@@ -196,6 +202,12 @@ struct vtpm {
 	uid_t qemu_uid;
 	bool qemu_told; /* of a refused state: a line in the log is enough */
 	struct loop_io qemu_io;
+	/* xen_serve.c */
+	bool xen;		 /* it is on for a guest of Xen */
+	int attach;		 /* how rings come to its backend; -1: it has none */
+	struct xen_front *front; /* the guest's; NULL: its domain has gone */
+	bool announced;		 /* a save, restore or migration: the next domain goes on where this one ends */
+	struct loop_timer announce_timer;
 	/* ring.c */
 	struct local_ring ring;
 	int listener, client;
@@ -219,6 +231,14 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
  */
 CHECKED int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid,
 			    char why[static TEXT_MAX + 1]);
+/*
+ * Powers it on for a guest of Xen. Not 0: it cannot be now, why says why; the call is the caller's then. What comes to
+ * nothing later is told by xen_tpm_changed.
+ */
+CHECKED int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c,
+			   char why[static TEXT_MAX + 1]);
+/* Its domain has gone: powers it off, whatever it was about. May free v. */
+void vtpm_deserted(struct vtpm *v);
 /* Its QEMU has gone: powers it off in order. */
 void vtpm_hung_up(struct vtpm *v);
 void vtpm_stop(struct vtpm *v, struct call *c);
@@ -231,6 +251,17 @@ void vtpm_stop_all(struct mgr *m);
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
 /* What a row's wrapped key is bound to. */
 CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
+
+/* Between the two files. */
+struct vtpm *vtpm_new(struct mgr *m);
+void vtpm_reason_set(struct vtpm *v, const char *text);
+const char *vtpm_state_word(const struct vtpm *v);
+/* Its backend has ended; for struct worker. */
+void vtpm_exited(void *arg, uint32_t status);
+/* A power-on came to nothing: tells who waits, and forgets it. */
+void vtpm_start_failed(struct vtpm *v, int code, const char *text);
+/* After a reset. */
+void vtpm_start_again(struct vtpm *v);
 
 /* --- ring.c --- */
 
@@ -255,10 +286,36 @@ void qemu_release(struct vtpm *v);
 /* A vTPM is off: who waited for that, has his turn. */
 void qemu_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 
+/* --- xen.c, xen_serve.c --- */
+
+/* Serves guests of Xen over a connection to xenstore, which is taken over. What goes wrong later is in the log. */
+CHECKED int xen_open(struct mgr *m, int fd);
+void xen_close(struct mgr *m);
+/* A vTPM has come, gone, or is in another state: who waits for that looks again. */
+void xen_tpm_changed(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* The backend of v has ended, and its ring with it. why: if that was not meant to be; NULL. */
+void xen_backend_ended(struct vtpm *v, const char *why);
+/* v is being started again, by somebody's word. */
+void xen_revive(struct vtpm *v);
+/* If a domain waits for that word, with a TPM that is off: resets it and ends the call, now or later. */
+bool xen_reset_lost(struct mgr *m, const struct store_vtpm *row, struct call *c);
+unsigned xen_domid(const struct xen_front *f);
+/* From v's backend. Not 0: it broke the protocol. */
+CHECKED int xen_ring_attached(struct vtpm *v, int32_t code);
+CHECKED int xen_ring_detached(struct vtpm *v);
+/* Announces that the next domain with its uuid goes on with v as it is; takes that back. End the call. */
+void xen_suspend(struct vtpm *v, struct call *c);
+void xen_resume(struct vtpm *v, struct call *c);
+
 /* --- provision.c --- */
 
 struct provision;
 void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
+/* The same for somebody who made no call; text: why not. */
+typedef void provision_done(void *arg, int code, const char *text);
+void provision_create_for(struct mgr *m, const struct store_vtpm *want, provision_done *done, void *arg);
+/* Whoever arg is does not want to know any more. */
+void provision_forget(struct mgr *m, const void *arg);
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
@@ -292,6 +349,7 @@ struct mgr {
 	struct worker *workers;
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
+	struct xen *xen; /* NULL: no guests of Xen */
 	struct provision *provisions;
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;

@@ -27,7 +27,10 @@ struct pool_tpm {
 struct provision {
 	struct provision *next;
 	struct mgr *m;
-	struct call *call; /* NULL: for the pool */
+	struct call *call; /* who waits for it: a call, or done */
+	provision_done *done_fn;
+	void *arg;
+	bool named; /* for somebody; otherwise it is for the pool */
 	struct store_vtpm row;
 	bool done; /* the worker has said how it went */
 	unsigned tries;
@@ -53,14 +56,16 @@ static void provision_end(struct provision *p, int code, const char *text)
 {
 	struct mgr *m = p->m;
 
-	if (p->call) {
+	if (p->named) {
 		mgr_audit(m, p->call, "create", &p->row, code, text);
 		if (!code)
 			qemu_port_open(m, &p->row);
-		if (code)
+		if (p->call && code)
 			call_error(p->call, code, "%s: %s", p->row.name, text);
-		else
+		else if (p->call)
 			call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row, true)));
+		if (p->done_fn)
+			p->done_fn(p->arg, code, text);
 		m->pool_paused = false;
 	} else if (code && !m->draining) {
 		log_warn("no vTPM could be made ahead: %s (%s)", text, err_text(code));
@@ -81,7 +86,7 @@ static int pool_binding(const uint8_t uuid[static UUID_LEN], struct key_binding 
 
 static int provision_binding(const struct provision *p, struct key_binding *k)
 {
-	return p->call ? vtpm_binding(&p->row, k) : pool_binding(p->row.uuid, k);
+	return p->named ? vtpm_binding(&p->row, k) : pool_binding(p->row.uuid, k);
 }
 
 /* --- what the worker says --- */
@@ -135,11 +140,11 @@ static int on_provisioned(void *arg, struct ipc_msg *msg)
 	if (err)
 		return err;
 	p->done = true;
-	err = p->call ? row_insert(p, &b) : pool_put(p, &b);
+	err = p->named ? row_insert(p, &b) : pool_put(p, &b);
 	p->failed_code = err;
 	if (err == ERR_PROTO)
 		return err;
-	if (err && p->call)
+	if (err && p->named)
 		snprintf(p->failed_text, sizeof(p->failed_text), "it cannot be stored: %s", store_why(p->m->store));
 	return 0;
 }
@@ -198,7 +203,7 @@ static void on_exited(void *arg, uint32_t status)
 static int start_worker(struct provision *p)
 {
 	const struct pool_tpm *made = p->made;
-	struct backend_start s = { .flags = (made ? 0 : RUN_MANUFACTURE) | (p->call ? RUN_CERTIFY : 0),
+	struct backend_start s = { .flags = (made ? 0 : RUN_MANUFACTURE) | (p->named ? RUN_CERTIFY : 0),
 				   .state_max = p->row.state_max,
 				   .sealed = made ? made->sealed : NULL,
 				   .sealed_len = made ? made->sealed_len : 0,
@@ -214,7 +219,7 @@ static int start_worker(struct provision *p)
 	p->w.state = 1;
 	p->w.exited = on_exited;
 	p->w.arg = p;
-	return worker_start(p->m, &p->w, p->w.token, NULL, &s);
+	return worker_start(p->m, &p->w, p->w.token, &(struct worker_guest){ SERVE_NOBODY, { -1 } }, &s);
 }
 
 static void on_handed(void *arg, const struct keeper_reply *r)
@@ -235,7 +240,7 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 
 static void hand(struct provision *p)
 {
-	struct keeper_key_hand h = { .wrapped = p->row.wrapped, .wrapped_len = WRAPPED_KEY_LEN, .certify = p->call != NULL };
+	struct keeper_key_hand h = { .wrapped = p->row.wrapped, .wrapped_len = WRAPPED_KEY_LEN, .certify = p->named };
 	uint8_t mem[KEEPER_KEY_HAND_MAX];
 	struct buf b;
 
@@ -307,7 +312,7 @@ static void ask_ca(struct provision *p)
 	uint8_t mem[CA_KEY_MAX];
 	struct buf b;
 
-	if (!p->call || p->m->keeper.ca_open)
+	if (!p->named || p->m->keeper.ca_open)
 		ask_key(p);
 	else if (keeper_ca_request(p->m, mem, &b))
 		on_ca(p, &(struct keeper_reply){ .code = ERR_AUTH, .text = "its row in the store is damaged" });
@@ -355,12 +360,12 @@ static int check_free(struct mgr *m, const struct store_vtpm *want)
 		err = ERR_EXISTS;
 	free(row);
 	for (struct provision *o = m->provisions; o && !err; o = o->next)
-		if (o->call && (!strcmp(o->row.name, want->name) || !memcmp(o->row.uuid, want->uuid, UUID_LEN)))
+		if (o->named && (!strcmp(o->row.name, want->name) || !memcmp(o->row.uuid, want->uuid, UUID_LEN)))
 			err = ERR_EXISTS;
 	return err;
 }
 
-static struct provision *provision_new(struct mgr *m, const struct store_vtpm *want, struct call *c)
+static struct provision *provision_new(struct mgr *m, const struct store_vtpm *want)
 {
 	struct provision *p = calloc(1, sizeof(*p));
 
@@ -368,7 +373,6 @@ static struct provision *provision_new(struct mgr *m, const struct store_vtpm *w
 		return NULL;
 	p->m = m;
 	p->row = *want;
-	p->call = c;
 	p->w.control = p->w.store = p->w.control_io.fd = p->w.store_io.fd = -1;
 	p->next = m->provisions;
 	m->provisions = p;
@@ -384,13 +388,40 @@ void provision_create(struct mgr *m, const struct store_vtpm *want, struct call 
 		call_error(c, err, "%s: a vTPM of that name or uuid exists already", want->name);
 		return;
 	}
-	p = provision_new(m, want, c);
+	p = provision_new(m, want);
 	if (!p) {
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
+	p->named = true;
+	p->call = c;
 	pool_take(p);
 	provision_run(p);
+}
+
+void provision_create_for(struct mgr *m, const struct store_vtpm *want, provision_done *done, void *arg)
+{
+	struct provision *p = NULL;
+	int err = check_free(m, want);
+
+	if (!err)
+		p = provision_new(m, want);
+	if (!p) {
+		done(arg, err ? err : ERR_NOMEM, err_text(err ? err : ERR_NOMEM));
+		return;
+	}
+	p->named = true;
+	p->done_fn = done;
+	p->arg = arg;
+	pool_take(p);
+	provision_run(p);
+}
+
+void provision_forget(struct mgr *m, const void *arg)
+{
+	for (struct provision *p = m->provisions; p; p = p->next)
+		if (p->arg == arg)
+			p->done_fn = NULL;
 }
 
 void pool_refill(struct mgr *m)
@@ -404,7 +435,7 @@ void pool_refill(struct mgr *m)
 		return;
 	if (uuid_random(row.uuid))
 		return;
-	p = provision_new(m, &row, NULL);
+	p = provision_new(m, &row);
 	if (p)
 		provision_run(p);
 }

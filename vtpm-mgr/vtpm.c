@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The life of a vTPM that is powered on:
+ * The life of a vTPM that is powered on, but for its beginning (power_on.c):
  *
- * It is on for a ring, or for a QEMU that has connected (qemu.c).
- *
- *	start: group's root open -> key handed to the keeper -> state read -> backend started -> READY
  *	stop:  BACKEND_STOP -> the backend shuts its engine down, commits, exits
  *	reset: stop, then start with the same ring: _TPM_Init for a guest that keeps its channel
  *	crash: failed until somebody resets or starts it: it never comes back by itself with empty PCRs
- *
- * What does not verify on the way is quarantined: named, kept and never made anew.
  */
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -19,8 +14,6 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
-
-static void start_again(struct vtpm *v);
 
 struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
@@ -41,6 +34,8 @@ void vtpm_free(struct vtpm *v)
 	loop_timer_cancel(&v->m->loop, &v->stop_timer);
 	ring_close(v);
 	qemu_release(v);
+	loop_timer_cancel(&v->m->loop, &v->announce_timer);
+	fd_close(&v->attach);
 	free(v);
 }
 
@@ -59,6 +54,22 @@ int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
 	return EVP_Digest(mem, b.len, k->config, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
 }
 
+struct vtpm *vtpm_new(struct mgr *m)
+{
+	struct vtpm *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	v->m = m;
+	v->ring = LOCAL_RING_NONE;
+	v->listener = v->client = v->listener_io.fd = v->client_io.fd = -1;
+	v->qemu = v->qemu_io.fd = v->attach = -1;
+	v->w.control = v->w.store = v->w.control_io.fd = v->w.store_io.fd = -1;
+	v->next = m->vtpms;
+	m->vtpms = v;
+	return v;
+}
+
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why)
 {
 	int err = store_vtpm_quarantine(m->store, row->uuid, why);
@@ -70,119 +81,17 @@ void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *wh
 	mgr_audit(m, NULL, "quarantine", row, ERR_QUARANTINE, why);
 }
 
-static void reason_set(struct vtpm *v, const char *text)
+void vtpm_reason_set(struct vtpm *v, const char *text)
 {
 	snprintf(v->reason, sizeof(v->reason), "%s", text);
 }
 
-/* A power-on came to nothing: tell who waits, and forget it. Also after a reset, whose front end then loses its ring. */
-static void start_failed(struct vtpm *v, int code, const char *text)
+const char *vtpm_state_word(const struct vtpm *v)
 {
-	struct mgr *m = v->m;
-	/* A newer format and a flipped bit in the format's number look the same. */
-	bool damaged = code == ERR_AUTH || code == ERR_VERSION;
+	static const char *const words[] = { "stopped", "being started", "running", "being stopped", "failed" };
 
-	if (damaged) {
-		vtpm_quarantine(m, &v->row, text);
-		code = ERR_QUARANTINE;
-	}
-	mgr_audit(m, v->starting, "start", &v->row, code, text);
-	log_error("%s: not started: %s (%s)", v->row.name, text, err_text(code));
-	if (v->starting)
-		call_error(v->starting, code, "%s: %s%s", v->row.name, damaged ? "quarantined: " : "", text);
-	v->starting = NULL;
-	v->state = VTPM_STOPPED;
-	if (v->crashes == 0) {
-		vtpm_free(v);
-	} else {
-		v->state = VTPM_FAILED;
-		reason_set(v, text);
-		ring_close(v);
-		qemu_release(v);
-	}
-	mgr_check_drained(m);
+	return words[v->state];
 }
-
-/* --- what the backend says --- */
-
-static void audit_start(struct vtpm *v)
-{
-	char detail[40];
-
-	snprintf(detail, sizeof(detail), "QEMU of uid %u", v->qemu_uid);
-	if (v->qemu < 0)
-		mgr_audit(v->m, v->starting, "start", &v->row, 0, v->firmware ? "guest firmware starts it" : NULL);
-	else
-		mgr_audit(v->m, NULL, "start", &v->row, 0, detail);
-}
-
-static int on_ready(void *arg, struct ipc_msg *msg)
-{
-	struct vtpm *v = arg;
-	char path[128];
-
-	(void)msg;
-	if (v->state != VTPM_STARTING)
-		return ERR_PROTO;
-	worker_settled(&v->w);
-	v->state = VTPM_RUNNING;
-	if (v->row.quarantine[0]) {
-		log_info("%s: verifies again; no longer quarantined", v->row.name);
-		if (!store_vtpm_quarantine(v->m->store, v->row.uuid, ""))
-			v->row.quarantine[0] = '\0';
-	}
-	audit_start(v);
-	if (v->starting && !ring_path(v->m, v->row.name, path, sizeof(path)))
-		call_reply(v->starting, json_pack("{s:s}", "ring", path));
-	else if (v->starting)
-		call_error(v->starting, ERR_RANGE, "the path of the ring is too long");
-	v->starting = NULL;
-	return 0;
-}
-
-static int on_failed(void *arg, struct ipc_msg *msg)
-{
-	struct vtpm *v = arg;
-	struct backend_failed f;
-	int err = backend_failed_decode(&msg->body, &f);
-
-	if (!err && v->failed_code)
-		err = ERR_PROTO; /* it says so once, and ends */
-	if (err)
-		return err;
-	v->failed_code = f.code;
-	reason_set(v, f.text);
-	return 0;
-}
-
-static int on_refused(void *arg, struct ipc_msg *msg)
-{
-	struct vtpm *v = arg;
-	int32_t code;
-	int err = backend_refused_decode(&msg->body, &code);
-
-	if (err)
-		return err;
-	if (v->qemu < 0)
-		return ERR_PROTO;
-	if (!v->qemu_told)
-		log_warn("%s: QEMU brought a saved TPM back and it is refused: %s; boot the machine instead of resuming it",
-			 v->row.name, code == ERR_WRONG_STATE ? "the TPM has changed since it was saved" : err_text(code));
-	v->qemu_told = true;
-	return 0;
-}
-
-static int on_commit(void *arg, struct ipc_msg *msg)
-{
-	return commit_take(arg, msg);
-}
-
-static const struct ipc_rule rules[] = {
-	{ BACKEND_READY, 1, 0, 0, 0, 0, on_ready },
-	{ BACKEND_FAILED, 1, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
-	{ BACKEND_REFUSED, 1, BACKEND_REFUSED_SIZE, BACKEND_REFUSED_SIZE, 0, 0, on_refused },
-	{ STORE_COMMIT, 1, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
-};
 
 /* --- its end --- */
 
@@ -204,6 +113,7 @@ static void crashed(struct vtpm *v, uint32_t status)
 		describe_end(v->reason, sizeof(v->reason), status);
 	log_error("%s: failed: %s; its TPM is gone until its guest is reset", v->row.name, v->reason);
 	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, v->reason);
+	xen_backend_ended(v, v->reason);
 	ring_close(v);
 	qemu_release(v);
 }
@@ -220,7 +130,7 @@ static void stopped(struct vtpm *v, uint32_t status)
 	v->crashes = 0;
 	if (v->restart) {
 		v->restart = false;
-		start_again(v);
+		vtpm_start_again(v);
 		return;
 	}
 	if (v->starting)
@@ -232,7 +142,7 @@ static void stopped(struct vtpm *v, uint32_t status)
 	vtpm_free(v);
 }
 
-static void on_exited(void *arg, uint32_t status)
+void vtpm_exited(void *arg, uint32_t status)
 {
 	struct vtpm *v = arg;
 	struct mgr *m = v->m;
@@ -241,218 +151,22 @@ static void on_exited(void *arg, uint32_t status)
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	loop_timer_cancel(&m->loop, &v->stop_timer);
 	commit_forget(v);
+	xen_backend_ended(v, NULL);
 	if (v->state == VTPM_STARTING && v->abandoned) {
-		start_failed(v, ERR_CLOSED, "it was stopped while it was being started");
+		vtpm_start_failed(v, ERR_CLOSED, "it was stopped while it was being started");
 	} else if (v->state == VTPM_STARTING) {
 		v->crashes += WIFSIGNALED((int)status);
 		if (!v->failed_code)
 			describe_end(v->reason, sizeof(v->reason), status);
-		start_failed(v, v->failed_code ? v->failed_code : ERR_ENGINE, v->reason);
+		vtpm_start_failed(v, v->failed_code ? v->failed_code : ERR_ENGINE, v->reason);
 	} else if (v->state == VTPM_STOPPING || (v->qemu >= 0 && status == 0)) {
 		stopped(v, status); /* a backend ends by itself, in order, when its QEMU has gone or said so */
 	} else {
 		crashed(v, status);
 	}
 	qemu_next(m, uuid);
+	xen_tpm_changed(m, uuid);
 	mgr_check_drained(m);
-}
-
-/* --- power-on, step by step --- */
-
-static int start_worker(struct vtpm *v, uint64_t token)
-{
-	struct backend_start s = { .flags = RUN_SERVE | (v->firmware ? 0 : RUN_STARTUP),
-				   .state_max = v->row.state_max,
-				   .locality_max = v->row.locality_max };
-	uint8_t *sealed = malloc(SEALED_STATE_MAX);
-	int err;
-
-	if (!sealed)
-		return ERR_NOMEM;
-	memcpy(s.uuid, v->row.uuid, UUID_LEN);
-	memcpy(s.from_uuid, v->row.uuid, UUID_LEN);
-	s.sealed = sealed;
-	s.sealed_len = SEALED_STATE_MAX;
-	err = store_state_get(v->m->store, v->row.uuid, &s.version, sealed, &s.sealed_len);
-	if (err == ERR_NOTFOUND || err == ERR_RANGE)
-		err = ERR_AUTH; /* the row is damaged */
-	v->version = s.version;
-	if (!err)
-		err = v->qemu < 0 ? ring_open(v) : qemu_watch(v);
-	if (!err)
-		err = worker_start(v->m, &v->w, token, &(struct worker_guest){ &v->ring, v->qemu }, &s);
-	free(sealed);
-	return err;
-}
-
-static void on_handed(void *arg, const struct keeper_reply *r)
-{
-	struct vtpm *v = arg;
-	int err;
-
-	if (r->code == ERR_AUTH) {
-		start_failed(v, ERR_AUTH, "its key does not verify: the row was changed, damaged or swapped");
-		return;
-	}
-	if (r->code) {
-		start_failed(v, r->code, r->text[0] ? r->text : err_text(r->code));
-		return;
-	}
-	v->w.rules = rules;
-	v->w.nrules = ARRAY_LEN(rules);
-	v->w.state = 1;
-	v->w.exited = on_exited;
-	v->w.arg = v;
-	v->failed_code = 0;
-	v->startup_seen = false;
-	err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token);
-	if (err) {
-		keeper_drop(v->m, v->w.token);
-		start_failed(v, err, err == ERR_AUTH ? "its state is missing or damaged" : err_text(err));
-	}
-}
-
-static void on_group(void *arg, const struct keeper_reply *r)
-{
-	struct vtpm *v = arg;
-	struct keeper_key_hand hand = { .wrapped = v->row.wrapped, .wrapped_len = v->row.wrapped_len };
-	uint8_t mem[KEEPER_KEY_HAND_MAX];
-	struct buf b;
-	int err;
-
-	if (r->code || v->m->draining || v->abandoned) {
-		int code = r->code ? r->code : ERR_CLOSED;
-
-		start_failed(v, code, r->text[0] ? r->text : err_text(code));
-		return;
-	}
-	v->w.token = hand.token = worker_token_next(v->m);
-	buf_init(&b, mem, sizeof(mem));
-	err = vtpm_binding(&v->row, &hand.binding);
-	if (!err)
-		err = keeper_key_hand_encode(&b, &hand);
-	if (err)
-		start_failed(v, err, err_text(err));
-	else
-		keeper_ask(v->m, KEEPER_KEY_HAND, &b, on_handed, v);
-}
-
-/* v->row has just been read. */
-static void start_run(struct vtpm *v)
-{
-	v->state = VTPM_STARTING;
-	if (v->row.damaged)
-		start_failed(v, ERR_AUTH, v->row.quarantine);
-	else if (v->row.wrapped_len != WRAPPED_KEY_LEN || v->row.version == 0 || v->row.sealed_len == 0)
-		start_failed(v, ERR_AUTH, "its key or state is missing or truncated");
-	else
-		keeper_open_group(v->m, v->row.group, on_group, v);
-}
-
-/* After a reset: the row has another version now. */
-static void start_again(struct vtpm *v)
-{
-	uint8_t uuid[UUID_LEN];
-	int err;
-
-	memcpy(uuid, v->row.uuid, UUID_LEN);
-	err = store_vtpm_by_uuid(v->m->store, uuid, &v->row);
-	if (err)
-		start_failed(v, err, store_why(v->m->store));
-	else
-		start_run(v);
-}
-
-static const char *state_word(const struct vtpm *v)
-{
-	static const char *const words[] = { "stopped", "being started", "running", "being stopped", "failed" };
-
-	return words[v->state];
-}
-
-static struct vtpm *vtpm_new(struct mgr *m)
-{
-	struct vtpm *v = calloc(1, sizeof(*v));
-
-	if (!v)
-		return NULL;
-	v->m = m;
-	v->ring = LOCAL_RING_NONE;
-	v->listener = v->client = v->listener_io.fd = v->client_io.fd = -1;
-	v->qemu = v->qemu_io.fd = -1;
-	v->w.control = v->w.store = v->w.control_io.fd = v->w.store_io.fd = -1;
-	v->next = m->vtpms;
-	m->vtpms = v;
-	return v;
-}
-
-/* Whether a power-on may begin, and with what; c: who asked, if it is to be in the audit log. */
-static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct call *c, struct vtpm **out,
-		       char why[static TEXT_MAX + 1])
-{
-	struct vtpm *v = vtpm_find(m, row->uuid);
-
-	if (m->draining) {
-		snprintf(why, TEXT_MAX + 1, "the manager is stopping");
-		return ERR_CLOSED;
-	}
-	if (v && v->state != VTPM_FAILED) {
-		snprintf(why, TEXT_MAX + 1, "%s is %s already%s", row->name, state_word(v),
-			 v->qemu >= 0 ? ", for a QEMU" : ", for its ring");
-		return ERR_WRONG_STATE;
-	}
-	if (row->damaged) { /* perhaps in its uuid, by which start_run would look for it */
-		vtpm_quarantine(m, row, row->quarantine);
-		mgr_audit(m, c, "start", row, ERR_QUARANTINE, row->quarantine);
-		snprintf(why, TEXT_MAX + 1, "%s: quarantined: %.300s", row->name, row->quarantine);
-		return ERR_QUARANTINE;
-	}
-	if (v && v->crashes >= CRASHES_MAX) {
-		snprintf(why, TEXT_MAX + 1,
-			 "%s crashed %u times in a row and is not started again before \"vtpmctl stop %s\": %.200s",
-			 row->name, v->crashes, row->name, v->reason);
-		return ERR_WRONG_STATE;
-	}
-	*out = v ? v : vtpm_new(m);
-	if (*out)
-		return 0;
-	snprintf(why, TEXT_MAX + 1, "out of memory");
-	return ERR_NOMEM;
-}
-
-void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, struct call *c)
-{
-	char why[TEXT_MAX + 1];
-	struct vtpm *v;
-	int err = start_admit(m, row, c, &v, why);
-
-	if (err) {
-		call_error(c, err, "%s", why);
-		return;
-	}
-	v->row = *row;
-	v->firmware = firmware;
-	v->abandoned = false;
-	v->starting = c;
-	start_run(v);
-}
-
-int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid, char why[static TEXT_MAX + 1])
-{
-	struct vtpm *v;
-	int err = start_admit(m, row, NULL, &v, why);
-
-	if (err)
-		return err;
-	log_debug("%s: a QEMU of uid %u has connected", row->name, uid);
-	v->row = *row;
-	v->abandoned = false;
-	v->firmware = true; /* SeaBIOS or OVMF send TPM2_Startup, and own the platform hierarchy */
-	v->qemu = sock;
-	v->qemu_uid = uid;
-	v->qemu_told = false;
-	start_run(v);
-	return 0;
 }
 
 /* --- power-off --- */
@@ -462,7 +176,7 @@ static void on_stop_timeout(void *arg)
 	struct vtpm *v = arg;
 
 	log_error("%s: does not stop; ending its backend", v->row.name);
-	reason_set(v, "it did not stop in time");
+	vtpm_reason_set(v, "it did not stop in time");
 	v->failed_code = ERR_TIMEOUT;
 	worker_kill(&v->w);
 }
@@ -492,7 +206,19 @@ static void abandon(struct vtpm *v, struct call *c)
 	v->starting = NULL;
 	if (v->w.control >= 0)
 		worker_kill(&v->w);
-	call_reply(c, NULL);
+	if (c)
+		call_reply(c, NULL);
+}
+
+void vtpm_deserted(struct vtpm *v)
+{
+	v->restart = false;
+	if (v->state == VTPM_RUNNING)
+		stop_run(v);
+	else if (v->state == VTPM_STARTING)
+		abandon(v, NULL);
+	else if (v->state == VTPM_FAILED)
+		vtpm_free(v);
 }
 
 void vtpm_stop(struct vtpm *v, struct call *c)
@@ -508,7 +234,7 @@ void vtpm_stop(struct vtpm *v, struct call *c)
 		return;
 	}
 	if (v->state != VTPM_RUNNING) {
-		call_error(c, ERR_BUSY, "%s is %s", v->row.name, state_word(v));
+		call_error(c, ERR_BUSY, "%s is %s", v->row.name, vtpm_state_word(v));
 		return;
 	}
 	v->stopping = c;
@@ -522,7 +248,7 @@ void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c)
 		return;
 	}
 	if (v->state != VTPM_RUNNING) {
-		call_error(c, ERR_BUSY, "%s is %s", v->row.name, state_word(v));
+		call_error(c, ERR_BUSY, "%s is %s", v->row.name, vtpm_state_word(v));
 		return;
 	}
 	if (v->qemu >= 0) {

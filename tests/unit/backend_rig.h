@@ -42,6 +42,7 @@ struct rig_backend {
 	int control, store, key;
 	struct local_ring ring;
 	volatile uint8_t *page;
+	int attach; /* the test's end of a guest of Xen's attach channel; -1 */
 	int qemu, data; /* the test's ends of QEMU's channels; -1: it serves a ring */
 	uint32_t status; /* once it has exited */
 };

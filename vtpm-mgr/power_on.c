@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Power-on of a vTPM, for a ring, for a QEMU that has connected (qemu.c) or for a domain of Xen (xen.c), step by step:
+ *
+ *	group's root open -> key handed to the keeper -> state read -> backend started -> READY
+ *
+ * and what its backend says from then on. What does not verify on the way is quarantined: named, kept and never made anew.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "vtpm-mgr/mgr.h"
+
+/* A power-on came to nothing: tell who waits, and forget it. Also after a reset, whose front end then loses its ring. */
+void vtpm_start_failed(struct vtpm *v, int code, const char *text)
+{
+	struct mgr *m = v->m;
+	/* A newer format and a flipped bit in the format's number look the same. */
+	bool damaged = code == ERR_AUTH || code == ERR_VERSION;
+	uint8_t uuid[UUID_LEN];
+
+	if (damaged) {
+		vtpm_quarantine(m, &v->row, text);
+		code = ERR_QUARANTINE;
+	}
+	mgr_audit(m, v->starting, "start", &v->row, code, text);
+	log_error("%s: not started: %s (%s)", v->row.name, text, err_text(code));
+	if (v->starting)
+		call_error(v->starting, code, "%s: %s%s", v->row.name, damaged ? "quarantined: " : "", text);
+	v->starting = NULL;
+	v->state = VTPM_STOPPED;
+	memcpy(uuid, v->row.uuid, UUID_LEN);
+	xen_backend_ended(v, text);
+	if (v->crashes == 0) {
+		vtpm_free(v);
+	} else {
+		v->state = VTPM_FAILED;
+		vtpm_reason_set(v, text);
+		ring_close(v);
+		qemu_release(v);
+	}
+	xen_tpm_changed(m, uuid);
+	mgr_check_drained(m);
+}
+
+/* --- what the backend says --- */
+
+static void audit_start(struct vtpm *v)
+{
+	char detail[40] = "";
+
+	if (v->qemu >= 0)
+		snprintf(detail, sizeof(detail), "QEMU of uid %u", v->qemu_uid);
+	else if (v->front)
+		snprintf(detail, sizeof(detail), "domain %u", xen_domid(v->front));
+	else if (v->firmware)
+		snprintf(detail, sizeof(detail), "guest firmware starts it");
+	mgr_audit(v->m, v->qemu >= 0 ? NULL : v->starting, "start", &v->row, 0, detail[0] ? detail : NULL);
+}
+
+static void answer_start(struct vtpm *v)
+{
+	char path[128];
+
+	if (!v->starting)
+		return;
+	if (v->xen)
+		call_reply(v->starting, NULL);
+	else if (ring_path(v->m, v->row.name, path, sizeof(path)))
+		call_error(v->starting, ERR_RANGE, "the path of the ring is too long");
+	else
+		call_reply(v->starting, json_pack("{s:s}", "ring", path));
+	v->starting = NULL;
+}
+
+static int on_ready(void *arg, struct ipc_msg *msg)
+{
+	struct vtpm *v = arg;
+
+	(void)msg;
+	if (v->state != VTPM_STARTING)
+		return ERR_PROTO;
+	worker_settled(&v->w);
+	v->state = VTPM_RUNNING;
+	if (v->row.quarantine[0]) {
+		log_info("%s: verifies again; no longer quarantined", v->row.name);
+		if (!store_vtpm_quarantine(v->m->store, v->row.uuid, ""))
+			v->row.quarantine[0] = '\0';
+	}
+	audit_start(v);
+	answer_start(v);
+	xen_tpm_changed(v->m, v->row.uuid);
+	return 0;
+}
+
+static int on_failed(void *arg, struct ipc_msg *msg)
+{
+	struct vtpm *v = arg;
+	struct backend_failed f;
+	int err = backend_failed_decode(&msg->body, &f);
+
+	if (!err && v->failed_code)
+		err = ERR_PROTO; /* it says so once, and ends */
+	if (err)
+		return err;
+	v->failed_code = f.code;
+	vtpm_reason_set(v, f.text);
+	return 0;
+}
+
+static int on_refused(void *arg, struct ipc_msg *msg)
+{
+	struct vtpm *v = arg;
+	int32_t code;
+	int err = backend_refused_decode(&msg->body, &code);
+
+	if (err)
+		return err;
+	if (v->qemu < 0)
+		return ERR_PROTO;
+	if (!v->qemu_told)
+		log_warn("%s: QEMU brought a saved TPM back and it is refused: %s; boot the machine instead of resuming it",
+			 v->row.name, code == ERR_WRONG_STATE ? "the TPM has changed since it was saved" : err_text(code));
+	v->qemu_told = true;
+	return 0;
+}
+
+static int on_commit(void *arg, struct ipc_msg *msg)
+{
+	return commit_take(arg, msg);
+}
+
+static int on_attached(void *arg, struct ipc_msg *msg)
+{
+	int32_t code;
+	int err = backend_attached_decode(&msg->body, &code);
+
+	return err ? err : xen_ring_attached(arg, code);
+}
+
+static int on_detached(void *arg, struct ipc_msg *msg)
+{
+	(void)msg;
+	return xen_ring_detached(arg);
+}
+
+static const struct ipc_rule rules[] = {
+	{ BACKEND_READY, 1, 0, 0, 0, 0, on_ready },
+	{ BACKEND_FAILED, 1, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
+	{ BACKEND_REFUSED, 1, BACKEND_REFUSED_SIZE, BACKEND_REFUSED_SIZE, 0, 0, on_refused },
+	{ BACKEND_ATTACHED, 1, BACKEND_ATTACHED_SIZE, BACKEND_ATTACHED_SIZE, 0, 0, on_attached },
+	{ BACKEND_DETACHED, 1, 0, 0, 0, 0, on_detached },
+	{ STORE_COMMIT, 1, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
+};
+
+/* --- power-on, step by step --- */
+
+/* What its backend is to serve; *theirs: a descriptor that is only the backend's. */
+static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
+{
+	int attach[2], err;
+
+	if (v->qemu >= 0) {
+		*guest = (struct worker_guest){ SERVE_QEMU, { v->qemu } };
+		return qemu_watch(v);
+	}
+	if (!v->xen) {
+		err = ring_open(v);
+		*guest = (struct worker_guest){ SERVE_RING, { v->ring.memfd, v->ring.to_back, v->ring.to_front } };
+		return err;
+	}
+	err = ipc_pair(attach);
+	if (err)
+		return err;
+	fd_close(&v->attach);
+	v->attach = attach[0];
+	*theirs = attach[1];
+	*guest = (struct worker_guest){ SERVE_XEN, { attach[1] } };
+	return 0;
+}
+
+static int start_worker(struct vtpm *v, uint64_t token)
+{
+	struct backend_start s = { .flags = RUN_SERVE | (v->firmware ? 0 : RUN_STARTUP),
+				   .state_max = v->row.state_max,
+				   .locality_max = v->row.locality_max };
+	uint8_t *sealed = malloc(SEALED_STATE_MAX);
+	struct worker_guest guest;
+	int theirs = -1, err;
+
+	if (!sealed)
+		return ERR_NOMEM;
+	memcpy(s.uuid, v->row.uuid, UUID_LEN);
+	memcpy(s.from_uuid, v->row.uuid, UUID_LEN);
+	s.sealed = sealed;
+	s.sealed_len = SEALED_STATE_MAX;
+	err = store_state_get(v->m->store, v->row.uuid, &s.version, sealed, &s.sealed_len);
+	if (err == ERR_NOTFOUND || err == ERR_RANGE)
+		err = ERR_AUTH; /* the row is damaged */
+	v->version = s.version;
+	if (!err)
+		err = make_guest(v, &guest, &theirs);
+	if (!err)
+		err = worker_start(v->m, &v->w, token, &guest, &s);
+	fd_close(&theirs);
+	free(sealed);
+	return err;
+}
+
+static void on_handed(void *arg, const struct keeper_reply *r)
+{
+	struct vtpm *v = arg;
+	int err;
+
+	if (r->code == ERR_AUTH) {
+		vtpm_start_failed(v, ERR_AUTH, "its key does not verify: the row was changed, damaged or swapped");
+		return;
+	}
+	if (r->code) {
+		vtpm_start_failed(v, r->code, r->text[0] ? r->text : err_text(r->code));
+		return;
+	}
+	v->w.rules = rules;
+	v->w.nrules = ARRAY_LEN(rules);
+	v->w.state = 1;
+	v->w.exited = vtpm_exited;
+	v->w.arg = v;
+	v->failed_code = 0;
+	v->startup_seen = false;
+	err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token);
+	if (err) {
+		keeper_drop(v->m, v->w.token);
+		vtpm_start_failed(v, err, err == ERR_AUTH ? "its state is missing or damaged" : err_text(err));
+	}
+}
+
+static void on_group(void *arg, const struct keeper_reply *r)
+{
+	struct vtpm *v = arg;
+	struct keeper_key_hand hand = { .wrapped = v->row.wrapped, .wrapped_len = v->row.wrapped_len };
+	uint8_t mem[KEEPER_KEY_HAND_MAX];
+	struct buf b;
+	int err;
+
+	if (r->code || v->m->draining || v->abandoned) {
+		int code = r->code ? r->code : ERR_CLOSED;
+
+		vtpm_start_failed(v, code, r->text[0] ? r->text : err_text(code));
+		return;
+	}
+	v->w.token = hand.token = worker_token_next(v->m);
+	buf_init(&b, mem, sizeof(mem));
+	err = vtpm_binding(&v->row, &hand.binding);
+	if (!err)
+		err = keeper_key_hand_encode(&b, &hand);
+	if (err)
+		vtpm_start_failed(v, err, err_text(err));
+	else
+		keeper_ask(v->m, KEEPER_KEY_HAND, &b, on_handed, v);
+}
+
+/* v->row has just been read. */
+static void start_run(struct vtpm *v)
+{
+	v->state = VTPM_STARTING;
+	if (v->row.damaged)
+		vtpm_start_failed(v, ERR_AUTH, v->row.quarantine);
+	else if (v->row.wrapped_len != WRAPPED_KEY_LEN || v->row.version == 0 || v->row.sealed_len == 0)
+		vtpm_start_failed(v, ERR_AUTH, "its key or state is missing or truncated");
+	else
+		keeper_open_group(v->m, v->row.group, on_group, v);
+}
+
+/* After a reset: the row has another version now. */
+void vtpm_start_again(struct vtpm *v)
+{
+	uint8_t uuid[UUID_LEN];
+	int err;
+
+	memcpy(uuid, v->row.uuid, UUID_LEN);
+	err = store_vtpm_by_uuid(v->m->store, uuid, &v->row);
+	if (err)
+		vtpm_start_failed(v, err, store_why(v->m->store));
+	else
+		start_run(v);
+}
+
+/* Whether a power-on may begin, and with what; c: who asked, if it is to be in the audit log. */
+static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct call *c, struct vtpm **out,
+		       char why[static TEXT_MAX + 1])
+{
+	struct vtpm *v = vtpm_find(m, row->uuid);
+
+	if (m->draining) {
+		snprintf(why, TEXT_MAX + 1, "the manager is stopping");
+		return ERR_CLOSED;
+	}
+	if (v && v->state != VTPM_FAILED) {
+		snprintf(why, TEXT_MAX + 1, "%s is %s already%s", row->name, vtpm_state_word(v),
+			 v->xen ? ", for a domain of Xen" : v->qemu >= 0 ? ", for a QEMU" : ", for its ring");
+		return ERR_WRONG_STATE;
+	}
+	if (row->damaged) { /* perhaps in its uuid, by which start_run would look for it */
+		vtpm_quarantine(m, row, row->quarantine);
+		mgr_audit(m, c, "start", row, ERR_QUARANTINE, row->quarantine);
+		snprintf(why, TEXT_MAX + 1, "%s: quarantined: %.300s", row->name, row->quarantine);
+		return ERR_QUARANTINE;
+	}
+	if (v && v->crashes >= CRASHES_MAX) {
+		snprintf(why, TEXT_MAX + 1,
+			 "%s crashed %u times in a row and is not started again before \"vtpmctl stop %s\": %.200s",
+			 row->name, v->crashes, row->name, v->reason);
+		return ERR_WRONG_STATE;
+	}
+	*out = v ? v : vtpm_new(m);
+	if (*out)
+		return 0;
+	snprintf(why, TEXT_MAX + 1, "out of memory");
+	return ERR_NOMEM;
+}
+
+void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, struct call *c)
+{
+	char why[TEXT_MAX + 1];
+	struct vtpm *v;
+	int err = start_admit(m, row, c, &v, why);
+
+	if (err) {
+		call_error(c, err, "%s", why);
+		return;
+	}
+	v->row = *row;
+	v->firmware = firmware;
+	v->abandoned = false;
+	v->starting = c;
+	xen_revive(v);
+	start_run(v);
+}
+
+int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c,
+		   char why[static TEXT_MAX + 1])
+{
+	struct vtpm *v;
+	int err = start_admit(m, row, c, &v, why);
+
+	if (err)
+		return err;
+	v->row = *row;
+	v->firmware = v->abandoned = false;
+	v->starting = c;
+	v->xen = true;
+	v->front = front;
+	start_run(v);
+	return 0;
+}
+
+int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid, char why[static TEXT_MAX + 1])
+{
+	struct vtpm *v;
+	int err = start_admit(m, row, NULL, &v, why);
+
+	if (err)
+		return err;
+	if (v->front) { /* failed, and its domain's word to give */
+		snprintf(why, TEXT_MAX + 1, "%s belongs to domain %u", row->name, xen_domid(v->front));
+		return ERR_WRONG_STATE;
+	}
+	log_debug("%s: a QEMU of uid %u has connected", row->name, uid);
+	v->row = *row;
+	v->abandoned = false;
+	v->firmware = true; /* SeaBIOS or OVMF send TPM2_Startup, and own the platform hierarchy */
+	v->qemu = sock;
+	v->qemu_uid = uid;
+	v->qemu_told = false;
+	start_run(v);
+	return 0;
+}
