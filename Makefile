@@ -30,7 +30,7 @@ LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
-.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze lab-qemu
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module lab-qemu lab-xen
 all: programs tests
 programs: $(PROGRAMS) $(LIBS)
 tests: $(TESTS)
@@ -43,8 +43,10 @@ help:
 ## make demo       install, build, and show a guest using its own TPM 2.0
 ## make test       install, build, and run every test
 ## make check      unit tests and lint, under a minute
+## make module     the Linux driver for Xen guests, against KDIR (default: headers of the running kernel)
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
 ## make lab-qemu Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
+## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
 ## make bench      measure, beside swtpm and libtpms; writes build/bench.json
 ## make fuzz       fuzz the parsers (FUZZ_SECONDS each)
 ## make analyze    clang-tidy and cppcheck
@@ -95,6 +97,14 @@ $(foreach t,$(INTEGRATION_TESTS),$(eval $(call program,tests/$(t),tests/integrat
 $(foreach t,$(GUEST_TOOLS),$(eval $(call program,tests/$(t),$($(t)_SRCS),$($(t)_LIBS),-static)))
 $(foreach t,$(TEST_TOOLS),$(eval $(call program,tests/$(t),$($(t)_SRCS),$($(t)_LIBS),$(LDPIE))))
 
+# The guest's kernel module. Kbuild builds where the sources are, so that is a copy, laid out as DKMS has it.
+KDIR ?= /lib/modules/$(shell uname -r)/build
+module:
+	@mkdir -p $(BUILD)/module/hv
+	cp -u $(addprefix frontend-drivers/linux/,$(MODULE_FILES)) $(BUILD)/module/
+	cp -u hv/chan_abi.h $(BUILD)/module/hv/
+	$(MAKE) -C $(KDIR) M=$(abspath $(BUILD)/module) modules
+
 # --- installing what is needed ---
 
 deps:
@@ -126,6 +136,10 @@ bench: programs tests
 LAB_PEERS ?= ours
 lab-qemu: programs $(GUEST)
 	LAB_PEERS='$(LAB_PEERS)' tests/run.sh --build $(BUILD) --name lab-qemu tests/lab/qemu/run.sh
+
+LAB_XEN ?= host driver
+lab-xen: programs $(GUEST) $(BUILD)/tests/xenback
+	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: programs

@@ -33,6 +33,10 @@ LIBS_KEEPER  := -ltss2-esys -ltss2-mu -ltss2-rc -ltss2-tctildr -lcrypto -lseccom
 LIBS_BACKEND := -ltpms -lcrypto -lseccomp -lpthread
 LIBS_CTL     := -ljansson -lcrypto
 
+# The guest's kernel module, which Kbuild builds.
+MODULE_SRCS  := frontend-drivers/linux/front.c frontend-drivers/linux/chip.c frontend-drivers/linux/ring.c
+MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
+
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_audit test_control test_ctl \
@@ -50,7 +54,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/oracle.sh \
             tests/integration/tpm_faults.sh \
             tests/integration/breaches.sh
-TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy
+TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy xenback
 FUZZERS := fuzz_chan fuzz_engine
 
 LIBTEST_SRCS := $(LIB_SRCS)
@@ -122,6 +126,8 @@ rogue_backend_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
 rogue_spawn_SRCS := $(SPAWN_SRCS) $(ROGUE_SRCS)
 rogue_spawn_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
 tpmline_SRCS := tests/tools/tpmline.c $(LIBVTPM_SRCS)
+xenback_SRCS := tests/tools/xenback.c lib/util.c lib/err.c
+xenback_LIBS := -lxenevtchn -lxengnttab -lxenstore -lpthread
 tpmproxy_SRCS := tests/tools/tpmproxy.c tests/tools/tpmproxy_plan.c lib/buf.c lib/util.c lib/err.c
 # Runs in the lab's guests, which have no libraries for it.
 GUEST_TOOLS := guest_bench

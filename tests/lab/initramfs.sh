@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Initramfs images of the labs: the same files make the same bytes, and an image that is there already is not made
-# again. Sourced, with $lab.
+# again. Sourced, with $lab, by a script that ends when a command fails (errexit, inherit_errexit).
 
 # What a program of these is linked with, where the loader would find it. $LIBRARY_PATH: directories before the system's.
 libraries() { LD_LIBRARY_PATH=${LIBRARY_PATH:-} ldd "$@" | grep -o '/[^ ]*' | grep -v ':$' | sort -u; }
@@ -36,9 +36,9 @@ initramfs() {
 	if [ ! -e "$file" ]; then
 		tree=$(mktemp -d "$lab/root.XXXXXX")
 		chmod 755 "$tree"
-		"$fill" "$tree" || return 1
+		"$fill" "$tree"
 		find "$tree" -exec touch -h -d @0 {} +
-		(cd "$tree" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) >"$file.new" || return 1
+		(cd "$tree" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) >"$file.new"
 		rm -rf "$tree"
 		mv "$file.new" "$file"
 	fi

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Debian packages for the labs' machines: downloaded, unpacked below $lab, never installed. Sourced, with $lab.
+# Debian packages for the labs' machines: downloaded, unpacked below $lab, never installed. Sourced, with $lab, by a script
+# that ends when a command fails (errexit, inherit_errexit).
 
 package_depends() { # package, pattern: the first of what it depends on that matches, "linux-image-amd64" 'linux-image-.*'
 	apt-cache depends "$1" | awk -v p="^$2$" '$1 == "Depends:" && $2 ~ p { print $2; exit }'
@@ -22,13 +23,26 @@ package_tree() {
 	if [ ! -e "$tree" ]; then
 		rm -rf "$tree.new"
 		mkdir -p "$tree.new/deb"
-		(cd "$tree.new/deb" && apt-get download -qq "${wanted[@]}" >&2) || return 1
-		for p in "$tree.new"/deb/*.deb; do dpkg -x "$p" "$tree.new" || return 1; done
+		(cd "$tree.new/deb" && apt-get download -qq "${wanted[@]}" >&2)
+		for p in "$tree.new"/deb/*.deb; do dpkg -x "$p" "$tree.new"; done
 		rm -r "$tree.new/deb"
-		[ "$prepare" = - ] || "$prepare" "$tree.new" || return 1
+		[ "$prepare" = - ] || "$prepare" "$tree.new"
 		mv "$tree.new" "$tree"
 	fi
 	echo "$tree"
+}
+
+# What a module is built against, for the kernel of kernel_tree. The package's Makefile names where it would be installed.
+headers_tree() {
+	local headers
+	headers=$(package_depends linux-headers-amd64 'linux-headers-.*')
+	package_tree headers headers_prepare "$headers" "$(package_depends "$headers" 'linux-headers-.*-common')" \
+		"$(package_depends "$headers" 'linux-kbuild-.*')" "$(package_depends "$headers" 'linux-compiler-.*')"
+}
+headers_prepare() {
+	mv "$1"/usr/src/linux-headers-*-common "$1/usr/src/common"
+	mv "$1"/usr/src/linux-headers-* "$1/usr/src/build"
+	echo 'include $(dir $(lastword $(MAKEFILE_LIST)))../common/Makefile' >"$1/usr/src/build/Makefile"
 }
 
 # The kernel that linux-image-amd64 stands for, with its modules and what is needed to look them up. The TPM's drivers

@@ -173,3 +173,51 @@ plan_bench() {
 		say "fail bench: $(tail -n 1 times)"
 	fi
 }
+
+# --- a guest of Xen, with our driver, which nobody has signed: there is no firmware ---
+kernel_may_say='module verification failed|tpm tpm0: tpm_(try_)?transmit: |TPM error .2313. occurred stopping the TPM|vtpm-0: the back end left before it answered'
+plan_xen_kernel() { kernel_tpm2; }
+
+# With an argument: what the guest has just been through.
+label() { echo "$1${2:+_$2}" | tr -c 'A-Za-z0-9\n' _; }
+plan_works() { check "$(label works "$*")" tpm2 getrandom --hex 16; }
+plan_fails() { refused "$(label fails "$*")" . tpm2 getrandom --hex 16; }
+plan_survives() { tpm2 getrandom --hex 16 >/tmp/out 2>&1; }
+
+# The same TPM, through the same device.
+plan_remember() {
+	check measure measure remember
+	pcr $pcr_used >remembered.pcr
+	check context tpm2 createprimary -Q -C o -G ecc -c remembered.ctx
+}
+plan_remembered() {
+	is "$(label pcr_is_kept "$*")" "$(pcr $pcr_used)" "$(cat remembered.pcr)"
+	check "$(label key_is_usable "$*")" tpm2 readpublic -Q -c remembered.ctx
+	is "$(label chip_is_the_same "$*")" "$(ls /sys/class/tpm)" tpm0
+}
+
+# A command that is in hand while something happens: TPM2_CreatePrimary, which may take minutes.
+plan_begin() {
+	printf '\200\001\0\0\0\012\0\0\001\061' >/dev/tpm0 2>/tmp/begun &
+	begun=$!
+}
+plan_begun_fails() {
+	wait "$begun"
+	check "$(label begun_fails "$*")" test $? -ne 0
+}
+plan_kill() {
+	kill -9 "$begun"
+	wait "$begun"
+	is begun_was_killed $? 137
+}
+# xenbus holds on to the driver of a device.
+plan_unload() {
+	check unbind sh -c 'echo vtpm-0 >/sys/bus/xen/drivers/xen-tpm2front/unbind'
+	wait "$begun"
+	check device_is_gone test ! -e /dev/tpm0
+	check unload rmmod xen_tpm2front
+}
+plan_load() {
+	check load modprobe xen-tpm2front
+	until [ -c /dev/tpmrm0 ]; do usleep 50000; done
+}

@@ -6,6 +6,7 @@
 # The kernel is vmlinuz as it is: QEMU boots the unpacked vmlinux, too, but then lays the
 # initramfs over the ACPI tables as soon as there is a TPM, and the guest finds no TPM.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "$0")/../../.."
 B=$(cd "${1:-build}" && pwd)
 lab=$B/lab

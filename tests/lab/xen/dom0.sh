@@ -58,3 +58,89 @@ plan_bare() {
 	guest_config "$1" 4 "$1" "" </dev/null
 	guest_create "$1" && guest_plan "$1" alive && guest_reboot "$1" && guest_plan "$1" alive && guest_end "$1"
 }
+
+# --- our driver, against a back end that can misbehave (tests/tools/xenback.c), with the machine's TPM ---
+back_start() {
+	mkfifo /run/back.in /run/back.out
+	xenback /dev/tpmrm0 </run/back.in >/run/back.out 2>/dev/console &
+	exec 8>/run/back.in 9</run/back.out
+	back_hear ready
+}
+back_hear() { # until it says the words; what it said before is in $back_said
+	local line
+	back_said=
+	while read -r line <&9; do
+		[ "$line" = "$*" ] && return
+		back_said="$back_said $line"
+	done
+	say "fail back_$1: it ended"
+	return 1
+}
+back() { echo "$*" >&8; back_hear "did $1"; } # an order
+back_end() {
+	exec 8>&- 9<&-
+	rm /run/back.in /run/back.out
+}
+
+driver_start() {
+	back_start || return 1
+	guest_config "$1" 4 "$2" "lab.modules=xen-tpm2front lab.wait=tpmrm0 rng_core.default_quality=0" <<-END
+		vtpm = [ "backend=0,uuid=$(cat /proc/sys/kernel/random/uuid)" ]
+	END
+	guest_create "$1"
+}
+plan_driver() { # pv or pvh
+	driver_start "$1" "$1" || return
+	guest_plan "$1" xen_kernel
+	driver_end "$1"
+}
+driver_end() {
+	guest_end "$1"
+	back_end
+}
+
+# Answers that no driver may believe; after each one that is right. What is read beside the answer is nobody's word.
+plan_driver_lies() {
+	local manner
+	driver_start lies pv || return
+	for manner in "length 4294967295" "length 4294967288" "length 4089" "length 4088" "length 11" "length 9" "length 0" drop; do
+		back $manner && guest_plan lies fails "$manner"
+		back honest && guest_plan lies works "after $manner"
+	done
+	back extra && guest_plan lies works extra
+	back tear && guest_plan lies survives
+	back honest && guest_plan lies works after_tear
+	back flood 50000 && guest_plan lies works after_flood
+	driver_end lies
+}
+
+# A back end that comes and goes, and a guest's process and driver that do.
+plan_driver_life() {
+	driver_start life pv || return
+	guest_plan life remember
+	back close && back_hear closed && back_hear connected && guest_plan life remembered close
+	back vanish && back_hear connected && guest_plan life remembered vanish
+
+	back hold && guest_plan life begin && back_hear request 131 && guest_plan life kill && back_hear cancelled
+	back honest && guest_plan life works after_kill
+	back hold && guest_plan life begin && back_hear request 131 && back close && guest_plan life begun_fails close
+	back_hear connected && back honest && guest_plan life remembered close_in_mid_command
+	back hold && guest_plan life begin && back_hear request 131 && guest_plan life unload && back_hear cancelled
+	back_hear closed && back honest && guest_plan life load && guest_plan life remembered reload
+	driver_end life
+}
+
+# The domain is frozen and goes on: at once, or from a file, as another domain.
+plan_driver_saved() {
+	driver_start saved pv || return
+	guest_plan saved remember
+	check checkpoint xl save -c saved /run/saved.image
+	guest_plan saved remembered checkpoint
+	check save xl save saved /run/saved.image
+	back_hear gone
+	check restore xl restore /run/saved.image
+	guest_attach saved
+	guest_plan saved remembered restore
+	driver_end saved
+	rm /run/saved.image
+}

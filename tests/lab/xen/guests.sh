@@ -35,7 +35,6 @@ guest_attach() {
 guest_hear() {
 	local line
 	while read -r line; do
-		line=$(printf %s "$line" | tr -d '\r')
 		case $line in
 		"LAB $2") return 0 ;;
 		"LAB ok "* | "LAB skip "* | "LAB fail "*) line=${line#LAB }; say "${line%% *} $1_${line#* }" ;;

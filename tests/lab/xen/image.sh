@@ -4,6 +4,7 @@
 # tools, our programs and what its guests boot. Prints the paths of Xen, kernel and initramfs.
 # Usage: image.sh BUILD
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "$0")/../../.."
 B=$(cd "${1:-build}" && pwd)
 lab=$B/lab here=tests/lab/xen
@@ -16,6 +17,7 @@ XEN_PACKAGES="xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore
 	libxentoollog1 libyajl2"
 XEN_BIN=/usr/lib/xen-4.17/bin # where libxl looks for its helpers
 PROGRAMS="vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl libtss2-tcti-vtpm.so.0"
+TOOLS="$B/tests/xenback"
 GUEST_MODULES="xen-tpmfront xen-blkfront"
 DOM0_MODULES="xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop virtio_pci virtio_blk ext4 crc32c_generic"
 
@@ -32,6 +34,7 @@ raw_kernel() { # bzImage, ELF
 
 guest_root() {
 	guest_fill "$1" tests/lab/plans.sh
+	install -D -m 644 "$module" "$1/lib/modules/$(basename "$kernel"/lib/modules/*)/updates/xen-tpm2front.ko"
 	initramfs_modules "$1" "$kernel" $GUEST_MODULES
 }
 
@@ -46,6 +49,7 @@ dom0_root() {
 	cp -a "$xen/etc/xen" "$root/etc/"
 	echo 'run_hotplug_scripts=1' >"$root/etc/xen/xl.conf"
 	for p in $PROGRAMS; do install -m 755 "$B/$p" "$root/bin/"; done
+	install -m 755 $TOOLS "$root/bin/"
 	ln -s libtss2-tcti-vtpm.so.0 "$root/bin/libtss2-tcti-vtpm.so"
 	printf 'root:x:0:0:root:/:/bin/sh\nvtpm:x:900:900::/:/bin/false\n' >"$root/etc/passwd"
 	printf 'root:x:0:\nvtpm:x:900:\n' >"$root/etc/group"
@@ -54,7 +58,7 @@ dom0_root() {
 	install -m 644 $here/dom0.sh "$root/plans.sh"
 	# libgcc_s is loaded when a thread is cancelled, the TCTI when it is named.
 	LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu initramfs_libraries "$root" $tcti /lib/x86_64-linux-gnu/libgcc_s.so.1 \
-		$(LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu libraries "${tools[@]}" "$xen"/usr/bin/xenstore /bin/bash /usr/bin/tpm2 $tcti \
+		$(LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu libraries "${tools[@]}" "$xen"/usr/bin/xenstore /bin/bash /usr/bin/tpm2 $tcti $TOOLS \
 			$(for p in $PROGRAMS; do echo "$B/$p"; done))
 	initramfs_modules "$root" "$kernel" $DOM0_MODULES
 	cp "$kernel/vmlinux" "$guest" "$root/guest/"
@@ -64,9 +68,13 @@ dom0_root() {
 xen=$(package_tree xen xen_prepare $XEN_PACKAGES)
 kernel=$(kernel_tree)
 [ -e "$kernel/vmlinux" ] || raw_kernel "$kernel/vmlinuz" "$kernel/vmlinux"
+# Our driver, without what a debugger would want.
+module=$lab/xen-tpm2front.ko
+make -s module BUILD="$B" KDIR="$(headers_tree)/usr/src/build" >&2
+strip --strip-debug -o "$module" "$B/module/xen-tpm2front.ko"
 tcti=/usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0
 common=("$0" tests/lab/{initramfs,assert}.sh tests/lab/init "$(guest_versions)" "$kernel")
-guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh "$B/tests/guest_bench" "$GUEST_MODULES")
+guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh "$B/tests/guest_bench" "$module" "$GUEST_MODULES")
 echo "$xen/xen"
 echo "$kernel/vmlinux"
-initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh "$guest" "$xen" $(for p in $PROGRAMS; do echo "$B/$p"; done)
+initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)

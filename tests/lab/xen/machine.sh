@@ -18,12 +18,13 @@ chip_power() { # name: the machine's TPM; it ends with its machine
 		--daemon --pid "file=$dir/pid" --log "file=$dir/log,level=1"
 }
 disk_make() { # name: an ext4 that dom0 finds as /dev/vda
-	[ -e "$LAB/$1.disk" ] || mke2fs -q -t ext4 "$LAB/$1.disk" 64M
+	[ -e "$LAB/$1.disk" ] || mke2fs -q -t ext4 "$LAB/$1.disk" 64M >"$LAB/mke2fs"
 }
 
 # Sets $machine: chip, disk, further arguments of dom0's kernel. Each peculiarity has its reason in Xen under TCG:
 #	-smap			dom0 dies at its first return to user mode
 #	-rdtscp			PVH guests are killed
+#	-pku			now and then a PVH guest finds sizes of its XSAVE areas that contradict each other
 #	spec-ctrl=eager-fpu	XMM registers are not kept over context switches: programs crash at random
 #	cpuidle=0		MWAIT panics with some CPU models
 machine_command() {
