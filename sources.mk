@@ -114,7 +114,7 @@ vtpm_bench_SRCS := tests/bench/bench.c tests/bench/command.c tests/bench/control
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
             tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
 vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm
-hostile_SRCS := tests/tools/hostile.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/command.c \
+hostile_SRCS := tests/tools/hostile.c tests/tools/hostile_page.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/front_local.c tests/tools/command.c \
             tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
 hostile_LIBS := -lpthread
 neighbour_SRCS := tests/tools/neighbour.c tests/tools/command.c $(LIBVTPM_SRCS)
@@ -130,5 +130,8 @@ xenback_SRCS := tests/tools/xenback.c lib/util.c lib/err.c
 xenback_LIBS := -lxenevtchn -lxengnttab -lxenstore -lpthread
 tpmproxy_SRCS := tests/tools/tpmproxy.c tests/tools/tpmproxy_plan.c lib/buf.c lib/util.c lib/err.c
 # Runs in the lab's guests, which have no libraries for it.
-GUEST_TOOLS := guest_bench
+GUEST_TOOLS := guest_bench hostile_xen
+hostile_xen_SRCS := tests/tools/hostile_xen.c tests/tools/hostile_page.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/front_xen.c tests/tools/command.c \
+            hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
+hostile_xen_LIBS := -lpthread
 guest_bench_SRCS := tests/lab/guest_bench.c tests/tools/command.c lib/buf.c lib/util.c lib/err.c

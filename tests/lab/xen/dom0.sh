@@ -4,6 +4,7 @@ export PATH=/usr/lib/xen-4.17/bin:$PATH LD_LIBRARY_PATH=/bin
 state=/var/lib/vtpm
 
 . /guests.sh
+. /trials.sh
 
 # A daemon says nothing when it is ready; the bound is the machine's.
 until_works() { until "$@" >/dev/null 2>&1; do usleep 50000; done; }
@@ -33,6 +34,8 @@ mgr_start() {
 	rm /run/ready
 	return $rc
 }
+mgr_stop() { kill "$(cat /run/mgr.pid)" && until_works mgr_gone; }
+mgr_gone() { ! kill -0 "$(cat /run/mgr.pid)"; }
 mgr_init() { vtpm-mgr --init $mgr_options --insecure-pcrs; }
 ctl() { vtpmctl "$@"; }
 

@@ -18,7 +18,7 @@ XEN_PACKAGES="xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore
 XEN_BIN=/usr/lib/xen-4.17/bin # where libxl looks for its helpers
 PROGRAMS="vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl libtss2-tcti-vtpm.so.0"
 TOOLS="$B/tests/xenback"
-GUEST_MODULES="xen-tpmfront xen-blkfront"
+GUEST_MODULES="xen-tpmfront xen-blkfront xen-gntalloc xen-evtchn"
 DOM0_MODULES="xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop virtio_pci virtio_blk ext4 crc32c_generic"
 
 xen_prepare() { gunzip -c "$1"/boot/xen-4.17-amd64.gz >"$1/xen"; }
@@ -33,7 +33,8 @@ raw_kernel() { # bzImage, ELF
 }
 
 guest_root() {
-	guest_fill "$1" tests/lab/plans.sh
+	guest_fill "$1" tests/lab/plans.sh $here/trials_guest.sh
+	install -m 755 "$B/tests/hostile_xen" "$1/bin/"
 	install -D -m 644 "$module" "$1/lib/modules/$(basename "$kernel"/lib/modules/*)/updates/xen-tpm2front.ko"
 	initramfs_modules "$1" "$kernel" $GUEST_MODULES
 }
@@ -54,7 +55,7 @@ dom0_root() {
 	printf 'root:x:0:0:root:/:/bin/sh\nvtpm:x:900:900::/:/bin/false\n' >"$root/etc/passwd"
 	printf 'root:x:0:\nvtpm:x:900:\n' >"$root/etc/group"
 	install -m 755 tests/lab/init "$root/init"
-	install -m 644 tests/lab/assert.sh $here/guests.sh "$root/"
+	install -m 644 tests/lab/assert.sh $here/guests.sh $here/trials.sh "$root/"
 	install -m 644 $here/dom0.sh "$root/plans.sh"
 	# libgcc_s is loaded when a thread is cancelled, the TCTI when it is named.
 	LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu initramfs_libraries "$root" $tcti /lib/x86_64-linux-gnu/libgcc_s.so.1 \
@@ -77,4 +78,4 @@ common=("$0" tests/lab/{initramfs,assert}.sh tests/lab/init "$(guest_versions)" 
 guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh "$B/tests/guest_bench" "$module" "$GUEST_MODULES")
 echo "$xen/xen"
 echo "$kernel/vmlinux"
-initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)
+initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh $here/trials.sh "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)
