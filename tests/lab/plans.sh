@@ -178,6 +178,20 @@ plan_bench() {
 kernel_may_say='module verification failed|tpm tpm0: tpm_(try_)?transmit: |TPM error .2313. occurred stopping the TPM|vtpm-0: the back end left before it answered'
 plan_xen_kernel() { kernel_tpm2; }
 
+# With Linux's own driver, which takes every chip for a TPM 1.2: what works is the device, for programs that speak 2.0.
+plan_xen_stock() {
+	kernel_may_say="$kernel_may_say|tpm tpm0: A TPM error \(-?[0-9]*\) occurred|tpm tpm0: (Operation|TPM)"
+	check tpm0 test -c /dev/tpm0
+	check no_resource_manager test ! -e /dev/tpmrm0
+	is tpm_version_major "$(cat $chip/tpm_version_major)" 1
+	check random tpm2 getrandom --hex 16
+	check measure measure stock
+	check pcr_read tpm2 pcrread "sha256:$pcr_used"
+	check primary tpm2 createprimary -Q -C o -G ecc -c stock.ctx
+	check flush tpm2 flushcontext -t
+	use_nv
+}
+
 # With an argument: what the guest has just been through.
 label() { echo "$1${2:+_$2}" | tr -c 'A-Za-z0-9\n' _; }
 plan_works() { check "$(label works "$*")" tpm2 getrandom --hex 16; }
@@ -216,6 +230,19 @@ plan_unload() {
 	wait "$begun"
 	check device_is_gone test ! -e /dev/tpm0
 	check unload rmmod xen_tpm2front
+}
+# The same TPM, of which nobody may think that it was reset.
+plan_reload() {
+	check measure measure reload
+	pcr $pcr_used >remembered.pcr
+	check unbind sh -c 'echo vtpm-0 >/sys/bus/xen/drivers/xen-tpm2front/unbind'
+	check unload rmmod xen_tpm2front
+	plan_load
+	is pcr_is_kept "$(pcr $pcr_used)" "$(cat remembered.pcr)"
+}
+plan_use_anew() { # where plan_xen_stock has been
+	tpm2 nvundefine -Q -C o 0x01500010
+	plan_use
 }
 plan_load() {
 	check load modprobe xen-tpm2front

@@ -47,14 +47,43 @@ plan_host() {
 	is toolstack_sees_dom0 "$(xl list | awk '$2 == 0 { print $1 }')" Domain-0
 }
 
+# By hand, through a local ring: that manager and chip are there.
 plan_manager() {
 	check mgr_init mgr_init
-	check mgr_start mgr_start
-	check create ctl create web1
-	check start ctl start web1
-	check use env TPM2TOOLS_TCTI=vtpm:path=/run/vtpm/web1.ring tpm2 getrandom --hex 16
-	cat /var/log/vtpm.log >/dev/console
+	check mgr_start mgr_start --xen on
+	check create ctl create local
+	check start ctl start local
+	check use env TPM2TOOLS_TCTI=vtpm:path=/run/vtpm/local.ring tpm2 getrandom --hex 16
+	check stop ctl stop local
 }
+
+# --- guests with TPMs of the manager ---
+plan_make() { # name…
+	local name
+	for name; do check "create_$name" ctl create "$name"; done
+	ctl ca >/run/ca.pem
+	note_file ca /run/ca.pem
+}
+plan_manage() { check mgr_start mgr_start --xen on; }
+plan_log() { cat /var/log/vtpm.log >/dev/console; }
+
+uuid_of() { ctl show "$1" | awk '$1 == "uuid:" || $1 == "uuid" { print $2; exit }'; }
+plan_up() { # name, digit, pv or pvh, stock or ours
+	local driver=xen-tpm2front device=tpmrm0
+	[ "$4" = ours ] || driver=xen-tpmfront device=tpm0
+	guest_config "$1" "$2" "$3" "lab.modules=$driver lab.wait=$device" <<-END
+		vtpm = [ "backend=0,uuid=$(uuid_of "$1")" ]
+	END
+	guest_create "$1"
+}
+plan_tell() { guest_plan "$@"; } # name, plan
+plan_both() { # plan: of two guests, at the same time
+	guest_plan web1 "$@" &
+	guest_plan web2 "$@" &
+	wait %1 %2 2>/dev/null || wait
+}
+plan_restart() { guest_reboot "$1"; }
+plan_down() { guest_end "$1"; }
 
 # Guests without a TPM: that the lab can have guests at all.
 plan_bare() {

@@ -6,30 +6,45 @@ set -u
 cd "$(dirname "$0")/../../.."
 . tests/lib.sh
 . tests/lab/xen/machine.sh
+. tests/lab/verify.sh
 LOG=$B/lab/log
 mkdir -p "$LOG"
 
-# Name, then the plans of dom0.sh that it runs in one boot.
-machines() {
-	case $1 in
-	short) boot host manager "bare pv" "driver pv" ;;
-	host) boot host manager "bare pv" "bare pvh" ;;
-	driver) boot "driver pv" "driver pvh" driver_lies driver_life driver_saved ;;
-	*) return 1 ;;
-	esac
+# By name: what happens on each.
+machine_short() { boot host manager "bare pv" "driver pv" && vm_end host; }
+machine_host() { boot host manager "bare pv" "bare pvh" && vm_end host; }
+machine_driver() { boot "driver pv" "driver pvh" driver_lies driver_life driver_saved && vm_end host; }
+
+# TPMs of the manager, through both drivers. What a guest has must stay through its reboots, the machine's, and the driver's.
+machine_guests() {
+	boot manager "make web1 web2" || return
+	order "up web1 4 pv stock" && order "tell web1 xen_stock" && order "down web1" || return
+	order "up web1 4 pv ours" && order "tell web1 xen_kernel" && order "tell web1 use_anew" && identity_is_good web1 || return
+	was=("${NOTE[host.web1.ek]:-}" "${NOTE[host.web1.primary_name]:-}" "${NOTE[host.web1.nv]:-}")
+	order "tell web1 reload" && order "restart web1" && order "tell web1 again" || return
+	kept host.web1 "${machine_name}_reboot" "${was[@]}"
+	order "down web1" && order log && vm_end host
 }
+identity_is_good() { # guest
+	file host.ca
+	check "${machine_name}_$1_ek_is_the_certified_one" ek_is_the_certified_one "host.$1"
+	check "${machine_name}_$1_ek_certificate_verifies" ek_certificate_verifies "host.$1" "$LAB/host.ca"
+	check "${machine_name}_$1_rsa_signature_is_good" rsa_signature_is_good "host.$1"
+}
+
 boot() { # plans
 	local plan
 	vm_start host "$machine_name" "$machine_name" "$machine_name" || return
-	for plan; do vm_plan host "$plan" "$machine_name" || break; done
-	[ -z "${VM_PID[host]:-}" ] || vm_end host
+	for plan; do order "$plan" || return; done
 }
+order() { vm_plan host "$1" "$machine_name"; }
 
 lab_init
 trap 'vm_kill_all; lab_end' EXIT
 image_build || { echo "not ok image"; exit 1; }
-for machine_name in ${LAB_XEN:-host driver}; do
+for machine_name in ${LAB_XEN:-host driver guests}; do
 	start=$EPOCHREALTIME
-	machines "$machine_name" || echo "not ok $machine_name: no such machine"
+	"machine_$machine_name"
+	[ -z "${VM_PID[host]:-}" ] || { vm_say host poweroff; vm_gone host; }
 	echo "    $machine_name: $(since "$start") s"
 done
