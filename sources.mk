@@ -54,7 +54,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/oracle.sh \
             tests/integration/tpm_faults.sh \
             tests/integration/breaches.sh
-TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy xenback
+TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy xenback hostile_xen
 FUZZERS := fuzz_chan fuzz_engine
 
 LIBTEST_SRCS := $(LIB_SRCS)
@@ -110,8 +110,11 @@ vtpm_bench_SRCS := tests/bench/bench.c tests/bench/command.c tests/bench/control
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
             tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
 vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm
-hostile_SRCS := tests/tools/hostile.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/command.c \
+HOSTILE_SRCS := tests/tools/hostile.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/command.c \
             tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
+hostile_SRCS := tests/tools/front_local.c $(HOSTILE_SRCS)
+hostile_xen_SRCS := tests/tools/front_xen.c $(HOSTILE_SRCS)
+hostile_xen_LIBS := -lxenevtchn -lxengnttab -lxenstore -lpthread
 hostile_LIBS := -lpthread
 neighbour_SRCS := tests/tools/neighbour.c tests/tools/command.c $(LIBVTPM_SRCS)
 neighbour_LIBS := -lcrypto

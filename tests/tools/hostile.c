@@ -22,6 +22,14 @@
 #define FLOOD_SIGNALS 200000u
 #define FLOOD_EVERY   2000u
 
+/* Rounds of what is repeated only to be repeated; HOSTILE_SCALE=N: an N-th of them, where a guest is emulated. */
+static unsigned rounds(unsigned n)
+{
+	const char *scale = getenv("HOSTILE_SCALE");
+
+	return scale != NULL && atoi(scale) > 0 ? n / (unsigned)atoi(scale) : n;
+}
+
 /* --- what is wrong with one request --- */
 
 static void mode_lengths(struct front *f, char **args)
@@ -85,7 +93,7 @@ static void mode_states(struct front *f, char **args)
 static void mode_cancel(struct front *f, char **args)
 {
 	(void)args;
-	for (int i = 0; i < 2000; i++) {
+	for (unsigned i = 0; i < rounds(2000); i++) {
 		page_set_state(f->page, CHAN_STATE_CANCEL);
 		front_signal(f);
 		if (!front_wait(f) || page_get_state(f->page) != CHAN_STATE_IDLE)
@@ -147,7 +155,7 @@ static void mode_memfd(struct front *f, char **args)
 static void mode_flood(struct front *f, char **args)
 {
 	(void)args;
-	for (unsigned i = 0; i < FLOOD_SIGNALS; i++) {
+	for (unsigned i = 0; i < rounds(FLOOD_SIGNALS); i++) {
 		front_signal(f);
 		if (i % FLOOD_EVERY == 0)
 			front_demand_service(f);

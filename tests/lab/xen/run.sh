@@ -25,6 +25,39 @@ machine_guests() {
 	kept host.web1 "${machine_name}_reboot" "${was[@]}"
 	order "down web1" && order log && vm_end host
 }
+
+# The machine goes off and on: with its chip and disk, with another chip, with its own again. A PV and a PVH guest at once.
+machine_power() {
+	local guest was1 was2
+	boot manager "make web1 web2" || return
+	both_up && order "both use" || return
+	for guest in web1 web2; do identity_is_good "$guest"; done
+	was1=("${NOTE[host.web1.ek]:-}" "${NOTE[host.web1.primary_name]:-}" "${NOTE[host.web1.nv]:-}")
+	was2=("${NOTE[host.web2.ek]:-}" "${NOTE[host.web2.primary_name]:-}" "${NOTE[host.web2.nv]:-}")
+	check power_each_has_its_own_ek test "${was1[0]}" != "${was2[0]}"
+	check power_each_has_its_own_keys test "${was1[1]}" != "${was2[1]}"
+	order "down web1" && order "down web2" && vm_end host || return
+
+	vm_start host power_other_chip other power && order other_chip && vm_end host || return
+
+	vm_start host power_on power power && order manage && both_up && order "both again" || return
+	kept host.web1 power_on_web1 "${was1[@]}"
+	kept host.web2 power_on_web2 "${was2[@]}"
+	order "down web1" && order "down web2" && vm_end host
+}
+both_up() { order "up web1 4 pv ours" && order "up web2 5 pvh ours"; }
+
+# One guest that keeps to nothing, and one that must not notice.
+machine_hostile() {
+	local plan
+	boot manager "make web1 web2" "up web1 4 pv ours" "up web2 5 pv hostile" "tell web1 steady" || return
+	for plan in "hostile serve" "hostile lengths" "hostile states" "hostile cancel" "hostile locality 0" "hostile random 1 300" \
+		"hostile toggle 2 300" "hostile flood" "hostile_vanish 3" hostile_junk; do
+		order "tell web2 $plan" || return
+	done
+	order "tell web1 steady_end" && order "down web1" && order "down web2" && order log && vm_end host
+}
+
 identity_is_good() { # guest
 	file host.ca
 	check "${machine_name}_$1_ek_is_the_certified_one" ek_is_the_certified_one "host.$1"
@@ -42,7 +75,7 @@ order() { vm_plan host "$1" "$machine_name"; }
 lab_init
 trap 'vm_kill_all; lab_end' EXIT
 image_build || { echo "not ok image"; exit 1; }
-for machine_name in ${LAB_XEN:-host driver guests}; do
+for machine_name in ${LAB_XEN:-host driver guests power hostile}; do
 	start=$EPOCHREALTIME
 	"machine_$machine_name"
 	[ -z "${VM_PID[host]:-}" ] || { vm_say host poweroff; vm_gone host; }
