@@ -58,6 +58,30 @@ machine_hostile() {
 	order "tell web1 steady_end" && order "down web1" && order "down web2" && order log && vm_end host
 }
 
+# Nanoseconds a command, where a guest's program stands: the machine's TPM in a domain of its own, then one guest's TPM
+# through both drivers.
+machine_bench() {
+	local op who
+	boot "up_owner chip 4" "tell chip bench_prepare" "tell chip bench" "tell chip bench_create" "down_owner chip" || return
+	remember chip
+	order manager && order "make web1" && order "up web1 4 pv stock" && order "tell web1 bench_prepare" || return
+	order "tell web1 bench" && order "tell web1 bench_create" && order "down web1" || return
+	remember stock
+	order "up web1 4 pv ours" && order "tell web1 bench" && order "tell web1 bench_create" && order "down web1" || return
+	remember ours
+	vm_end host
+	printf '    %-20s %14s %14s %14s   (ns)\n' "" xen-tpmfront xen-tpm2front "physical TPM"
+	for op in $operations; do
+		printf '    %-20s %14d %14d %14d\n' "$op" "${NOTE[stock.$op]}" "${NOTE[ours.$op]}" "${NOTE[chip.$op]}"
+	done
+}
+operations="get_random pcr_extend nv_write quote create_primary_rsa"
+remember() { # who: the notes of the domain that was measured
+	local op domain=web1
+	[ "$1" != chip ] || domain=chip
+	for op in $operations; do NOTE[$1.$op]=${NOTE[host.$domain.$op]:-0}; done
+}
+
 identity_is_good() { # guest
 	file host.ca
 	check "${machine_name}_$1_ek_is_the_certified_one" ek_is_the_certified_one "host.$1"
