@@ -40,7 +40,7 @@ MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_audit test_control test_ctl \
-              test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_keeper_wrap
+              test_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_qemu test_xen_device test_xenstore test_backend_xen test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -54,7 +54,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/oracle.sh \
             tests/integration/tpm_faults.sh \
             tests/integration/breaches.sh
-TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy xenback hostile_xen
+TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy xenback
 FUZZERS := fuzz_chan fuzz_engine
 
 LIBTEST_SRCS := $(LIB_SRCS)
@@ -99,6 +99,10 @@ test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c
 test_backend_hostile_LIBS := $(LIBS_BACKEND)
 test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_qemu_LIBS := $(LIBS_BACKEND)
+test_xen_device_SRCS := vtpm-mgr/xen_device.c $(LIB_SRCS)
+test_xenstore_SRCS := $(XENSTORE_SRCS) $(LIB_SRCS)
+test_backend_xen_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_xen_LIBS := $(LIBS_BACKEND)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_keeper_wrap_LIBS := $(LIBS_KEEPER)
 test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
@@ -110,11 +114,8 @@ vtpm_bench_SRCS := tests/bench/bench.c tests/bench/command.c tests/bench/control
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
             tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
 vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm
-HOSTILE_SRCS := tests/tools/hostile.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/command.c \
+hostile_SRCS := tests/tools/hostile.c tests/tools/hostile_page.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/front_local.c tests/tools/command.c \
             tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
-hostile_SRCS := tests/tools/front_local.c $(HOSTILE_SRCS)
-hostile_xen_SRCS := tests/tools/front_xen.c $(HOSTILE_SRCS)
-hostile_xen_LIBS := -lxenevtchn -lxengnttab -lxenstore -lpthread
 hostile_LIBS := -lpthread
 neighbour_SRCS := tests/tools/neighbour.c tests/tools/command.c $(LIBVTPM_SRCS)
 neighbour_LIBS := -lcrypto
@@ -129,5 +130,8 @@ xenback_SRCS := tests/tools/xenback.c lib/util.c lib/err.c
 xenback_LIBS := -lxenevtchn -lxengnttab -lxenstore -lpthread
 tpmproxy_SRCS := tests/tools/tpmproxy.c tests/tools/tpmproxy_plan.c lib/buf.c lib/util.c lib/err.c
 # Runs in the lab's guests, which have no libraries for it.
-GUEST_TOOLS := guest_bench
+GUEST_TOOLS := guest_bench hostile_xen
+hostile_xen_SRCS := tests/tools/hostile_xen.c tests/tools/hostile_page.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/front_xen.c tests/tools/command.c \
+            hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
+hostile_xen_LIBS := -lpthread
 guest_bench_SRCS := tests/lab/guest_bench.c tests/tools/command.c lib/buf.c lib/util.c lib/err.c

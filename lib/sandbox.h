@@ -18,9 +18,9 @@
 
 enum sandbox_kind {
 	SANDBOX_BACKEND, /* engine and control thread: memory, futex, poll, send and receive on what is open */
-	SANDBOX_BACKEND_XEN, /* the same, plus the signal to a guest of Xen */
 	SANDBOX_KEEPER,	 /* the same, plus what a TCTI does on the descriptor it has open */
 	SANDBOX_MANAGER, /* files below its directories, sockets of its own; no exec, no fork, no ptrace */
+	SANDBOX_BACKEND_XEN, /* as SANDBOX_BACKEND, plus the signal to a guest of Xen */
 };
 
 /*

@@ -181,14 +181,24 @@ static void ask_two(struct xenstore *x, uint32_t type, const char *a, const char
 	ask(x, type, payload, na + nb, done, arg);
 }
 
+static void ask_path(struct xenstore *x, uint32_t type, const char *path, xenstore_done *done, void *arg)
+{
+	size_t n = strlen(path) + 1;
+
+	if (n <= XENSTORE_PATH_MAX)
+		ask(x, type, path, n, done, arg);
+	else if (done != NULL)
+		done(arg, ERR_RANGE, "", 0);
+}
+
 void xenstore_read(struct xenstore *x, const char *path, xenstore_done *done, void *arg)
 {
-	ask(x, XS_READ, path, strlen(path) + 1, done, arg);
+	ask_path(x, XS_READ, path, done, arg);
 }
 
 void xenstore_list(struct xenstore *x, const char *path, xenstore_done *done, void *arg)
 {
-	ask(x, XS_DIRECTORY, path, strlen(path) + 1, done, arg);
+	ask_path(x, XS_DIRECTORY, path, done, arg);
 }
 
 void xenstore_write(struct xenstore *x, const char *path, const char *value, xenstore_done *done, void *arg)
@@ -198,7 +208,7 @@ void xenstore_write(struct xenstore *x, const char *path, const char *value, xen
 
 void xenstore_remove(struct xenstore *x, const char *path, xenstore_done *done, void *arg)
 {
-	ask(x, XS_RM, path, strlen(path) + 1, done, arg);
+	ask_path(x, XS_RM, path, done, arg);
 }
 
 void xenstore_watch(struct xenstore *x, const char *path, const char *token, xenstore_done *done, void *arg)

@@ -252,42 +252,4 @@ plan_load() {
 	until [ -c /dev/tpmrm0 ]; do usleep 50000; done
 }
 
-# --- a guest of Xen that keeps to nothing: no driver, tests/tools/hostile.c on the ring ---
-device=device/vtpm/0
-export HOSTILE_SCALE=20
-plan_hostile() { check "$(label hostile "$*")" hostile_xen $device "$@"; } # mode, arguments
-plan_hostile_vanish() {
-	hostile_xen $device vanish "$1" >/tmp/vanish &
-	until grep -q submitted /tmp/vanish; do usleep 20000; done
-	kill -9 $!
-	wait $!
-	check served_after_vanish hostile_xen $device serve
-}
-plan_hostile_junk() {
-	local junk
-	for junk in 0 1 8 9 65535 4294967295 4294967296 -1 "" junk "$(printf '%0300d' 7)"; do
-		written "$junk" 7 3
-	done
-	for junk in 0 1 70000 -1 "" junk; do written 8 "$junk" 3; done
-	for junk in 0 1 2 4 5 9 -1 "" junk 3 6; do written 8 7 "$junk"; done
-	xenstore-write $device/state 3 $device/state/state 3 $device/ring-ref/ring-ref 8
-	check served_after_junk hostile_xen $device serve
-}
-written() { xenstore-write $device/ring-ref "$1" $device/event-channel "$2" $device/state "$3"; }
-
-# --- beside it, one that minds its own business ---
-plan_steady() {
-	rm -f /tmp/steady.end
-	while [ ! -e /tmp/steady.end ]; do
-		if tpm2 getrandom --hex 16 >/dev/null 2>&1; then echo ok; else echo failed; fi
-		usleep 50000 # or nobody else gets the one processor
-	done >/tmp/steady &
-	steady=$!
-}
-plan_steady_end() {
-	touch /tmp/steady.end
-	wait "$steady"
-	check steady_was_served grep -q ok /tmp/steady
-	is steady_failures "$(grep -c failed /tmp/steady)" 0
-	note steady_commands "$(grep -c ok /tmp/steady)"
-}
+[ ! -e /trials_guest.sh ] || . /trials_guest.sh

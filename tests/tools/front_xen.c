@@ -1,138 +1,193 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The way to the back end for a program in a guest of Xen: what the guest's kernel driver would do, done by hand, so
- * that every byte is the guest's. path: the device in the guest's xenstore, device/vtpm/0. No driver may be bound to it.
+ * A front end of a guest of Xen, over the kernel's devices: gntalloc for the page, evtchn for the port, xenbus for the
+ * nodes. The guest's own driver must not be loaded.
  */
+#include "tests/tools/front_xen.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
-#include <xenevtchn.h>
-#include <xengnttab.h>
-#include <xenstore.h>
+#include <xen/xen.h>
+#include <xen/gntalloc.h>
+#include <xen/io/xs_wire.h>
+#include <xen/sys/evtchn.h>
 
-#include "lib/util.h"
-#include "tests/tools/front.h"
+#define LOOK_US	  20000
+#define LOOKS_MAX 1500 /* 30 s */
 
-struct front_xen {
-	struct xs_handle *xs;
-	xenevtchn_handle *evtchn;
-	evtchn_port_t port;
-	char *backend; /* the back end's directory */
-};
+static char device[32]; /* device/vtpm/HANDLE */
+static char back[128];
+static uint16_t back_domid;
 
-static char *read_node(struct front_xen *x, const char *dir, const char *name)
+/* One request, one reply; out gets it with a NUL. Watches are not set here, so nothing else comes. False: refused. */
+static bool xenstore(struct front *f, uint32_t type, const void *payload, size_t n, char *out, size_t cap)
 {
-	char path[256];
-	unsigned len;
+	struct {
+		struct xsd_sockmsg head;
+		char body[XENSTORE_PAYLOAD_MAX];
+	} m = { .head = { .type = type, .len = (uint32_t)n } };
 
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return xs_read(x->xs, XBT_NULL, path, &len);
-}
+	if (n > sizeof(m.body))
+		front_die("too long for xenstore");
+	memcpy(m.body, payload, n);
+	if (write(f->sock, &m, sizeof(m.head) + n) != (ssize_t)(sizeof(m.head) + n))
+		front_die("xenstore: %s", strerror(errno));
+	if (read(f->sock, &m.head, sizeof(m.head)) != (ssize_t)sizeof(m.head) || m.head.len > sizeof(m.body))
+		front_die("xenstore: no reply");
+	for (size_t have = 0; have < m.head.len;) {
+		ssize_t got = read(f->sock, m.body + have, m.head.len - have);
 
-static void write_node(struct front_xen *x, const char *dir, const char *name, unsigned value)
-{
-	char path[256], text[16];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	snprintf(text, sizeof(text), "%u", value);
-	if (!xs_write(x->xs, XBT_NULL, path, text, (unsigned)strlen(text)))
-		front_die("%s: %s", path, strerror(errno));
-}
-
-static uint64_t read_number(struct front_xen *x, const char *dir, const char *name)
-{
-	char *s = read_node(x, dir, name);
-	uint64_t v;
-
-	if (!s || parse_u64(s, UINT32_MAX, &v) != 0)
-		front_die("%s/%s: no number", dir, name);
-	free(s);
-	return v;
-}
-
-/* Waits until the back end is in a state (xen/io/xenbus.h). */
-static void await_state(struct front_xen *x, unsigned want)
-{
-	struct pollfd fd = { .fd = xs_fileno(x->xs), .events = POLLIN };
-	char **event;
-
-	while (read_number(x, x->backend, "state") != want) {
-		if (poll(&fd, 1, FRONT_TIMEOUT_MS) <= 0)
-			front_die("the back end does not come to state %u", want);
-		while ((event = xs_check_watch(x->xs)) != NULL)
-			free(event);
+		if (got <= 0)
+			front_die("xenstore: half a reply");
+		have += (size_t)got;
 	}
+	if (m.head.type == XS_ERROR)
+		return false;
+	if (out != NULL)
+		(void)snprintf(out, cap, "%.*s", (int)m.head.len, m.body);
+	return true;
 }
 
-static void watch_backend(struct front_xen *x)
+static void read_node(struct front *f, const char *path, char *out, size_t cap)
 {
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/state", x->backend);
-	if (!xs_watch(x->xs, path, "state"))
-		front_die("%s: %s", path, strerror(errno));
+	if (!xenstore(f, XS_READ, path, strlen(path) + 1, out, cap))
+		front_die("%s cannot be read", path);
 }
 
-void front_open(struct front *f, const char *path)
+void front_write(struct front *f, const char *node, const void *value, size_t n)
 {
-	struct front_xen *x = calloc(1, sizeof(*x));
-	xengntshr_handle *shr = xengntshr_open(NULL, 0);
-	xenevtchn_port_or_error_t port;
-	uint32_t domid, ref;
+	char payload[XENSTORE_PAYLOAD_MAX];
+	int at = snprintf(payload, sizeof(payload), "%s/%s", device, node) + 1;
 
-	if (x == NULL || shr == NULL || (x->xs = xs_open(0)) == NULL || (x->evtchn = xenevtchn_open(NULL, 0)) == NULL)
-		front_die("Xen's devices: %s", strerror(errno));
-	domid = (uint32_t)read_number(x, path, "backend-id");
-	x->backend = read_node(x, path, "backend");
-	if (x->backend == NULL)
-		front_die("%s has no back end", path);
-	watch_backend(x);
-	write_node(x, path, "state", 6); /* whatever was before: Closed, and the back end waits for a ring again */
-	await_state(x, 2);
-	f->page = xengntshr_share_pages(shr, domid, 1, &ref, 1);
-	port = xenevtchn_bind_unbound_port(x->evtchn, domid);
-	if (f->page == NULL || port < 0)
-		front_die("page and event channel: %s", strerror(errno));
-	x->port = (evtchn_port_t)port;
-	f->ring = LOCAL_RING_NONE;
-	f->sock = -1;
-	f->xen = x;
-	write_node(x, path, "ring-ref", ref);
-	write_node(x, path, "event-channel", x->port);
-	write_node(x, path, "feature-protocol-v2", 1);
-	write_node(x, path, "state", 3);
-	await_state(x, 4);
-	write_node(x, path, "state", 4);
+	if (n > sizeof(payload) - (size_t)at)
+		front_die("too long");
+	memcpy(payload + at, value, n);
+	if (!xenstore(f, XS_WRITE, payload, (size_t)at + n, NULL, 0))
+		front_die("%s cannot be written", node);
+}
+
+int front_back_state(struct front *f)
+{
+	char path[160], text[16];
+
+	(void)snprintf(path, sizeof(path), "%s/state", back);
+	read_node(f, path, text, sizeof(text));
+	return atoi(text);
+}
+
+void front_await(struct front *f, int state)
+{
+	int now = 0;
+
+	for (int i = 0; i < LOOKS_MAX; i++) {
+		now = front_back_state(f);
+		if (now == state)
+			return;
+		usleep(LOOK_US);
+	}
+	front_die("the back end is in state %d and not in %d", now, state);
+}
+
+uint32_t front_grant_to(struct front *f, uint16_t domid)
+{
+	struct ioctl_gntalloc_alloc_gref a = { .domid = domid, .flags = GNTALLOC_FLAG_WRITABLE, .count = 1 };
+	void *page;
+
+	f->ring.memfd = open("/dev/xen/gntalloc", O_RDWR | O_CLOEXEC);
+	if (f->ring.memfd < 0 || ioctl(f->ring.memfd, IOCTL_GNTALLOC_ALLOC_GREF, &a) != 0)
+		front_die("gntalloc: %s", strerror(errno));
+	page = mmap(NULL, CHAN_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f->ring.memfd, (off_t)a.index);
+	if (page == MAP_FAILED)
+		front_die("gntalloc, mmap: %s", strerror(errno));
+	f->page = page;
+	f->ref = a.gref_ids[0];
+	return f->ref;
+}
+
+static void make_port(struct front *f)
+{
+	struct ioctl_evtchn_bind_unbound_port bind = { .remote_domain = back_domid };
+	int port;
+
+	f->ring.to_back = open("/dev/xen/evtchn", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	port = f->ring.to_back < 0 ? -1 : ioctl(f->ring.to_back, IOCTL_EVTCHN_BIND_UNBOUND_PORT, &bind);
+	if (port < 0)
+		front_die("evtchn: %s", strerror(errno));
+	f->port = (uint32_t)port;
+}
+
+void front_prepare(struct front *f, const char *handle)
+{
+	char path[64], text[16];
+
+	*f = (struct front){ .ring = LOCAL_RING_NONE };
+	f->sock = open("/dev/xen/xenbus", O_RDWR | O_CLOEXEC);
+	if (f->sock < 0)
+		front_die("xenbus: %s", strerror(errno));
+	(void)snprintf(device, sizeof(device), "device/vtpm/%.8s", handle);
+	(void)snprintf(path, sizeof(path), "%s/backend", device);
+	read_node(f, path, back, sizeof(back));
+	(void)snprintf(path, sizeof(path), "%s/backend-id", device);
+	read_node(f, path, text, sizeof(text));
+	back_domid = (uint16_t)atoi(text);
+	front_grant_to(f, back_domid);
+	make_port(f);
+}
+
+void front_publish(struct front *f, const char *ref, const char *port, const char *state)
+{
+	char text[16];
+
+	(void)snprintf(text, sizeof(text), "%u", f->ref);
+	front_write(f, "ring-ref", ref ? ref : text, strlen(ref ? ref : text));
+	(void)snprintf(text, sizeof(text), "%u", f->port);
+	front_write(f, "event-channel", port ? port : text, strlen(port ? port : text));
+	front_write(f, "feature-protocol-v2", "1", 1);
+	front_write(f, "state", state, strlen(state));
+}
+
+void front_open(struct front *f, const char *handle)
+{
+	front_prepare(f, handle);
+	front_publish(f, NULL, NULL, "3");
+	front_await(f, 4);
+	front_write(f, "state", "4", 1);
+}
+
+void front_drop(struct front *f)
+{
+	munmap((void *)(uintptr_t)f->page, CHAN_PAGE_SIZE);
+	local_ring_close(&f->ring);
 }
 
 void front_signal(const struct front *f)
 {
-	if (xenevtchn_notify(f->xen->evtchn, f->xen->port) != 0)
+	struct ioctl_evtchn_notify notify = { .port = f->port };
+
+	if (ioctl(f->ring.to_back, IOCTL_EVTCHN_NOTIFY, &notify) != 0)
 		front_die("signal: %s", strerror(errno));
 }
 
 bool front_wait(struct front *f)
 {
-	struct front_xen *x = f->xen;
-	struct pollfd fds[2] = { { .fd = xenevtchn_fd(x->evtchn), .events = POLLIN },
-				 { .fd = xs_fileno(x->xs), .events = POLLIN } };
-	xenevtchn_port_or_error_t port;
-	char **event;
+	struct pollfd p = { .fd = f->ring.to_back, .events = POLLIN };
+	uint32_t port;
 
 	while (front_in_hand(f)) {
-		if (poll(fds, 2, FRONT_TIMEOUT_MS) <= 0)
+		if (poll(&p, 1, FRONT_TIMEOUT_MS) <= 0)
 			front_die("no answer within %d s", FRONT_TIMEOUT_MS / 1000);
-		if (fds[0].revents != 0 && (port = xenevtchn_pending(x->evtchn)) >= 0)
-			xenevtchn_unmask(x->evtchn, (evtchn_port_t)port);
-		if (fds[1].revents == 0)
-			continue;
-		while ((event = xs_check_watch(x->xs)) != NULL)
-			free(event);
-		if (front_in_hand(f) && read_number(x, x->backend, "state") != 4)
-			return false;
+		if (read(f->ring.to_back, &port, sizeof(port)) == (ssize_t)sizeof(port) &&
+		    write(f->ring.to_back, &port, sizeof(port)) != (ssize_t)sizeof(port))
+			front_die("unmask: %s", strerror(errno));
 	}
 	return true;
 }

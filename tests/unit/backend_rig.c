@@ -159,15 +159,9 @@ static void make_guest(struct rig_backend *b, enum serve_kind kind, int fds[stat
 	b->qemu = b->data = b->attach = -1;
 	if (kind == SERVE_NOBODY)
 		return;
-	if (kind == SERVE_QEMU) {
-		MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) == 0);
-		b->qemu = sv[0];
-		fds[2] = sv[1];
-		return;
-	}
-	if (kind == SERVE_XEN) {
-		MUST(ipc_pair(sv) == 0);
-		b->attach = sv[0];
+	if (kind != SERVE_RING) {
+		MUST(kind == SERVE_XEN ? ipc_pair(sv) == 0 : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) == 0);
+		*(kind == SERVE_XEN ? &b->attach : &b->qemu) = sv[0];
 		fds[2] = sv[1];
 		return;
 	}
@@ -280,12 +274,12 @@ void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_
 	rig_spawn_start(r, b, d, &start);
 }
 
-void rig_spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d)
+void rig_spawn_serving(struct rig *r, struct rig_backend *b, struct rig_disk *d, enum serve_kind kind, uint32_t flags)
 {
 	struct backend_start start;
 
-	fill_start(&start, d, RUN_SERVE);
-	spawn_started(r, b, d, &start, SERVE_QEMU);
+	fill_start(&start, d, flags);
+	spawn_started(r, b, d, &start, kind);
 	receive_link(r, b);
 	send_key(b, d);
 }

@@ -56,8 +56,8 @@ void rig_disk_init(struct rig_disk *d);
 /* Spawns a backend, sends START with these flags and gives it the disk's key. */
 void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
 void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start);
-/* With the end of a QEMU's control channel instead of a ring; b->data is the caller's to set. */
-void rig_spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d);
+/* The same for a QEMU or a guest of Xen: b->qemu is the end of its control channel, b->data the caller's to set; b->attach takes rings. */
+void rig_spawn_serving(struct rig *r, struct rig_backend *b, struct rig_disk *d, enum serve_kind kind, uint32_t flags);
 /* Without a keeper: no link is awaited and no key sent. */
 void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
 void rig_kill_keeper(struct rig *r);

@@ -168,10 +168,6 @@ int print_created(const struct ctl_args *a, json_t *params)
 	line("name", str(v, "name"));
 	line("uuid", str(v, "uuid"));
 	line("group", str(v, "group"));
-	if (json_is_integer(json_object_get(v, "domain")))
-		linef("in use by", "domain %lld of Xen", num(v, "domain"));
-	if (json_is_true(json_object_get(v, "announced")))
-		line("announced", "the next domain with its uuid goes on with it as it is");
 	print_eks(v);
 	return EXIT_OK;
 }
@@ -261,6 +257,10 @@ int print_show(const struct ctl_args *a, json_t *params)
 	line("for QEMU", str(v, "swtpm"));
 	if (json_is_integer(json_object_get(v, "qemu_uid")))
 		linef("in use by", "a QEMU of uid %lld", num(v, "qemu_uid"));
+	if (json_is_integer(json_object_get(v, "domain")))
+		linef("in use by", "domain %lld of Xen", num(v, "domain"));
+	if (json_is_true(json_object_get(v, "announced")))
+		line("announced", "the next domain with its uuid goes on with it as it is");
 	print_eks(v);
 	return EXIT_OK;
 }

@@ -4,6 +4,7 @@ export PATH=/usr/lib/xen-4.17/bin:$PATH LD_LIBRARY_PATH=/bin
 state=/var/lib/vtpm
 
 . /guests.sh
+. /trials.sh
 
 # A daemon says nothing when it is ready; the bound is the machine's.
 until_works() { until "$@" >/dev/null 2>&1; do usleep 50000; done; }
@@ -33,6 +34,8 @@ mgr_start() {
 	rm /run/ready
 	return $rc
 }
+mgr_stop() { kill "$(cat /run/mgr.pid)" && until_works mgr_gone; }
+mgr_gone() { ! kill -0 "$(cat /run/mgr.pid)"; }
 mgr_init() { vtpm-mgr --init $mgr_options --insecure-pcrs; }
 ctl() { vtpmctl "$@"; }
 
@@ -65,12 +68,11 @@ plan_manage() { check mgr_start mgr_start --xen on; }
 plan_log() { cat /var/log/vtpm.log >/dev/console; }
 
 uuid_of() { ctl show "$1" | awk '$1 == "uuid:" || $1 == "uuid" { print $2; exit }'; }
-plan_up() { # name, digit, pv or pvh, and the driver: stock, ours, hostile (none)
+plan_up() { # name, digit, pv or pvh, stock or ours: the driver
 	local with
 	case $4 in
 	stock) with="lab.modules=xen-tpmfront lab.wait=tpm0" ;;
 	ours) with="lab.modules=xen-tpm2front lab.wait=tpmrm0" ;;
-	hostile) with=lab.modules=xen-evtchn,xen-gntalloc ;;
 	esac
 	guest_config "$1" "$2" "$3" "$with" <<-END
 		vtpm = [ "backend=0,uuid=$(uuid_of "$1")" ]
@@ -79,9 +81,11 @@ plan_up() { # name, digit, pv or pvh, and the driver: stock, ours, hostile (none
 }
 plan_tell() { guest_plan "$@"; } # name, plan
 plan_both() { # plan: of two guests, at the same time
+	local one
 	guest_plan web1 "$@" &
-	guest_plan web2 "$@" &
-	wait %1 %2 2>/dev/null || wait
+	one=$!
+	guest_plan web2 "$@"
+	wait $one
 }
 plan_restart() { guest_reboot "$1"; }
 plan_down() { guest_end "$1"; }

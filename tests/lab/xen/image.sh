@@ -18,8 +18,7 @@ XEN_PACKAGES="xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore
 XEN_BIN=/usr/lib/xen-4.17/bin # where libxl looks for its helpers
 PROGRAMS="vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl libtss2-tcti-vtpm.so.0"
 TOOLS="$B/tests/xenback"
-GUEST_TOOLS="$B/tests/hostile_xen"
-GUEST_MODULES="xen-tpmfront xen-blkfront xen-evtchn xen-gntalloc"
+GUEST_MODULES="xen-tpmfront xen-blkfront xen-gntalloc xen-evtchn"
 DOM0_MODULES="xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop virtio_pci virtio_blk ext4 crc32c_generic"
 
 xen_prepare() { gunzip -c "$1"/boot/xen-4.17-amd64.gz >"$1/xen"; }
@@ -34,11 +33,10 @@ raw_kernel() { # bzImage, ELF
 }
 
 guest_root() {
-	guest_fill "$1" tests/lab/plans.sh
+	guest_fill "$1" tests/lab/plans.sh $here/trials_guest.sh
+	install -m 755 "$B/tests/hostile_xen" "$1/bin/"
 	install -D -m 644 "$module" "$1/lib/modules/$(basename "$kernel"/lib/modules/*)/updates/xen-tpm2front.ko"
 	initramfs_modules "$1" "$kernel" $GUEST_MODULES
-	install -m 755 $GUEST_TOOLS "$xen"/usr/bin/xenstore-{read,write} "$1/bin/"
-	initramfs_libraries "$1" $(LIBRARY_PATH=$xen_libraries libraries $GUEST_TOOLS "$xen/usr/bin/xenstore")
 }
 
 dom0_root() {
@@ -57,11 +55,11 @@ dom0_root() {
 	printf 'root:x:0:0:root:/:/bin/sh\nvtpm:x:900:900::/:/bin/false\n' >"$root/etc/passwd"
 	printf 'root:x:0:\nvtpm:x:900:\n' >"$root/etc/group"
 	install -m 755 tests/lab/init "$root/init"
-	install -m 644 tests/lab/assert.sh $here/guests.sh "$root/"
+	install -m 644 tests/lab/assert.sh $here/guests.sh $here/trials.sh "$root/"
 	install -m 644 $here/dom0.sh "$root/plans.sh"
 	# libgcc_s is loaded when a thread is cancelled, the TCTI when it is named.
-	initramfs_libraries "$root" $tcti /lib/x86_64-linux-gnu/libgcc_s.so.1 \
-		$(LIBRARY_PATH=$xen_libraries libraries "${tools[@]}" "$xen"/usr/bin/xenstore /bin/bash /usr/bin/tpm2 $tcti $TOOLS \
+	LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu initramfs_libraries "$root" $tcti /lib/x86_64-linux-gnu/libgcc_s.so.1 \
+		$(LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu libraries "${tools[@]}" "$xen"/usr/bin/xenstore /bin/bash /usr/bin/tpm2 $tcti $TOOLS \
 			$(for p in $PROGRAMS; do echo "$B/$p"; done))
 	initramfs_modules "$root" "$kernel" $DOM0_MODULES
 	cp "$kernel/vmlinux" "$guest" "$root/guest/"
@@ -69,7 +67,6 @@ dom0_root() {
 }
 
 xen=$(package_tree xen xen_prepare $XEN_PACKAGES)
-xen_libraries=$xen/usr/lib/x86_64-linux-gnu
 kernel=$(kernel_tree)
 [ -e "$kernel/vmlinux" ] || raw_kernel "$kernel/vmlinuz" "$kernel/vmlinux"
 # Our driver, without what a debugger would want.
@@ -78,7 +75,7 @@ make -s module BUILD="$B" KDIR="$(headers_tree)/usr/src/build" >&2
 strip --strip-debug -o "$module" "$B/module/xen-tpm2front.ko"
 tcti=/usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0
 common=("$0" tests/lab/{initramfs,assert}.sh tests/lab/init "$(guest_versions)" "$kernel")
-guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh "$B/tests/guest_bench" "$module" "$GUEST_MODULES" "$xen" $GUEST_TOOLS)
+guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh $here/trials_guest.sh "$B"/tests/{guest_bench,hostile_xen} "$module" "$GUEST_MODULES")
 echo "$xen/xen"
 echo "$kernel/vmlinux"
-initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)
+initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh $here/trials.sh "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)

@@ -47,16 +47,10 @@ machine_power() {
 }
 both_up() { order "up web1 4 pv ours" && order "up web2 5 pvh ours"; }
 
-# One guest that keeps to nothing, and one that must not notice.
-machine_hostile() {
-	local plan
-	boot manager "make web1 web2" "up web1 4 pv ours" "up web2 5 pv hostile" "tell web1 steady" || return
-	for plan in "hostile serve" "hostile lengths" "hostile states" "hostile cancel" "hostile locality 0" "hostile random 1 300" \
-		"hostile toggle 2 300" "hostile flood" "hostile_vanish 3" hostile_junk; do
-		order "tell web2 $plan" || return
-	done
-	order "tell web1 steady_end" && order "down web1" && order "down web2" && order log && vm_end host
-}
+# Whom the manager refuses, and a guest that keeps to nothing beside one that must not notice.
+machine_hostile() { boot manager "make web1 web2" trial_refusals trial_hostile log && vm_end host; }
+# Domains destroyed, a backend killed, the manager restarted; a domain saved and restored.
+machine_ends() { boot manager "make web1 web2" trial_destroy trial_killed trial_saved log && vm_end host; }
 
 # Nanoseconds a command, where a guest's program stands: the machine's TPM in a domain of its own, then one guest's TPM
 # through both drivers.
@@ -99,7 +93,7 @@ order() { vm_plan host "$1" "$machine_name"; }
 lab_init
 trap 'vm_kill_all; lab_end' EXIT
 image_build || { echo "not ok image"; exit 1; }
-for machine_name in ${LAB_XEN:-host driver guests power hostile}; do
+for machine_name in ${LAB_XEN:-host driver guests power hostile ends}; do
 	start=$EPOCHREALTIME
 	"machine_$machine_name"
 	[ -z "${VM_PID[host]:-}" ] || { vm_say host poweroff; vm_gone host; }
