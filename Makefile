@@ -148,7 +148,7 @@ lab-qemu: programs $(GUEST)
 
 LAB_XEN ?= host driver guests power hostile ends
 lab-xen: programs $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
-	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
+	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: programs
