@@ -146,7 +146,7 @@ LAB_PEERS ?= ours
 lab-qemu: programs $(GUEST)
 	LAB_PEERS='$(LAB_PEERS)' tests/run.sh --build $(BUILD) --name lab-qemu tests/lab/qemu/run.sh
 
-LAB_XEN ?= host driver guests power hostile ends
+LAB_XEN ?= power hostile guests ends driver host
 lab-xen: programs $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
 	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 
