@@ -22,6 +22,7 @@ machine_guests() {
 	boot manager "make web1 web2" || return
 	order "up web1 4 pv stock" && order "tell web1 xen_stock" && order "down web1" || return
 	order "up web1 4 pv ours" && order "tell web1 xen_kernel" && order "tell web1 use_anew" && identity_is_good web1 || return
+	check guests_web1_rsa_signature_is_good rsa_signature_is_good "$vm.web1"
 	was=("${NOTE[$vm.web1.ek]:-}" "${NOTE[$vm.web1.primary_name]:-}" "${NOTE[$vm.web1.nv]:-}")
 	order "tell web1 reload" && order "restart web1" && order "tell web1 again" || return
 	kept $vm.web1 "${vm}_reboot" "${was[@]}"
@@ -32,7 +33,7 @@ machine_guests() {
 machine_power() {
 	local guest was1 was2
 	boot manager "make web1 web2" || return
-	both_up && order "both use" || return
+	both_up && order "both own" || return
 	for guest in web1 web2; do identity_is_good "$guest"; done
 	was1=("${NOTE[$vm.web1.ek]:-}" "${NOTE[$vm.web1.primary_name]:-}" "${NOTE[$vm.web1.nv]:-}")
 	was2=("${NOTE[$vm.web2.ek]:-}" "${NOTE[$vm.web2.primary_name]:-}" "${NOTE[$vm.web2.nv]:-}")
@@ -42,7 +43,7 @@ machine_power() {
 
 	vm_start "$vm" power_other_chip other power && order other_chip && vm_end "$vm" || return
 
-	vm_start "$vm" power_on power power && order manage && both_up && order "both again" || return
+	vm_start "$vm" power_on power power && order manage && both_up && order "both again ecc" || return
 	kept $vm.web1 power_on_web1 "${was1[@]}"
 	kept $vm.web2 power_on_web2 "${was2[@]}"
 	order "down web1" && order "down web2" && vm_end "$vm"
@@ -54,17 +55,18 @@ machine_hostile() { boot manager "make web1 web2" trial_refusals trial_hostile l
 # Domains destroyed, a backend killed, the manager restarted; a domain saved and restored.
 machine_ends() { boot manager "make web1 web2" trial_destroy trial_killed trial_saved log && vm_end "$vm"; }
 
-# Nanoseconds a command, where a guest's program stands: the machine's TPM in a domain of its own, then one guest's TPM
-# through both drivers.
+# Nanoseconds a command, where a guest's program stands: one guest's TPM through both drivers, then the machine's TPM in a
+# domain of its own. That one is no part of what is emulated: making a key takes it no time.
 machine_bench() {
 	local op who
-	boot "up_owner chip 4" "tell chip bench_prepare" "tell chip bench" "tell chip bench_create" "down_owner chip" || return
-	remember chip
-	order manager && order "make web1" && order "up web1 4 pv stock" && order "tell web1 bench_prepare" || return
+	boot manager "make web1" "up web1 4 pv stock" "tell web1 bench_prepare" || return
 	order "tell web1 bench" && order "tell web1 bench_create" && order "down web1" || return
 	remember stock
 	order "up web1 4 pv ours" && order "tell web1 bench" && order "tell web1 bench_create" && order "down web1" || return
 	remember ours
+	order unmanage && order "up_owner chip 4" && order "tell chip bench_prepare" && order "tell chip bench" || return
+	order "tell chip bench_create" && order "down chip" || return
+	remember chip
 	vm_end "$vm"
 	printf '    %-20s %14s %14s %14s   (ns)\n' "" xen-tpmfront xen-tpm2front "physical TPM"
 	for op in $operations; do
@@ -82,7 +84,6 @@ identity_is_good() { # guest
 	file "$vm.ca"
 	check "${vm}_$1_ek_is_the_certified_one" ek_is_the_certified_one "$vm.$1"
 	check "${vm}_$1_ek_certificate_verifies" ek_certificate_verifies "$vm.$1" "$LAB/$vm.ca"
-	check "${vm}_$1_rsa_signature_is_good" rsa_signature_is_good "$vm.$1"
 }
 
 boot() { # plans
