@@ -14,6 +14,12 @@ for f in usr/sbin/vtpm-mgr usr/bin/vtpmctl usr/libexec/vtpm/vtpm-{spawn,keeper,b
 	usr/lib/systemd/system/vtpm-mgr.service usr/lib/sysusers.d/vtpm.conf; do
 	[ -s "$root/$f" ] || { echo "install: $f is missing"; exit 1; }
 done
+make -s install-module DESTDIR="$root" PREFIX=/usr
+module=usr/src/xen-tpm2front-$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' frontend-drivers/linux/dkms.conf)
+for f in "$module"/{Kbuild,dkms.conf,front.c,chip.c,ring.c,compat.h,hv/chan_abi.h} \
+	usr/share/man/man4/xen-tpm2front.4 usr/lib/modprobe.d/xen-tpm2front.conf; do
+	[ -s "$root/$f" ] || { echo "install: $f is missing"; exit 1; }
+done
 lib=$(dirname "$(find "$root" -name libtss2-tcti-vtpm.so.0)")
 [ -s "$lib/libvtpm.so.0" ]
 # A program against the installed library and header, as a user would build one.
