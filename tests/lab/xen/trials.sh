@@ -4,7 +4,6 @@
 back_node() { echo "/local/domain/0/backend/vtpm/$(xl domid "$1")/0/$2"; } # guest, node
 back_state() { xenstore-read "$(back_node "$1" state)"; }
 in_state() { [ "$(back_state "$1")" = "$2" ]; }
-is_open() { in_state "$1" 2 || in_state "$1" 4; } # a front end that comes is served
 vtpm_state() { ctl list | awk -v n="$1" '$1 == n { print $4 }'; }
 vtpm_is() { [ "$(vtpm_state "$1")" = "$2" ]; }
 log_has() { grep -q "$1" /var/log/vtpm.log; }
@@ -113,8 +112,7 @@ plan_trial_killed() {
 	check error_node_says_why xenstore-read "$(back_node web1 error)"
 	guest_plan web1 has_no_tpm
 	check reset ctl reset web1
-	until_works is_open web1
-	guest_plan web1 driver_anew
+	guest_plan web1 tpm_comes_back
 	guest_plan web1 measured_nothing
 
 	check stop_the_manager mgr_stop
@@ -124,8 +122,7 @@ plan_trial_killed() {
 	is nothing_is_on "$(vtpm_state web1)" stopped
 	guest_plan web1 has_no_tpm
 	check reset_after_restart ctl reset web1
-	until_works is_open web1
-	guest_plan web1 driver_anew
+	guest_plan web1 tpm_comes_back
 	guest_plan web1 measured_nothing
 	guest_end web1
 	until_works vtpm_is web1 stopped
