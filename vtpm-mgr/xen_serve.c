@@ -78,6 +78,12 @@ static enum xen_tpm tpm_of(const struct xen_front *f)
 
 /* --- xenstore --- */
 
+/* The directory of a domain, which may be empty. */
+struct orphan {
+	struct mgr *m;
+	char path[96];
+};
+
 static void on_written(void *arg, int err, const char *value, size_t len)
 {
 	struct xen_front *f = arg;
@@ -119,13 +125,31 @@ static void write_state(struct xen_front *f)
 	write_node(f, "state", text);
 }
 
+/* Of a domain whose last device has gone an empty directory would stay, and count for this domain's quota of nodes. */
+static void on_parent_listed(void *arg, int err, const char *value, size_t len)
+{
+	struct orphan *o = arg;
+
+	(void)value;
+	if (!err && len == 0 && o->m->xen && o->m->xen->store)
+		xenstore_remove(o->m->xen->store, o->path, NULL, NULL);
+	free(o);
+}
+
 static void remove_nodes(struct xen_front *f)
 {
+	struct orphan *o;
 	char path[128];
 
-	/* The directory of the domain stays if it has another device, and is otherwise empty. */
-	if (f->m->xen->store && !xen_back_path(f, "", path, sizeof(path)))
-		xenstore_remove(f->m->xen->store, path, NULL, NULL);
+	if (!f->m->xen->store || xen_back_path(f, "", path, sizeof(path)))
+		return;
+	xenstore_remove(f->m->xen->store, path, NULL, NULL);
+	o = malloc(sizeof(*o));
+	if (!o)
+		return;
+	o->m = f->m;
+	snprintf(o->path, sizeof(o->path), "%s/%u", f->m->xen->base, f->domid);
+	xenstore_list(f->m->xen->store, o->path, on_parent_listed, o);
 }
 
 /* For a person: how to go on. */

@@ -53,7 +53,7 @@ both_up() { order "up web1 4 pv ours" && order "up web2 5 pvh ours"; }
 # Whom the manager refuses, and a guest that keeps to nothing beside one that must not notice.
 machine_hostile() { boot manager "make web1 web2" trial_refusals trial_hostile log && vm_end "$vm"; }
 # Domains destroyed, a backend killed, the manager restarted; a domain saved and restored.
-machine_ends() { boot manager "make web1 web2" trial_destroy trial_killed trial_saved log && vm_end "$vm"; }
+machine_ends() { boot manager "make web1 web2" trial_destroy trial_killed trial_saved trial_autocreate log && vm_end "$vm"; }
 
 # Nanoseconds a command, where a guest's program stands: one guest's TPM through both drivers, then the machine's TPM in a
 # domain of its own. That one is no part of what is emulated: making a key takes it no time.

@@ -151,3 +151,15 @@ plan_trial_saved() {
 	guest_end web1
 	rm /run/web1.saved
 }
+
+# --- a vTPM for whoever comes, if the manager was told so ---
+plan_trial_autocreate() {
+	mgr_stop
+	check mgr_start_autocreate mgr_start --xen on --autocreate
+	trial_guest anyone 6 $trial_unknown "$with_driver"
+	guest_create anyone || return
+	guest_plan anyone neighbour 2
+	is it_has_the_uuid_for_a_name "$(uuid_of $trial_unknown)" $trial_unknown
+	guest_end anyone
+	until_works vtpm_is $trial_unknown stopped
+}
