@@ -13,6 +13,8 @@
 /* How long after suspend the domain may still be there: to save its memory takes as long as writing it does. */
 #define ANNOUNCED_MS 1800000u
 
+#define TELL_EVERY_MS 10000u /* of what a guest brings about */
+
 void xen_log_front(const struct xen_front *f, const char *text)
 {
 	log_warn("domain %u, vtpm %u: %s", f->domid, f->handle, text);
@@ -124,13 +126,25 @@ static void explain(struct xen_front *f, const char *why, char text[static TEXT_
 		snprintf(text, TEXT_MAX + 1, "%s", why ? why : f->reason[0] ? f->reason : "its TPM is off");
 }
 
+/* A guest that names one ring after the other that is none must not fill the log. */
+static bool may_tell(struct xen_front *f)
+{
+	uint64_t now = loop_now_ms();
+
+	if (f->told_ms && now - f->told_ms < TELL_EVERY_MS)
+		return false;
+	f->told_ms = now;
+	return true;
+}
+
 /* As xenbus writes errors: a number, and a text. */
 static void write_error(struct xen_front *f, const char *why)
 {
 	char text[TEXT_MAX + 1], value[TEXT_MAX + 8];
 
 	explain(f, why, text);
-	xen_log_front(f, text);
+	if (f->d.phase == XEN_REFUSED || may_tell(f))
+		xen_log_front(f, text);
 	snprintf(value, sizeof(value), "22 %s", text);
 	write_node(f, "error", value);
 }
