@@ -16,6 +16,7 @@ struct xen_front {
 	struct xen_nodes n;
 	char reason[TEXT_MAX + 1]; /* why its TPM is not on, where the vTPM that knew it may be gone */
 	bool watched;		   /* its state is */
+	bool has_error;		   /* an error node was written for it */
 	uint64_t told_ms;	   /* when the log last had a line that the guest can have as often as it likes */
 	/* xen_scan.c */
 	struct xen_value values[XEN_NODES];

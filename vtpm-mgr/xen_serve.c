@@ -45,6 +45,9 @@ static enum xen_tpm tpm_mine(const struct vtpm *v)
 
 static enum xen_tpm tpm_others(const struct vtpm *v)
 {
+	/* One that was held for a saved domain, and is lost: to begin anew would be a reset that nobody asked for. */
+	if (v->state == VTPM_FAILED && v->announced)
+		return XEN_TPM_FAILED;
 	if (v->state == VTPM_STOPPED || (v->state == VTPM_FAILED && !v->front))
 		return XEN_TPM_OFF;
 	if (v->front && (v->announced || xen_device_leaving(&v->front->d, &v->front->n)))
@@ -96,12 +99,23 @@ static void write_node(struct xen_front *f, const char *node, const char *value)
 		xenstore_write(f->m->xen->store, path, value, on_written, f);
 }
 
+static void remove_error(struct xen_front *f)
+{
+	char path[128];
+
+	if (f->has_error && f->m->xen->store && !xen_back_path(f, "error", path, sizeof(path)))
+		xenstore_remove(f->m->xen->store, path, NULL, NULL);
+	f->has_error = false;
+}
+
 static void write_state(struct xen_front *f)
 {
 	char text[4];
 
 	snprintf(text, sizeof(text), "%u", (unsigned)f->d.state);
 	log_debug("domain %u, vtpm %u: state %s", f->domid, f->handle, text);
+	if (f->d.state == XEN_STATE_INIT_WAIT || f->d.state == XEN_STATE_CONNECTED)
+		remove_error(f);
 	write_node(f, "state", text);
 }
 
@@ -117,11 +131,14 @@ static void remove_nodes(struct xen_front *f)
 /* For a person: how to go on. */
 static void explain(struct xen_front *f, const char *why, char text[static TEXT_MAX + 1])
 {
+	const struct vtpm *v = vtpm_find(f->m, f->n.uuid);
 	char uuid[UUID_STR_LEN + 1];
 
 	uuid_format(f->n.uuid, uuid);
+	if (!why && v && v->state == VTPM_FAILED)
+		why = v->reason;
 	if (why && !f->n.bad && tpm_of(f) == XEN_TPM_UNKNOWN)
-		snprintf(text, TEXT_MAX + 1, "%s; make it: vtpmctl create NAME --uuid %s", why, uuid);
+		snprintf(text, TEXT_MAX + 1, "%.400s; make it: vtpmctl create NAME --uuid %s", why, uuid);
 	else
 		snprintf(text, TEXT_MAX + 1, "%s", why ? why : f->reason[0] ? f->reason : "its TPM is off");
 }
@@ -147,6 +164,7 @@ static void write_error(struct xen_front *f, const char *why)
 		xen_log_front(f, text);
 	snprintf(value, sizeof(value), "22 %s", text);
 	write_node(f, "error", value);
+	f->has_error = true;
 }
 
 /* --- the TPM --- */
