@@ -46,7 +46,7 @@ help:
 ## make module     the Linux driver for Xen guests, against KDIR (default: headers of the running kernel)
 ## make install-module   its sources for DKMS, in a guest
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
-## make lab-qemu Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
+## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
 ## make bench      measure, beside swtpm and libtpms; writes build/bench.json
 ## make fuzz       fuzz the parsers (FUZZ_SECONDS each)

@@ -21,6 +21,7 @@ TOOLS="$B/tests/xenback"
 GUEST_MODULES="xen-tpmfront xen-blkfront xen-gntalloc xen-evtchn"
 DOM0_MODULES="xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop virtio_pci virtio_blk ext4 crc32c_generic"
 
+xen_packages() { echo $XEN_PACKAGES; }
 xen_prepare() { gunzip -c "$1"/boot/xen-4.17-amd64.gz >"$1/xen"; }
 
 # The ELF inside a bzImage (Documentation/arch/x86/boot.rst: payload_offset, payload_length), or each domain would
@@ -66,7 +67,7 @@ dom0_root() {
 	mv "$root/guest/$(basename "$guest")" "$root/guest/initramfs"
 }
 
-xen=$(package_tree xen xen_prepare $XEN_PACKAGES)
+xen=$(package_tree xen xen_packages xen_prepare)
 kernel=$(kernel_tree)
 [ -e "$kernel/vmlinux" ] || raw_kernel "$kernel/vmlinuz" "$kernel/vmlinux"
 # Our driver, without what a debugger would want.
