@@ -240,35 +240,75 @@ static void release(struct xen_front *f)
 	xen_tpm_changed(f->m, uuid);
 }
 
-static void on_created(void *arg, int code, const char *text)
-{
-	struct xen_front *f = arg;
+/* A vTPM in the making, which may outlive who it is for. */
+struct xen_making {
+	struct provision_order order;
+	struct xen_front *f; /* NULL: gone */
+};
 
-	if (code) {
-		f->d.hopeless = true;
-		snprintf(f->reason, sizeof(f->reason), "no vTPM could be made for it: %.400s", text);
-	}
+static void creation_failed(struct xen_front *f, const char *text)
+{
+	f->d.hopeless = true;
+	snprintf(f->reason, sizeof(f->reason), "no vTPM could be made for it: %.400s", text);
+}
+
+static void on_created(void *arg, int code, const char *text, const struct store_vtpm *row)
+{
+	struct xen_making *making = arg;
+	struct xen_front *f = making->f;
+
+	(void)row;
+	free(making);
+	if (!f)
+		return;
+	f->making = NULL;
+	if (code)
+		creation_failed(f, text);
 	xen_look(f);
 }
 
 /* It has the uuid for a name: that is one nobody else wants. */
-static void create(struct xen_front *f)
+static int order(struct xen_front *f)
 {
 	struct store_vtpm *want = calloc(1, sizeof(*want));
+	struct xen_making *making = calloc(1, sizeof(*making));
+	int err = want && making ? 0 : ERR_NOMEM;
 
-	if (!want) {
-		on_created(f, ERR_NOMEM, err_text(ERR_NOMEM));
-		return;
+	if (!err) {
+		memcpy(want->uuid, f->n.uuid, UUID_LEN);
+		uuid_format(f->n.uuid, want->name);
+		snprintf(want->group, sizeof(want->group), "%s", DEFAULT_GROUP);
+		want->epoch = 1;
+		want->user = -1;
+		want->state_max = STATE_MAX_DEFAULT;
+		want->commit_rate = COMMIT_RATE_DEFAULT;
+		*making = (struct xen_making){ .order = { .uid = -1, .pid = -1, .done = on_created, .arg = making }, .f = f };
+		f->making = making; /* done may come before this returns */
+		err = provision_order(f->m, want, &making->order);
 	}
-	memcpy(want->uuid, f->n.uuid, UUID_LEN);
-	uuid_format(f->n.uuid, want->name);
-	snprintf(want->group, sizeof(want->group), "%s", DEFAULT_GROUP);
-	want->epoch = 1;
-	want->user = -1;
-	want->state_max = STATE_MAX_DEFAULT;
-	want->commit_rate = COMMIT_RATE_DEFAULT;
-	provision_create_for(f->m, want, on_created, f);
+	if (err) {
+		f->making = NULL;
+		free(making);
+	}
 	free(want);
+	return err;
+}
+
+static void create(struct xen_front *f)
+{
+	int err = order(f);
+
+	if (!err)
+		return;
+	creation_failed(f, err_text(err));
+	xen_look(f);
+}
+
+void xen_making_end(struct xen_front *f)
+{
+	if (f->making)
+		f->making->f = NULL;
+	f->making = NULL;
 }
 
 /* --- the ring --- */

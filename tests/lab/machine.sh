@@ -93,6 +93,15 @@ vm_kill() {
 # Of Linux, and of Xen when it stops or gives a domain up.
 ALARMS='Kernel panic|Oops|BUG:|WARNING:|Call Trace|segfault|general protection|Panic on CPU|Xen BUG|FATAL TRAP|domain_crash'
 
+# A QEMU that ends without its guest having come to life; its reason goes to the output. 1: it ended in order.
+vm_lost() {
+	local vm=$1 rc=0 in=${VM_IN[$1]} out=${VM_OUT[$1]}
+	wait "${VM_PID[$vm]}" || rc=$?
+	exec {in}>&- {out}<&-
+	unset "VM_PID[$vm]"
+	cat "$LOG/${VM_LABEL[$vm]}.qemu"
+	[ "$rc" -ne 0 ]
+}
 vm_kill_all() { [ ${#VM_PID[@]} -eq 0 ] || kill "${VM_PID[@]}" 2>/dev/null; }
 
 since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }

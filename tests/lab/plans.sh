@@ -92,6 +92,7 @@ use_nv() {
 	note nv "$(base64 -w 0 kept.read)"
 }
 
+plan_identity() { use_identity; }
 plan_use() {
 	use_identity
 	use_session
@@ -121,6 +122,12 @@ plan_again() { # the type of its EK if it is not rsa
 	check nv_read tpm2 nvread -C o -o kept.read 0x01500010
 	note nv "$(base64 -w 0 kept.read)"
 	use_identity
+}
+
+# Has the TPM make keys, one after the other, until the machine ends.
+plan_busy() {
+	while tpm2 createprimary -Q -C o -G rsa2048 -c busy.ctx; do :; done &
+	check it_makes_one tpm2 createprimary -Q -C n -G rsa2048 -c one.ctx
 }
 
 # --- measured boot: the firmware's log, replayed, is what the PCRs hold ---

@@ -57,11 +57,14 @@ static void test_command_lines(void **state)
 	expect_params("--state-max=4294967295 --json create web1 --commit-rate 0", "Create",
 		      "{\"commit_rate\":0,\"name\":\"web1\",\"state_max\":4294967295}");
 	expect_params("create web1 --user root", "Create", "{\"name\":\"web1\",\"user\":0}");
+	expect_params("import web1 --swtpm /d --key f,format=hex --uuid u", "Import", "{\"name\":\"web1\",\"uuid\":\"u\"}");
 	expect_params("destroy --force -- -x", "Destroy", "{\"force\":true,\"name\":\"-x\"}");
 	expect_params("group --pcrs 0,2,23 create g", "CreateGroup", "{\"name\":\"g\",\"pcrs\":[0,2,23]}");
 	expect_params("group list", "Status", "{}");
 	expect_params("show web1 --ek-cert ecc", "Show", "{\"name\":\"web1\"}");
 	expect_params("--runtime-dir /x ca", "Ca", "{}");
+	expect_params("create web1 --snapshots allow", "Create", "{\"name\":\"web1\",\"snapshots\":\"allow\"}");
+	expect_params("set --snapshots=refuse web1", "Set", "{\"name\":\"web1\",\"snapshots\":\"refuse\"}");
 }
 
 static void test_wrong_command_lines(void **state)
@@ -88,6 +91,10 @@ static void test_wrong_command_lines(void **state)
 		"create \xff",
 		"create a --state-max 4294967296",
 		"create a --uuid",
+		"create a --swtpm /d",
+		"import",
+		"import a --swtpm",
+		"import a --key",
 	};
 	struct ctl_args a;
 
@@ -101,7 +108,8 @@ static void test_wrong_command_lines(void **state)
 
 static void test_help_and_version(void **state)
 {
-	static const char *const lines[] = {"--help", "-h", "help", "help create", "create --help", "group create -h"};
+	static const char *const lines[] = {"--help", "-h", "help", "help create", "create --help", "group create -h",
+					    "group --help",  "help group"};
 	struct ctl_args a;
 
 	(void)state;
@@ -150,7 +158,7 @@ static int ask(const char *bytes, size_t n, struct ctl_error *e)
 	assert_non_null(mkdtemp(dir));
 	pid = answer(dir, bytes, n);
 	*e = (struct ctl_error){.status = EXIT_FAILED};
-	err = client_call(dir, "Status", params, &reply, e);
+	err = client_call(dir, "Status", params, NULL, 0, &reply, e);
 	assert_true(err || json_is_object(reply));
 	json_decref(reply);
 	json_decref(params);
@@ -204,7 +212,7 @@ static void test_unreachable(void **state)
 	json_t *reply;
 
 	(void)state;
-	assert_int_equal(client_call("/nonexistent", "Status", params, &reply, &e), ERR_CLOSED);
+	assert_int_equal(client_call("/nonexistent", "Status", params, NULL, 0, &reply, &e), ERR_CLOSED);
 	assert_int_equal(e.status, EXIT_UNREACHABLE);
 	assert_non_null(strstr(e.message, "/nonexistent/control.sock"));
 	assert_non_null(strstr(e.message, "is vtpm-mgr running?"));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vtpmctl: turns a command line into one Varlink call and its reply into text. main.c runs it,
- * commands.c is the table of commands, args.c reads the command line by that table, client.c
- * speaks to the manager, output.c prints. What the manager sends is data, never trusted to be
+ * commands.c is the table of commands, args.c reads the command line by that table, import.c reads
+ * what an import takes along, token.c makes and keeps a token, client.c speaks to the manager, output.c prints. What the manager sends is data, never trusted to be
  * printable.
  */
 #ifndef VTPM_CTL_H
@@ -32,18 +32,21 @@ enum {
 	EXIT_UNREACHABLE = 8, /* no manager */
 };
 
-enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK };
+enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, ARG_FILE };
+
+#define CTL_FDS_MAX 2u /* descriptors with a call */
 
 struct ctl_option {
 	const char *name;    /* with the dashes */
 	const char *metavar; /* NULL for a flag */
-	const char *key;     /* of the call's parameters; options of kind ARG_EK stay local */
+	const char *key;     /* of the call's parameters; options of kind ARG_EK and ARG_FILE stay local */
 	enum ctl_kind kind;
 	uint64_t max; /* of a number */
 	const char *help;
 };
 
 struct ctl_args;
+struct ctl_error;
 struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
@@ -56,16 +59,25 @@ struct ctl_command {
 	/* What --json prints, if it is not the whole reply: a borrowed part. */
 	json_t *(*select)(json_t *params);
 	const char *help;
+	/* What is to be done before the call; NULL: nothing. */
+	int (*prepare)(struct ctl_args *a, struct ctl_error *e);
 };
 
 struct ctl_args {
 	const struct ctl_command *command;
+	const char *group; /* the first word of commands of two, alone; NULL: none */
 	const char *runtime_dir;
 	bool json, help, version;
 	const char *name;    /* NULL: none */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
-	json_t *params; /* owned */
+	const char *swtpm, *key, *pwd; /* files of an import */
+	const char *token_dir;	       /* where a token is to be kept; NULL: none is made */
+	uint8_t token[32];
+	json_t *params;		       /* owned */
+	int lock;		       /* of a directory, held until the end; -1: none */
+	unsigned nfds;
+	int fds[CTL_FDS_MAX]; /* owned; go with the call */
 };
 
 struct ctl_error {
@@ -81,8 +93,10 @@ extern const struct ctl_command ctl_commands[];
 extern const size_t ctl_ncommands;
 /* NULL if there is none; *used words of argv named it. */
 const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t *used);
-/* The summary, or the help of one command. */
-void ctl_print_help(const struct ctl_command *c);
+/* Whether commands of two words begin with this one. */
+bool ctl_is_group(const char *word);
+/* The help of one command, or the summary: of a group's commands, or (NULL) of all. */
+void ctl_print_help(const struct ctl_command *c, const char *group);
 
 /* ---- args.c ---- */
 
@@ -91,9 +105,21 @@ CHECKED int args_parse(struct ctl_args *a, int argc, char **argv, struct ctl_err
 
 /* ---- client.c ---- */
 
-/* Calls a method of the manager. params is borrowed. On success *reply is its parameters, owned by the caller. */
-CHECKED int client_call(const char *runtime_dir, const char *method, json_t *params, json_t **reply,
-			struct ctl_error *e);
+/* Calls a method of the manager, with nfds descriptors. All is borrowed. On success *reply is its parameters, owned by the caller. */
+CHECKED int client_call(const char *runtime_dir, const char *method, json_t *params, const int *fds, unsigned nfds,
+			json_t **reply, struct ctl_error *e);
+
+/* ---- import.c ---- */
+
+/* Copies swtpm's files for the call, if its directory is at rest. On failure what was opened is a's to close all the same. */
+CHECKED int import_prepare(struct ctl_args *a, struct ctl_error *e);
+
+/* ---- token.c ---- */
+
+/* Before the call: makes a token, if one is wanted, and tells the call its hash. */
+CHECKED int token_prepare(struct ctl_args *a, struct ctl_error *e);
+/* After it: keeps the token, with the uuid that the manager gave. */
+CHECKED int token_keep(struct ctl_args *a, json_t *reply, struct ctl_error *e);
 
 /* ---- output.c ---- */
 
@@ -103,6 +129,7 @@ void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
 int print_nothing(const struct ctl_args *a, json_t *params);
 int print_created(const struct ctl_args *a, json_t *params);
+int print_imported(const struct ctl_args *a, json_t *params);
 int print_list(const struct ctl_args *a, json_t *params);
 int print_show(const struct ctl_args *a, json_t *params);
 int print_started(const struct ctl_args *a, json_t *params);
