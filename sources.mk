@@ -28,8 +28,8 @@ SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c 
 # Where a token is kept.
 TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 CTL_SRCS := vtpm-mgr/ctl/main.c vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/output.c vtpm-mgr/ctl/token.c $(TOKEN_SRCS) lib/buf.c lib/err.c lib/util.c
-SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c $(TOKEN_SRCS) \
-            vtpm-mgr/swtpm/serve.c vtpm-mgr/swtpm/serve_options.c vtpm-mgr/swtpm/setup.c vtpm-mgr/swtpm/user.c \
+SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/held.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c vtpm-mgr/swtpm/listen.c $(TOKEN_SRCS) \
+            vtpm-mgr/swtpm/serve.c vtpm-mgr/swtpm/serve_options.c vtpm-mgr/swtpm/server.c vtpm-mgr/swtpm/setup.c vtpm-mgr/swtpm/user.c \
             vtpm-mgr/proto/front.c lib/buf.c lib/err.c lib/ipc.c lib/util.c
 SWTPM_SRCS := vtpm-mgr/swtpm/main.c $(SWTPM_LIB_SRCS)
 LIBVTPM_SRCS := frontend-drivers/libvtpm/vtpm.c $(HV_SRCS) lib/buf.c lib/err.c lib/ipc.c lib/loop.c lib/util.c
@@ -47,7 +47,7 @@ MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_qemu_saved test_xen_device test_xenstore test_backend_xen test_keeper_wrap
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_qemu_data test_qemu_saved test_xen_device test_xenstore test_backend_xen test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -57,6 +57,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/qemu_channel.sh \
             tests/integration/takeover.sh \
             tests/integration/fronts.sh \
+            tests/integration/fronts_server.sh \
             tests/integration/qemu_same.sh \
             tests/integration/qemu_faults.sh \
             tests/integration/quarantine.sh \
@@ -125,6 +126,8 @@ test_xen_device_SRCS := vtpm-mgr/xen_device.c $(LIB_SRCS)
 test_xenstore_SRCS := $(XENSTORE_SRCS) $(LIB_SRCS)
 test_backend_xen_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_xen_LIBS := $(LIBS_BACKEND)
+test_qemu_data_SRCS := $(test_qemu_SRCS)
+test_qemu_data_LIBS := $(LIBS_BACKEND)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_keeper_wrap_LIBS := $(LIBS_KEEPER)
 test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
