@@ -222,6 +222,13 @@ static int allow_backend(scmp_filter_ctx ctx)
 	return allow_masked(ctx, SCMP_SYS(ioctl), 1, INT_MASK, TCGETS);
 }
 
+static int allow_backend_xen(scmp_filter_ctx ctx)
+{
+	if (allow_backend(ctx))
+		return ERR_SYS;
+	return allow_masked(ctx, SCMP_SYS(ioctl), 1, INT_MASK, SANDBOX_IOCTL_NOTIFY);
+}
+
 static int allow_keeper(scmp_filter_ctx ctx)
 {
 	if (allow_worker(ctx))
@@ -244,6 +251,8 @@ static int allow_kind(scmp_filter_ctx ctx, enum sandbox_kind kind)
 	switch (kind) {
 	case SANDBOX_BACKEND:
 		return allow_backend(ctx);
+	case SANDBOX_BACKEND_XEN:
+		return allow_backend_xen(ctx);
 	case SANDBOX_KEEPER:
 		return allow_keeper(ctx);
 	case SANDBOX_MANAGER:

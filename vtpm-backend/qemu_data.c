@@ -199,6 +199,8 @@ static bool qemu_cancelled(struct backend *b)
 }
 
 const struct transport transport_qemu = {
+	.option = "--qemu",
+	.sandbox = SANDBOX_BACKEND,
 	.begin = qemu_begin,
 	.end = qemu_end,
 	.wait = qemu_wait,

@@ -55,12 +55,16 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 	json_object_set_new(j, "state", json_string(state));
 	if (reason)
 		json_object_set_new(j, "reason", json_string(reason));
-	if (v && v->state == VTPM_RUNNING && v->qemu < 0 && !ring_path(m, row->name, path, sizeof(path)))
+	if (v && v->state == VTPM_RUNNING && v->qemu < 0 && !v->xen && !ring_path(m, row->name, path, sizeof(path)))
 		json_object_set_new(j, "ring", json_string(path));
 	if (!qemu_path(m, row->name, path, sizeof(path)))
 		json_object_set_new(j, "swtpm", json_string(path));
 	if (v && v->state == VTPM_RUNNING && v->qemu >= 0)
 		json_object_set_new(j, "qemu_uid", json_integer(v->qemu_uid));
+	if (v && v->front)
+		json_object_set_new(j, "domain", json_integer(xen_domid(v->front)));
+	if (v && v->announced)
+		json_object_set_new(j, "announced", json_true());
 	if (waiting)
 		json_object_set_new(j, "waiting_uid", json_integer(waiting->qemu_uid));
 	if (qemu_refusal(m, row->uuid))

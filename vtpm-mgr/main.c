@@ -18,6 +18,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "hv/xen/xenstore.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/secmem.h"
@@ -241,6 +242,17 @@ static void open_control(struct mgr *m, const struct identity *id)
 		die(path, err == ERR_BUSY ? "another vtpm-mgr is listening there" : err_text(err));
 }
 
+/* With the rights of root: that is what it takes to speak to xenstore. -1: no guests of Xen. */
+static int connect_xen(const struct config *cfg)
+{
+	int fd = -1;
+	int err = cfg->xen == XEN_NEVER || cfg->init ? 0 : xenstore_open(&fd);
+
+	if (err && cfg->xen == XEN_ON)
+		die("--xen on", "xenstore cannot be reached: this is no domain of Xen, or not root, or xenstored does not run");
+	return fd;
+}
+
 static void on_shut_down(void *arg, const struct keeper_reply *r)
 {
 	struct mgr *m = arg;
@@ -306,6 +318,7 @@ static void mgr_close(struct mgr *m)
 {
 	m->draining = true;
 	keeper_close(m);
+	xen_close(m);
 	continuity_free(m);
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
@@ -342,6 +355,7 @@ int main(int argc, char **argv)
 	static struct mgr mgr;
 	struct mgr *m = &mgr;
 	struct identity id;
+	int xenstore;
 
 	options_parse(argc, argv, &m->cfg);
 	if (m->cfg.ready_fd >= 0 && fcntl(m->cfg.ready_fd, F_SETFD, FD_CLOEXEC))
@@ -359,6 +373,7 @@ int main(int argc, char **argv)
 		check_no_store(m);
 	if (host_start_spawner(m))
 		die("vtpm-spawn", strerror(errno));
+	xenstore = connect_xen(&m->cfg);
 	drop_root(m, &id);
 	if (secmem_process())
 		die("cannot forbid core dumps", strerror(errno));
@@ -376,6 +391,8 @@ int main(int argc, char **argv)
 		open_control(m, &id);
 	if (!m->cfg.init && qemu_ports_open(m))
 		die(m->cfg.state_dir, store_why(m->store));
+	if (xenstore >= 0 && xen_open(m, xenstore))
+		die("guests of Xen", strerror(errno));
 	m->swtpm_uid = id.swtpm_uid;
 	if (!m->cfg.init && fronts_open(m))
 		die(m->cfg.runtime_dir, "swtpm.sock cannot be made there");

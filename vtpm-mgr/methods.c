@@ -242,12 +242,17 @@ static void method_set(void *arg, struct call *c, json_t *params)
 static void method_start(void *arg, struct call *c, json_t *params)
 {
 	struct store_vtpm *row;
+	struct vtpm *v;
 	bool firmware;
 
 	if (bool_param(c, params, "firmware", &firmware))
 		return;
 	row = row_of(arg, c, params);
-	if (row)
+	v = row ? vtpm_find(arg, row->uuid) : NULL;
+	if (v && v->front)
+		call_error(c, ERR_WRONG_STATE, "%s belongs to domain %u; reset powers it on for that", row->name,
+			   xen_domid(v->front));
+	else if (row)
 		vtpm_start(arg, row, firmware, c);
 	free(row);
 }
@@ -271,9 +276,32 @@ static void method_reset(void *arg, struct call *c, json_t *params)
 
 	if (v)
 		vtpm_reset(v, row, c);
-	else if (row)
+	else if (row && !xen_reset_lost(arg, row, c))
 		call_error(c, ERR_WRONG_STATE, "%s is not running; start powers it on", row->name);
 	free(row);
+}
+
+/* Suspend and Resume: fn ends the call. */
+static void announce(struct mgr *m, struct call *c, json_t *params, void (*fn)(struct vtpm *v, struct call *c))
+{
+	struct store_vtpm *row = row_of(m, c, params);
+	struct vtpm *v = row ? vtpm_find(m, row->uuid) : NULL;
+
+	if (v)
+		fn(v, c);
+	else if (row)
+		call_error(c, ERR_WRONG_STATE, "%s is not running", row->name);
+	free(row);
+}
+
+static void method_suspend(void *arg, struct call *c, json_t *params)
+{
+	announce(arg, c, params, xen_suspend);
+}
+
+static void method_resume(void *arg, struct call *c, json_t *params)
+{
+	announce(arg, c, params, xen_resume);
 }
 
 /* By the number of its row: the uuid may be damaged since it was powered on. */
@@ -442,6 +470,8 @@ const struct control_method methods[] = {
 	{ "Start", ROLE_OPERATOR, 0, 0, method_start },
 	{ "Stop", ROLE_OPERATOR, 0, 0, method_stop },
 	{ "Reset", ROLE_OPERATOR, 0, 0, method_reset },
+	{ "Suspend", ROLE_OPERATOR, 0, 0, method_suspend },
+	{ "Resume", ROLE_OPERATOR, 0, 0, method_resume },
 	{ "Destroy", ROLE_OPERATOR, 0, 0, method_destroy },
 	{ "Status", ROLE_VIEWER, 0, 0, method_status },
 	{ "Ca", ROLE_VIEWER, 0, 0, method_ca },

@@ -12,6 +12,7 @@
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come
  *	fronts.c	swtpm.sock: stand-ins for swtpm, which set vTPMs up and bring QEMUs
+ *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
@@ -57,6 +58,8 @@ struct config {
 	const char *swtpm_user;				  /* NULL: nobody */
 	uint32_t seal_pcrs;				  /* 0: the default set */
 	bool insecure_pcrs, init, no_prefork, verbose;
+	enum { XEN_AUTO, XEN_ON, XEN_NEVER } xen; /* guests of Xen: if this is a domain of Xen; must be; no */
+	bool autocreate;			  /* a vTPM for a domain whose uuid nobody knows */
 	uint32_t pool;
 	uint32_t uid_base;
 	int ready_fd; /* -1: nobody waits */
@@ -68,6 +71,8 @@ struct config {
 };
 
 struct mgr;
+struct xen;
+struct xen_front;
 
 /* --- worker.c: one backend process --- */
 
@@ -88,14 +93,14 @@ struct worker {
 	unsigned ngives;
 };
 
-/* What a backend serves. */
+/* What a backend serves: SERVE_NOBODY for one that provisions. */
 struct worker_guest {
-	const struct local_ring *ring;
-	int qemu; /* its control channel; -1: the ring */
+	enum serve_kind kind;
+	int fds[SPAWN_FDS_MAX - SPAWN_FDS_MIN]; /* as its kind wants them (proto/spawn.h); the caller's */
 };
 
 /*
- * Starts a backend process for owner arg and sends it start. guest: NULL for one that provisions.
+ * Starts a backend process for owner arg and sends it start.
  * The key must have been handed to the keeper for worker_token_next's token before.
  */
 CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct worker_guest *guest,
@@ -216,6 +221,12 @@ struct vtpm {
 	bool asked;    /* STORE_TAKE has come and is not answered */
 	uint64_t asked_version;
 	uint64_t rollback_to; /* the version of an older state that was granted and is not committed yet; 0: none */
+	/* xen_serve.c */
+	bool xen;		 /* it is on for a guest of Xen */
+	int attach;		 /* how rings come to its backend; -1: it has none */
+	struct xen_front *front; /* the guest's; NULL: its domain has gone */
+	bool announced;		 /* a save, restore or migration: the next domain goes on where this one ends */
+	struct loop_timer announce_timer;
 	/* ring.c */
 	struct local_ring ring;
 	int listener, client;
@@ -242,6 +253,14 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
  */
 CHECKED int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid,
 			    char why[static TEXT_MAX + 1]);
+/*
+ * Powers it on for a guest of Xen. Not 0: it cannot be now, why says why; the call is the caller's then. What comes to
+ * nothing later is told by xen_tpm_changed.
+ */
+CHECKED int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c,
+			   char why[static TEXT_MAX + 1]);
+/* Its domain has gone: powers it off, whatever it was about. May free v. */
+void vtpm_deserted(struct vtpm *v);
 /* Its QEMU has gone: powers it off in order. */
 void vtpm_hung_up(struct vtpm *v);
 /* Ends one that waits for its TPM. */
@@ -320,6 +339,27 @@ const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN
 /* A QEMU of uid has come, sock is taken over: it gets the vTPM, waits for its end, or is hung up on. */
 void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, uid_t uid);
 
+/* --- xen.c, xen_serve.c --- */
+
+/* Serves guests of Xen over a connection to xenstore, which is taken over. What goes wrong later is in the log. */
+CHECKED int xen_open(struct mgr *m, int fd);
+void xen_close(struct mgr *m);
+/* A vTPM has come, gone, or is in another state: who waits for that looks again. */
+void xen_tpm_changed(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* The backend of v has ended, and its ring with it. why: if that was not meant to be; NULL. */
+void xen_backend_ended(struct vtpm *v, const char *why);
+/* v is being started again, by somebody's word. */
+void xen_revive(struct vtpm *v);
+/* If a domain waits for that word, with a TPM that is off: resets it and ends the call, now or later. */
+bool xen_reset_lost(struct mgr *m, const struct store_vtpm *row, struct call *c);
+unsigned xen_domid(const struct xen_front *f);
+/* From v's backend. Not 0: it broke the protocol. */
+CHECKED int xen_ring_attached(struct vtpm *v, int32_t code);
+CHECKED int xen_ring_detached(struct vtpm *v);
+/* Announces that the next domain with its uuid goes on with v as it is; takes that back. End the call. */
+void xen_suspend(struct vtpm *v, struct call *c);
+void xen_resume(struct vtpm *v, struct call *c);
+
 /* --- fronts.c --- */
 
 struct fronts;
@@ -341,8 +381,7 @@ struct provision;
 void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
 /* The same for who is no call: done is called once, unless the manager ends before; row is that of the store if code is 0. */
 struct provision_order {
-	uid_t uid;
-	pid_t pid;
+	int64_t uid, pid; /* for the audit log; -1: the manager itself */
 	void (*done)(void *arg, int code, const char *text, const struct store_vtpm *row);
 	void *arg;
 };
@@ -410,6 +449,7 @@ struct mgr {
 	struct qemu_port *qemu_ports;
 	struct fronts *fronts;
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
+	struct xen *xen; /* NULL: no guests of Xen */
 	struct provision *provisions;
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */

@@ -36,6 +36,8 @@ static const char usage[] =
 	"  --swtpm-user USER    whom libvirt runs swtpm as: may set vTPMs up through vtpm-swtpm (nobody)\n"
 	"  --libexec-dir DIR    where vtpm-spawn, vtpm-keeper and vtpm-backend are\n"
 	"  --ready-fd N         write a line to descriptor N and close it when the start is over\n"
+	"  --xen MODE           guests of Xen: auto, if this is a domain of Xen (the default); on, it must be; off\n"
+	"  --autocreate         make a vTPM for a domain of Xen whose uuid has none\n"
 	"  --no-prefork         start each backend by exec, with an address layout of its own\n"
 	"  --verbose            log more\n"
 	"  --help, --version\n"
@@ -43,7 +45,7 @@ static const char usage[] =
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
 enum { OPT_INIT = 256, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_USER, OPT_UID, OPT_OPERATOR,
-       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "init", no_argument, NULL, OPT_INIT },
@@ -64,6 +66,8 @@ static const struct option options[] = {
 	{ "viewer-group", required_argument, NULL, OPT_VIEWER },
 	{ "swtpm-user", required_argument, NULL, OPT_SWTPM_USER },
 	{ "libexec-dir", required_argument, NULL, OPT_LIBEXEC },
+	{ "xen", required_argument, NULL, OPT_XEN },
+	{ "autocreate", no_argument, NULL, OPT_AUTOCREATE },
 	{ "no-prefork", no_argument, NULL, OPT_NO_PREFORK },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
@@ -114,6 +118,18 @@ static void set_path(const char **out, const char *value, const char *what)
 	*out = value;
 }
 
+static void set_xen(struct config *cfg, const char *value)
+{
+	if (!strcmp(value, "auto"))
+		cfg->xen = XEN_AUTO;
+	else if (!strcmp(value, "on"))
+		cfg->xen = XEN_ON;
+	else if (!strcmp(value, "off"))
+		cfg->xen = XEN_NEVER;
+	else
+		usage_error("--xen wants auto, on or off", value);
+}
+
 /* Two NV handles (TPM 2.0 Part 2, 7.2), in any base that strtoul(3) knows. */
 static void anchor_handles(struct config *cfg, const char *s)
 {
@@ -149,6 +165,8 @@ static void set_option(struct config *cfg, int opt, char *value)
 	case OPT_VIEWER: cfg->viewer_group = value; break;
 	case OPT_SWTPM_USER: cfg->swtpm_user = value; break;
 	case OPT_LIBEXEC: set_path(&cfg->libexec_dir, value, "--libexec-dir"); break;
+	case OPT_XEN: set_xen(cfg, value); break;
+	case OPT_AUTOCREATE: cfg->autocreate = true; break;
 	case OPT_NO_PREFORK: cfg->no_prefork = true; break;
 	case OPT_READY_FD: cfg->ready_fd = (int)number(value, 1023, "--ready-fd"); break;
 	case OPT_VERBOSE: cfg->verbose = true; break;

@@ -8,7 +8,7 @@
 
 void client_connect(struct rig_backend *b, struct rig_disk *d)
 {
-	rig_spawn_qemu(&rig, b, d);
+	rig_spawn_serving(&rig, b, d, SERVE_QEMU, RUN_SERVE);
 	rig_ready(b);
 }
 

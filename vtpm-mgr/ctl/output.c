@@ -295,6 +295,10 @@ int print_show(const struct ctl_args *a, json_t *params)
 	if (json_is_integer(json_object_get(v, "waiting_uid")))
 		linef("waiting", "a QEMU of uid %lld, to take over", num(v, "waiting_uid"));
 	line("QEMU refused", str(v, "refusal"));
+	if (json_is_integer(json_object_get(v, "domain")))
+		linef("in use by", "domain %lld of Xen", num(v, "domain"));
+	if (json_is_true(json_object_get(v, "announced")))
+		line("announced", "the next domain with its uuid goes on with it as it is");
 	print_eks(v);
 	return EXIT_OK;
 }

@@ -99,6 +99,21 @@ int backend_refused_decode(struct buf *b, int32_t *code)
 	return *code >= 0 || *code < ERR_LAST ? ERR_PROTO : 0;
 }
 
+int backend_attached_encode(struct buf *b, int32_t code)
+{
+	return buf_put_u32le(b, (uint32_t)code);
+}
+
+int backend_attached_decode(struct buf *b, int32_t *code)
+{
+	uint32_t v;
+
+	if (buf_get_u32le(b, &v))
+		return ERR_PROTO;
+	*code = (int32_t)v;
+	return *code > 0 || *code < ERR_LAST ? ERR_PROTO : 0;
+}
+
 int store_commit_encode(struct buf *b, const struct store_commit *m)
 {
 	if (buf_put_u64le(b, m->version) || buf_put_u8(b, m->flags) || buf_put_var(b, m->sealed, m->sealed_len))
