@@ -15,7 +15,7 @@ chmod 777 "$LAB/copies"
 GUESTS=(a b s)
 RINGS=("$LAB/run/a.ring" "$LAB/run/b.ring" "$LAB/run/s.ring")
 write() { "$B/tests/powercut_guests" write "$LAB/know" "$@"; }
-discontinuities() { ctl show "$1" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["vtpm"]["discontinuities"])'; }
+discontinuities() { ctl show "$1" --json | value_of discontinuities; }
 killed() { kill -KILL "$MGR_PID"; traced_down; }
 until_true() { local i; for ((i = 0; i < 1000; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.02; done; "$@"; }
 all_guests() { local g; for g in "${GUESTS[@]}"; do ctl start "$g" >/dev/null || return 1; done; }
@@ -95,7 +95,9 @@ NEWEST=$(continuity last_row)
 killed
 mapfile -t COPIES < <(ls "$LAB/copies" | sed -n 's/\.vtpm\.db$//p' | sort -n)
 [ "${COPIES[-1]}" = "$NEWEST" ] && [ "$ANCHORED" -lt "$((NEWEST - 2))" ] && [ "${COPIES[0]}" -lt "$ANCHORED" ]
+BEFORE=
 put_back() { # N: the store as it was after that row
+	BEFORE=
 	rm -f "$LAB"/state/vtpm.db*
 	cp -a "$LAB/copies/$1.vtpm.db" "$LAB/state/vtpm.db"
 	cp -a "$LAB/copies/$1.vtpm.db-wal" "$LAB/state/vtpm.db-wal"
@@ -108,6 +110,8 @@ old() { # N SQL: on the newest store, with that of row N as "old"
 	db "ATTACH '$LAB/part/old.db' AS old; $2; PRAGMA wal_checkpoint(TRUNCATE)" >/dev/null
 	chown --reference="$LAB/state" "$LAB"/state/vtpm.db*
 }
+put_back "$NEWEST"
+CONTENT=$(sqlite3 "$LAB/state/vtpm.db" .dump | grep -v '^PRAGMA' | sha256sum)
 A="(SELECT uuid FROM main.vtpm WHERE name = 'a')"
 guest_back() { # N: all that the store has of guest a; status 1: nothing of it is another now
 	old "$1" "DELETE FROM main.state WHERE uuid = $A; INSERT INTO main.state SELECT * FROM old.state WHERE uuid = $A;
@@ -117,11 +121,9 @@ guest_back() { # N: all that the store has of guest a; status 1: nothing of it i
 state_back() { old "$1" "UPDATE main.state SET (version, sealed) = (SELECT version, sealed FROM old.state o WHERE o.uuid = $A) WHERE uuid = $A AND EXISTS (SELECT 1 FROM old.state o WHERE o.uuid = $A)"; differs; }
 journal_back() { old "$1" "DELETE FROM main.journal; INSERT INTO main.journal SELECT * FROM old.journal"; differs; }
 content() { sqlite3 "$1" .dump | grep -v '^PRAGMA' | sha256sum; }
-differs() {
-	rm -f "$LAB"/part/new.db*
-	cp "$LAB/copies/$NEWEST.vtpm.db" "$LAB/part/new.db"
-	cp "$LAB/copies/$NEWEST.vtpm.db-wal" "$LAB/part/new.db-wal"
-	[ "$(content "$LAB/state/vtpm.db")" != "$(content "$LAB/part/new.db")" ]
+differs() { # from the newest
+	BEFORE=$(content "$LAB/state/vtpm.db")
+	[ "$BEFORE" != "$CONTENT" ]
 }
 state_is() { # quarantined or open; the manager is gone afterwards
 	local is why
@@ -134,8 +136,8 @@ state_is() { # quarantined or open; the manager is gone afterwards
 }
 same() { [ "$(content "$LAB/state/vtpm.db")" = "$1" ] || { echo "the store has changed"; return 1; }; }
 refuses() { # and touches nothing
-	local before
-	before=$(content "$LAB/state/vtpm.db")
+	local before=$BEFORE
+	[ -n "$before" ] || before=$(content "$LAB/state/vtpm.db")
 	state_is quarantined && same "$before"
 }
 
