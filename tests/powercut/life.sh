@@ -16,7 +16,7 @@ powercut_init
 exec >"$LOG" 2>&1
 GUESTS=(a b s)
 RINGS=("$LAB/run/a.ring" "$LAB/run/b.ring" "$LAB/run/s.ring")
-DISC=0 SERVED=0 CUT=0
+DISC=0 SERVED=0 LOSSES=0 CUT=0
 
 rnd() { R=$((RANDOM % $1)); } # not in a subshell: that has other numbers
 fail() {
@@ -105,7 +105,8 @@ churn() {
 	tell destroy "$name" --yes >/dev/null 2>&1 || return 0
 	echo "-$name"
 }
-check_store() { python3 tests/powercut/promised.py "$LAB/know" "$DISC" "$RESETS" "$SERVED" <"$LAB/list"; }
+check_store() { python3 tests/powercut/promised.py "$LAB/know" "$DISC" "$RESETS" $(($(losses) - LOSSES)) "$SERVED" <"$LAB/list"; }
+losses() { grep -c 'trace recovered 2 ' "$LAB/mgr.log" || true; }
 
 # Everything that was acknowledged is there. Status 1: cut meanwhile.
 check_all() {
@@ -115,7 +116,7 @@ check_all() {
 	[ $rc = 0 ] && tell list --json >"$LAB/list" 2>/dev/null || return 1
 	[ "$KIND" != chip ] || [ ${#ENV[@]} = 0 ] || return 0 # it may have been reset just now
 	said=$(check_store 2>&1) || fail "$said"
-	DISC=$said RESETS=0 SERVED=1
+	DISC=$said RESETS=0 SERVED=1 LOSSES=$(losses)
 }
 chip_watch() { chip_alive || ! up || chip_again; }
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 # What a host has after a cut, against what it promised: "vtpmctl list --json" on standard input.
-# Usage: promised.py KNOW DISCONTINUITIES RESETS SERVED: at the last look bounded guests had that many; since then the chip was reset so
-# often; 1 if an open row was in anchor A and no stop was asked for. Prints the discontinuities of bounded guests.
+# Usage: promised.py KNOW DISCONTINUITIES RESETS LOST SERVED: at the last look bounded guests had that many; since then the chip was reset
+# so often, and a recovery said so often that power was lost (once more each time that it was cut before the chip knew of it); 1 if an open row
+# was in anchor A and no stop was asked for. Prints the discontinuities of bounded guests.
 import json
 import sys
 
-know, before, resets, served = sys.argv[1] + "/churn", int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+know = sys.argv[1] + "/churn"
+before, resets, lost, served = (int(a) for a in sys.argv[2:6])
 vtpms = {v["name"]: v for v in json.load(sys.stdin)["vtpms"]}
 
 last = {}
@@ -28,8 +30,8 @@ if disc["s"] != 0:
     sys.exit("the strict guest has %d discontinuities" % disc["s"])
 if disc["b"] != now:
     sys.exit("two bounded guests differ: %s" % disc)
-if now < before or now - before > resets:
-    sys.exit("%d discontinuities, %d at the last look, and %d resets since" % (now, before, resets))
+if now < before or now - before > lost or (now > before and not resets):
+    sys.exit("%d discontinuities, %d at the last look; %d resets since, %d recoveries from a power loss" % (now, before, resets, lost))
 if served and resets and now == before:
     sys.exit("the chip was reset while the manager served, and there is no discontinuity more")
 for name, v in vtpms.items():
