@@ -33,7 +33,7 @@ children() { pgrep -P "$1" -x "$2" || true; }
 
 at_disk() {
 	rnd 2
-	if [ $R = 0 ]; then rnd 30; else rnd 250; fi # the first ones are those of a start
+	if [ $R = 0 ]; then rnd 40; else rnd 400; fi # the first ones are those of a start
 	ENV=(POWERCUT_DISK_AT=$((R + 1)))
 	WHERE="disk operation $((R + 1))"
 }
