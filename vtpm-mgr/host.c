@@ -82,7 +82,7 @@ int host_fence(struct mgr *m)
 
 	if ((size_t)snprintf(path, sizeof(path), "%s/" FENCE_FILE, m->cfg.state_dir) >= sizeof(path))
 		return ERR_RANGE;
-	m->fence = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	m->fence = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (m->fence < 0)
 		return err_from_errno(errno);
 	for (unsigned waited = 0; flock(m->fence, LOCK_EX | LOCK_NB); waited += FENCE_POLL_MS) {
