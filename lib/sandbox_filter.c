@@ -10,6 +10,7 @@
 #include <seccomp.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -207,9 +208,22 @@ static int allow_worker(scmp_filter_ctx ctx)
 	return allow_masked(ctx, SCMP_SYS(newfstatat), 3, INT_MASK, AT_EMPTY_PATH);
 }
 
+/*
+ * By dprintf(3) libtpms complains, to /dev/null, of a state that it does not understand; and that asks where the
+ * descriptor stands, and whether it is a terminal.
+ */
+static int allow_backend(scmp_filter_ctx ctx)
+{
+	static const int calls[] = {SCMP_SYS(lseek)};
+
+	if (allow_worker(ctx) || allow_calls(ctx, calls, ARRAY_LEN(calls)))
+		return ERR_SYS;
+	return allow_masked(ctx, SCMP_SYS(ioctl), 1, INT_MASK, TCGETS);
+}
+
 static int allow_backend_xen(scmp_filter_ctx ctx)
 {
-	if (allow_worker(ctx))
+	if (allow_backend(ctx))
 		return ERR_SYS;
 	return allow_masked(ctx, SCMP_SYS(ioctl), 1, INT_MASK, SANDBOX_IOCTL_NOTIFY);
 }
@@ -235,7 +249,7 @@ static int allow_kind(scmp_filter_ctx ctx, enum sandbox_kind kind)
 {
 	switch (kind) {
 	case SANDBOX_BACKEND:
-		return allow_worker(ctx);
+		return allow_backend(ctx);
 	case SANDBOX_BACKEND_XEN:
 		return allow_backend_xen(ctx);
 	case SANDBOX_KEEPER:

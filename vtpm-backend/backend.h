@@ -54,6 +54,7 @@ struct backend {
 	bool shutdown_seen;  /* the last command was a successful TPM2_Shutdown */
 	uint8_t *plain;	     /* the opened state, until the engine has it */
 	size_t plain_len;
+	int import_fd[IMPORT_FDS_MAX]; /* with RUN_IMPORT: swtpm's file, and what opens it; -1: none */
 
 	sem_t go;	     /* control thread -> engine thread: begin */
 	int stop_fd;	     /* eventfd, control thread -> engine thread: BACKEND_STOP; with transport_xen also: a ring comes or goes */
@@ -68,5 +69,7 @@ struct backend {
 _Noreturn void backend_exit(struct backend *b);
 /* Tells the manager why (BACKEND_FAILED: "what: text of code") and ends the process with status 1. b may be NULL. */
 _Noreturn void backend_fail(struct backend *b, int code, const char *what);
+/* The same with a whole sentence for a person. */
+_Noreturn void backend_refuse(struct backend *b, int code, const char *why);
 
 #endif

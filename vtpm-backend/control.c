@@ -21,6 +21,19 @@ enum {
 	CONTROL_STARTED = 1u << 1, /* it has come */
 };
 
+/* A state of swtpm's, and what opens it if it is encrypted. */
+static int take_import(struct backend *b, struct ipc_msg *m)
+{
+	const bool secret = RUN_SECRET_OF(b->start.flags) != SECRET_NONE;
+	const unsigned want = (b->start.flags & RUN_IMPORT) ? 1u + secret : 0;
+
+	if (m->nfds != want)
+		return ERR_PROTO;
+	for (unsigned i = 0; i < IMPORT_FDS_MAX; i++)
+		b->import_fd[i] = ipc_take_fd(m, i); /* -1 where there is none */
+	return 0;
+}
+
 static int on_start(void *peer, struct ipc_msg *m)
 {
 	struct backend *b = peer;
@@ -31,7 +44,9 @@ static int on_start(void *peer, struct ipc_msg *m)
 		return err;
 	if ((b->start.flags & RUN_STARTUP) && b->transport == &transport_qemu)
 		return ERR_PROTO;
-	return !(b->start.flags & RUN_SERVE) == !b->transport ? 0 : ERR_PROTO;
+	if (!(b->start.flags & RUN_SERVE) != !b->transport)
+		return ERR_PROTO;
+	return take_import(b, m);
 }
 
 void control_end(struct backend *b)
@@ -61,7 +76,7 @@ static int on_detach(void *peer, struct ipc_msg *m)
 }
 
 static const struct ipc_rule control_rules[] = {
-	{ BACKEND_START, CONTROL_NEW, BACKEND_START_MIN, BACKEND_START_MAX, 0, 0, on_start },
+	{ BACKEND_START, CONTROL_NEW, BACKEND_START_MIN, BACKEND_START_MAX, 0, IMPORT_FDS_MAX, on_start },
 	{ BACKEND_STOP, CONTROL_STARTED, 0, 0, 0, 0, on_stop },
 	{ BACKEND_DETACH, CONTROL_STARTED, 0, 0, 0, 0, on_detach },
 };

@@ -8,8 +8,6 @@
 
 /* fixedTPM, fixedParent, sensitiveDataOrigin, adminWithPolicy, restricted, decrypt */
 #define EK_ATTRIBUTES 0x000300b2u
-#define RSA_2048_LEN  256u
-#define P256_LEN      32u
 
 #define EK_CERT_ATTRIBUTES                                                                                             \
 	(TPMA_NV_PLATFORMCREATE | TPMA_NV_NO_DA | TPMA_NV_PPREAD | TPMA_NV_OWNERREAD | TPMA_NV_AUTHREAD |              \
@@ -58,6 +56,11 @@ static int template_ecc(struct buf *b)
 	    buf_put_2b(b, unique, sizeof(unique)) || buf_put_2b(b, unique, sizeof(unique)))
 		return ERR_RANGE;
 	return 0;
+}
+
+uint32_t ek_nv_index(enum ek_kind kind)
+{
+	return ek_places[kind].nv_index;
 }
 
 int ek_template(enum ek_kind kind, struct buf *out)

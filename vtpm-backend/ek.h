@@ -13,6 +13,11 @@
 #include "lib/err.h"
 #include "vtpm-mgr/proto/backend.h"
 
+#define RSA_2048_LEN 256u /* bytes of a modulus */
+#define P256_LEN     32u  /* bytes of a coordinate */
+
+/* Where the certificate of a kind lies. */
+uint32_t ek_nv_index(enum ek_kind kind);
 /* The template of a kind as a TPMT_PUBLIC. */
 CHECKED int ek_template(enum ek_kind kind, struct buf *out);
 /*
@@ -22,6 +27,16 @@ CHECKED int ek_template(enum ek_kind kind, struct buf *out);
 CHECKED int ek_create(enum ek_kind kind);
 /* Reads the TPM2B_PUBLIC of the persistent EK. */
 CHECKED int ek_read_public(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], size_t *n);
+/*
+ * (These two: ek_find.c.) The EK of a kind of a TPM that was made elsewhere: the persistent one, if it is what the template makes, or else
+ * what the template makes now; nothing stays in the TPM. ERR_NOTFOUND: neither, as the endorsement hierarchy has an auth value.
+ */
+CHECKED int ek_find_public(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], size_t *n);
+/*
+ * The certificate in the kind's NV index, as far as one can see without a parser of X.509: one DER sequence that holds
+ * the key of pub. ERR_NOTFOUND: no such thing there.
+ */
+CHECKED int ek_find_cert(enum ek_kind kind, const uint8_t *pub, size_t pub_len, uint8_t out[static CERT_MAX], size_t *n);
 /* Defines the NV index of a kind, writes the certificate and locks it for good. The platform auth must be empty. */
 CHECKED int ek_write_cert(enum ek_kind kind, const uint8_t *der, size_t n);
 

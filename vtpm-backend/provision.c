@@ -7,17 +7,13 @@
 #include "lib/secmem.h"
 #include "vtpm-backend/ek.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/import.h"
 #include "vtpm-backend/store.h"
 #include "vtpm-backend/tpm.h"
 #include "vtpm-backend/tpmrun.h"
 
-/* What is made here, until it is sent. */
-struct product {
-	uint8_t pub[EK_KINDS][PUBLIC_MAX];
-	size_t pub_len[EK_KINDS];
-	uint8_t cert[EK_KINDS][CERT_MAX];
-	size_t cert_len[EK_KINDS];
-};
+static const char refused_state[] = "libtpms refuses the state: it is damaged, of a TPM 1.2, or of a newer libtpms";
+static const char not_usable[] = "the state is accepted, but the TPM does not work";
 
 int provision_startup(void)
 {
@@ -132,6 +128,26 @@ static int make(struct backend *b, struct product *p)
 	return err != 0 ? err : shutdown_engine();
 }
 
+/* The same for a TPM of swtpm's. *why: for a person, whatever the error. */
+static int take_over(struct backend *b, struct product *p, const char **why)
+{
+	int err;
+
+	err = import_load(b, why);
+	if (err != 0)
+		return err;
+	*why = refused_state;
+	err = engine_open(b->plain, b->plain_len);
+	secmem_wipe(b->plain, b->plain_len);
+	if (err != 0)
+		return err;
+	*why = not_usable;
+	err = provision_startup();
+	if (err == 0)
+		err = import_identify(p);
+	return err != 0 ? err : shutdown_engine();
+}
+
 static int send_provisioned(const struct product *p, uint64_t version, const struct buf *sealed, struct buf *msg)
 {
 	struct backend_provisioned m = { .version = version, .sealed = sealed->data, .sealed_len = sealed->len };
@@ -168,15 +184,22 @@ static int deliver(struct backend *b, const struct product *p)
 
 _Noreturn void provision_run(struct backend *b)
 {
+	const char *why = "";
 	struct product *p;
 	int err;
 
 	p = calloc(1, sizeof(*p));
 	if (p == NULL)
 		backend_fail(b, ERR_NOMEM, "provision");
-	err = make(b, p);
-	if (err != 0)
-		backend_fail(b, err, "make the TPM");
+	if (b->start.flags & RUN_IMPORT) {
+		err = take_over(b, p, &why);
+		if (err != 0)
+			backend_refuse(b, err, why);
+	} else {
+		err = make(b, p);
+		if (err != 0)
+			backend_fail(b, err, "make the TPM");
+	}
 	err = deliver(b, p);
 	if (err != 0)
 		backend_fail(b, err, "seal the new state");

@@ -31,13 +31,13 @@ _Noreturn void backend_exit(struct backend *b)
 	_exit(0);
 }
 
-_Noreturn void backend_fail(struct backend *b, int code, const char *what)
+_Noreturn void backend_refuse(struct backend *b, int code, const char *why)
 {
 	struct backend_failed m = { .code = code };
 	uint8_t mem[BACKEND_FAILED_MAX];
 	struct buf msg;
 
-	(void)snprintf(m.text, sizeof(m.text), "%s: %s", what, err_text(code));
+	(void)snprintf(m.text, sizeof(m.text), "%s", why);
 	buf_init(&msg, mem, sizeof(mem));
 	/* If it cannot be said, the exit status says it. */
 	if (backend_failed_encode(&msg, &m) == 0)
@@ -47,6 +47,14 @@ _Noreturn void backend_fail(struct backend *b, int code, const char *what)
 		secmem_wipe(b->key, sizeof(b->key));
 	}
 	_exit(1);
+}
+
+_Noreturn void backend_fail(struct backend *b, int code, const char *what)
+{
+	char text[TEXT_MAX + 1];
+
+	(void)snprintf(text, sizeof(text), "%s: %s", what, err_text(code));
+	backend_refuse(b, code, text);
 }
 
 static void *engine_main(void *arg)

@@ -20,6 +20,7 @@ enum {
 	TPM_RC_NV_SPACE = 0x14b,
 	TPM_RC_LOCALITY = 0x907,
 	TPM_RC_NV_UNAVAILABLE = 0x923,
+	TPM_RC_BAD_AUTH_1 = 0x9a2, /* TPM_RC_BAD_AUTH of the first session */
 };
 
 enum {
@@ -64,8 +65,10 @@ enum {
 	TPM_CC_Startup = 0x144,
 	TPM_CC_Shutdown = 0x145,
 	TPM_CC_StirRandom = 0x146,
+	TPM_CC_NV_Read = 0x14e,
 	TPM_CC_Create = 0x153,
 	TPM_CC_FlushContext = 0x165,
+	TPM_CC_NV_ReadPublic = 0x169,
 	TPM_CC_ReadPublic = 0x173,
 	TPM_CC_GetRandom = 0x17b,
 	TPM_CC_CreateLoaded = 0x191,

@@ -168,6 +168,21 @@ int tpmcmd_nv_write_lock(struct buf *c, uint32_t index)
 	return cmd_end(c);
 }
 
+int tpmcmd_nv_read_public(struct buf *c, uint32_t index)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_NV_ReadPublic) || buf_put_u32be(c, index))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_nv_read(struct buf *c, uint32_t index, uint16_t size, uint16_t offset)
+{
+	if (size > TPMCMD_NV_CHUNK || auth_begin(c, TPM_CC_NV_Read, TPM_RH_PLATFORM, index) || buf_put_u16be(c, size) ||
+	    buf_put_u16be(c, offset))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
 /* nonceTPM, attributes and HMAC of a password session: 00 00 01 00 00 (Part 1, 19.4). */
 static int parse_password_ack(struct buf *b)
 {
@@ -232,4 +247,26 @@ int tpmrsp_public(struct tpmrsp *r, const uint8_t **pub, size_t *n)
 		return ERR_ENGINE;
 	*n = sizeof(size) + size;
 	return buf_get_view(&whole, *n, pub) ? ERR_ENGINE : 0;
+}
+
+/* TPMS_NV_PUBLIC: Part 2, 13.5. */
+int tpmrsp_nv_public(struct tpmrsp *r, uint32_t *attributes, uint16_t *size)
+{
+	uint16_t whole, alg, policy;
+	uint32_t index;
+
+	if (buf_get_u16be(&r->params, &whole) || buf_get_u32be(&r->params, &index) || buf_get_u16be(&r->params, &alg) ||
+	    buf_get_u32be(&r->params, attributes) || buf_get_u16be(&r->params, &policy) || buf_skip(&r->params, policy) ||
+	    buf_get_u16be(&r->params, size))
+		return ERR_ENGINE;
+	return 0;
+}
+
+int tpmrsp_nv_data(struct tpmrsp *r, uint8_t *out, size_t n)
+{
+	uint16_t size;
+
+	if (buf_get_u16be(&r->params, &size) || size != n || buf_get_bytes(&r->params, out, n) || buf_left(&r->params) != 0)
+		return ERR_ENGINE;
+	return 0;
 }

@@ -44,6 +44,9 @@ CHECKED int tpmcmd_read_public(struct buf *c, uint32_t handle);
 CHECKED int tpmcmd_nv_define_space(struct buf *c, uint32_t index, uint32_t attributes, uint16_t size);
 CHECKED int tpmcmd_nv_write(struct buf *c, uint32_t index, const uint8_t *data, size_t n, uint16_t offset);
 CHECKED int tpmcmd_nv_write_lock(struct buf *c, uint32_t index);
+CHECKED int tpmcmd_nv_read_public(struct buf *c, uint32_t index);
+/* Platform authorisation. size: at most TPMCMD_NV_CHUNK. */
+CHECKED int tpmcmd_nv_read(struct buf *c, uint32_t index, uint16_t size, uint16_t offset);
 
 /* What a response says: views into it. */
 struct tpmrsp {
@@ -62,5 +65,9 @@ CHECKED int tpmrsp_parse(struct tpmrsp *r, const uint8_t *rsp, size_t n, bool se
 CHECKED int tpmrsp_pcr_allocated(struct tpmrsp *r);
 /* The TPM2B_PUBLIC that parameters begin with, its size field included. */
 CHECKED int tpmrsp_public(struct tpmrsp *r, const uint8_t **pub, size_t *n);
+/* TPM2_NV_ReadPublic's: TPMA_NV, and how many bytes the index holds. */
+CHECKED int tpmrsp_nv_public(struct tpmrsp *r, uint32_t *attributes, uint16_t *size);
+/* TPM2_NV_Read's: exactly n bytes, copied. */
+CHECKED int tpmrsp_nv_data(struct tpmrsp *r, uint8_t *out, size_t n);
 
 #endif

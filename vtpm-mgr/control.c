@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "lib/log.h"
 #include "lib/util.h"
+#include "vtpm-mgr/control_inbox.h"
 #include "vtpm-mgr/control_proto.h"
+#include "vtpm-mgr/control_socket.h"
 
 /*
  * Slots that a role and those below it may fill. Half of them are out of the reach of viewers, so that
@@ -38,12 +38,9 @@ struct client {
 	struct call *call; /* in flight; NULL: none */
 	bool busy;	   /* inside client_run: do not free, do not recurse */
 	bool dead;
-	bool eof;
-	size_t in_len;
-	size_t scanned; /* bytes of in that hold no NUL */
-	char *out;	/* NULL: nothing to send */
+	char *out; /* NULL: nothing to send */
 	size_t out_len, out_pos;
-	char in[CONTROL_REQUEST_MAX + 1];
+	struct inbox in;
 };
 
 struct call {
@@ -52,6 +49,8 @@ struct call {
 	pid_t pid;
 	enum control_role role;
 	bool oneway;
+	unsigned nfds;
+	int fds[CONTROL_FDS_MAX]; /* came with it; -1 where taken */
 };
 
 struct control {
@@ -143,6 +142,7 @@ static void client_free(struct client *cl)
 	loop_remove(cl->control->loop, &cl->io);
 	loop_timer_cancel(cl->control->loop, &cl->timer);
 	fd_close(&cl->fd);
+	inbox_close(&cl->in);
 	if (cl->call)
 		cl->call->client = NULL;
 	free(cl->out);
@@ -205,13 +205,20 @@ static int client_flush(struct client *cl)
 
 /* ---- calls ---- */
 
+static void call_free(struct call *c)
+{
+	for (unsigned i = 0; i < c->nfds; i++)
+		fd_close(&c->fds[i]);
+	free(c);
+}
+
 static void call_end(struct call *c, json_t *reply)
 {
 	struct client *cl = c->client;
 
 	if (!cl) {
 		json_decref(reply);
-		free(c);
+		call_free(c);
 		return;
 	}
 	cl->call = NULL;
@@ -219,7 +226,7 @@ static void call_end(struct call *c, json_t *reply)
 		json_decref(reply);
 	else
 		client_queue(cl, reply);
-	free(c);
+	call_free(c);
 	if (cl->busy)
 		return;
 	(void)!client_flush(cl); /* at once: somebody waits for it */
@@ -265,6 +272,22 @@ enum control_role call_role(const struct call *c)
 	return c->role;
 }
 
+unsigned call_nfds(const struct call *c)
+{
+	return c->nfds;
+}
+
+int call_take_fd(struct call *c, unsigned i)
+{
+	int fd;
+
+	if (i >= c->nfds)
+		return -1;
+	fd = c->fds[i];
+	c->fds[i] = -1;
+	return fd;
+}
+
 static const struct control_method *find_method(const struct control *c, const char *name)
 {
 	for (size_t i = 0; name && i < c->cfg.nmethods; i++) {
@@ -274,16 +297,28 @@ static const struct control_method *find_method(const struct control *c, const c
 	return NULL;
 }
 
+/* What the table does not permit ends the client; who may not call at all is told so, and has no descriptors to give. */
+static bool fds_fit(const struct client *cl, const struct control_method *m)
+{
+	if (!m || cl->role < m->role)
+		return cl->in.nfds == 0;
+	return cl->in.nfds >= m->min_fds && cl->in.nfds <= m->max_fds;
+}
+
 static int client_call(struct client *cl, const struct request *r)
 {
 	struct control *c = cl->control;
 	const struct control_method *m = find_method(c, request_method(r));
-	struct call *call = calloc(1, sizeof(*call));
+	struct call *call;
 	json_t *reply = NULL;
 
+	if (!fds_fit(cl, m))
+		return ERR_PROTO;
+	call = calloc(1, sizeof(*call));
 	if (!call)
 		return ERR_NOMEM;
 	*call = (struct call){.client = cl, .uid = cl->uid, .pid = cl->pid, .role = cl->role, .oneway = r->oneway};
+	call->nfds = inbox_take_fds(&cl->in, call->fds);
 	cl->call = call;
 	if (!r->params)
 		reply = reply_service_error(VARLINK_SERVICE ".InvalidParameter", "parameter", "parameters");
@@ -303,46 +338,24 @@ static int client_call(struct client *cl, const struct request *r)
 	return 0;
 }
 
-/* ---- the bytes ---- */
-
-static int client_read(struct client *cl)
-{
-	ssize_t r;
-
-	if (cl->in_len == sizeof(cl->in))
-		return 0; /* whole requests are waiting: leave the rest in the kernel */
-	r = recv(cl->fd, cl->in + cl->in_len, sizeof(cl->in) - cl->in_len, MSG_DONTWAIT);
-	if (r < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : ERR_CLOSED;
-	if (r == 0)
-		cl->eof = true;
-	cl->in_len += (size_t)r;
-	return 0;
-}
+/* ---- its turns ---- */
 
 /* Handles the next whole message. ERR_AGAIN: there is none. */
 static int client_next(struct client *cl)
 {
-	char *nul = memchr(cl->in + cl->scanned, '\0', cl->in_len - cl->scanned);
 	struct request r;
 	size_t used;
-	int err;
+	int err = inbox_next(&cl->in, &used);
 
-	if (!nul) {
-		cl->scanned = cl->in_len;
-		return cl->in_len > CONTROL_REQUEST_MAX ? ERR_RANGE : ERR_AGAIN;
-	}
-	used = (size_t)(nul - cl->in) + 1;
-	err = request_parse(cl->in, used - 1, &r);
+	if (!err)
+		err = request_parse(cl->in.bytes, used - 1, &r);
 	if (err)
 		return err;
 	err = client_call(cl, &r);
 	request_free(&r);
-	cl->in_len -= used;
-	cl->scanned = 0;
+	inbox_shift(&cl->in, used);
 	if (cl->role != ROLE_NONE) /* the next one has a time of its own */
 		loop_timer_cancel(cl->control->loop, &cl->timer);
-	memmove(cl->in, cl->in + used, cl->in_len);
 	return err;
 }
 
@@ -350,13 +363,13 @@ static int client_next(struct client *cl)
 static int client_wait(struct client *cl)
 {
 	struct loop *l = cl->control->loop;
-	bool half = !cl->call && !cl->out && cl->in_len > 0;
+	bool half = !cl->call && !cl->out && cl->in.len > 0;
 	uint32_t events = 0; /* while a call is in flight only its end, or the client's, matters */
 
 	if (cl->out)
 		events = EPOLLOUT;
 	else if (!cl->call) /* with bytes that nobody has looked at yet: the next round is its next turn */
-		events = cl->eof || cl->scanned < cl->in_len ? EPOLLOUT : EPOLLIN;
+		events = cl->in.eof || cl->in.scanned < cl->in.len ? EPOLLOUT : EPOLLIN;
 	if (!cl->out && !half && cl->role != ROLE_NONE)
 		loop_timer_cancel(l, &cl->timer);
 	else if (cl->timer.due_ms == 0) /* armed once: who sends a byte now and then gains nothing */
@@ -373,20 +386,21 @@ static int client_turn(struct client *cl)
 		return err;
 	err = client_next(cl);
 	if (err == ERR_AGAIN)
-		return cl->eof ? ERR_CLOSED : 0;
+		return cl->in.eof ? ERR_CLOSED : 0;
 	return err ? err : client_flush(cl);
 }
 
 /* At most one request a round, so that whoever has sent many ahead does not keep the others waiting. */
 static int client_run(struct client *cl, uint32_t events)
 {
-	int err;
+	int err = 0;
 
 	if ((events & EPOLLERR) || ((events & EPOLLHUP) && (cl->call || cl->out)))
 		return ERR_CLOSED;
-	if ((events & (EPOLLIN | EPOLLHUP)) && !cl->call && !cl->out && client_read(cl))
-		return ERR_CLOSED;
-	err = client_turn(cl);
+	if ((events & (EPOLLIN | EPOLLHUP)) && !cl->call && !cl->out)
+		err = inbox_read(&cl->in, cl->fd, cl->role == ROLE_OPERATOR);
+	if (!err)
+		err = client_turn(cl);
 	return err || cl->dead ? err : client_wait(cl);
 }
 
@@ -478,52 +492,6 @@ static void listener_ready(void *arg, uint32_t events)
 	}
 }
 
-/* Removes a socket that nobody listens on. */
-static int remove_stale(const struct sockaddr_un *sa)
-{
-	struct stat sb;
-	int fd;
-	int rc;
-
-	if (lstat(sa->sun_path, &sb))
-		return errno == ENOENT ? 0 : err_from_errno(errno);
-	if (!S_ISSOCK(sb.st_mode))
-		return ERR_EXISTS;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_from_errno(errno);
-	rc = connect(fd, (const struct sockaddr *)sa, sizeof(*sa));
-	if (rc && errno != ECONNREFUSED)
-		rc = 0; /* EAGAIN: its backlog is full, so it has a listener */
-	close(fd);
-	if (rc == 0)
-		return ERR_BUSY;
-	return unlink(sa->sun_path) ? err_from_errno(errno) : 0;
-}
-
-static int listen_at(struct control *c)
-{
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	struct stat sb;
-	int err;
-
-	if (strlen(c->cfg.path) >= sizeof(sa.sun_path))
-		return ERR_RANGE;
-	memcpy(sa.sun_path, c->cfg.path, strlen(c->cfg.path));
-	err = remove_stale(&sa);
-	if (err)
-		return err;
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&sa, sizeof(sa)) || lstat(sa.sun_path, &sb))
-		return err_from_errno(errno);
-	c->ino = sb.st_ino;
-	/* Everybody may connect, and is asked who it is; before listen nobody can. */
-	if (chmod(sa.sun_path, 0666) || listen(c->fd, SOMAXCONN))
-		return err_from_errno(errno);
-	c->spare_fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
-	return c->spare_fd < 0 ? err_from_errno(errno) : 0;
-}
-
 int control_open(struct control **out, struct loop *l, const struct control_config *cfg)
 {
 	struct control *c = calloc(1, sizeof(*c));
@@ -540,8 +508,12 @@ int control_open(struct control **out, struct loop *l, const struct control_conf
 	err = random_bytes(&seed, sizeof(seed));
 	if (!err) {
 		json_object_seed(seed);
-		err = listen_at(c);
+		err = socket_listen(c->cfg.path, &c->fd, &c->ino);
 	}
+	if (!err)
+		c->spare_fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+	if (!err && c->spare_fd < 0)
+		err = err_from_errno(errno);
 	if (!err)
 		err = loop_add(l, &c->io, c->fd, EPOLLIN, listener_ready, c);
 	if (err) {
@@ -554,8 +526,6 @@ int control_open(struct control **out, struct loop *l, const struct control_conf
 
 void control_close(struct control *c)
 {
-	struct stat sb;
-
 	if (!c)
 		return;
 	for (struct client *cl = c->clients, *next; cl; cl = next) {
@@ -563,9 +533,7 @@ void control_close(struct control *c)
 		client_free(cl);
 	}
 	loop_remove(c->loop, &c->io);
-	/* Only our own socket: somebody may have put another one there. */
-	if (c->ino && lstat(c->cfg.path, &sb) == 0 && sb.st_ino == c->ino)
-		unlink(c->cfg.path);
+	socket_remove(c->cfg.path, c->ino);
 	fd_close(&c->spare_fd);
 	fd_close(&c->fd);
 	free(c);

@@ -21,6 +21,7 @@
 #define CONTROL_REPLY_MAX   (16u * 1024u * 1024u)
 #define CONTROL_IDLE_MS	    10000u
 #define CONTROL_QUIET_MS    1000u /* between two lines about clients that were refused or dropped */
+#define CONTROL_FDS_MAX	    2u	  /* descriptors with a call */
 #define CONTROL_INTERFACE   "org.vtpm.Manager"
 
 /* Roles, by SO_PEERCRED and SO_PEERGROUPS: operator = root, the manager's own uid, members of the operator
@@ -33,6 +34,7 @@ struct call; /* one method call in flight: it ends with exactly one call_reply o
 struct control_method {
 	const char *name; /* without the interface */
 	enum control_role role;
+	unsigned min_fds, max_fds; /* descriptors with the call, which only operators may send: another number ends the client */
 	void (*handle)(void *arg, struct call *c, json_t *params); /* params is borrowed, an object */
 };
 
@@ -59,6 +61,9 @@ void call_error(struct call *c, int err, const char *fmt, ...) __attribute__((fo
 uid_t call_uid(const struct call *c);
 pid_t call_pid(const struct call *c);
 enum control_role call_role(const struct call *c);
+/* The descriptors that came with it: untrusted, of any kind. Taken ones are the caller's, others are closed when the call ends. */
+unsigned call_nfds(const struct call *c);
+int call_take_fd(struct call *c, unsigned i);
 
 /* The role of whoever is at the other end of sock, by the same rules, for other sockets of the manager. */
 enum control_role control_role_of(const struct control *c, int sock, uid_t *uid);

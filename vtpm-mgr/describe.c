@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the control interface answers: vTPMs, groups and status as JSON, as org.vtpm.Manager.varlink describes them. */
 #include <openssl/evp.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,42 +33,6 @@ json_t *describe_pem(const char *label, const uint8_t *der, size_t len)
 		at += (size_t)snprintf(pem + at, sizeof(pem) - at, "%.64s\n", b64 + i);
 	snprintf(pem + at, sizeof(pem) - at, "-----END %s-----\n", label);
 	return json_string(pem);
-}
-
-/* The public key of a certificate as SubjectPublicKeyInfo. The row may be damaged: then there is none. */
-static json_t *describe_spki(const struct store_blob *cert)
-{
-	const unsigned char *p = cert->data;
-	X509 *x = d2i_X509(NULL, &p, (long)cert->len);
-	unsigned char *der = NULL;
-	json_t *j = NULL;
-	int n = x ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der) : -1;
-
-	if (n > 0)
-		j = describe_pem("PUBLIC KEY", der, (size_t)n);
-	OPENSSL_free(der);
-	X509_free(x);
-	return j ? j : json_string("");
-}
-
-static json_t *describe_hex(const struct store_blob *b)
-{
-	char hex[2 * PUBLIC_MAX + 1];
-
-	return json_string(hex_encode(b->data, b->len, hex, sizeof(hex)) ? "" : hex);
-}
-
-static json_t *describe_eks(const struct store_vtpm *row)
-{
-	static const char *const kinds[EK_KINDS] = { "rsa2048", "ecc-p256" };
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < EK_KINDS; i++)
-		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o}", "kind", kinds[i], "public",
-						      describe_hex(&row->ek_public[i]), "public_pem",
-						      describe_spki(&row->cert[i]), "certificate",
-						      describe_pem("CERTIFICATE", row->cert[i].data, row->cert[i].len)));
-	return list;
 }
 
 static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)

@@ -99,29 +99,48 @@ static int create_names(struct mgr *m, struct call *c, json_t *params, struct st
 	return 0;
 }
 
-static void method_create(void *arg, struct call *c, json_t *params)
+/* The row that Create and Import ask for, freed by the caller; NULL: the call has been answered. */
+static struct store_vtpm *wanted_row(struct mgr *m, struct call *c, json_t *params)
 {
-	struct mgr *m = arg;
 	struct store_vtpm *want = calloc(1, sizeof(*want));
 	json_int_t user, state_max, rate, locality;
 
 	if (!want) {
 		call_error(c, ERR_NOMEM, "out of memory");
-		return;
+		return NULL;
 	}
 	if (create_names(m, c, params, want) || create_uuid(c, params, want) ||
 	    int_param(c, params, "user", 0, UINT32_MAX - 1, -1, &user) ||
 	    int_param(c, params, "state_max", 16 * 1024, STATE_MAX_LIMIT, STATE_MAX_DEFAULT, &state_max) ||
 	    int_param(c, params, "commit_rate", 0, 1000000, COMMIT_RATE_DEFAULT, &rate) ||
-	    int_param(c, params, "locality_max", 0, 4, 0, &locality))
-		goto out;
+	    int_param(c, params, "locality_max", 0, 4, 0, &locality)) {
+		free(want);
+		return NULL;
+	}
 	want->epoch = 1;
 	want->user = user;
 	want->state_max = (uint32_t)state_max;
 	want->commit_rate = (uint32_t)rate;
 	want->locality_max = (uint8_t)locality;
-	provision_create(m, want, c);
-out:
+	return want;
+}
+
+static void method_create(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *want = wanted_row(arg, c, params);
+
+	if (want)
+		provision_create(arg, want, c);
+	free(want);
+}
+
+static void method_import(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *want = wanted_row(arg, c, params);
+	struct import from;
+
+	if (want && !import_take(c, params, &from))
+		provision_import(arg, want, &from, c);
 	free(want);
 }
 
@@ -376,17 +395,18 @@ static void method_create_group(void *arg, struct call *c, json_t *params)
 }
 
 const struct control_method methods[] = {
-	{ "Create", ROLE_OPERATOR, method_create },
-	{ "List", ROLE_VIEWER, method_list },
-	{ "Show", ROLE_VIEWER, method_show },
-	{ "Start", ROLE_OPERATOR, method_start },
-	{ "Stop", ROLE_OPERATOR, method_stop },
-	{ "Reset", ROLE_OPERATOR, method_reset },
-	{ "Suspend", ROLE_OPERATOR, method_suspend },
-	{ "Resume", ROLE_OPERATOR, method_resume },
-	{ "Destroy", ROLE_OPERATOR, method_destroy },
-	{ "Status", ROLE_VIEWER, method_status },
-	{ "Ca", ROLE_VIEWER, method_ca },
-	{ "CreateGroup", ROLE_OPERATOR, method_create_group },
+	{ "Create", ROLE_OPERATOR, 0, 0, method_create },
+	{ "Import", ROLE_OPERATOR, 1, IMPORT_FDS_MAX, method_import },
+	{ "List", ROLE_VIEWER, 0, 0, method_list },
+	{ "Show", ROLE_VIEWER, 0, 0, method_show },
+	{ "Start", ROLE_OPERATOR, 0, 0, method_start },
+	{ "Stop", ROLE_OPERATOR, 0, 0, method_stop },
+	{ "Reset", ROLE_OPERATOR, 0, 0, method_reset },
+	{ "Suspend", ROLE_OPERATOR, 0, 0, method_suspend },
+	{ "Resume", ROLE_OPERATOR, 0, 0, method_resume },
+	{ "Destroy", ROLE_OPERATOR, 0, 0, method_destroy },
+	{ "Status", ROLE_VIEWER, 0, 0, method_status },
+	{ "Ca", ROLE_VIEWER, 0, 0, method_ca },
+	{ "CreateGroup", ROLE_OPERATOR, 0, 0, method_create_group },
 };
 const size_t methods_len = ARRAY_LEN(methods);

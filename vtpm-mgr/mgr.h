@@ -12,7 +12,7 @@
  *	qemu.c		NAME.swtpm: QEMUs that come, and which one has a vTPM
  *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
  *	commit.c	durable changes of many guests in one transaction
- *	provision.c	new vTPMs, and the pool of manufactured ones
+ *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	methods.c	the control interface's methods; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -80,6 +80,8 @@ struct worker {
 	struct loop_timer deadline;
 	void (*exited)(void *arg, uint32_t status);
 	void *arg;
+	const int *gives; /* the owner's: descriptors that go with the start */
+	unsigned ngives;
 };
 
 /* What a backend serves: SERVE_NOBODY for one that provisions. */
@@ -307,7 +309,14 @@ CHECKED int xen_ring_detached(struct vtpm *v);
 void xen_suspend(struct vtpm *v, struct call *c);
 void xen_resume(struct vtpm *v, struct call *c);
 
-/* --- provision.c --- */
+/* --- provision.c, import.c --- */
+
+/* swtpm's state of a TPM, as a client gave it: passed on unread. */
+struct import {
+	enum import_secret secret;
+	unsigned nfds;
+	int fds[IMPORT_FDS_MAX]; /* owned; sealed memfds */
+};
 
 struct provision;
 void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
@@ -316,17 +325,28 @@ typedef void provision_done(void *arg, int code, const char *text);
 void provision_create_for(struct mgr *m, const struct store_vtpm *want, provision_done *done, void *arg);
 /* Whoever arg is does not want to know any more. */
 void provision_forget(struct mgr *m, const void *arg);
+/* Takes the descriptors over. */
+void provision_import(struct mgr *m, const struct store_vtpm *want, struct import *from, struct call *c);
+/* From a call and its descriptors. On failure the call has been answered, and nothing is left open. */
+CHECKED int import_take(struct call *c, json_t *params, struct import *out);
+void import_close(struct import *i);
+/*
+ * Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which.
+ * Two without any EK that can be seen are not told from each other.
+ */
+CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
 void pool_free(struct mgr *m);
 
-/* --- methods.c, describe.c --- */
+/* --- methods.c, describe.c, describe_ek.c --- */
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
-/* with_eks: with their certificates, which takes a parser of X.509. */
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
+/* An absent key, or certificate, is left out. */
+json_t *describe_eks(const struct store_vtpm *row);
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
 json_t *describe_pem(const char *label, const uint8_t *der, size_t len);

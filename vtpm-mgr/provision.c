@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * New vTPMs. A worker backend manufactures a TPM with its endorsement keys, has the keeper
- * certify them, and hands back a sealed state; the manager inserts it in one transaction and
+ * New vTPMs. A worker backend manufactures a TPM with its endorsement keys and has the keeper
+ * certify them, or takes one over from swtpm as it is, and hands back a sealed state; the manager inserts it in one transaction and
  * only then answers. Making RSA keys takes long, so a few instances are made ahead: they have
  * keys, but no name and no certificates, and belong to nobody. They are in memory only, and each leaves
  * the pool before it is used: on a disk one could be put back, and two vTPMs have the same seeds.
@@ -35,6 +35,7 @@ struct provision {
 	bool done; /* the worker has said how it went */
 	unsigned tries;
 	struct pool_tpm *made; /* what it was made ahead as; NULL: it is made from nothing */
+	struct import from;    /* swtpm's state that it becomes; no descriptors: none */
 	struct worker w;
 	int32_t failed_code;
 	char failed_text[TEXT_MAX + 1];
@@ -47,8 +48,20 @@ static void provision_free(struct provision *p)
 			*at = p->next;
 			break;
 		}
+	import_close(&p->from);
 	free(p->made);
 	free(p);
+}
+
+static bool is_import(const struct provision *p)
+{
+	return p->from.nfds > 0;
+}
+
+/* An imported TPM keeps the certificates that it has. */
+static bool is_certified(const struct provision *p)
+{
+	return p->named && !is_import(p);
 }
 
 /* Ends it: the call is answered, and the pool may go on. */
@@ -57,7 +70,7 @@ static void provision_end(struct provision *p, int code, const char *text)
 	struct mgr *m = p->m;
 
 	if (p->named) {
-		mgr_audit(m, p->call, "create", &p->row, code, text);
+		mgr_audit(m, p->call, is_import(p) ? "import" : "create", &p->row, code, text);
 		if (!code)
 			qemu_port_open(m, &p->row);
 		if (p->call && code)
@@ -100,13 +113,31 @@ static int blob_set(struct store_blob *blob, const uint8_t *p, size_t n)
 	return 0;
 }
 
+/* What we made has all its EKs, certified; what swtpm made, those that its owner left, and no certificate without its key. */
+static int row_identity(struct provision *p, const struct backend_provisioned *b)
+{
+	for (unsigned i = 0; i < EK_KINDS; i++) {
+		if (blob_set(&p->row.ek_public[i], b->ek_public[i], b->ek_public_len[i]) ||
+		    blob_set(&p->row.cert[i], b->cert[i], b->cert_len[i]))
+			return ERR_PROTO;
+		if (is_certified(p) ? !b->cert_len[i] : b->cert_len[i] && !b->ek_public_len[i])
+			return ERR_PROTO;
+	}
+	return 0;
+}
+
 static int row_insert(struct provision *p, const struct backend_provisioned *b)
 {
+	char twin[NAME_MAX_LEN + 1];
+	int err = row_identity(p, b);
+
+	if (!err && is_import(p))
+		err = import_find_twin(p->m, &p->row, twin);
+	if (err == ERR_EXISTS)
+		snprintf(p->failed_text, sizeof(p->failed_text), "this TPM is here already, as %s; destroy that first", twin);
+	if (err)
+		return err;
 	p->row.created = (int64_t)time(NULL);
-	for (unsigned i = 0; i < EK_KINDS; i++)
-		if (blob_set(&p->row.ek_public[i], b->ek_public[i], b->ek_public_len[i]) ||
-		    blob_set(&p->row.cert[i], b->cert[i], b->cert_len[i]) || !p->row.cert[i].len)
-			return ERR_PROTO;
 	p->row.version = b->version;
 	p->row.sealed_len = (uint32_t)b->sealed_len;
 	return store_vtpm_insert(p->m->store, &p->row, b->version, b->sealed, b->sealed_len);
@@ -144,7 +175,7 @@ static int on_provisioned(void *arg, struct ipc_msg *msg)
 	p->failed_code = err;
 	if (err == ERR_PROTO)
 		return err;
-	if (err && p->named)
+	if (err && p->named && !p->failed_text[0])
 		snprintf(p->failed_text, sizeof(p->failed_text), "it cannot be stored: %s", store_why(p->m->store));
 	return 0;
 }
@@ -183,14 +214,17 @@ static void provision_failed(struct provision *p, int code, const char *text)
 static void on_exited(void *arg, uint32_t status)
 {
 	struct provision *p = arg;
-	char text[64];
+	char text[80];
 
 	if (p->done && !p->failed_code) {
 		provision_end(p, 0, NULL);
 		return;
 	}
 	if (!p->failed_code) {
-		snprintf(text, sizeof(text), "the worker ended unexpectedly (status %#x)", status);
+		if (is_import(p) && WIFSIGNALED((int)status))
+			snprintf(text, sizeof(text), "libtpms crashed on the state: it is damaged, or made to do harm");
+		else
+			snprintf(text, sizeof(text), "the worker ended unexpectedly (status %#x)", status);
 		provision_failed(p, ERR_ENGINE, text);
 		return;
 	}
@@ -200,10 +234,17 @@ static void on_exited(void *arg, uint32_t status)
 
 /* --- step by step --- */
 
+static uint32_t run_flags(const struct provision *p)
+{
+	if (is_import(p))
+		return RUN_IMPORT | RUN_SECRET(p->from.secret);
+	return (p->made ? 0 : RUN_MANUFACTURE) | (is_certified(p) ? RUN_CERTIFY : 0);
+}
+
 static int start_worker(struct provision *p)
 {
 	const struct pool_tpm *made = p->made;
-	struct backend_start s = { .flags = (made ? 0 : RUN_MANUFACTURE) | (p->named ? RUN_CERTIFY : 0),
+	struct backend_start s = { .flags = run_flags(p),
 				   .state_max = p->row.state_max,
 				   .sealed = made ? made->sealed : NULL,
 				   .sealed_len = made ? made->sealed_len : 0,
@@ -219,6 +260,8 @@ static int start_worker(struct provision *p)
 	p->w.state = 1;
 	p->w.exited = on_exited;
 	p->w.arg = p;
+	p->w.gives = p->from.fds;
+	p->w.ngives = p->from.nfds;
 	return worker_start(p->m, &p->w, p->w.token, &(struct worker_guest){ SERVE_NOBODY, { -1 } }, &s);
 }
 
@@ -240,7 +283,7 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 
 static void hand(struct provision *p)
 {
-	struct keeper_key_hand h = { .wrapped = p->row.wrapped, .wrapped_len = WRAPPED_KEY_LEN, .certify = p->named };
+	struct keeper_key_hand h = { .wrapped = p->row.wrapped, .wrapped_len = WRAPPED_KEY_LEN, .certify = is_certified(p) };
 	uint8_t mem[KEEPER_KEY_HAND_MAX];
 	struct buf b;
 
@@ -312,7 +355,7 @@ static void ask_ca(struct provision *p)
 	uint8_t mem[CA_KEY_MAX];
 	struct buf b;
 
-	if (!p->named || p->m->keeper.ca_open)
+	if (!is_certified(p) || p->m->keeper.ca_open)
 		ask_key(p);
 	else if (keeper_ca_request(p->m, mem, &b))
 		on_ca(p, &(struct keeper_reply){ .code = ERR_AUTH, .text = "its row in the store is damaged" });
@@ -379,23 +422,45 @@ static struct provision *provision_new(struct mgr *m, const struct store_vtpm *w
 	return p;
 }
 
-void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c)
+/* NULL: the call has been answered. */
+static struct provision *provision_begin(struct mgr *m, const struct store_vtpm *want, struct call *c)
 {
 	struct provision *p;
 	int err = check_free(m, want);
 
 	if (err) {
 		call_error(c, err, "%s: a vTPM of that name or uuid exists already", want->name);
-		return;
+		return NULL;
 	}
 	p = provision_new(m, want);
 	if (!p) {
 		call_error(c, ERR_NOMEM, "out of memory");
-		return;
+		return NULL;
 	}
 	p->named = true;
 	p->call = c;
+	return p;
+}
+
+void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c)
+{
+	struct provision *p = provision_begin(m, want, c);
+
+	if (!p)
+		return;
 	pool_take(p);
+	provision_run(p);
+}
+
+void provision_import(struct mgr *m, const struct store_vtpm *want, struct import *from, struct call *c)
+{
+	struct provision *p = provision_begin(m, want, c);
+
+	if (!p) {
+		import_close(from);
+		return;
+	}
+	p->from = *from;
 	provision_run(p);
 }
 

@@ -121,7 +121,7 @@ static int send_start(struct worker *w, const struct backend_start *start)
 
 	buf_init(&b, w->m->tx, sizeof(w->m->tx));
 	err = backend_start_encode(&b, start);
-	return err ? err : ipc_send(w->control, BACKEND_START, &b, NULL, 0);
+	return err ? err : ipc_send(w->control, BACKEND_START, &b, w->gives, w->ngives);
 }
 
 static void worker_unlink(struct worker *w)

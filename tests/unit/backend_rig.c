@@ -194,7 +194,7 @@ static void send_spawn(struct rig *r, struct rig_backend *b, enum serve_kind kin
 	close(store[1]);
 }
 
-static void send_start(struct rig_backend *b, const struct backend_start *start)
+static void send_start(struct rig_backend *b, const struct backend_start *start, const int *fds, unsigned n)
 {
 	uint8_t *mem = malloc(BACKEND_START_MAX);
 	struct buf msg;
@@ -202,7 +202,7 @@ static void send_start(struct rig_backend *b, const struct backend_start *start)
 	MUST(mem != NULL);
 	buf_init(&msg, mem, BACKEND_START_MAX);
 	MUST(backend_start_encode(&msg, start) == 0);
-	MUST(ipc_send(b->control, BACKEND_START, &msg, NULL, 0) == 0);
+	MUST(ipc_send(b->control, BACKEND_START, &msg, fds, n) == 0);
 	free(mem);
 }
 
@@ -244,7 +244,7 @@ static void spawn_started(struct rig *r, struct rig_backend *b, struct rig_disk 
 	b->token = ++r->token;
 	b->key = -1;
 	send_spawn(r, b, guest);
-	send_start(b, start);
+	send_start(b, start, NULL, 0);
 }
 
 void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start)
@@ -280,6 +280,22 @@ void rig_spawn_serving(struct rig *r, struct rig_backend *b, struct rig_disk *d,
 
 	fill_start(&start, d, flags);
 	spawn_started(r, b, d, &start, kind);
+	receive_link(r, b);
+	send_key(b, d);
+}
+
+void rig_spawn_import(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, const int *fds, unsigned n)
+{
+	struct backend_start start = { .flags = RUN_IMPORT | flags, .state_max = 64 * 1024 };
+
+	memset(b, 0, sizeof(*b));
+	b->rig = r;
+	b->disk = d;
+	b->token = ++r->token;
+	memcpy(start.uuid, d->uuid, UUID_LEN);
+	memcpy(start.from_uuid, d->uuid, UUID_LEN);
+	send_spawn(r, b, GUEST_NONE);
+	send_start(b, &start, fds, n);
 	receive_link(r, b);
 	send_key(b, d);
 }

@@ -58,6 +58,8 @@ void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_
 void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start);
 /* The same for a QEMU or a guest of Xen: b->qemu is the end of its control channel, b->data the caller's to set; b->attach takes rings. */
 void rig_spawn_serving(struct rig *r, struct rig_backend *b, struct rig_disk *d, enum serve_kind kind, uint32_t flags);
+/* A worker with RUN_IMPORT and these flags; fds go with the start and stay the caller's. */
+void rig_spawn_import(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, const int *fds, unsigned n);
 /* Without a keeper: no link is awaited and no key sent. */
 void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
 void rig_kill_keeper(struct rig *r);

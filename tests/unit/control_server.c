@@ -49,6 +49,19 @@ static void count(void *arg, struct call *c, json_t *params)
 	call_reply(c, json_pack("{s:I}", "n", n++));
 }
 
+static void give(void *arg, struct call *c, json_t *params)
+{
+	char text[101] = "";
+	int fd = call_take_fd(c, 0);
+
+	(void)arg, (void)params;
+	if (call_take_fd(c, 0) != -1 || call_take_fd(c, 2) != -1 || pread(fd, text, sizeof(text) - 1, 0) < 0)
+		call_error(c, ERR_IO, "the descriptor cannot be read");
+	else
+		call_reply(c, json_pack("{s:s, s:i}", "text", text, "n", (int)call_nfds(c)));
+	fd_close(&fd);
+}
+
 static void quit(void *arg, struct call *c, json_t *params)
 {
 	(void)arg, (void)params;
@@ -57,11 +70,12 @@ static void quit(void *arg, struct call *c, json_t *params)
 }
 
 static const struct control_method methods[] = {
-	{"Echo", ROLE_VIEWER, echo},
-	{"Hold", ROLE_OPERATOR, hold},
-	{"Big", ROLE_OPERATOR, big},
-	{"Count", ROLE_VIEWER, count},
-	{"Quit", ROLE_OPERATOR, quit},
+	{"Echo", ROLE_VIEWER, 0, 0, echo},
+	{"Hold", ROLE_OPERATOR, 0, 0, hold},
+	{"Big", ROLE_OPERATOR, 0, 0, big},
+	{"Count", ROLE_VIEWER, 0, 0, count},
+	{"Give", ROLE_OPERATOR, 1, 2, give},
+	{"Quit", ROLE_OPERATOR, 0, 0, quit},
 };
 
 void control_server_run(const char *path, int ready)

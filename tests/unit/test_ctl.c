@@ -57,6 +57,7 @@ static void test_command_lines(void **state)
 	expect_params("--state-max=4294967295 --json create web1 --commit-rate 0", "Create",
 		      "{\"commit_rate\":0,\"name\":\"web1\",\"state_max\":4294967295}");
 	expect_params("create web1 --user root", "Create", "{\"name\":\"web1\",\"user\":0}");
+	expect_params("import web1 --swtpm /d --key f,format=hex --uuid u", "Import", "{\"name\":\"web1\",\"uuid\":\"u\"}");
 	expect_params("destroy --force -- -x", "Destroy", "{\"force\":true,\"name\":\"-x\"}");
 	expect_params("group --pcrs 0,2,23 create g", "CreateGroup", "{\"name\":\"g\",\"pcrs\":[0,2,23]}");
 	expect_params("group list", "Status", "{}");
@@ -88,6 +89,10 @@ static void test_wrong_command_lines(void **state)
 		"create \xff",
 		"create a --state-max 4294967296",
 		"create a --uuid",
+		"create a --swtpm /d",
+		"import",
+		"import a --swtpm",
+		"import a --key",
 	};
 	struct ctl_args a;
 
@@ -150,7 +155,7 @@ static int ask(const char *bytes, size_t n, struct ctl_error *e)
 	assert_non_null(mkdtemp(dir));
 	pid = answer(dir, bytes, n);
 	*e = (struct ctl_error){.status = EXIT_FAILED};
-	err = client_call(dir, "Status", params, &reply, e);
+	err = client_call(dir, "Status", params, NULL, 0, &reply, e);
 	assert_true(err || json_is_object(reply));
 	json_decref(reply);
 	json_decref(params);
@@ -204,7 +209,7 @@ static void test_unreachable(void **state)
 	json_t *reply;
 
 	(void)state;
-	assert_int_equal(client_call("/nonexistent", "Status", params, &reply, &e), ERR_CLOSED);
+	assert_int_equal(client_call("/nonexistent", "Status", params, NULL, 0, &reply, &e), ERR_CLOSED);
 	assert_int_equal(e.status, EXIT_UNREACHABLE);
 	assert_non_null(strstr(e.message, "/nonexistent/control.sock"));
 	assert_non_null(strstr(e.message, "is vtpm-mgr running?"));

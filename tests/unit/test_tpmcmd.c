@@ -82,6 +82,39 @@ static void test_responses(void **state)
 	}
 }
 
+static void test_nv_responses(void **state)
+{
+	static const uint8_t public[] = { 0, 16, 1, 0xc0, 0, 2, 0, 0xb, 0x62, 7, 0x20, 1, 0, 2, 9, 9, 3, 0xf8, 0, 0 };
+	static const uint8_t data[] = { 0, 3, 'a', 'b', 'c' };
+	struct tpmrsp r;
+	uint32_t attributes;
+	uint16_t size;
+	uint8_t out[3];
+
+	(void)state;
+	buf_wrap(&r.params, public, sizeof(public));
+	assert_int_equal(tpmrsp_nv_public(&r, &attributes, &size), 0);
+	assert_int_equal(attributes, 0x62072001);
+	assert_int_equal(size, 1016);
+	for (size_t n = 0; n < 18; n++) {
+		buf_wrap(&r.params, public, n);
+		assert_int_equal(tpmrsp_nv_public(&r, &attributes, &size), ERR_ENGINE);
+	}
+	buf_wrap(&r.params, data, sizeof(data));
+	assert_int_equal(tpmrsp_nv_data(&r, out, 3), 0);
+	assert_memory_equal(out, "abc", 3);
+	buf_wrap(&r.params, data, sizeof(data));
+	assert_int_equal(tpmrsp_nv_data(&r, out, 2), ERR_ENGINE);
+	buf_wrap(&r.params, data, sizeof(data) - 1);
+	assert_int_equal(tpmrsp_nv_data(&r, out, 3), ERR_ENGINE);
+	assert_int_equal(tpmcmd_nv_read(&cmd, 0x01c00002, 16, 5), 0);
+	ASSERT_COMMAND(0x80, 2, 0, 0, 0, 35, 0, 0, 1, 0x4e, 0x40, 0, 0, 0xc, 1, 0xc0, 0, 2, 0, 0, 0, 9, 0x40, 0, 0, 9, 0,
+		       0, 0, 0, 0, 0, 16, 0, 5);
+	assert_int_equal(tpmcmd_nv_read(&cmd, 1, TPMCMD_NV_CHUNK + 1, 0), ERR_RANGE);
+	assert_int_equal(tpmcmd_nv_read_public(&cmd, 0x01c00002), 0);
+	ASSERT_COMMAND(0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x69, 1, 0xc0, 0, 2);
+}
+
 /* commit.h: the table of what runs and what is withheld. */
 static void test_commit_machine(void **state)
 {
@@ -127,6 +160,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_commands),  cmocka_unit_test(test_no_room), cmocka_unit_test(test_responses),
+		cmocka_unit_test(test_nv_responses),
 		cmocka_unit_test(test_commit_machine), cmocka_unit_test(test_quota),
 	};
 

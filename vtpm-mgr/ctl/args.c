@@ -118,12 +118,25 @@ static int set_ek(struct ctl_args *a, const struct ctl_option *o, const char *va
 	return 0;
 }
 
+static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *value)
+{
+	if (strcmp(o->name, "--swtpm") == 0)
+		a->swtpm = value;
+	else if (strcmp(o->name, "--key") == 0)
+		a->key = value;
+	else
+		a->pwd = value;
+	return 0;
+}
+
 static int set_option(struct ctl_args *a, const struct ctl_option *o, const char *value, struct ctl_error *e)
 {
 	json_t *v;
 
 	if (o->kind == ARG_EK)
 		return set_ek(a, o, value, e);
+	if (o->kind == ARG_FILE)
+		return set_file(a, o, value);
 	v = option_value(o, value);
 	if (!v && o->kind == ARG_USER)
 		return usage(e, "no such user", value);
@@ -240,7 +253,7 @@ int args_parse(struct ctl_args *a, int argc, char **argv, struct ctl_error *e)
 	size_t skip = 0;
 	int err;
 
-	*a = (struct ctl_args){.runtime_dir = CTL_RUNTIME_DIR, .params = json_object()};
+	*a = (struct ctl_args){.runtime_dir = CTL_RUNTIME_DIR, .params = json_object(), .lock = -1};
 	err = split_args(&sp, argc, argv, e);
 	if (err)
 		return err;

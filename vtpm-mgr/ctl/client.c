@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,15 +34,44 @@ static int dial(const char *path, int *fd, struct ctl_error *e)
 	return unreachable(e, path, strerror(errno));
 }
 
-static int send_all(int fd, const char *p, size_t n)
+union rights {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(int) * CTL_FDS_MAX)];
+};
+
+/* Descriptors go with the first byte. */
+static void put_fds(struct msghdr *mh, union rights *room, const int *fds, unsigned nfds)
 {
+	struct cmsghdr *c;
+
+	memset(room, 0, sizeof(*room));
+	mh->msg_control = room->bytes;
+	mh->msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
+	c = CMSG_FIRSTHDR(mh);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int) * nfds);
+	memcpy(CMSG_DATA(c), fds, sizeof(int) * nfds);
+}
+
+static int send_all(int fd, const char *p, size_t n, const int *fds, unsigned nfds)
+{
+	union rights room;
+
 	while (n > 0) {
-		ssize_t r = send(fd, p, n, MSG_NOSIGNAL);
+		struct iovec iov = {(void *)(uintptr_t)p, n};
+		struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+		ssize_t r;
+
+		if (nfds > 0)
+			put_fds(&mh, &room, fds, nfds);
+		r = sendmsg(fd, &mh, MSG_NOSIGNAL);
 
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r < 0)
 			return err_from_errno(errno);
+		nfds = 0;
 		p += r;
 		n -= (size_t)r;
 	}
@@ -144,7 +174,8 @@ static int read_reply(const char *text, json_t **reply, struct ctl_error *e)
 	return err;
 }
 
-static int exchange(const char *path, const char *request, json_t **reply, struct ctl_error *e)
+static int exchange(const char *path, const char *request, const int *fds, unsigned nfds, json_t **reply,
+		    struct ctl_error *e)
 {
 	char *text = NULL;
 	int fd = -1;
@@ -152,7 +183,7 @@ static int exchange(const char *path, const char *request, json_t **reply, struc
 
 	if (err)
 		goto out;
-	err = send_all(fd, request, strlen(request) + 1); /* the NUL ends the message */
+	err = send_all(fd, request, strlen(request) + 1, fds, nfds); /* the NUL ends the message */
 	if (!err || err == ERR_CLOSED)			  /* who refuses says so, perhaps, before it closes */
 		err = receive(fd, &text);
 	if (err == ERR_CLOSED)
@@ -167,7 +198,8 @@ out:
 	return err;
 }
 
-int client_call(const char *runtime_dir, const char *method, json_t *params, json_t **reply, struct ctl_error *e)
+int client_call(const char *runtime_dir, const char *method, json_t *params, const int *fds, unsigned nfds,
+		json_t **reply, struct ctl_error *e)
 {
 	char *path = NULL;
 	char *name = NULL;
@@ -184,7 +216,7 @@ int client_call(const char *runtime_dir, const char *method, json_t *params, jso
 		root = json_pack("{s:s, s:O}", "method", name, "parameters", params);
 	request = root ? json_dumps(root, JSON_COMPACT) : NULL;
 	if (request)
-		err = exchange(path, request, reply, e);
+		err = exchange(path, request, fds, nfds, reply, e);
 	else
 		err = ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
 	json_decref(root);

@@ -5,13 +5,21 @@
 #include "lib/util.h"
 #include "vtpm-mgr/ctl/ctl.h"
 
-static const struct ctl_option create_options[] = {
-	{"--uuid", "U", "uuid", ARG_STRING, 0, "its UUID, that of the virtual machine (default: a random one)"},
-	{"--group", "G", "group", ARG_STRING, 0, "the group whose root key wraps its key (default: default)"},
-	{"--user", "USER", "user", ARG_USER, 0, "name or uid that may use its ring besides operators"},
-	{"--state-max", "BYTES", "state_max", ARG_NUMBER, UINT32_MAX, "quota: bytes of state"},
-	{"--commit-rate", "N", "commit_rate", ARG_NUMBER, UINT32_MAX, "quota: durable changes a second, 0: no limit"},
-	{"--locality-max", "N", "locality_max", ARG_NUMBER, 4, "highest locality the guest may use (default: 0)"},
+/* clang-format off */
+#define CREATE_OPTIONS \
+	{"--uuid", "U", "uuid", ARG_STRING, 0, "its UUID, that of the virtual machine (default: a random one)"}, \
+	{"--group", "G", "group", ARG_STRING, 0, "the group whose root key wraps its key (default: default)"}, \
+	{"--user", "USER", "user", ARG_USER, 0, "name or uid that may use its ring besides operators"}, \
+	{"--state-max", "BYTES", "state_max", ARG_NUMBER, UINT32_MAX, "quota: bytes of state"}, \
+	{"--commit-rate", "N", "commit_rate", ARG_NUMBER, UINT32_MAX, "quota: durable changes a second, 0: no limit"}, \
+	{"--locality-max", "N", "locality_max", ARG_NUMBER, 4, "highest locality the guest may use (default: 0)"}
+/* clang-format on */
+static const struct ctl_option create_options[] = { CREATE_OPTIONS };
+static const struct ctl_option import_options[] = {
+	{"--swtpm", "DIR", NULL, ARG_FILE, 0, "directory with swtpm's tpm2-00.permall"},
+	{"--key", "FILE", NULL, ARG_FILE, 0, "key that swtpm was given; FILE,format=binary: as bytes, not as digits"},
+	{"--pwd", "FILE", NULL, ARG_FILE, 0, "passphrase that swtpm was given; FILE,kdf=sha512: without PBKDF2"},
+	CREATE_OPTIONS,
 };
 static const struct ctl_option start_options[] = {
 	{"--firmware", NULL, "firmware", ARG_FLAG, 0,
@@ -37,25 +45,27 @@ static json_t *select_groups(json_t *params)
 #define OPTIONS(o) o, ARRAY_LEN(o)
 const struct ctl_command ctl_commands[] = {
 	{NULL, "create", "Create", true, OPTIONS(create_options), print_created, NULL,
-	 "Make a vTPM with endorsement keys and their certificates."},
-	{NULL, "list", "List", false, NULL, 0, print_list, NULL, "List all vTPMs."},
-	{NULL, "show", "Show", true, OPTIONS(show_options), print_show, NULL, "Show one vTPM."},
+	 "Make a vTPM with endorsement keys and their certificates.", NULL},
+	{NULL, "import", "Import", true, OPTIONS(import_options), print_imported, NULL,
+	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare},
+	{NULL, "list", "List", false, NULL, 0, print_list, NULL, "List all vTPMs.", NULL},
+	{NULL, "show", "Show", true, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL},
 	{NULL, "start", "Start", true, OPTIONS(start_options), print_started, NULL,
-	 "Power a vTPM on and print the path of its ring."},
-	{NULL, "stop", "Stop", true, NULL, 0, print_nothing, NULL, "Power a vTPM off in order."},
-	{NULL, "reset", "Reset", true, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset."},
+	 "Power a vTPM on and print the path of its ring.", NULL},
+	{NULL, "stop", "Stop", true, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL},
+	{NULL, "reset", "Reset", true, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset.", NULL},
 	{NULL, "suspend", "Suspend", true, NULL, 0, print_nothing, NULL,
-	 "Announce that its domain of Xen is to be saved or migrated: the next one goes on with the TPM as it is."},
-	{NULL, "resume", "Resume", true, NULL, 0, print_nothing, NULL, "Take that back: the domain is not saved after all."},
+	 "Announce that its domain of Xen is to be saved or migrated: the next one goes on with the TPM as it is.", NULL},
+	{NULL, "resume", "Resume", true, NULL, 0, print_nothing, NULL, "Take that back: the domain is not saved after all.", NULL},
 	{NULL, "destroy", "Destroy", true, OPTIONS(destroy_options), print_nothing, NULL,
-	 "Erase the key of a stopped vTPM, then its state. There is no way back."},
+	 "Erase the key of a stopped vTPM, then its state. There is no way back.", NULL},
 	{NULL, "status", "Status", false, NULL, 0, print_status, NULL,
-	 "Show the physical TPM, the groups and what the manager does."},
+	 "Show the physical TPM, the groups and what the manager does.", NULL},
 	{NULL, "ca", "Ca", false, NULL, 0, print_ca, NULL,
-	 "Print the CA certificate that endorsement key certificates verify against (PEM)."},
+	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL},
 	{"group", "create", "CreateGroup", true, OPTIONS(group_options), print_group, NULL,
-	 "Make a group with a sealed root key of its own."},
-	{"group", "list", "Status", false, NULL, 0, print_groups, select_groups, "List the groups."},
+	 "Make a group with a sealed root key of its own.", NULL},
+	{"group", "list", "Status", false, NULL, 0, print_groups, select_groups, "List the groups.", NULL},
 };
 const size_t ctl_ncommands = ARRAY_LEN(ctl_commands);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vtpmctl: turns a command line into one Varlink call and its reply into text. main.c runs it,
- * commands.c is the table of commands, args.c reads the command line by that table, client.c
- * speaks to the manager, output.c prints. What the manager sends is data, never trusted to be
+ * commands.c is the table of commands, args.c reads the command line by that table, import.c reads
+ * what an import takes along, client.c speaks to the manager, output.c prints. What the manager sends is data, never trusted to be
  * printable.
  */
 #ifndef VTPM_CTL_H
@@ -32,18 +32,21 @@ enum {
 	EXIT_UNREACHABLE = 8, /* no manager */
 };
 
-enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK };
+enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, ARG_FILE };
+
+#define CTL_FDS_MAX 2u /* descriptors with a call */
 
 struct ctl_option {
 	const char *name;    /* with the dashes */
 	const char *metavar; /* NULL for a flag */
-	const char *key;     /* of the call's parameters; options of kind ARG_EK stay local */
+	const char *key;     /* of the call's parameters; options of kind ARG_EK and ARG_FILE stay local */
 	enum ctl_kind kind;
 	uint64_t max; /* of a number */
 	const char *help;
 };
 
 struct ctl_args;
+struct ctl_error;
 struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
@@ -56,6 +59,8 @@ struct ctl_command {
 	/* What --json prints, if it is not the whole reply: a borrowed part. */
 	json_t *(*select)(json_t *params);
 	const char *help;
+	/* What is to be done before the call; NULL: nothing. */
+	int (*prepare)(struct ctl_args *a, struct ctl_error *e);
 };
 
 struct ctl_args {
@@ -65,7 +70,11 @@ struct ctl_args {
 	const char *name;    /* NULL: none */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
-	json_t *params; /* owned */
+	const char *swtpm, *key, *pwd; /* files of an import */
+	json_t *params;		       /* owned */
+	int lock;		       /* of a directory, held until the end; -1: none */
+	unsigned nfds;
+	int fds[CTL_FDS_MAX]; /* owned; go with the call */
 };
 
 struct ctl_error {
@@ -91,9 +100,14 @@ CHECKED int args_parse(struct ctl_args *a, int argc, char **argv, struct ctl_err
 
 /* ---- client.c ---- */
 
-/* Calls a method of the manager. params is borrowed. On success *reply is its parameters, owned by the caller. */
-CHECKED int client_call(const char *runtime_dir, const char *method, json_t *params, json_t **reply,
-			struct ctl_error *e);
+/* Calls a method of the manager, with nfds descriptors. All is borrowed. On success *reply is its parameters, owned by the caller. */
+CHECKED int client_call(const char *runtime_dir, const char *method, json_t *params, const int *fds, unsigned nfds,
+			json_t **reply, struct ctl_error *e);
+
+/* ---- import.c ---- */
+
+/* Copies swtpm's files for the call, if its directory is at rest. On failure what was opened is a's to close all the same. */
+CHECKED int import_prepare(struct ctl_args *a, struct ctl_error *e);
 
 /* ---- output.c ---- */
 
@@ -103,6 +117,7 @@ void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
 int print_nothing(const struct ctl_args *a, json_t *params);
 int print_created(const struct ctl_args *a, json_t *params);
+int print_imported(const struct ctl_args *a, json_t *params);
 int print_list(const struct ctl_args *a, json_t *params);
 int print_show(const struct ctl_args *a, json_t *params);
 int print_started(const struct ctl_args *a, json_t *params);

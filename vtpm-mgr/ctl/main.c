@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/util.h"
 #include "lib/version.h"
 #include "vtpm-mgr/ctl/ctl.h"
 
@@ -21,12 +22,24 @@ static int print_reply(const struct ctl_args *a, json_t *reply)
 	return status;
 }
 
-static int run(const struct ctl_args *a, struct ctl_error *e)
+static int call(struct ctl_args *a, json_t **reply, struct ctl_error *e)
+{
+	int err = a->command->prepare ? a->command->prepare(a, e) : 0;
+
+	if (!err)
+		err = client_call(a->runtime_dir, a->command->method, a->params, a->fds, a->nfds, reply, e);
+	for (unsigned i = 0; i < a->nfds; i++)
+		fd_close(&a->fds[i]);
+	fd_close(&a->lock);
+	return err;
+}
+
+static int run(struct ctl_args *a, struct ctl_error *e)
 {
 	json_t *reply;
 	int status;
 
-	if (client_call(a->runtime_dir, a->command->method, a->params, &reply, e)) {
+	if (call(a, &reply, e)) {
 		ctl_print_error(e, a->json);
 		return e->status;
 	}

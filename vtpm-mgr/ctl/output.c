@@ -172,6 +172,21 @@ int print_created(const struct ctl_args *a, json_t *params)
 	return EXIT_OK;
 }
 
+/* Also what is the operator's to do now: two copies of one TPM are in the world. */
+int print_imported(const struct ctl_args *a, json_t *params)
+{
+	json_t *v = json_object_get(params, "vtpm");
+
+	print_created(a, params);
+	line("for QEMU", str(v, "swtpm"));
+	puts("\nNow give the virtual machine that socket in the place of swtpm's, and see that it starts.");
+	put_text(stdout, a->swtpm);
+	puts(" is as it was. From the machine's next start on it is an old state: whoever starts\n"
+	     "swtpm on it undoes what has happened since, tries at a PIN included. Destroy it, or keep it as you would\n"
+	     "keep the keys of the machine's disks.");
+	return EXIT_OK;
+}
+
 /* Width of the widest value of a column, its title included; escaped text may be wider and then is not aligned. */
 static int width(json_t *list, const char *key, const char *title)
 {

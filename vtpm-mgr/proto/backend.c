@@ -11,11 +11,11 @@ int backend_start_encode(struct buf *b, const struct backend_start *m)
 	return 0;
 }
 
-/* Serving needs a state and excludes provisioning; a new TPM has none. */
+/* Serving needs a state and excludes provisioning; a new TPM has none; one of swtpm's comes by another way. */
 static int start_flags_check(const struct backend_start *m)
 {
-	const uint32_t all = RUN_SERVE | RUN_STARTUP | RUN_MANUFACTURE | RUN_CERTIFY;
-	uint32_t job = m->flags & (RUN_SERVE | RUN_MANUFACTURE | RUN_CERTIFY);
+	const uint32_t all = RUN_SERVE | RUN_STARTUP | RUN_MANUFACTURE | RUN_CERTIFY | RUN_IMPORT | RUN_SECRET(7);
+	uint32_t job = m->flags & (RUN_SERVE | RUN_MANUFACTURE | RUN_CERTIFY | RUN_IMPORT);
 	bool has_state = m->version != 0 && m->sealed_len != 0;
 
 	if ((m->flags & ~all) || !job)
@@ -24,7 +24,11 @@ static int start_flags_check(const struct backend_start *m)
 		return ERR_PROTO;
 	if ((m->flags & RUN_STARTUP) && !(m->flags & RUN_SERVE))
 		return ERR_PROTO;
-	return has_state == !(m->flags & RUN_MANUFACTURE) ? 0 : ERR_PROTO;
+	if ((m->flags & RUN_IMPORT) ? job != RUN_IMPORT : RUN_SECRET_OF(m->flags) != SECRET_NONE)
+		return ERR_PROTO;
+	if (RUN_SECRET_OF(m->flags) > SECRET_PASS_SHA512)
+		return ERR_PROTO;
+	return has_state == !(m->flags & (RUN_MANUFACTURE | RUN_IMPORT)) ? 0 : ERR_PROTO;
 }
 
 int backend_start_decode(struct buf *b, struct backend_start *m)

@@ -3,7 +3,7 @@
  * What a backend speaks: three channels, each for one peer.
  *
  * control (manager <-> control thread)
- *	m -> b  BACKEND_START {…}		first message, once
+ *	m -> b  BACKEND_START {…}		first message, once; with RUN_IMPORT + 1 or 2 fds {state, secret}
  *	b -> m  BACKEND_READY {}		serving; with RUN_STARTUP the engine has answered TPM2_Startup
  *	b -> m  BACKEND_PROVISIONED {…}	a worker is done: sealed state, EK public areas, certificates; it exits 0
  *	b -> m  BACKEND_FAILED {i32 code, str text}	it cannot go on and exits; ERR_AUTH: the state does not verify
@@ -50,13 +50,30 @@ enum {
 	CERT_ISSUED = 0x42450023,
 };
 
-/* What a backend is started for. Either RUN_SERVE (with a state), or RUN_MANUFACTURE and/or RUN_CERTIFY. */
+/* What a backend is started for. Either RUN_SERVE (with a state), or RUN_MANUFACTURE and/or RUN_CERTIFY, or RUN_IMPORT. */
 enum {
 	RUN_SERVE = 1u << 0,	   /* serve the ring */
 	RUN_STARTUP = 1u << 1,	   /* with SERVE: send TPM2_Startup(CLEAR) and randomise the platform auth before the first guest byte */
 	RUN_MANUFACTURE = 1u << 2, /* no state given: make a new TPM with its EKs */
 	RUN_CERTIFY = 1u << 3,	   /* have the EKs certified and write the certificates to NV */
+	/*
+	 * The state is swtpm's, and comes as a descriptor with BACKEND_START: swtpm's file. If it is encrypted, a second
+	 * one holds what opens it, and RUN_SECRET says what that is. Both are memfds that nobody can change any more.
+	 */
+	RUN_IMPORT = 1u << 8,
 };
+
+/* What opens a state of swtpm, as its --key says it: bits 9 to 11 of the flags. */
+enum import_secret {
+	SECRET_NONE = 0,       /* it is not encrypted */
+	SECRET_KEY_HEX = 1,    /* digits, perhaps behind 0x; ends at white space */
+	SECRET_KEY_BINARY = 2,
+	SECRET_PASS_PBKDF2 = 3, /* PBKDF2-HMAC-SHA512, salt "swtpm", 1000 rounds */
+	SECRET_PASS_SHA512 = 4, /* the beginning of its SHA-512 */
+};
+#define RUN_SECRET(kind)     ((uint32_t)(kind) << 9)
+#define RUN_SECRET_OF(flags) ((enum import_secret)((flags) >> 9 & 7u))
+#define IMPORT_FDS_MAX	     2u
 
 /* The two EKs of TCG EK Credential Profile 2.0: templates L-1 and L-2. */
 enum ek_kind { EK_RSA2048 = 0, EK_ECC_P256 = 1, EK_KINDS = 2 };

@@ -7,6 +7,7 @@
 #define DIGEST_LEN	  32u /* SHA-256 */
 #define WRAPPED_KEY_LEN	  60u /* nonce 12, ciphertext 32, tag 16 */
 #define SEALED_STATE_MAX  (256u * 1024u)
+#define SWTPM_FILE_MAX	  SEALED_STATE_MAX /* a file of swtpm that is taken over */
 #define SEALED_BLOB_MAX	  1024u /* TPM2B_PUBLIC or TPM2B_PRIVATE of a sealed object or key */
 #define CERT_MAX	  2048u /* one X.509 certificate, DER; also what one NV index of libtpms holds */
 #define PUBLIC_MAX	  512u	/* a TPM2B_PUBLIC of an EK */

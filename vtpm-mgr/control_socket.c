@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-mgr/control_socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* Removes a socket that nobody listens on. */
+static int remove_stale(const struct sockaddr_un *sa)
+{
+	struct stat sb;
+	int fd;
+	int rc;
+
+	if (lstat(sa->sun_path, &sb))
+		return errno == ENOENT ? 0 : err_from_errno(errno);
+	if (!S_ISSOCK(sb.st_mode))
+		return ERR_EXISTS;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_from_errno(errno);
+	rc = connect(fd, (const struct sockaddr *)sa, sizeof(*sa));
+	if (rc && errno != ECONNREFUSED)
+		rc = 0; /* EAGAIN: its backlog is full, so it has a listener */
+	close(fd);
+	if (rc == 0)
+		return ERR_BUSY;
+	return unlink(sa->sun_path) ? err_from_errno(errno) : 0;
+}
+
+int socket_listen(const char *path, int *fd, ino_t *ino)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct stat sb;
+	int err;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return ERR_RANGE;
+	memcpy(sa.sun_path, path, strlen(path));
+	err = remove_stale(&sa);
+	if (err)
+		return err;
+	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (*fd < 0 || bind(*fd, (struct sockaddr *)&sa, sizeof(sa)) || lstat(sa.sun_path, &sb))
+		return err_from_errno(errno);
+	*ino = sb.st_ino;
+	/* Everybody may connect, and is asked who it is; before listen nobody can. */
+	return chmod(sa.sun_path, 0666) || listen(*fd, SOMAXCONN) ? err_from_errno(errno) : 0;
+}
+
+void socket_remove(const char *path, ino_t ino)
+{
+	struct stat sb;
+
+	/* Only our own: somebody may have put another one there. */
+	if (ino && lstat(path, &sb) == 0 && sb.st_ino == ino)
+		unlink(path);
+}

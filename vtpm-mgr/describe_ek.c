@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Endorsement keys for a reader: the public key is taken out of the TPM2B_PUBLIC, so that no certificate, which for
+ * an imported TPM is anybody's bytes, is ever parsed here.
+ */
+#include <string.h>
+
+#include "lib/buf.h"
+#include "vtpm-mgr/mgr.h"
+
+#define TPM_ALG_RSA  0x0001u
+#define TPM_ALG_ECC  0x0023u
+#define RSA_2048_LEN 256u
+#define P256_LEN     32u
+
+/* SubjectPublicKeyInfo around a key of 2048 bits with the exponent 65537, RFC 8017 A.1.1 */
+static const uint8_t rsa_head[] = { 0x30, 0x82, 0x01, 0x22, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48,
+				    0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00, 0x03, 0x82, 0x01,
+				    0x0f, 0x00, 0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00 };
+static const uint8_t rsa_tail[] = { 0x02, 0x03, 0x01, 0x00, 0x01 };
+/* The same around an uncompressed point of P-256, RFC 5480 2 */
+static const uint8_t ecc_head[] = { 0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
+				    0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04 };
+
+/* TPMT_PUBLIC up to what depends on its type: Part 2, 12.2.4; symmetric AES, no scheme, as both templates have them. */
+static int read_common(struct buf *b, uint16_t *type)
+{
+	const uint8_t *policy;
+	uint16_t size, name_alg, alg, bits, mode, scheme;
+	uint32_t attributes;
+	size_t n;
+
+	if (buf_get_u16be(b, &size) || size != buf_left(b) || buf_get_u16be(b, type) || buf_get_u16be(b, &name_alg) ||
+	    buf_get_u32be(b, &attributes) || buf_get_2b(b, DIGEST_LEN, &policy, &n) || buf_get_u16be(b, &alg) ||
+	    buf_get_u16be(b, &bits) || buf_get_u16be(b, &mode) || buf_get_u16be(b, &scheme))
+		return ERR_AUTH;
+	return 0;
+}
+
+static int put_rsa(struct buf *b, struct buf *out)
+{
+	uint32_t exponent;
+	const uint8_t *n;
+	uint16_t bits;
+	size_t len;
+
+	if (buf_get_u16be(b, &bits) || buf_get_u32be(b, &exponent) || exponent != 0 ||
+	    buf_get_2b(b, RSA_2048_LEN, &n, &len) || len != RSA_2048_LEN)
+		return ERR_AUTH;
+	return buf_put_bytes(out, rsa_head, sizeof(rsa_head)) || buf_put_bytes(out, n, len) ||
+			       buf_put_bytes(out, rsa_tail, sizeof(rsa_tail))
+		       ? ERR_RANGE
+		       : 0;
+}
+
+static int put_ecc(struct buf *b, struct buf *out)
+{
+	const uint8_t *x, *y;
+	uint16_t curve, kdf;
+	size_t nx, ny;
+
+	if (buf_get_u16be(b, &curve) || buf_get_u16be(b, &kdf) || buf_get_2b(b, P256_LEN, &x, &nx) ||
+	    buf_get_2b(b, P256_LEN, &y, &ny) || nx != P256_LEN || ny != P256_LEN)
+		return ERR_AUTH;
+	return buf_put_bytes(out, ecc_head, sizeof(ecc_head)) || buf_put_bytes(out, x, nx) || buf_put_bytes(out, y, ny)
+		       ? ERR_RANGE
+		       : 0;
+}
+
+/* The public key as SubjectPublicKeyInfo. The row may be damaged: then there is none. */
+static json_t *describe_spki(const struct store_blob *pub)
+{
+	uint8_t mem[sizeof(rsa_head) + RSA_2048_LEN + sizeof(rsa_tail)];
+	struct buf b, out;
+	uint16_t type;
+	int err;
+
+	buf_wrap(&b, pub->data, pub->len);
+	buf_init(&out, mem, sizeof(mem));
+	err = read_common(&b, &type);
+	if (!err)
+		err = type == TPM_ALG_RSA ? put_rsa(&b, &out) : type == TPM_ALG_ECC ? put_ecc(&b, &out) : ERR_AUTH;
+	if (err || buf_left(&b))
+		return json_string("");
+	return describe_pem("PUBLIC KEY", out.data, out.len);
+}
+
+static json_t *describe_hex(const struct store_blob *b)
+{
+	char hex[2 * PUBLIC_MAX + 1];
+
+	return json_string(hex_encode(b->data, b->len, hex, sizeof(hex)) ? "" : hex);
+}
+
+json_t *describe_eks(const struct store_vtpm *row)
+{
+	static const char *const kinds[EK_KINDS] = { "rsa2048", "ecc-p256" };
+	json_t *list = json_array(), *ek;
+
+	for (unsigned i = 0; i < EK_KINDS; i++) {
+		if (!row->ek_public[i].len && !row->cert[i].len)
+			continue;
+		ek = json_pack("{s:s, s:o, s:o}", "kind", kinds[i], "public", describe_hex(&row->ek_public[i]),
+			       "public_pem", describe_spki(&row->ek_public[i]));
+		if (row->cert[i].len)
+			json_object_set_new(ek, "certificate",
+					    describe_pem("CERTIFICATE", row->cert[i].data, row->cert[i].len));
+		json_array_append_new(list, ek);
+	}
+	return list;
+}
