@@ -25,7 +25,7 @@ LDPIE    := -pie
 
 include sources.mk
 
-PROGRAMS := $(addprefix $(BUILD)/,vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl)
+PROGRAMS := $(addprefix $(BUILD)/,vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-vchan)
 LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
@@ -86,6 +86,7 @@ $(eval $(call program,vtpm-keeper,$(KEEPER_SRCS),$(LIBS_KEEPER),$(LDPIE)))
 $(eval $(call program,vtpm-backend,$(BACKEND_SRCS),$(LIBS_BACKEND),$(LDPIE)))
 $(eval $(call program,vtpm-spawn,$(SPAWN_SRCS),$(LIBS_BACKEND),$(LDPIE)))
 $(eval $(call program,vtpmctl,$(CTL_SRCS),$(LIBS_CTL),$(LDPIE)))
+$(eval $(call program,vtpm-vchan,$(BRIDGE_SRCS),$(LIBS_BRIDGE),$(LDPIE)))
 
 LIBVTPM_LD := -shared -Wl,-soname,libvtpm.so.0 -Wl,--version-script=frontend-drivers/libvtpm/libvtpm.map
 TCTI_LD    := -shared -Wl,-soname,libtss2-tcti-vtpm.so.0 -Wl,--version-script=frontend-drivers/tcti/tcti.map
@@ -162,7 +163,7 @@ install: programs
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCDIR) \
 	  $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
 	  $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
-	install -m 755 $(BUILD)/vtpm-mgr $(DESTDIR)$(SBINDIR)/
+	install -m 755 $(BUILD)/vtpm-mgr $(BUILD)/vtpm-vchan $(DESTDIR)$(SBINDIR)/
 	install -m 755 $(BUILD)/vtpmctl $(DESTDIR)$(BINDIR)/
 	install -m 755 $(BUILD)/vtpm-keeper $(BUILD)/vtpm-spawn $(BUILD)/vtpm-backend $(DESTDIR)$(LIBEXECDIR)/
 	install -m 644 $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0 $(DESTDIR)$(LIBDIR)/

@@ -294,7 +294,7 @@ void rig_spawn_import(struct rig *r, struct rig_backend *b, struct rig_disk *d, 
 	b->token = ++r->token;
 	memcpy(start.uuid, d->uuid, UUID_LEN);
 	memcpy(start.from_uuid, d->uuid, UUID_LEN);
-	send_spawn(r, b, GUEST_NONE);
+	send_spawn(r, b, SERVE_NOBODY);
 	send_start(b, &start, fds, n);
 	receive_link(r, b);
 	send_key(b, d);

@@ -88,7 +88,7 @@ const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t 
 
 static void print_summary(void)
 {
-	printf("usage: vtpmctl [--runtime-dir DIR] [--json] COMMAND [OPTION ...]\n\n");
+	printf("usage: vtpmctl [--runtime-dir DIR | --xen-domain DOMAIN] [--json] COMMAND [OPTION ...]\n\n");
 	for (size_t i = 0; i < ctl_ncommands; i++) {
 		const struct ctl_command *c = &ctl_commands[i];
 		char left[64];
@@ -98,6 +98,7 @@ static void print_summary(void)
 		printf("  %-18s  %s\n", left, c->help);
 	}
 	printf("\n  --runtime-dir DIR   where the manager's sockets are (default: " CTL_RUNTIME_DIR ")\n"
+	       "  --xen-domain DOMAIN the manager in that domain of Xen, by name or number\n"
 	       "  --json              print the reply as JSON\n"
 	       "  --help, --version   of vtpmctl; COMMAND --help: of a command\n");
 }

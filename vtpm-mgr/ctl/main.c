@@ -27,7 +27,7 @@ static int call(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 	int err = a->command->prepare ? a->command->prepare(a, e) : 0;
 
 	if (!err)
-		err = client_call(a->runtime_dir, a->command->method, a->params, a->fds, a->nfds, reply, e);
+		err = client_call(&a->at, a->command->method, a->params, a->fds, a->nfds, reply, e);
 	for (unsigned i = 0; i < a->nfds; i++)
 		fd_close(&a->fds[i]);
 	fd_close(&a->lock);
