@@ -30,7 +30,7 @@ LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
-.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module lab-qemu lab-xen
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen
 all: programs tests
 programs: $(PROGRAMS) $(LIBS)
 tests: $(TESTS)
@@ -44,6 +44,7 @@ help:
 ## make test       install, build, and run every test
 ## make check      unit tests and lint, under a minute
 ## make module     the Linux driver for Xen guests, against KDIR (default: headers of the running kernel)
+## make install-module   its sources for DKMS, in a guest
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
 ## make lab-qemu Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
@@ -106,6 +107,14 @@ module:
 	cp -u hv/chan_abi.h $(BUILD)/module/hv/
 	$(MAKE) -C $(KDIR) M=$(abspath $(BUILD)/module) modules
 
+DKMS_DIR := /usr/src/xen-tpm2front-$(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' frontend-drivers/linux/dkms.conf)
+install-module:
+	install -d $(DESTDIR)$(DKMS_DIR)/hv $(DESTDIR)/usr/lib/modprobe.d $(DESTDIR)$(MANDIR)/man4
+	install -m 644 $(addprefix frontend-drivers/linux/,$(MODULE_FILES) dkms.conf COPYING) $(DESTDIR)$(DKMS_DIR)/
+	install -m 644 hv/chan_abi.h $(DESTDIR)$(DKMS_DIR)/hv/
+	install -m 644 frontend-drivers/linux/modprobe.conf $(DESTDIR)/usr/lib/modprobe.d/xen-tpm2front.conf
+	install -m 644 docs/man/xen-tpm2front.4 $(DESTDIR)$(MANDIR)/man4/
+
 # --- installing what is needed ---
 
 deps:
@@ -138,8 +147,8 @@ LAB_PEERS ?= ours
 lab-qemu: programs $(GUEST)
 	LAB_PEERS='$(LAB_PEERS)' tests/run.sh --build $(BUILD) --name lab-qemu tests/lab/qemu/run.sh
 
-LAB_XEN ?= host driver guests
-lab-xen: programs $(GUEST) $(BUILD)/tests/xenback
+LAB_XEN ?= host driver guests power hostile ends
+lab-xen: programs $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
 	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

@@ -10,7 +10,7 @@ complain() {
 }
 
 mapfile -t code < <(git ls-files --cached --others --exclude-standard -- '*.c' '*.h')
-mapfile -t scripts < <(git ls-files --cached --others --exclude-standard -- '*.sh' '*.mk' '*.py' Makefile '*Kbuild' 'frontend-drivers/linux/dkms.conf' .ci/run '*.bash-completion')
+mapfile -t scripts < <(git ls-files --cached --others --exclude-standard -- '*.sh' '*.mk' '*.py' Makefile '*Kbuild' 'frontend-drivers/linux/*.conf' .ci/run '*.bash-completion')
 
 for f in "${code[@]}" "${scripts[@]}"; do
 	[ -e "$f" ] || continue
@@ -61,6 +61,10 @@ grep -nE '\b(TODO|FIXME|XXX)\b' "${code[@]}" && complain "unfinished business"
 
 # printf and friends on wire data hide behind names; the classic unbounded ones are simply not used.
 grep -nE '\b(strcpy|strcat|sprintf|gets|alloca|strtok)\(' $(printf '%s\n' "${code[@]}" | grep -v '^tests/') && complain "unbounded string functions"
+
+# One version, which DKMS reads from a file of its own.
+version=$(sed -n 's/^#define VTPM_VERSION "\(.*\)"/\1/p' lib/version.h)
+grep -q "^PACKAGE_VERSION=\"$version\"$" frontend-drivers/linux/dkms.conf || complain "frontend-drivers/linux/dkms.conf: not version $version"
 
 if command -v mandoc >/dev/null; then
 	for m in docs/man/*.[1-8]; do

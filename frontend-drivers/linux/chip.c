@@ -6,7 +6,6 @@
 #include <linux/jiffies.h>
 #include <linux/minmax.h>
 #include <linux/sched/signal.h>
-#include <asm/unaligned.h>
 #include <xen/events.h>
 
 #include "hv/chan_abi.h"

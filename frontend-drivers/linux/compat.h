@@ -10,6 +10,11 @@
 #include <linux/tpm.h>
 #include <xen/grant_table.h>
 #include <xen/xenbus.h>
+#if __has_include(<linux/unaligned.h>)
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif
 
 /*
  * Exported for drivers of TPMs, but declared in drivers/char/tpm/tpm.h, which packages of headers do not have.

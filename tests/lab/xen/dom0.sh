@@ -68,19 +68,24 @@ plan_manage() { check mgr_start mgr_start --xen on; }
 plan_log() { cat /var/log/vtpm.log >/dev/console; }
 
 uuid_of() { ctl show "$1" | awk '$1 == "uuid:" || $1 == "uuid" { print $2; exit }'; }
-plan_up() { # name, digit, pv or pvh, stock or ours
-	local driver=xen-tpm2front device=tpmrm0
-	[ "$4" = ours ] || driver=xen-tpmfront device=tpm0
-	guest_config "$1" "$2" "$3" "lab.modules=$driver lab.wait=$device" <<-END
+plan_up() { # name, digit, pv or pvh, stock or ours: the driver
+	local with
+	case $4 in
+	stock) with="lab.modules=xen-tpmfront lab.wait=tpm0" ;;
+	ours) with="lab.modules=xen-tpm2front lab.wait=tpmrm0" ;;
+	esac
+	guest_config "$1" "$2" "$3" "$with" <<-END
 		vtpm = [ "backend=0,uuid=$(uuid_of "$1")" ]
 	END
 	guest_create "$1"
 }
 plan_tell() { guest_plan "$@"; } # name, plan
 plan_both() { # plan: of two guests, at the same time
+	local one
 	guest_plan web1 "$@" &
-	guest_plan web2 "$@" &
-	wait %1 %2 2>/dev/null || wait
+	one=$!
+	guest_plan web2 "$@"
+	wait $one
 }
 plan_restart() { guest_reboot "$1"; }
 plan_down() { guest_end "$1"; }
@@ -89,6 +94,27 @@ plan_down() { guest_end "$1"; }
 plan_bare() {
 	guest_config "$1" 4 "$1" "" </dev/null
 	guest_create "$1" && guest_plan "$1" alive && guest_reboot "$1" && guest_plan "$1" alive && guest_end "$1"
+}
+
+# A domain that owns the machine's TPM, as a stub domain does, until dom0 takes it back.
+plan_up_owner() { # name, digit
+	echo MSFT0101:00 >/sys/bus/platform/drivers/tpm_tis/unbind
+	guest_config "$1" "$2" pv "tpm_tis.force=1 tpm_tis.interrupts=0 lab.wait=tpmrm0" <<-END
+		iomem = [ "fed40,5" ]
+	END
+	guest_create "$1"
+}
+plan_down_owner() {
+	guest_end "$1"
+	check dom0_has_the_tpm_again sh -c 'echo MSFT0101:00 >/sys/bus/platform/drivers/tpm_tis/bind'
+}
+
+# Another chip: nothing is unsealed, and it says why; the store is left as it is.
+plan_other_chip() {
+	mgr_start --xen on
+	refused start_on_another_chip 'storage root key' ctl start web1
+	ctl status >/run/status
+	check status_says_so grep -qi 'another\|not the one' /run/status
 }
 
 # --- our driver, against a back end that can misbehave (tests/tools/xenback.c), with the machine's TPM ---

@@ -75,7 +75,7 @@ make -s module BUILD="$B" KDIR="$(headers_tree)/usr/src/build" >&2
 strip --strip-debug -o "$module" "$B/module/xen-tpm2front.ko"
 tcti=/usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0
 common=("$0" tests/lab/{initramfs,assert}.sh tests/lab/init "$(guest_versions)" "$kernel")
-guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh "$B/tests/guest_bench" "$module" "$GUEST_MODULES")
+guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh $here/trials_guest.sh "$B"/tests/{guest_bench,hostile_xen} "$module" "$GUEST_MODULES")
 echo "$xen/xen"
 echo "$kernel/vmlinux"
 initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh $here/trials.sh "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)
