@@ -45,6 +45,7 @@ help:
 ## make check      unit tests and lint, under a minute
 ## make module     the Linux driver for Xen guests, against KDIR (default: headers of the running kernel)
 ## make install-module   its sources for DKMS, in a guest
+## make stubdom    the stub domain that owns the TPM: kernel, initramfs, xl's configuration, in build/stubdom (docs/xen.md)
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
 ## make lab-qemu Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
@@ -115,6 +116,10 @@ install-module:
 	install -m 644 frontend-drivers/linux/modprobe.conf $(DESTDIR)/usr/lib/modprobe.d/xen-tpm2front.conf
 	install -m 644 docs/man/xen-tpm2front.4 $(DESTDIR)$(MANDIR)/man4/
 
+stubdom: $(BUILD)/stubdom/initramfs
+$(BUILD)/stubdom/initramfs: $(PROGRAMS) $(addprefix hv/xen/stubdom/,init vtpmmgr.cfg image.sh)
+	hv/xen/stubdom/image.sh $(BUILD)
+
 # --- installing what is needed ---
 
 deps:
@@ -147,8 +152,8 @@ LAB_PEERS ?= ours
 lab-qemu: programs $(GUEST)
 	LAB_PEERS='$(LAB_PEERS)' tests/run.sh --build $(BUILD) --name lab-qemu tests/lab/qemu/run.sh
 
-LAB_XEN ?= host driver guests power hostile ends
-lab-xen: programs $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
+LAB_XEN ?= host driver guests power hostile ends stub
+lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
 	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -186,6 +191,10 @@ install: programs
 	sed 's|@SBINDIR@|$(SBINDIR)|g' vtpm-mgr/systemd/vtpm-mgr.service.in >$(DESTDIR)$(UNITDIR)/vtpm-mgr.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/vtpm-mgr.service
 	install -m 644 vtpm-mgr/systemd/vtpm.sysusers $(DESTDIR)$(SYSUSERSDIR)/vtpm.conf
+
+install-stubdom: stubdom
+	install -d $(DESTDIR)$(PREFIX)/lib/vtpm/stubdom
+	install -m 644 $(BUILD)/stubdom/vmlinux $(BUILD)/stubdom/initramfs $(BUILD)/stubdom/vtpmmgr.cfg $(DESTDIR)$(PREFIX)/lib/vtpm/stubdom/
 
 clean:
 	rm -rf $(BUILD)

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -155,6 +156,7 @@ int domain_attach(struct link *l, const char *domain, struct ctl_error *e)
 	int err;
 
 	snprintf(l->where, sizeof(l->where), "domain %s", domain);
+	signal(SIGPIPE, SIG_IGN); /* xenstored may end while it is asked */
 	if (xenstore_wait_open(&w))
 		return denied(e, "xenstore", "it cannot be reached: this is no domain of Xen, or not root, or xenstored does not run");
 	err = find_domain(&w, domain, &domid, e);

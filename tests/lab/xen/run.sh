@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../../.."
 . tests/lib.sh
 . tests/lab/xen/machine.sh
 . tests/lab/verify.sh
+. tests/lab/xen/stub_machines.sh
 LOG=$B/lab/log
 mkdir -p "$LOG"
 
@@ -93,7 +94,7 @@ order() { vm_plan host "$1" "$machine_name"; }
 lab_init
 trap 'vm_kill_all; lab_end' EXIT
 image_build || { echo "not ok image"; exit 1; }
-for machine_name in ${LAB_XEN:-host driver guests power hostile ends}; do
+for machine_name in ${LAB_XEN:-host driver guests power hostile ends stub}; do
 	start=$EPOCHREALTIME
 	"machine_$machine_name"
 	[ -z "${VM_PID[host]:-}" ] || { vm_say host poweroff; vm_gone host; }
