@@ -35,10 +35,10 @@ dom0_root() {
 	local root=$1 p tools=()
 	mkdir -p "$root"/{bin,dev,proc,sys,tmp,run,etc,guest,var/lib/xen,var/lib/xenstored,var/log/xen,var/lib/vtpm,usr/bin,usr/lib/xen-4.17} "$root$XEN_BIN"
 	ln -s /run "$root/var/run"
-	for p in xl xenstored xen-init-dom0 xenconsoled libxl-save-helper; do tools+=("$xen$XEN_BIN/$p"); done
+	for p in xl xenstored xen-init-dom0 xenconsoled libxl-save-helper vchan-socket-proxy; do tools+=("$xen$XEN_BIN/$p"); done
 	install -m 755 "${tools[@]}" "$root$XEN_BIN/"
 	# Xen's device scripts are written for bash, and look for it and the others where Debian has them.
-	install -m 755 $DOM0_TOOLS "$xen"/usr/bin/{xenstore*,vchan-socket-proxy} "$root/bin/"
+	install -m 755 $DOM0_TOOLS "$xen"/usr/bin/xenstore* "$root/bin/"
 	cp -a "$xen/etc/xen" "$root/etc/"
 	echo 'run_hotplug_scripts=1' >"$root/etc/xen/xl.conf"
 	for p in $PROGRAMS; do install -m 755 "$B/$p" "$root/bin/"; done
@@ -52,7 +52,7 @@ dom0_root() {
 	install -m 644 $here/dom0.sh "$root/plans.sh"
 	# libgcc_s is loaded when a thread is cancelled, the TCTI when it is named.
 	LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu initramfs_libraries "$root" $tcti /lib/x86_64-linux-gnu/libgcc_s.so.1 \
-		$(LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu libraries "${tools[@]}" "$xen"/usr/bin/{xenstore,vchan-socket-proxy} $DOM0_TOOLS $tcti $TOOLS \
+		$(LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu libraries "${tools[@]}" "$xen"/usr/bin/xenstore $DOM0_TOOLS $tcti $TOOLS \
 			$(for p in $PROGRAMS; do echo "$B/$p"; done))
 	initramfs_modules "$root" "$kernel" $DOM0_MODULES
 	cp "$kernel/vmlinux" "$root/guest/"
