@@ -23,10 +23,3 @@ plan_driver_anew() {
 	check tpm_is_back test -c /dev/tpmrm0
 	check tpm_serves tpm2 getrandom --hex 8
 }
-
-# A domain that was given no TPM.
-plan_no_chip() {
-	kernel_may_say='.'
-	check no_tpm0 test ! -e /dev/tpm0
-	check no_tpmrm0 test ! -e /dev/tpmrm0
-}
