@@ -13,6 +13,8 @@ MANDIR   ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 UNITDIR  ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+# What libvirt needs, laid out as below /etc: see vtpm-swtpm(8).
+LIBVIRTDIR ?= $(PREFIX)/share/vtpm/libvirt
 
 CC       := gcc
 WARN     := -Wall -Wextra -Werror -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wformat=2
@@ -25,14 +27,16 @@ LDPIE    := -pie
 
 include sources.mk
 
-PROGRAMS := $(addprefix $(BUILD)/,vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-vchan)
+PROGRAMS := $(addprefix $(BUILD)/,vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-swtpm vtpm-vchan)
+# The names that vtpm-swtpm is called by, in a directory that can stand first in PATH.
+SWTPM_NAMES := $(addprefix $(BUILD)/swtpm/,swtpm swtpm_setup swtpm_ioctl)
 LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
-.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-libvirt
 all: programs tests
-programs: $(PROGRAMS) $(LIBS)
+programs: $(PROGRAMS) $(LIBS) $(SWTPM_NAMES)
 tests: $(TESTS)
 
 help:
@@ -47,8 +51,9 @@ help:
 ## make install-module   its sources for DKMS, in a guest
 ## make stubdom    the stub domain that owns the TPM: kernel, initramfs, xl's configuration, in build/stubdom (docs/xen.md)
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
-## make lab-qemu Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
+## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
+## make lab-libvirt   Debian's libvirt with vtpm-swtpm in swtpm's place, through virsh
 ## make bench      measure, beside swtpm and libtpms; writes build/bench.json
 ## make fuzz       fuzz the parsers (FUZZ_SECONDS each)
 ## make analyze    clang-tidy and cppcheck
@@ -87,8 +92,13 @@ $(eval $(call program,vtpm-mgr,$(MGR_SRCS),$(LIBS_MGR),$(LDPIE)))
 $(eval $(call program,vtpm-keeper,$(KEEPER_SRCS),$(LIBS_KEEPER),$(LDPIE)))
 $(eval $(call program,vtpm-backend,$(BACKEND_SRCS),$(LIBS_BACKEND),$(LDPIE)))
 $(eval $(call program,vtpm-spawn,$(SPAWN_SRCS),$(LIBS_BACKEND),$(LDPIE)))
+$(eval $(call program,vtpm-swtpm,$(SWTPM_SRCS),,$(LDPIE)))
 $(eval $(call program,vtpmctl,$(CTL_SRCS),$(LIBS_CTL),$(LDPIE)))
 $(eval $(call program,vtpm-vchan,$(BRIDGE_SRCS),$(LIBS_BRIDGE),$(LDPIE)))
+
+$(SWTPM_NAMES): $(BUILD)/vtpm-swtpm
+	@mkdir -p $(@D)
+	ln -sfn ../vtpm-swtpm $@
 
 LIBVTPM_LD := -shared -Wl,-soname,libvtpm.so.0 -Wl,--version-script=frontend-drivers/libvtpm/libvtpm.map
 TCTI_LD    := -shared -Wl,-soname,libtss2-tcti-vtpm.so.0 -Wl,--version-script=frontend-drivers/tcti/tcti.map
@@ -145,16 +155,21 @@ demo: deps
 	$(MAKE) programs
 	tests/demo.sh $(BUILD)
 
-bench: programs tests
+bench: programs tests $(GUEST)
 	tests/bench/bench.sh $(BUILD)
 
+# It boots two machines at a time; TEST_TIMEOUT is for a host that is busy with other things, too.
 LAB_PEERS ?= ours
-lab-qemu: programs $(GUEST)
-	LAB_PEERS='$(LAB_PEERS)' tests/run.sh --build $(BUILD) --name lab-qemu tests/lab/qemu/run.sh
+lab-qemu: deps
+	$(MAKE) programs $(GUEST)
+	LAB_PEERS='$(LAB_PEERS)' TEST_JOBS=1 TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-qemu $(LAB_SCRIPTS)
 
-LAB_XEN ?= host driver guests power hostile ends stub
+lab-libvirt: programs $(GUEST)
+	tests/run.sh --build $(BUILD) --name lab-libvirt tests/lab/libvirt/run.sh
+
+LAB_XEN ?= power stub hostile guests ends driver host
 lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
-	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
+	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: programs
@@ -173,24 +188,36 @@ libs-%:
 analyze: $(BUILD)/gen/varlink.inc $(BUILD)/gen/paths.h
 	tests/analyze.sh $(BUILD)
 
+fill = sed 's|@LIBEXECDIR@|$(LIBEXECDIR)|g' vtpm-mgr/libvirt/$(1) | install -m 644 /dev/stdin $(DESTDIR)$(LIBVIRTDIR)/$(2)
+
 install: programs
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCDIR) \
 	  $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
 	  $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
 	install -m 755 $(BUILD)/vtpm-mgr $(BUILD)/vtpm-vchan $(DESTDIR)$(SBINDIR)/
 	install -m 755 $(BUILD)/vtpmctl $(DESTDIR)$(BINDIR)/
-	install -m 755 $(BUILD)/vtpm-keeper $(BUILD)/vtpm-spawn $(BUILD)/vtpm-backend $(DESTDIR)$(LIBEXECDIR)/
+	install -m 755 $(BUILD)/vtpm-keeper $(BUILD)/vtpm-spawn $(BUILD)/vtpm-backend $(BUILD)/vtpm-swtpm $(DESTDIR)$(LIBEXECDIR)/
+	install -d $(DESTDIR)$(LIBEXECDIR)/swtpm
+	for n in $(notdir $(SWTPM_NAMES)); do ln -sfn ../vtpm-swtpm $(DESTDIR)$(LIBEXECDIR)/swtpm/$$n; done
 	install -m 644 $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0 $(DESTDIR)$(LIBDIR)/
 	ln -sf libvtpm.so.0 $(DESTDIR)$(LIBDIR)/libvtpm.so
 	install -m 644 frontend-drivers/libvtpm/vtpm.h $(DESTDIR)$(INCDIR)/
 	install -m 644 docs/man/vtpmctl.1 $(DESTDIR)$(MANDIR)/man1/
 	install -m 644 docs/man/libvtpm.3 $(DESTDIR)$(MANDIR)/man3/
 	install -m 644 docs/man/tss2-tcti-vtpm.7 $(DESTDIR)$(MANDIR)/man7/
-	install -m 644 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 docs/man/vtpm-swtpm.8 $(DESTDIR)$(MANDIR)/man8/
 	install -m 644 vtpm-mgr/ctl/vtpmctl.bash-completion $(DESTDIR)$(COMPLETIONDIR)/vtpmctl
 	sed 's|@SBINDIR@|$(SBINDIR)|g' vtpm-mgr/systemd/vtpm-mgr.service.in >$(DESTDIR)$(UNITDIR)/vtpm-mgr.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/vtpm-mgr.service
 	install -m 644 vtpm-mgr/systemd/vtpm.sysusers $(DESTDIR)$(SYSUSERSDIR)/vtpm.conf
+	install -d $(addprefix $(DESTDIR)$(LIBVIRTDIR)/,systemd/system/libvirtd.service.d systemd/system/virtqemud.service.d \
+	  systemd/system/vtpm-mgr.service.d apparmor.d/vtpm/abstractions)
+	install -m 644 vtpm-mgr/libvirt/manager.conf $(DESTDIR)$(LIBVIRTDIR)/systemd/system/vtpm-mgr.service.d/libvirt.conf
+	install -m 644 vtpm-mgr/libvirt/apparmor-qemu $(DESTDIR)$(LIBVIRTDIR)/apparmor.d/vtpm/abstractions/libvirt-qemu
+	$(call fill,service.conf.in,systemd/system/libvirtd.service.d/vtpm.conf)
+	$(call fill,service.conf.in,systemd/system/virtqemud.service.d/vtpm.conf)
+	$(call fill,apparmor-libvirtd.in,apparmor.d/vtpm/usr.sbin.libvirtd)
+	$(call fill,apparmor-vtpm-swtpm.in,apparmor.d/vtpm-swtpm)
 
 install-stubdom: stubdom
 	install -d $(DESTDIR)$(PREFIX)/lib/vtpm/stubdom

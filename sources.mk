@@ -7,13 +7,13 @@ HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
 XEN_SRCS   := hv/xen/xen.c
 XENSTORE_SRCS := hv/xen/xenstore.c
 VCHAN_SRCS := hv/xen/vchan.c hv/xen/vchan_device.c hv/xen/xenstore_wait.c $(XENSTORE_SRCS)
-PROTO_SRCS := vtpm-mgr/proto/backend.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
+PROTO_SRCS := vtpm-mgr/proto/backend.c vtpm-mgr/proto/front.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
 STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_proto.c vtpm-mgr/control_socket.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
-            vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/audit.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/audit.c \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
@@ -26,10 +26,16 @@ BACKEND_LIB_SRCS := vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek
             $(PROTO_SRCS) $(HV_SRCS) $(XEN_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_SRCS := vtpm-backend/main.c $(BACKEND_LIB_SRCS)
 SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c vtpm-backend/reexec.c $(BACKEND_LIB_SRCS)
+# Where a token is kept.
+TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/link.c \
-            vtpm-mgr/ctl/output.c $(VCHAN_SRCS) lib/err.c lib/loop.c lib/util.c
+            vtpm-mgr/ctl/output.c vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) lib/buf.c lib/err.c lib/loop.c lib/util.c
 CTL_SRCS := vtpm-mgr/ctl/main.c $(CTL_LIB_SRCS)
 BRIDGE_SRCS := vtpm-mgr/vchan/main.c vtpm-mgr/vchan/pump.c vtpm-mgr/identity.c $(VCHAN_SRCS) lib/err.c lib/log.c lib/loop.c lib/util.c $(SANDBOX_SRCS)
+SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c $(TOKEN_SRCS) \
+            vtpm-mgr/swtpm/serve.c vtpm-mgr/swtpm/serve_options.c vtpm-mgr/swtpm/setup.c vtpm-mgr/swtpm/user.c \
+            vtpm-mgr/proto/front.c lib/buf.c lib/err.c lib/ipc.c lib/util.c
+SWTPM_SRCS := vtpm-mgr/swtpm/main.c $(SWTPM_LIB_SRCS)
 LIBVTPM_SRCS := frontend-drivers/libvtpm/vtpm.c $(HV_SRCS) lib/buf.c lib/err.c lib/ipc.c lib/loop.c lib/util.c
 TCTI_SRCS := frontend-drivers/tcti/tcti.c $(LIBVTPM_SRCS)
 
@@ -45,8 +51,8 @@ MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
-              test_store test_store_disk test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_xen_device test_xenstore test_vchan test_backend_xen test_keeper_wrap
+              test_store test_store_disk test_swtpm test_audit test_control test_control_fds test_ctl \
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_qemu_saved test_xen_device test_xenstore test_vchan test_backend_xen test_keeper_wrap
 INTEGRATION_TESTS := test_keeper
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -54,6 +60,10 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/sandbox.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
+            tests/integration/takeover.sh \
+            tests/integration/fronts.sh \
+            tests/integration/qemu_same.sh \
+            tests/integration/qemu_faults.sh \
             tests/integration/quarantine.sh \
             tests/integration/store_damage.sh \
             tests/integration/store_faults.sh \
@@ -61,6 +71,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/tpm_faults.sh \
             tests/integration/import.sh \
             tests/integration/breaches.sh
+LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy xenback
 FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm
 
@@ -86,6 +97,7 @@ test_store_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_LIBS := -lsqlite3
 test_store_disk_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_disk_LIBS := -lsqlite3
+test_swtpm_SRCS := $(SWTPM_LIB_SRCS)
 test_audit_SRCS := vtpm-mgr/audit.c $(LIB_SRCS)
 test_audit_LIBS := -ljansson
 test_control_SRCS := tests/unit/control_server.c $(CONTROL_SRCS) $(LIB_SRCS)
@@ -104,19 +116,21 @@ test_ek_SRCS := $(BACKEND_LIB_SRCS)
 test_ek_LIBS := $(LIBS_BACKEND)
 test_engine_SRCS := $(BACKEND_LIB_SRCS)
 test_engine_LIBS := $(LIBS_BACKEND)
-test_backend_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_LIBS := $(LIBS_BACKEND)
-test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_hostile_LIBS := $(LIBS_BACKEND)
-test_backend_import_SRCS := tests/unit/swtpm_file.c tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_import_SRCS := tests/unit/swtpm_file.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_import_LIBS := $(LIBS_BACKEND)
-test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_qemu_LIBS := $(LIBS_BACKEND)
+test_qemu_saved_SRCS := $(test_qemu_SRCS)
+test_qemu_saved_LIBS := $(LIBS_BACKEND)
 test_xen_device_SRCS := vtpm-mgr/xen_device.c $(LIB_SRCS)
 test_xenstore_SRCS := hv/xen/xenstore_wait.c $(XENSTORE_SRCS) $(LIB_SRCS)
 test_vchan_SRCS := vtpm-mgr/vchan/pump.c hv/xen/vchan.c hv/xen/vchan_device.c $(LIB_SRCS)
 test_vchan_LIBS := -lpthread
-test_backend_xen_SRCS := tests/unit/backend_rig.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_xen_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_xen_LIBS := $(LIBS_BACKEND)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_keeper_wrap_LIBS := $(LIBS_KEEPER)
@@ -127,7 +141,7 @@ fuzz_engine_LIBS := $(LIBS_BACKEND)
 fuzz_swtpm_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c lib/err.c lib/secmem.c lib/util.c
 fuzz_swtpm_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
-vtpm_bench_SRCS := tests/bench/bench.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
+vtpm_bench_SRCS := tests/bench/bench.c tests/bench/cancel.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
             tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
 vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm

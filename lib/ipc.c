@@ -154,9 +154,11 @@ int ipc_recv(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags)
 	ssize_t r;
 
 	msg_clear(m);
+	fd_hurry_begin(); /* descriptors that do not fit are closed by the kernel, here */
 	do
 		r = recvmsg(fd, &mh, flags | MSG_CMSG_CLOEXEC);
 	while (r < 0 && errno == EINTR);
+	fd_hurry_end();
 	if (r < 0)
 		return err_from_errno(errno);
 	err = take_control(m, &mh);

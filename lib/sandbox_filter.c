@@ -144,6 +144,7 @@ static const int manager_calls[] = {
 	SCMP_SYS(signalfd4),
 	SCMP_SYS(timerfd_create),
 	SCMP_SYS(timerfd_settime),
+	SCMP_SYS(timer_settime), /* fd_hurry_begin */
 	SCMP_SYS(uname),
 };
 

@@ -2,8 +2,10 @@
 #include "lib/util.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char digits[] = "0123456789abcdef";
@@ -133,12 +135,57 @@ int random_bytes(void *p, size_t n)
 	return 0;
 }
 
+/* The timer's signal comes again and again: one that came before the wait began would be lost. */
+#define HURRY_NS 500000
+
+static timer_t hurry_timer; /* a signal and its timer are the process's */
+static bool hurry_ready;
+
+static void on_hurry(int sig)
+{
+	(void)sig; /* that it came ends the wait */
+}
+
+int fd_hurry_prepare(void)
+{
+	struct sigaction sa = { .sa_handler = on_hurry };
+	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM };
+
+	if (sigaction(SIGALRM, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &ev, &hurry_timer))
+		return err_from_errno(errno);
+	hurry_ready = true;
+	return 0;
+}
+
+static void hurry_set(long ns)
+{
+	const struct itimerspec t = { .it_value.tv_nsec = ns, .it_interval.tv_nsec = ns };
+	int saved = errno;
+
+	if (hurry_ready)
+		(void)timer_settime(hurry_timer, 0, &t, NULL); /* fails for no timer and no time, and here are both */
+	errno = saved;
+}
+
+void fd_hurry_begin(void)
+{
+	hurry_set(HURRY_NS);
+}
+
+void fd_hurry_end(void)
+{
+	hurry_set(0);
+}
+
 void fd_close(int *fd)
 {
 	int saved = errno;
 
-	if (*fd >= 0)
+	if (*fd >= 0) {
+		fd_hurry_begin();
 		close(*fd);
+		fd_hurry_end();
+	}
 	*fd = -1;
 	errno = saved;
 }

@@ -33,6 +33,18 @@ CHECKED int random_bytes(void *p, size_t n);
 
 /* Closes *fd unless it is -1, and makes it -1. errno is kept. */
 void fd_close(int *fd);
+
+/*
+ * Whoever sends a socket with SO_LINGER and unsent data, and closes his own, leaves the waiting to the one who lets go of the
+ * last of it: who closes the socket that it came over, or receives without taking it. For a process that serves many
+ * and must not wait for one: once it has prepared this (one SIGALRM handler, one timer), neither fd_close nor what stands
+ * between fd_hurry_begin and fd_hurry_end waits longer than half a millisecond; system calls there may fail with
+ * EINTR. Without it they do nothing. Not for threads.
+ */
+CHECKED int fd_hurry_prepare(void);
+void fd_hurry_begin(void);
+void fd_hurry_end(void);
+
 /* Unsigned decimal without sign, spaces or rest, at most max. */
 CHECKED int parse_u64(const char *s, uint64_t max, uint64_t *out);
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# Everything: lint, build, unit, sanitizers, integration, the demo, short fuzzing. Ends with the count of all of it.
+# Everything: lint, build, unit, sanitizers, integration, the demo, real machines, short fuzzing. Ends with the count of all of it.
 set -u
 cd "$(dirname "$0")/.."
 rm -rf build/results build/asan/results
@@ -21,7 +21,10 @@ step lint make -s lint
 step unit make -s unit
 step integration make -s integration
 step demo tests/demo.sh build
+step lab-qemu make -s lab-qemu
 step install tests/install.sh build
+step lab-xen make -s lab-xen LAB_XEN=short
+step lab-libvirt make -s lab-libvirt
 step asan make -s -j2 asan
 step fuzz make -s fuzz FUZZ_SECONDS=10
 for r in unit integration; do

@@ -8,12 +8,30 @@ B=${1:-build}
 lab_init
 root=$LAB/root
 make -s install BUILD="$B" DESTDIR="$root" PREFIX=/usr
-for f in usr/sbin/vtpm-{mgr,vchan} usr/bin/vtpmctl usr/libexec/vtpm/vtpm-{spawn,keeper,backend} usr/include/vtpm.h \
-	usr/share/man/man1/vtpmctl.1 usr/share/man/man8/vtpm-{mgr,spawn,keeper,backend,vchan}.8 usr/share/man/man3/libvtpm.3 \
+for f in usr/sbin/vtpm-{mgr,vchan} usr/bin/vtpmctl usr/libexec/vtpm/vtpm-{spawn,keeper,backend,swtpm} usr/libexec/vtpm/swtpm/swtpm{,_setup,_ioctl} usr/include/vtpm.h \
+	usr/share/man/man1/vtpmctl.1 usr/share/man/man8/vtpm-{mgr,spawn,keeper,backend,swtpm,vchan}.8 usr/share/man/man3/libvtpm.3 \
 	usr/share/man/man7/tss2-tcti-vtpm.7 usr/share/bash-completion/completions/vtpmctl \
-	usr/lib/systemd/system/vtpm-mgr.service usr/lib/sysusers.d/vtpm.conf; do
+	usr/lib/systemd/system/vtpm-mgr.service usr/lib/sysusers.d/vtpm.conf \
+	usr/share/vtpm/libvirt/systemd/system/{libvirtd,virtqemud}.service.d/vtpm.conf \
+	usr/share/vtpm/libvirt/systemd/system/vtpm-mgr.service.d/libvirt.conf; do
 	[ -s "$root/$f" ] || { echo "install: $f is missing"; exit 1; }
 done
+make -s install-module DESTDIR="$root" PREFIX=/usr
+module=usr/src/xen-tpm2front-$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' frontend-drivers/linux/dkms.conf)
+for f in "$module"/{Kbuild,dkms.conf,front.c,chip.c,ring.c,compat.h,hv/chan_abi.h} \
+	usr/share/man/man4/xen-tpm2front.4 usr/lib/modprobe.d/xen-tpm2front.conf; do
+	[ -s "$root/$f" ] || { echo "install: $f is missing"; exit 1; }
+done
+# What README has one do for libvirt, and whether AppArmor's parser takes it; it is enforced nowhere here.
+cp -r /etc/apparmor.d "$LAB/apparmor.d"
+cp -r "$root"/usr/share/vtpm/libvirt/apparmor.d "$LAB/"
+for f in usr.sbin.libvirtd abstractions/libvirt-qemu; do echo "include <vtpm/$f>" >>"$LAB/apparmor.d/local/$f"; done
+printf '#include <tunables/global>\nprofile vtpm-test-machine {\n  #include <abstractions/libvirt-qemu>\n}\n' >"$LAB/apparmor.d/machine"
+for p in vtpm-swtpm usr.sbin.libvirtd machine; do
+	apparmor_parser --skip-kernel-load --skip-cache --base "$LAB/apparmor.d" --policy-features /etc/apparmor.d/abi/3.0 \
+		"$LAB/apparmor.d/$p" 2>"$LAB/out" || { cat "$LAB/out"; echo "install: AppArmor does not take $p"; exit 1; }
+done
+grep -q "^Environment=PATH=/usr/libexec/vtpm/swtpm:" "$root"/usr/share/vtpm/libvirt/systemd/system/libvirtd.service.d/vtpm.conf
 lib=$(dirname "$(find "$root" -name libtss2-tcti-vtpm.so.0)")
 [ -s "$lib/libvtpm.so.0" ]
 # A program against the installed library and header, as a user would build one.

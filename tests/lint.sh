@@ -47,6 +47,8 @@ forbid 'frontend-drivers/*' 'vtpm-mgr/|vtpm-backend/|attest/'
 forbid '*' 'libtpms/' '^vtpm-backend/engine.c:'
 forbid '*' 'tss2/' '^(vtpm-mgr/keeper/|frontend-drivers/tcti/|tests/)'
 grep -nE 'tss2_fapi' "${code[@]}" && complain "FAPI is not used"
+forbid '*' 'xen/' '^(hv/xen/|frontend-drivers/linux/|tests/)'
+forbid 'vtpm-mgr/*' 'hv/xen/xen\.h'
 forbid 'frontend-drivers/linux/*' '(lib|vtpm-mgr|vtpm-backend|hv/[^c])'
 
 # Every source is in a list, and nothing is unfinished.

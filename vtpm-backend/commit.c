@@ -8,6 +8,7 @@ void commit_init(struct commit *c, uint64_t version)
 	c->version = version;
 	c->stale = false;
 	c->why = 0;
+	c->exported = false;
 	c->first = true;
 }
 
@@ -16,12 +17,23 @@ uint64_t commit_next(const struct commit *c)
 	return c->version + 1;
 }
 
+void commit_export(struct commit *c)
+{
+	c->exported = true;
+}
+
+bool commit_due(const struct commit *c)
+{
+	return c->stale || c->exported;
+}
+
 void commit_settle(struct commit *c, int code)
 {
 	c->stale = code != 0;
 	c->why = code;
 	if (code == 0) {
 		c->version++;
+		c->exported = false;
 		c->first = false;
 	}
 }
@@ -29,7 +41,7 @@ void commit_settle(struct commit *c, int code)
 /* Anything but the one tag that cannot carry an authorisation counts as carrying one. */
 bool commit_admits(const struct commit *c, uint16_t tag)
 {
-	return !c->stale || tag == TPM_ST_NO_SESSIONS;
+	return !c->exported && (!c->stale || tag == TPM_ST_NO_SESSIONS);
 }
 
 bool commit_withholds(const struct commit *c, bool changed)

@@ -14,6 +14,10 @@
  *
  * Withheld and refused alike are TPM_RC_NV_UNAVAILABLE. A change whose answer was withheld is kept
  * and committed later: for the guest it is a command whose answer was lost, not one undone.
+ *
+ * A state that was given away (QEMU saves it) can be brought back as long as the store has its version, and with it
+ * goes what the TPM holds in memory only. So before anything else happens to the TPM the version must change: the first
+ * command that follows is executed only once a new one is stored, whatever it would do.
  */
 #ifndef VTPM_BACKEND_COMMIT_H
 #define VTPM_BACKEND_COMMIT_H
@@ -27,6 +31,7 @@ struct commit {
 	uint64_t version; /* of the last state that the store has */
 	bool stale;
 	int why;     /* while stale: the code of the last failure */
+	bool exported; /* the state of this version was given away and nothing has happened since */
 	bool first;  /* nothing was committed since the power-on */
 };
 
@@ -34,6 +39,10 @@ struct commit {
 void commit_init(struct commit *c, uint64_t version);
 /* The version under which the next state is sent. */
 uint64_t commit_next(const struct commit *c);
+/* The state of this version is given away. */
+void commit_export(struct commit *c);
+/* Whether the newest state must be sent to the store before the next command. */
+bool commit_due(const struct commit *c);
 /* Takes the store's verdict on that state: 0 or a negative code. */
 void commit_settle(struct commit *c, int code);
 /* Whether a command with this tag may be executed. */

@@ -44,6 +44,8 @@ static int on_start(void *peer, struct ipc_msg *m)
 		return err;
 	if ((b->start.flags & RUN_STARTUP) && b->transport == &transport_qemu)
 		return ERR_PROTO;
+	if ((b->start.flags & RUN_STANDBY) && b->transport != &transport_qemu)
+		return ERR_PROTO;
 	if (!(b->start.flags & RUN_SERVE) != !b->transport)
 		return ERR_PROTO;
 	return take_import(b, m);
@@ -148,10 +150,10 @@ static int use_key(struct backend *b, const uint8_t key[static KEY_LEN])
 	int err;
 
 	err = sealer_init(&b->sealer, key);
-	if (err != 0 || b->start.version == 0)
-		return err;
 	if (b->qemu != NULL)
 		memcpy(b->key, key, KEY_LEN);
+	if (err != 0 || b->start.version == 0)
+		return err;
 	if (b->start.sealed_len <= STATE_OVERHEAD)
 		return ERR_AUTH;
 	memcpy(id.uuid, b->start.from_uuid, UUID_LEN);

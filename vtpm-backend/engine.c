@@ -148,11 +148,14 @@ int engine_prepare(void)
 
 int engine_load(const uint8_t *state, size_t len)
 {
-	if (engine.state == NULL || engine.state_len != 0 || len > ENGINE_STATE_CAP)
+	if (engine.state == NULL || engine.on || len > ENGINE_STATE_CAP)
 		return ERR_WRONG_STATE;
+	if (engine.state_len > len)
+		secmem_wipe(engine.state + len, engine.state_len - len);
 	if (len > 0)
 		memcpy(engine.state, state, len);
 	engine.state_len = len;
+	engine.dirty = engine.too_large = false;
 	return bind_callbacks();
 }
 

@@ -28,7 +28,10 @@ CHECKED int engine_prepare(void);
  * TPM is manufactured; no other call ever makes one. ERR_ENGINE: libtpms refused the state.
  */
 CHECKED int engine_open(const uint8_t *state, size_t len);
-/* Takes the state of a TPM that engine_power_on will power on. Instead of engine_open. */
+/*
+ * Takes the state of a TPM that engine_power_on will power on, instead of engine_open and in place of the one it had; the
+ * power is off. NULL, 0: it is to follow.
+ */
 CHECKED int engine_load(const uint8_t *state, size_t len);
 /*
  * _TPM_Init of the newest permanent state, stored or not. resume: the volatile state (engine_volatile) that

@@ -12,7 +12,7 @@
  * it is the engine thread's while QEMU_JOB_POSTED, the control thread's otherwise.
  *
  * QEMU is the guest's hypervisor, so it may say what locality a command has and when the TPM resets. It is not trusted
- * with the state: what it saves is sealed, and what it brings back must be what the store has now.
+ * with the state: what it saves is sealed, and what it brings back is taken only if the manager agrees.
  */
 #ifndef VTPM_BACKEND_QEMU_H
 #define VTPM_BACKEND_QEMU_H
@@ -33,6 +33,13 @@ struct qemu_job {
 	uint8_t *blob;	  /* SET_STATEBLOB: what followed the request, blob_len bytes; freed by the control thread */
 	size_t blob_len;
 	struct qemu_reply reply;
+};
+
+/* A state in the clear: secret. */
+struct qemu_saved {
+	uint8_t *p; /* NULL: none */
+	size_t len;
+	uint64_t version; /* of the permanent state in the store, to which it belongs */
 };
 
 struct qemu {
@@ -56,10 +63,8 @@ struct qemu {
 	size_t taken;	 /* of them, the command that was taken last; what is behind it belongs to the next */
 	bool expired;	 /* nothing more of it will come */
 	uint8_t locality;
-	bool exported;	 /* the volatile state was given away and nothing has changed since */
-	bool imported;	 /* SET_STATEBLOB of the permanent state has been accepted */
-	uint8_t *resume; /* volatile state for the next INIT: secret */
-	size_t resume_len;
+	struct qemu_saved permanent; /* that SET_STATEBLOB brought, for the next INIT */
+	struct qemu_saved resume;    /* volatile state for the next INIT: brought, or kept by STORE_VOLATILE */
 };
 
 /* Prepares BACKEND_FD_QEMU, before the sandbox. */
@@ -82,6 +87,12 @@ uint32_t qemu_state_get(struct backend *b, struct qemu_job *job);
 uint32_t qemu_state_set(struct backend *b, struct qemu_job *job);
 /* Keeps the volatile state for the next INIT. */
 uint32_t qemu_state_keep(struct backend *b);
+/*
+ * For INIT: sees to it that the engine has the state that is to be powered on, what was brought or, if it has none yet, what the store
+ * has. Not 0: the manager does not agree, and nothing has changed.
+ */
+CHECKED int qemu_state_take(struct backend *b);
+/* What was brought or kept is used, or of no use. */
 void qemu_state_forget(struct qemu *q);
 
 #endif

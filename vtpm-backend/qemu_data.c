@@ -18,6 +18,7 @@
 #include "vtpm-backend/tpm.h"
 #include "vtpm-backend/transport.h"
 
+#define FORGET_MAX 256u /* reads: more than a socket holds */
 #define REST_MS	  250 /* QEMU sends a command in one piece: the rest of one that came in part is not on the way */
 
 void qemu_data_close(struct qemu *q)
@@ -40,9 +41,12 @@ static ssize_t receive(const struct qemu *q, uint8_t *p, size_t n)
 void qemu_data_forget(struct backend *b)
 {
 	struct qemu *q = b->qemu;
+	unsigned reads = 0;
 
-	while (q->data >= 0 && receive(q, b->cmd, sizeof(b->cmd)) > 0)
-		;
+	while (q->data >= 0 && receive(q, b->cmd, sizeof(b->cmd)) > 0) {
+		if (++reads == FORGET_MAX)
+			qemu_data_close(q); /* somebody sends as fast as we read */
+	}
 	secmem_wipe(b->cmd, sizeof(b->cmd));
 	q->have = q->taken = 0;
 	q->expired = false;
@@ -59,7 +63,7 @@ static int qemu_begin(struct backend *b)
 static int qemu_end(struct backend *b)
 {
 	qemu_state_forget(b->qemu);
-	if (b->qemu->exported || b->qemu->imported)
+	if (b->commit.exported)
 		power_cut(b);
 	return power_off(b);
 }
@@ -84,6 +88,9 @@ static int qemu_wait(struct backend *b)
 			qemu_job_run(b);
 			continue;
 		}
+		/* A socket with an error queue stays ready without anything to read; QEMU's has none. */
+		if (n > 0 && (fds[2].revents & (POLLERR | POLLNVAL)) && !(fds[2].revents & POLLIN))
+			qemu_data_close(q);
 		q->expired = n == 0 && !behind;
 		if (n >= 0)
 			return 0;
@@ -160,7 +167,6 @@ static enum chan_verdict qemu_take(struct backend *b, struct chan_request *req)
 	req->len = v == CHAN_REQUEST ? len : 0;
 	req->locality = q->locality;
 	q->taken = req->len;
-	q->exported = false;
 	return v;
 }
 

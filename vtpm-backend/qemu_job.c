@@ -26,29 +26,44 @@ static uint32_t fatal(struct backend *b, int err, const char *what)
 	backend_fail(b, err, what);
 }
 
+/* What was brought back or kept, if it still fits; otherwise a reset of what the engine has. */
+static int power_anew(struct backend *b)
+{
+	const struct qemu_saved *s = &b->qemu->resume;
+
+	if (s->p != NULL && (b->qemu->permanent.p != NULL || (!b->commit.stale && s->version == b->commit.version))) {
+		power_cut(b);
+		return power_resume(b, s->p, s->len);
+	}
+	(void)!power_off(b); /* what could not be stored stays, and is tried again by power_on */
+	return power_on(b);
+}
+
 static uint32_t run_init(struct backend *b, struct qemu_job *job)
 {
 	struct qemu *q = b->qemu;
+	bool brought = q->permanent.p != NULL;
 	uint32_t flags;
-	int err = 0;
+	int err;
 
+	/* QEMU_INIT_DELETE_VOLATILE or not: a volatile state is used once. */
 	if (buf_get_u32be(&job->body, &flags))
 		return QEMU_BAD_PARAMETER;
 	qemu_data_forget(b);
-	if (q->imported || q->resume != NULL)
-		power_cut(b);
-	else
-		(void)!power_off(b); /* what could not be stored stays, and is tried again by power_on */
-	if (q->resume != NULL)
-		err = power_resume(b, q->resume, q->resume_len);
-	else
-		err = power_on(b);
+	err = qemu_state_take(b);
+	if (err == 0) {
+		err = power_anew(b);
+		if (err != 0)
+			return fatal(b, err, "power on the engine");
+	}
+	qemu_state_forget(q);
 	if (err != 0)
-		return fatal(b, err, "power on the engine");
+		return QEMU_FAIL;
+	if (brought && b->commit.stale) { /* it would not be used up */
+		power_cut(b);
+		return QEMU_IOERROR;
+	}
 	b->halted = false;
-	q->imported = q->exported = false;
-	if (flags & QEMU_INIT_DELETE_VOLATILE)
-		qemu_state_forget(q);
 	return QEMU_SUCCESS;
 }
 
@@ -79,12 +94,24 @@ static uint32_t run_get_established(struct backend *b, struct qemu_job *job)
 	return QEMU_SUCCESS;
 }
 
-/* What libtpms changed on its own account is committed as after a command; the TPM's state has moved on. */
+/* Before something happens to the TPM: as before a command, a state that was given away must have become an old one. */
+static uint32_t move_on(struct backend *b)
+{
+	int err;
+
+	if (!b->commit.exported)
+		return QEMU_SUCCESS;
+	err = store_commit_newest(b);
+	if (err != 0)
+		return fatal(b, err, "store the state");
+	return b->commit.exported ? QEMU_IOERROR : QEMU_SUCCESS;
+}
+
+/* What libtpms changed on its own account is committed as after a command. */
 static uint32_t settle(struct backend *b, int err)
 {
 	int end = 0;
 
-	b->qemu->exported = false;
 	if (engine_dirty())
 		end = store_commit_newest(b);
 	if (end != 0)
@@ -97,12 +124,16 @@ static uint32_t settle(struct backend *b, int err)
 static uint32_t run_reset_established(struct backend *b, struct qemu_job *job)
 {
 	uint8_t locality;
+	uint32_t result;
 	int err;
 
 	if (buf_get_u8(&job->body, &locality))
 		return QEMU_BAD_PARAMETER;
 	if (locality > QEMU_LOCALITY_MAX)
 		return QEMU_BAD_LOCALITY;
+	result = move_on(b);
+	if (result != QEMU_SUCCESS)
+		return result;
 	err = engine_established_reset(locality);
 	return err == ERR_DENIED ? QEMU_BAD_LOCALITY : settle(b, err);
 }
@@ -121,24 +152,29 @@ static uint32_t run_set_locality(struct backend *b, struct qemu_job *job)
 
 static uint32_t run_hash_start(struct backend *b, struct qemu_job *job)
 {
+	uint32_t result = move_on(b);
+
 	(void)job;
-	return settle(b, engine_hash_start());
+	return result == QEMU_SUCCESS ? settle(b, engine_hash_start()) : result;
 }
 
 static uint32_t run_hash_data(struct backend *b, struct qemu_job *job)
 {
 	const uint8_t *data;
-	uint32_t n;
+	uint32_t n, result;
 
 	if (buf_get_u32be(&job->body, &n) || buf_get_view(&job->body, n, &data))
 		return QEMU_BAD_PARAMETER;
-	return settle(b, engine_hash_data(data, n));
+	result = move_on(b);
+	return result == QEMU_SUCCESS ? settle(b, engine_hash_data(data, n)) : result;
 }
 
 static uint32_t run_hash_end(struct backend *b, struct qemu_job *job)
 {
+	uint32_t result = move_on(b);
+
 	(void)job;
-	return settle(b, engine_hash_end());
+	return result == QEMU_SUCCESS ? settle(b, engine_hash_end()) : result;
 }
 
 static uint32_t run_store_volatile(struct backend *b, struct qemu_job *job)
@@ -204,9 +240,9 @@ static uint32_t run_get_info(struct backend *b, struct qemu_job *job)
 	int err;
 
 	(void)b;
-	if (buf_get_u64be(&job->body, &flags) || buf_get_u32be(&job->body, &offset) || flags > UINT32_MAX)
+	if (buf_get_u64be(&job->body, &flags) || buf_get_u32be(&job->body, &offset))
 		return QEMU_BAD_PARAMETER;
-	text = engine_info((uint32_t)flags);
+	text = engine_info((uint32_t)flags); /* nothing is known by a higher one */
 	if (text == NULL)
 		return QEMU_FAIL;
 	total = (uint32_t)strlen(text) + 1;
@@ -219,17 +255,19 @@ static uint32_t run_get_info(struct backend *b, struct qemu_job *job)
 	return err ? QEMU_FAIL : offset < total ? QEMU_SUCCESS : QEMU_BAD_PARAMETER;
 }
 
-/* The store is locked as long as the manager runs. */
+/*
+ * The store is locked as long as the manager runs. QEMU sends this when its machine goes on after a save, be it that a migration
+ * failed or that it was a snapshot.
+ */
 static uint32_t run_lock_storage(struct backend *b, struct qemu_job *job)
 {
-	(void)b;
 	(void)job;
-	return QEMU_SUCCESS;
+	return move_on(b);
 }
 
 static const struct qemu_rule rules[] = {
 	{ CMD_GET_CAPABILITY, QEMU_ANY, false, 0, NULL },
-	{ CMD_INIT, QEMU_OFF, true, 4, run_init },
+	{ CMD_INIT, QEMU_ANY, true, 4, run_init },
 	{ CMD_SHUTDOWN, QEMU_ANY, true, 0, run_shutdown },
 	{ CMD_GET_TPMESTABLISHED, QEMU_ON, false, 0, run_get_established },
 	{ CMD_SET_LOCALITY, QEMU_ANY, false, 1, run_set_locality },

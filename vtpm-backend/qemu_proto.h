@@ -56,7 +56,7 @@ enum { BLOB_PERMANENT = 1, BLOB_VOLATILE = 2, BLOB_SAVESTATE = 3 };
 #define BLOB_FLAG_DECRYPTED 1u /* get: in the clear, please */
 #define BLOB_FLAG_ENCRYPTED 2u /* it is not in the clear */
 
-#define QEMU_INIT_DELETE_VOLATILE 1u
+#define QEMU_INIT_DELETE_VOLATILE 1u /* INIT does so whether it is asked or not */
 #define QEMU_LOCALITY_MAX	  4u
 #define QEMU_HASH_MAX		  4096u
 #define QEMU_REQUEST_MAX	  (4u + 4u + QEMU_HASH_MAX)

@@ -2,9 +2,10 @@
 /*
  * State blobs. What QEMU saves is sealed under the vTPM's key: it can keep it, and give it back, and nothing else.
  *
- * The version in a blob is that of the permanent state in the store. A blob is taken back only if it still is: an older
- * one would undo what the guest was told is durable. So after a save the TPM must not move on by itself: when
- * its volatile state was given away and nothing was done with it since, it ends without TPM2_Shutdown.
+ * The version in a blob is that of the permanent state in the store. The manager says whether a blob is taken back: an older one
+ * would undo what the guest was told is durable. Each state of the TPM that was given away has a version of its own, the volatile
+ * state included (commit.h), and to resume is to make a new one. So a blob can be taken once, and only if nothing has happened to the TPM
+ * since. A TPM that was given away and then ends does so without TPM2_Shutdown: that would be something.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,29 +13,43 @@
 #include "lib/ipc.h"
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/power.h"
 #include "vtpm-backend/qemu.h"
 #include "vtpm-backend/store.h"
 
+static void saved_forget(struct qemu_saved *s)
+{
+	if (s->p != NULL)
+		secmem_wipe(s->p, s->len);
+	free(s->p);
+	*s = (struct qemu_saved){ 0 };
+}
+
 void qemu_state_forget(struct qemu *q)
 {
-	if (q->resume != NULL)
-		secmem_wipe(q->resume, q->resume_len);
-	free(q->resume);
-	q->resume = NULL;
-	q->resume_len = 0;
+	saved_forget(&q->permanent);
+	saved_forget(&q->resume);
 }
 
 uint32_t qemu_state_keep(struct backend *b)
 {
 	struct qemu *q = b->qemu;
 
-	qemu_state_forget(q);
-	return engine_volatile(&q->resume, &q->resume_len) == 0 ? QEMU_SUCCESS : QEMU_FAIL;
+	saved_forget(&q->resume);
+	if (b->commit.stale)
+		return QEMU_IOERROR; /* as in get_blob */
+	if (engine_volatile(&q->resume.p, &q->resume.len) != 0) {
+		saved_forget(&q->resume);
+		return QEMU_FAIL;
+	}
+	q->resume.version = b->commit.version;
+	commit_export(&b->commit);
+	return QEMU_SUCCESS;
 }
 
-static struct state_id blob_id(const struct backend *b, uint8_t kind)
+static struct state_id blob_id(const struct backend *b, uint8_t kind, uint64_t version)
 {
-	struct state_id id = { .kind = kind, .version = b->commit.version };
+	struct state_id id = { .kind = kind, .version = version };
 
 	memcpy(id.uuid, b->start.uuid, UUID_LEN);
 	return id;
@@ -42,7 +57,7 @@ static struct state_id blob_id(const struct backend *b, uint8_t kind)
 
 static int seal(struct backend *b, uint8_t kind, const uint8_t *plain, size_t n, struct qemu_reply *r)
 {
-	const struct state_id id = blob_id(b, kind);
+	const struct state_id id = blob_id(b, kind, b->commit.version);
 	struct buf out;
 	int err;
 
@@ -52,6 +67,8 @@ static int seal(struct backend *b, uint8_t kind, const uint8_t *plain, size_t n,
 	buf_init(&out, r->blob, n + STATE_OVERHEAD);
 	err = state_seal(&b->sealer, &id, plain, n, &out);
 	r->blob_len = err == 0 ? out.len : 0;
+	if (err == 0)
+		commit_export(&b->commit);
 	return err;
 }
 
@@ -73,17 +90,14 @@ static int seal_volatile(struct backend *b, struct qemu_reply *r)
 	if (err == 0) {
 		err = seal(b, STATE_SAVED_VOLATILE, plain, n, r);
 		secmem_wipe(plain, n);
-		b->qemu->exported = err == 0;
 	}
 	free(plain);
 	return err;
 }
 
 /* {u32 flags, u32 type, u32 offset} -> {u32 result, u32 flags, u32 total, u32 length} and the blob from there. */
-static uint32_t get_blob(struct backend *b, struct qemu_reply *r, uint32_t flags, uint32_t type)
+static uint32_t get_blob(struct backend *b, struct qemu_reply *r, uint32_t type)
 {
-	if (flags & ~BLOB_FLAG_DECRYPTED)
-		return QEMU_BAD_PARAMETER;
 	/* What the store does not have yet could never be brought back. */
 	if (b->commit.stale && store_commit_newest(b) != 0)
 		backend_fail(b, ERR_CLOSED, "store the state");
@@ -94,10 +108,8 @@ static uint32_t get_blob(struct backend *b, struct qemu_reply *r, uint32_t flags
 		return seal_permanent(b, r) == 0 ? QEMU_SUCCESS : QEMU_FAIL;
 	case BLOB_VOLATILE:
 		return seal_volatile(b, r) == 0 ? QEMU_SUCCESS : QEMU_FAIL;
-	case BLOB_SAVESTATE: /* a TPM 1.2 would have one */
+	default: /* a TPM 1.2 would have another one */
 		return QEMU_NO_BLOB;
-	default:
-		return QEMU_BAD_PARAMETER;
 	}
 }
 
@@ -109,7 +121,7 @@ uint32_t qemu_state_get(struct backend *b, struct qemu_job *job)
 	if (buf_get_u32be(&job->body, &flags) || buf_get_u32be(&job->body, &type) || buf_get_u32be(&job->body, &offset))
 		return QEMU_BAD_PARAMETER;
 	/* Each request seals anew, so a blob goes out in one piece. DECRYPTED is asked for by those who migrate it; it is no. */
-	result = offset == 0 ? get_blob(b, r, flags, type) : QEMU_BAD_PARAMETER;
+	result = offset == 0 ? get_blob(b, r, type) : QEMU_BAD_PARAMETER;
 	if (result != QEMU_SUCCESS)
 		r->blob_len = 0;
 	if (buf_put_u32be(&r->b, 0) || buf_put_u32be(&r->b, (uint32_t)r->blob_len) ||
@@ -124,30 +136,27 @@ static int claimed_version(const struct qemu_job *job, uint64_t *version)
 	struct buf head;
 
 	buf_wrap(&head, job->blob, job->blob_len);
-	return buf_skip(&head, STATE_VERSION_OFF) || buf_get_u64le(&head, version) ? ERR_AUTH : 0;
+	return buf_skip(&head, STATE_VERSION_OFF) || buf_get_u64le(&head, version) || *version == 0 ? ERR_AUTH : 0;
 }
 
-/* ERR_WRONG_STATE: it is this vTPM's, but not of its newest state. */
-static int open_blob(const struct backend *b, uint8_t kind, const struct qemu_job *job, uint8_t **plain, size_t *n)
+/* Opens what the job brought into *s, which is empty. */
+static int open_blob(const struct backend *b, uint8_t kind, const struct qemu_job *job, struct qemu_saved *s)
 {
-	struct state_id id = blob_id(b, kind);
+	struct qemu_saved got = { 0 };
+	struct state_id id;
 	int err;
 
-	*plain = NULL;
-	if (job->blob_len <= STATE_OVERHEAD || claimed_version(job, &id.version))
+	if (job->blob_len <= STATE_OVERHEAD || claimed_version(job, &got.version))
 		return ERR_AUTH;
-	*plain = malloc(job->blob_len - STATE_OVERHEAD);
-	if (*plain == NULL)
+	got.p = malloc(job->blob_len - STATE_OVERHEAD);
+	if (got.p == NULL)
 		return ERR_NOMEM;
-	err = state_open(b->key, &id, job->blob, job->blob_len, *plain, n);
-	if (err == 0 && id.version != b->commit.version) {
-		secmem_wipe(*plain, *n);
-		err = ERR_WRONG_STATE;
-	}
-	if (err != 0) {
-		free(*plain); /* wiped, here or by state_open */
-		*plain = NULL;
-	}
+	id = blob_id(b, kind, got.version);
+	err = state_open(b->key, &id, job->blob, job->blob_len, got.p, &got.len);
+	if (err != 0)
+		free(got.p); /* wiped by state_open */
+	else
+		*s = got;
 	return err;
 }
 
@@ -164,32 +173,30 @@ static uint32_t refuse(int code)
 	return QEMU_FAIL;
 }
 
-/* Its contents are here already, if its version is: it says which state the volatile one belongs to. */
 static uint32_t set_permanent(struct backend *b, const struct qemu_job *job)
 {
-	uint8_t *plain;
-	size_t n;
 	int err;
 
+	qemu_state_forget(b->qemu);
 	if (b->commit.stale)
 		return refuse(b->commit.why);
-	err = open_blob(b, STATE_SAVED_PERMANENT, job, &plain, &n);
-	if (err != 0)
-		return refuse(err);
-	secmem_wipe(plain, n);
-	free(plain);
-	b->qemu->imported = true;
-	return QEMU_SUCCESS;
+	err = open_blob(b, STATE_SAVED_PERMANENT, job, &b->qemu->permanent);
+	return err != 0 ? refuse(err) : QEMU_SUCCESS;
 }
 
 static uint32_t set_volatile(struct backend *b, const struct qemu_job *job)
 {
 	struct qemu *q = b->qemu;
-	int err = ERR_INVAL; /* it belongs to no state that was set */
+	int err;
 
-	qemu_state_forget(q);
-	if (q->imported)
-		err = open_blob(b, STATE_SAVED_VOLATILE, job, &q->resume, &q->resume_len);
+	saved_forget(&q->resume);
+	if (q->permanent.p == NULL)
+		return refuse(ERR_INVAL); /* it belongs to no state that was set */
+	err = open_blob(b, STATE_SAVED_VOLATILE, job, &q->resume);
+	if (err == 0 && q->resume.version != q->permanent.version) {
+		saved_forget(&q->resume);
+		err = ERR_AUTH;
+	}
 	return err != 0 ? refuse(err) : QEMU_SUCCESS;
 }
 
@@ -208,4 +215,52 @@ uint32_t qemu_state_set(struct backend *b, struct qemu_job *job)
 	default:
 		return QEMU_BAD_PARAMETER;
 	}
+}
+
+/* --- taking the TPM --- */
+
+/* The state that the store has, for a backend that was started without. */
+static int open_stored(struct backend *b, const struct store_taken *t)
+{
+	const struct state_id id = blob_id(b, STATE_PERMANENT, t->version);
+	size_t n = 0;
+	uint8_t *plain;
+	int err;
+
+	if (t->sealed_len <= STATE_OVERHEAD)
+		return ERR_AUTH;
+	plain = malloc(t->sealed_len - STATE_OVERHEAD);
+	if (plain == NULL)
+		return ERR_NOMEM;
+	err = state_open(b->key, &id, t->sealed, t->sealed_len, plain, &n);
+	if (err == 0)
+		err = engine_load(plain, n);
+	secmem_wipe(plain, n);
+	free(plain);
+	return err;
+}
+
+int qemu_state_take(struct backend *b)
+{
+	struct qemu_saved *s = &b->qemu->permanent;
+	struct store_taken t;
+	uint8_t *mem;
+	int err;
+
+	if (s->p == NULL && b->commit.version != 0)
+		return 0;
+	if (b->commit.stale)
+		return b->commit.why;
+	err = store_take(s->version, &t, &mem);
+	if (err != 0)
+		backend_fail(b, err, "ask for the TPM");
+	if (t.code == 0) {
+		power_cut(b);
+		err = s->p != NULL ? engine_load(s->p, s->len) : open_stored(b, &t);
+		if (err != 0)
+			backend_fail(b, err, "open the state");
+		commit_init(&b->commit, t.version);
+	}
+	free(mem);
+	return t.code;
 }

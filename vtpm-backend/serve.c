@@ -3,7 +3,7 @@
  * One command after the other:
  *
  *	1. take it from the transport; nonsense and too high a locality are answered here
- *	2. if an earlier commit failed, try again with the newest state
+ *	2. if an earlier commit failed, or QEMU was given the state, send the newest one to the store
  *	3. may it run? (commit.h, quota.c)
  *	4. run it
  *	5. if it changed the permanent state: seal, send to the store, wait until it is durable
@@ -105,7 +105,7 @@ static int answer(struct backend *b, const struct chan_request *req, size_t *len
 	buf_wrap(&c, b->cmd, req->len);
 	if (tpm_header_get(&c, &h))
 		return ERR_RANGE;
-	if (b->commit.stale) {
+	if (commit_due(&b->commit)) {
 		err = store_commit_newest(b);
 		if (err != 0)
 			return err;

@@ -92,3 +92,34 @@ int store_commit_newest(struct backend *b)
 		engine_clean();
 	return 0;
 }
+
+static int send_take(uint64_t version)
+{
+	uint8_t mem[STORE_TAKE_SIZE];
+	struct buf msg;
+	int err;
+
+	buf_init(&msg, mem, sizeof(mem));
+	err = store_take_encode(&msg, &(struct store_take){ .version = version });
+	return err != 0 ? err : ipc_send(BACKEND_FD_STORE, STORE_TAKE, &msg, NULL, 0);
+}
+
+int store_take(uint64_t version, struct store_taken *t, uint8_t **mem)
+{
+	struct ipc_msg m;
+	int err;
+
+	*mem = malloc(STORE_TAKEN_MAX);
+	if (*mem == NULL)
+		return ERR_NOMEM;
+	err = send_take(version);
+	if (err == 0)
+		err = ipc_recv(BACKEND_FD_STORE, &m, *mem, STORE_TAKEN_MAX, 0);
+	if (err != 0)
+		return err;
+	err = m.type == STORE_TAKEN && m.nfds == 0 ? store_taken_decode(&m.body, t) : ERR_PROTO;
+	if (err == 0 && buf_left(&m.body) != 0)
+		err = ERR_PROTO;
+	ipc_msg_done(&m);
+	return err;
+}

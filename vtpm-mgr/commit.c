@@ -88,7 +88,7 @@ int commit_take(struct vtpm *v, struct ipc_msg *msg)
 
 	if (err)
 		return err;
-	if (v->change || c.version != v->version + 1 || c.sealed_len > v->row.state_max + SEAL_MARGIN)
+	if (v->change || v->asked || c.version != v->version + 1 || c.sealed_len > v->row.state_max + SEAL_MARGIN)
 		return ERR_PROTO;
 	v->change = malloc(c.sealed_len);
 	if (!v->change) {
@@ -129,6 +129,7 @@ static size_t batch_take(struct mgr *m, struct vtpm **batch, struct store_change
 		m->commit.pending = v->next_pending;
 		batch[n] = v;
 		changes[n] = (struct store_change){ .version = v->version + 1, .sealed = v->change, .sealed_len = v->change_len };
+		changes[n].rollback = v->rollback_to != 0;
 		memcpy(changes[n].uuid, v->row.uuid, UUID_LEN);
 	}
 	return n;
@@ -154,6 +155,10 @@ void commit_flush(struct mgr *m)
 			if (!code) {
 				v->version++;
 				m->commit.changes++;
+				if (v->opening)
+					vtpm_verified(v);
+				if (changes[i].rollback)
+					takeover_rolled_back(v);
 			}
 			commit_answer(v, changes[i].version, code);
 		}

@@ -441,7 +441,7 @@ static void client_add(struct control *c, int fd)
 
 	if (!cl) {
 		control_log(c, "control: client of uid %u refused: too many clients", cred.uid);
-		close(fd);
+		fd_close(&fd);
 		return;
 	}
 	cl->control = c;

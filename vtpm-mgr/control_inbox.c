@@ -70,7 +70,9 @@ int inbox_read(struct inbox *in, int sock, bool may_give)
 		mh.msg_control = room.bytes;
 		mh.msg_controllen = sizeof(room.bytes);
 	}
+	fd_hurry_begin();
 	r = recvmsg(sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	fd_hurry_end();
 	if (r < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : ERR_CLOSED;
 	err = take_control(in, &mh);

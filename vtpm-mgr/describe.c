@@ -9,6 +9,8 @@
 #include "vtpm-mgr/mgr.h"
 #include "lib/version.h"
 
+const char *const snapshots_words[] = { "refuse", "allow" };
+
 static json_t *describe_time(int64_t seconds)
 {
 	char text[32] = "";
@@ -38,7 +40,7 @@ json_t *describe_pem(const char *label, const uint8_t *der, size_t len)
 static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 {
 	static const char *const words[] = { "stopped", "starting", "running", "stopping", "failed" };
-	struct vtpm *v = vtpm_find(m, row->uuid);
+	struct vtpm *v = vtpm_find(m, row->uuid), *waiting = takeover_waiting(m, row->uuid);
 	const char *state = v ? words[v->state] : "stopped";
 	const char *reason = v && v->state == VTPM_FAILED ? v->reason : NULL;
 	char path[128];
@@ -60,6 +62,21 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 		json_object_set_new(j, "domain", json_integer(xen_domid(v->front)));
 	if (v && v->announced)
 		json_object_set_new(j, "announced", json_true());
+	if (waiting)
+		json_object_set_new(j, "waiting_uid", json_integer(waiting->qemu_uid));
+	if (qemu_refusal(m, row->uuid))
+		json_object_set_new(j, "refusal", json_string(qemu_refusal(m, row->uuid)));
+}
+
+/* Whom it was set up for, as he said. */
+static void describe_machine(const struct store_vtpm *row, json_t *j)
+{
+	char uuid[UUID_STR_LEN + 1];
+
+	uuid_format(row->machine, uuid);
+	if (row->has_machine)
+		json_object_set_new(j, "machine", json_string(uuid));
+	json_object_set_new(j, "orphaned", json_boolean(row->orphaned));
 }
 
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks)
@@ -69,15 +86,18 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 	json_t *j;
 
 	uuid_format(row->uuid, uuid);
-	j = json_pack("{s:s, s:s, s:s, s:o, s:I, s:i, s:i, s:i, s:i, s:o}", "name", row->name, "uuid", uuid, "group",
+	j = json_pack("{s:s, s:s, s:s, s:o, s:I, s:i, s:i, s:i, s:i, s:s, s:I, s:o}", "name", row->name, "uuid", uuid, "group",
 		      row->group, "created", describe_time(row->created), "version",
 		      (json_int_t)(v && v->version > row->version ? v->version : row->version), "sealed_bytes",
 		      (int)row->sealed_len, "state_max", (int)row->state_max, "commit_rate", (int)row->commit_rate,
-		      "locality_max", (int)row->locality_max, "ek", with_eks ? describe_eks(row) : json_array());
+		      "locality_max", (int)row->locality_max, "snapshots", snapshots_words[row->snapshots], "rollbacks",
+		      (json_int_t)(v && v->row.rollbacks > row->rollbacks ? v->row.rollbacks : row->rollbacks), "ek", with_eks ? describe_eks(row) : json_array());
 	if (!j)
 		return NULL;
 	if (row->user >= 0)
 		json_object_set_new(j, "user", json_integer(row->user));
+	if (row->has_token)
+		describe_machine(row, j);
 	describe_run(m, row, j);
 	return j;
 }
@@ -164,7 +184,7 @@ json_t *describe_status(struct mgr *m)
 	for (struct group *g = m->keeper.groups; g; g = g->next)
 		json_array_append_new(groups, describe_group(g));
 	for (struct vtpm *v = m->vtpms; v; v = v->next)
-		running += v->state == VTPM_RUNNING;
+		running += v->state == VTPM_RUNNING && !v->incoming;
 	if (store_vtpm_each(m->store, count_row, counts))
 		counts[0] = counts[1] = 0;
 	return json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:b, s:o}", "version", VTPM_VERSION,

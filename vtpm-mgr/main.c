@@ -33,7 +33,7 @@ static const char varlink_description[] =
 struct identity {
 	uid_t uid;
 	gid_t gid;
-	int64_t operator_gid, viewer_gid;
+	int64_t operator_gid, viewer_gid, swtpm_uid;
 };
 
 static _Noreturn void die(const char *what, const char *why)
@@ -44,6 +44,9 @@ static _Noreturn void die(const char *what, const char *why)
 
 static void find_identity(const struct config *cfg, struct identity *id)
 {
+	uid_t uid;
+	gid_t gid;
+
 	id->uid = geteuid();
 	id->gid = getegid();
 	if (geteuid() == 0 && identity_user(cfg->user, &id->uid, &id->gid))
@@ -52,19 +55,39 @@ static void find_identity(const struct config *cfg, struct identity *id)
 	if (identity_group(cfg->operator_group, "vtpm", &id->operator_gid) ||
 	    identity_group(cfg->viewer_group, "vtpm-view", &id->viewer_gid))
 		die("--operator-group, --viewer-group", "there is no such group");
+	id->swtpm_uid = -1;
+	if (cfg->swtpm_user && identity_user(cfg->swtpm_user, &uid, &gid))
+		die(cfg->swtpm_user, "there is no such user; --swtpm-user names whom libvirt runs swtpm as");
+	if (cfg->swtpm_user)
+		id->swtpm_uid = (int64_t)uid;
 }
 
-/* Makes a directory with its owner and mode, or takes one that is there. */
+/*
+ * Makes a directory with its owner and mode, or takes one that is there: the user's own, or an empty one of root's, as
+ * systemd makes it. Any other is somebody else's, and stays so: a mistyped option must not give /run away.
+ */
 static void make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid)
 {
 	bool made = mkdir(path, mode) == 0;
+	struct stat sb;
+	int fd;
 
 	if (!made && errno != EEXIST)
 		die(path, strerror(errno));
 	if (made && chmod(path, mode)) /* and not what the umask leaves of it: others must reach the sockets */
 		die(path, strerror(errno));
-	if (geteuid() == 0 && chown(path, uid, gid))
+	if (geteuid() != 0)
+		return;
+	if (stat(path, &sb))
 		die(path, strerror(errno));
+	if (sb.st_uid == uid)
+		return;
+	fd = sandbox_open_empty(path);
+	if (fd < 0)
+		die(path, "it belongs to another user than the manager's (see --user), or to root and is not empty");
+	if (fchown(fd, uid, gid))
+		die(path, strerror(errno));
+	fd_close(&fd);
 }
 
 /*
@@ -173,13 +196,20 @@ static void on_signal(void *arg, uint32_t events)
 	mgr_check_drained(m);
 }
 
+/* What asks for an orderly stop: systemd or a person, also one who closes the terminal. */
+static void stop_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
 static void watch_signals(struct mgr *m)
 {
 	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
+	stop_signals(&set);
 	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (m->signals < 0 || loop_add(&m->loop, &m->signals_io, m->signals, EPOLLIN, on_signal, m))
 		die("signals", strerror(errno));
@@ -220,11 +250,11 @@ void mgr_check_drained(struct mgr *m)
 		loop_stop(&m->loop);
 }
 
-void mgr_audit(struct mgr *m, const struct call *c, const char *action, const struct store_vtpm *row, int result,
-	       const char *detail)
+void mgr_audit_for(struct mgr *m, int64_t uid, int64_t pid, const char *action, const struct store_vtpm *row, int result,
+		   const char *detail)
 {
-	struct audit_entry e = { .uid = c ? (int64_t)call_uid(c) : -1,
-				 .pid = c ? (int64_t)call_pid(c) : -1,
+	struct audit_entry e = { .uid = uid,
+				 .pid = pid,
 				 .action = action,
 				 .vtpm = row ? row->name : NULL,
 				 .uuid = row ? row->uuid : NULL,
@@ -234,6 +264,12 @@ void mgr_audit(struct mgr *m, const struct call *c, const char *action, const st
 	if (audit_write(&m->audit, &e))
 		log_error("the audit log cannot be written; this is lost from it: %s %s: %s", action, row ? row->name : "",
 			  err_text(result));
+}
+
+void mgr_audit(struct mgr *m, const struct call *c, const char *action, const struct store_vtpm *row, int result,
+	       const char *detail)
+{
+	mgr_audit_for(m, c ? (int64_t)call_uid(c) : -1, c ? (int64_t)call_pid(c) : -1, action, row, result, detail);
 }
 
 /* After all events of a round: changes become durable together, and so do the lines about what was done. */
@@ -253,6 +289,7 @@ static void mgr_close(struct mgr *m)
 	xen_close(m);
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
+	fronts_close(m);
 	qemu_ports_close(m);
 	pool_free(m);
 	control_close(m->control);
@@ -268,9 +305,7 @@ static void block_signals(void)
 {
 	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
+	stop_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 }
@@ -322,6 +357,11 @@ int main(int argc, char **argv)
 		die(m->cfg.state_dir, store_why(m->store));
 	if (xenstore >= 0 && xen_open(m, xenstore))
 		die("guests of Xen", strerror(errno));
+	m->swtpm_uid = id.swtpm_uid;
+	if (!m->cfg.init && fronts_open(m))
+		die(m->cfg.runtime_dir, "swtpm.sock cannot be made there");
+	if (fd_hurry_prepare())
+		die("a timer", strerror(errno));
 	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL)); /* loads OpenSSL's configuration while files can be read */
 	if (sandbox_limit(SANDBOX_MANAGER) || sandbox_filter(SANDBOX_MANAGER))
 		die("cannot enter the sandbox", strerror(errno));

@@ -47,9 +47,28 @@ static int int_param(struct call *c, json_t *params, const char *key, json_int_t
 	return ERR_INVAL;
 }
 
-static bool bool_param(json_t *params, const char *key)
+/* An optional true or false; false if it is absent. */
+static int bool_param(struct call *c, json_t *params, const char *key, bool *out)
 {
-	return json_is_true(json_object_get(params, key));
+	json_t *j = json_object_get(params, key);
+
+	*out = json_is_true(j);
+	if (!j || json_is_null(j) || json_is_boolean(j))
+		return 0;
+	call_error(c, ERR_INVAL, "%s must be true or false", key);
+	return ERR_INVAL;
+}
+
+/* An optional string; deflt if it is absent. */
+static int str_param(struct call *c, json_t *params, const char *key, const char *deflt, const char **out)
+{
+	json_t *j = json_object_get(params, key);
+
+	*out = json_is_string(j) ? json_string_value(j) : deflt;
+	if (!j || json_is_null(j) || json_is_string(j))
+		return 0;
+	call_error(c, ERR_INVAL, "%s must be a string", key);
+	return ERR_INVAL;
 }
 
 static int create_uuid(struct call *c, json_t *params, struct store_vtpm *want)
@@ -71,7 +90,7 @@ static int create_uuid(struct call *c, json_t *params, struct store_vtpm *want)
 static int create_names(struct mgr *m, struct call *c, json_t *params, struct store_vtpm *want)
 {
 	const char *name = json_string_value(json_object_get(params, "name"));
-	const char *group = json_string_value(json_object_get(params, "group"));
+	const char *group;
 	char path[108]; /* sizeof sun_path */
 
 	if (!name || !name_valid(name)) {
@@ -88,8 +107,8 @@ static int create_names(struct mgr *m, struct call *c, json_t *params, struct st
 			   name);
 		return ERR_RANGE;
 	}
-	if (!group)
-		group = DEFAULT_GROUP;
+	if (str_param(c, params, "group", DEFAULT_GROUP, &group))
+		return ERR_INVAL;
 	if (!name_valid(group) || !group_find(m, group)) {
 		call_error(c, ERR_NOTFOUND, "there is no such group; see vtpmctl group list");
 		return ERR_NOTFOUND;
@@ -97,6 +116,37 @@ static int create_names(struct mgr *m, struct call *c, json_t *params, struct st
 	snprintf(want->name, sizeof(want->name), "%s", name);
 	snprintf(want->group, sizeof(want->group), "%s", group);
 	return 0;
+}
+
+/* The parameter "snapshots"; absent: deflt. */
+static int snapshots_param(struct call *c, json_t *params, uint8_t deflt, uint8_t *out)
+{
+	json_t *j = json_object_get(params, "snapshots");
+
+	*out = deflt;
+	if (!j || json_is_null(j))
+		return 0;
+	for (*out = SNAPSHOTS_REFUSE; *out <= SNAPSHOTS_ALLOW; (*out)++)
+		if (json_is_string(j) && !strcmp(json_string_value(j), snapshots_words[*out]))
+			return 0;
+	call_error(c, ERR_INVAL, "snapshots must be refuse or allow");
+	return ERR_INVAL;
+}
+
+/* A token's hash, and the machine that it is for. */
+static int create_token(struct call *c, json_t *params, struct store_vtpm *want)
+{
+	const char *token, *machine;
+
+	if (str_param(c, params, "token", NULL, &token) || str_param(c, params, "machine", NULL, &machine))
+		return ERR_INVAL;
+	want->has_token = token != NULL;
+	want->has_machine = machine != NULL;
+	if ((!token || (strlen(token) == 2 * DIGEST_LEN && !hex_decode(token, want->token, DIGEST_LEN))) &&
+	    (!machine || (token && !uuid_parse(machine, want->machine))))
+		return 0;
+	call_error(c, ERR_INVAL, "token must be a SHA-256 in hex, and machine a uuid that comes with one");
+	return ERR_INVAL;
 }
 
 /* The row that Create and Import ask for, freed by the caller; NULL: the call has been answered. */
@@ -109,11 +159,12 @@ static struct store_vtpm *wanted_row(struct mgr *m, struct call *c, json_t *para
 		call_error(c, ERR_NOMEM, "out of memory");
 		return NULL;
 	}
-	if (create_names(m, c, params, want) || create_uuid(c, params, want) ||
+	if (create_names(m, c, params, want) || create_uuid(c, params, want) || create_token(c, params, want) ||
 	    int_param(c, params, "user", 0, UINT32_MAX - 1, -1, &user) ||
 	    int_param(c, params, "state_max", 16 * 1024, STATE_MAX_LIMIT, STATE_MAX_DEFAULT, &state_max) ||
 	    int_param(c, params, "commit_rate", 0, 1000000, COMMIT_RATE_DEFAULT, &rate) ||
-	    int_param(c, params, "locality_max", 0, 4, 0, &locality)) {
+	    int_param(c, params, "locality_max", 0, 4, 0, &locality) ||
+	    snapshots_param(c, params, SNAPSHOTS_REFUSE, &want->snapshots)) {
 		free(want);
 		return NULL;
 	}
@@ -179,16 +230,31 @@ static void method_show(void *arg, struct call *c, json_t *params)
 	free(row);
 }
 
-static void method_start(void *arg, struct call *c, json_t *params)
+static void method_set(void *arg, struct call *c, json_t *params)
 {
 	struct store_vtpm *row = row_of(arg, c, params);
-	struct vtpm *v = row ? vtpm_find(arg, row->uuid) : NULL;
+	uint8_t snapshots;
 
+	if (row && !snapshots_param(c, params, row->snapshots, &snapshots))
+		configure_set(arg, row, snapshots, c);
+	free(row);
+}
+
+static void method_start(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *row;
+	struct vtpm *v;
+	bool firmware;
+
+	if (bool_param(c, params, "firmware", &firmware))
+		return;
+	row = row_of(arg, c, params);
+	v = row ? vtpm_find(arg, row->uuid) : NULL;
 	if (v && v->front)
 		call_error(c, ERR_WRONG_STATE, "%s belongs to domain %u; reset powers it on for that", row->name,
 			   xen_domid(v->front));
 	else if (row)
-		vtpm_start(arg, row, bool_param(params, "firmware"), c);
+		vtpm_start(arg, row, firmware, c);
 	free(row);
 }
 
@@ -252,15 +318,20 @@ static struct vtpm *powered_row(struct mgr *m, const struct store_vtpm *row)
 static void method_destroy(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
-	struct store_vtpm *row = row_of(m, c, params);
-	struct vtpm *v = row ? powered_row(m, row) : NULL;
+	struct store_vtpm *row;
+	struct vtpm *v;
+	bool force;
 	int err;
 
+	if (bool_param(c, params, "force", &force))
+		return;
+	row = row_of(m, c, params);
 	if (!row)
 		return;
+	v = powered_row(m, row);
 	if (v && v->state != VTPM_FAILED) {
 		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
-	} else if (row->quarantine[0] && !bool_param(params, "force")) {
+	} else if (row->quarantine[0] && !force) {
 		call_error(c, ERR_QUARANTINE, "%s is quarantined (%s); --force destroys it all the same", row->name,
 			   row->quarantine);
 	} else {
@@ -306,10 +377,34 @@ static void method_ca(void *arg, struct call *c, json_t *params)
 /* --- groups --- */
 
 struct group_making {
+	struct group_making *next;
 	struct mgr *m;
 	struct call *c;
 	char name[NAME_MAX_LEN + 1];
 };
+
+/*
+ * A second root of a name replaces the first in the keeper, so that a group whose row could not be written can be made
+ * again. Asked for while the first is on its way to the store it would leave the keeper with a root that is nowhere.
+ */
+static bool group_is_being_made(const struct mgr *m, const char *name)
+{
+	const struct group_making *g = m->groups_making;
+
+	while (g && strcmp(g->name, name) != 0)
+		g = g->next;
+	return g != NULL;
+}
+
+static void group_making_free(struct group_making *g)
+{
+	struct group_making **at = &g->m->groups_making;
+
+	while (*at != g)
+		at = &(*at)->next;
+	*at = g->next;
+	free(g);
+}
 
 static int group_store(struct group_making *g, const struct keeper_reply *r)
 {
@@ -334,7 +429,7 @@ static void on_group_made(void *arg, const struct keeper_reply *r)
 		call_error(g->c, err, "group %s: %s", g->name, r->code && r->text[0] ? r->text : err_text(err));
 	else
 		call_reply(g->c, json_pack("{s:o}", "group", describe_group(group_find(g->m, g->name))));
-	free(g);
+	group_making_free(g);
 }
 
 static int pcr_param(struct call *c, json_t *params, uint32_t *mask)
@@ -363,6 +458,8 @@ static int group_check(struct mgr *m, struct call *c, const char *name)
 		call_error(c, ERR_INVAL, "a group needs a name of letters, digits, '.', '_' and '-'");
 	else if (group_find(m, name))
 		call_error(c, ERR_EXISTS, "group %s exists already", name);
+	else if (group_is_being_made(m, name))
+		call_error(c, ERR_BUSY, "group %s is being made", name);
 	else if (group_count(m) >= KEEPER_GROUPS_MAX)
 		call_error(c, ERR_FULL, "there are %u groups already, the most that are possible", KEEPER_GROUPS_MAX);
 	else
@@ -374,13 +471,16 @@ static void method_create_group(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
 	const char *name = json_string_value(json_object_get(params, "name"));
-	struct keeper_group_new req = { .flags = bool_param(params, "insecure_pcrs") ? SEAL_INSECURE_PCRS : 0 };
+	struct keeper_group_new req = { 0 };
 	uint8_t mem[KEEPER_GROUP_NEW_MAX];
 	struct group_making *g;
+	bool insecure;
 	struct buf b;
 
-	if (group_check(m, c, name) || pcr_param(c, params, &req.mask))
+	if (group_check(m, c, name) || pcr_param(c, params, &req.mask) ||
+	    bool_param(c, params, "insecure_pcrs", &insecure))
 		return;
+	req.flags = insecure ? SEAL_INSECURE_PCRS : 0;
 	g = calloc(1, sizeof(*g));
 	snprintf(req.group, sizeof(req.group), "%s", name);
 	buf_init(&b, mem, sizeof(mem));
@@ -389,7 +489,8 @@ static void method_create_group(void *arg, struct call *c, json_t *params)
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
-	*g = (struct group_making){ .m = m, .c = c };
+	*g = (struct group_making){ .next = m->groups_making, .m = m, .c = c };
+	m->groups_making = g;
 	snprintf(g->name, sizeof(g->name), "%s", name);
 	keeper_ask(m, KEEPER_GROUP_NEW, &b, on_group_made, g);
 }
@@ -399,6 +500,7 @@ const struct control_method methods[] = {
 	{ "Import", ROLE_OPERATOR, 1, IMPORT_FDS_MAX, method_import },
 	{ "List", ROLE_VIEWER, 0, 0, method_list },
 	{ "Show", ROLE_VIEWER, 0, 0, method_show },
+	{ "Set", ROLE_OPERATOR, 0, 0, method_set },
 	{ "Start", ROLE_OPERATOR, 0, 0, method_start },
 	{ "Stop", ROLE_OPERATOR, 0, 0, method_stop },
 	{ "Reset", ROLE_OPERATOR, 0, 0, method_reset },

@@ -8,12 +8,14 @@
  *	worker.c	one backend process: its two channels and its end
  *	power_on.c	power-on of a vTPM, and what its backend says
  *	vtpm.c		its end: power-off, reset and failure
+ *	takeover.c	which of two QEMUs has a vTPM, and which state it goes on from
  *	ring.c		NAME.ring: who may have a vTPM's ring
- *	qemu.c		NAME.swtpm: QEMUs that come, and which one has a vTPM
+ *	qemu.c		NAME.swtpm: QEMUs that come
+ *	fronts.c	swtpm.sock: stand-ins for swtpm, which set vTPMs up and bring QEMUs
  *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
  *	commit.c	durable changes of many guests in one transaction
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
- *	methods.c	the control interface's methods; describe.c: what they answer
+ *	methods.c	the control interface's methods; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
 #define VTPM_MGR_MGR_H
@@ -52,6 +54,7 @@
 struct config {
 	const char *state_dir, *runtime_dir, *tcti, *libexec_dir;
 	const char *user, *operator_group, *viewer_group; /* NULL: the default, if it exists */
+	const char *swtpm_user;				  /* NULL: nobody */
 	uint32_t seal_pcrs;				  /* 0: the default set */
 	bool insecure_pcrs, init, no_prefork, verbose;
 	enum { XEN_AUTO, XEN_ON, XEN_NEVER } xen; /* guests of Xen: if this is a domain of Xen; must be; no */
@@ -202,8 +205,16 @@ struct vtpm {
 	/* qemu.c */
 	int qemu; /* the control channel of the QEMU that it is on for; -1: it is on for a ring */
 	uid_t qemu_uid;
-	bool qemu_told; /* of a refused state: a line in the log is enough */
+	unsigned qemu_told; /* lines in the log about what it was refused */
 	struct loop_io qemu_io;
+	/* takeover.c */
+	bool incoming; /* another QEMU has the TPM: vtpm_find does not find this one */
+	bool standby;  /* its backend has no state yet, and may not commit */
+	bool opening;  /* its backend was given the stored state and has not committed since: it may not verify */
+	bool fenced;   /* another has taken over: it is being killed */
+	bool asked;    /* STORE_TAKE has come and is not answered */
+	uint64_t asked_version;
+	uint64_t rollback_to; /* the version of an older state that was granted and is not committed yet; 0: none */
 	/* xen_serve.c */
 	bool xen;		 /* it is on for a guest of Xen */
 	int attach;		 /* how rings come to its backend; -1: it has none */
@@ -224,6 +235,7 @@ struct vtpm {
 	uint64_t bucket_ms;
 };
 
+/* The one that has the TPM. */
 struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* These end the call, now or later. */
 void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, struct call *c);
@@ -243,6 +255,8 @@ CHECKED int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct x
 void vtpm_deserted(struct vtpm *v);
 /* Its QEMU has gone: powers it off in order. */
 void vtpm_hung_up(struct vtpm *v);
+/* Ends one that waits for its TPM. */
+void vtpm_send_off(struct vtpm *v);
 void vtpm_stop(struct vtpm *v, struct call *c);
 void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c);
 /* Forgets a vTPM that failed. Only when there is no process. */
@@ -254,7 +268,7 @@ void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *wh
 /* What a row's wrapped key is bound to. */
 CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
 
-/* Between the two files. */
+/* Between the files. */
 struct vtpm *vtpm_new(struct mgr *m);
 void vtpm_reason_set(struct vtpm *v, const char *text);
 const char *vtpm_state_word(const struct vtpm *v);
@@ -262,6 +276,10 @@ const char *vtpm_state_word(const struct vtpm *v);
 void vtpm_exited(void *arg, uint32_t status);
 /* A power-on came to nothing: tells who waits, and forgets it. */
 void vtpm_start_failed(struct vtpm *v, int code, const char *text);
+/* Its key and state were opened: what it was quarantined for is over. */
+void vtpm_verified(struct vtpm *v);
+/* The sealed state that the store has, and v->version; *len is its length. ERR_AUTH: it is missing or damaged. */
+CHECKED int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len);
 /* After a reset. */
 void vtpm_start_again(struct vtpm *v);
 
@@ -271,6 +289,19 @@ CHECKED int ring_open(struct vtpm *v);
 /* Ends the socket, its client and the ring. A reset does without: the front end keeps its ring. */
 void ring_close(struct vtpm *v);
 CHECKED int ring_path(const struct mgr *m, const char *name, char *out, size_t cap);
+
+/* --- takeover.c --- */
+
+/* The states of a backend's channels, for struct ipc_rule. */
+enum { WORKER_OWNS = 1u << 0, WORKER_STANDBY = 1u << 1 };
+/* The QEMU that waits for the TPM of that uuid; NULL: none. */
+struct vtpm *takeover_waiting(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* STORE_TAKE: answered now or when whoever has the TPM is gone. Non-zero: the worker broke the protocol. */
+CHECKED int takeover_ask(struct vtpm *v, struct ipc_msg *msg);
+/* Somebody's turn with the TPM may have ended: who waits for it has his. */
+void takeover_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* An older state that was granted is the newest now, as version. */
+void takeover_rolled_back(struct vtpm *v);
 
 /* --- qemu.c --- */
 
@@ -285,8 +316,16 @@ void qemu_port_close(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 CHECKED int qemu_watch(struct vtpm *v);
 /* Hangs up on it. */
 void qemu_release(struct vtpm *v);
-/* A vTPM is off: who waited for that, has his turn. */
-void qemu_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* Whether its QEMU has gone, noticed or not. */
+bool qemu_has_gone(const struct vtpm *v);
+/* Keeps why a QEMU did not get what it wanted, for qemu_refusal, and logs it, unless it has had its share of the log. */
+__attribute__((format(printf, 2, 3))) void qemu_refused(struct vtpm *v, const char *fmt, ...);
+/* Whether its TPM may go back to an older state once more: each time is a line of the audit log. */
+bool qemu_may_go_back(struct vtpm *v);
+/* What was said last, since the manager's start; NULL: nothing. */
+const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* A QEMU of uid has come, sock is taken over: it gets the vTPM, waits for its end, or is hung up on. */
+void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, uid_t uid);
 
 /* --- xen.c, xen_serve.c --- */
 
@@ -309,6 +348,14 @@ CHECKED int xen_ring_detached(struct vtpm *v);
 void xen_suspend(struct vtpm *v, struct call *c);
 void xen_resume(struct vtpm *v, struct call *c);
 
+/* --- fronts.c --- */
+
+struct fronts;
+CHECKED int fronts_open(struct mgr *m);
+void fronts_close(struct mgr *m);
+/* A QEMU's control channel is about to be closed: tells who brought it. why: empty if it ended in order. */
+void fronts_hung_up(struct mgr *m, int sock, const char *why);
+
 /* --- provision.c, import.c --- */
 
 /* swtpm's state of a TPM, as a client gave it: passed on unread. */
@@ -320,11 +367,16 @@ struct import {
 
 struct provision;
 void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
-/* The same for somebody who made no call; text: why not. */
-typedef void provision_done(void *arg, int code, const char *text);
-void provision_create_for(struct mgr *m, const struct store_vtpm *want, provision_done *done, void *arg);
-/* Whoever arg is does not want to know any more. */
-void provision_forget(struct mgr *m, const void *arg);
+/* The same for who is no call: done is called once, unless the manager ends before; row is that of the store if code is 0. */
+struct provision_order {
+	int64_t uid, pid; /* for the audit log; -1: the manager itself */
+	void (*done)(void *arg, int code, const char *text, const struct store_vtpm *row);
+	void *arg;
+};
+/* order stays the caller's until done. Not 0: done is not called; ERR_EXISTS: name or uuid is taken. */
+CHECKED int provision_order(struct mgr *m, const struct store_vtpm *want, struct provision_order *order);
+/* ERR_EXISTS: name or uuid is taken, in the store or by one that is being made. */
+CHECKED int provision_check_free(struct mgr *m, const struct store_vtpm *want);
 /* Takes the descriptors over. */
 void provision_import(struct mgr *m, const struct store_vtpm *want, struct import *from, struct call *c);
 /* From a call and its descriptors. On failure the call has been answered, and nothing is left open. */
@@ -340,11 +392,17 @@ void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
 void pool_free(struct mgr *m);
 
+/* --- configure.c --- */
+
+/* Changes the policy of a vTPM that is off: asks the keeper, then writes the row. Ends the call. */
+void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshots, struct call *c);
+
 /* --- methods.c, describe.c, describe_ek.c --- */
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
+extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
 /* An absent key, or certificate, is left out. */
 json_t *describe_eks(const struct store_vtpm *row);
 json_t *describe_status(struct mgr *m);
@@ -369,8 +427,11 @@ struct mgr {
 	struct worker *workers;
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
+	struct fronts *fronts;
+	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
 	struct provision *provisions;
+	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;
 	bool pool_paused; /* making one failed: wait for the next create before trying again */
@@ -389,6 +450,8 @@ void host_close(struct mgr *m);
 /* One line of the audit log for a call (NULL: the manager itself); a failure to write it is logged. */
 void mgr_audit(struct mgr *m, const struct call *c, const char *action, const struct store_vtpm *row, int result,
 	       const char *detail);
+void mgr_audit_for(struct mgr *m, int64_t uid, int64_t pid, const char *action, const struct store_vtpm *row, int result,
+		   const char *detail);
 /* The TPM has answered, or does not: tell who started the manager (--ready-fd), once. */
 void mgr_ready(struct mgr *m);
 /* Ends the loop once nothing runs any more, if the manager is stopping. */

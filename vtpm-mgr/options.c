@@ -25,6 +25,7 @@ static const char usage[] =
 	"  --uid-base N         when started as root: first of the uids for keeper and backends (1879048192)\n"
 	"  --operator-group G   group that may do everything on the control socket (vtpm, if it exists)\n"
 	"  --viewer-group G     group that may list and show (vtpm-view, if it exists)\n"
+	"  --swtpm-user USER    whom libvirt runs swtpm as: may set vTPMs up through vtpm-swtpm (nobody)\n"
 	"  --libexec-dir DIR    where vtpm-spawn, vtpm-keeper and vtpm-backend are\n"
 	"  --ready-fd N         write a line to descriptor N and close it when the start is over\n"
 	"  --xen MODE           guests of Xen: auto, if this is a domain of Xen (the default); on, it must be; off\n"
@@ -36,7 +37,7 @@ static const char usage[] =
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
 enum { OPT_INIT = 256, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_USER, OPT_UID, OPT_OPERATOR,
-       OPT_VIEWER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "init", no_argument, NULL, OPT_INIT },
@@ -50,6 +51,7 @@ static const struct option options[] = {
 	{ "uid-base", required_argument, NULL, OPT_UID },
 	{ "operator-group", required_argument, NULL, OPT_OPERATOR },
 	{ "viewer-group", required_argument, NULL, OPT_VIEWER },
+	{ "swtpm-user", required_argument, NULL, OPT_SWTPM_USER },
 	{ "libexec-dir", required_argument, NULL, OPT_LIBEXEC },
 	{ "xen", required_argument, NULL, OPT_XEN },
 	{ "autocreate", no_argument, NULL, OPT_AUTOCREATE },
@@ -129,6 +131,7 @@ static void set_option(struct config *cfg, int opt, char *value)
 	case OPT_UID: cfg->uid_base = number(value, UINT32_MAX - 2 - SPAWN_SLOT_MAX, "--uid-base"); break;
 	case OPT_OPERATOR: cfg->operator_group = value; break;
 	case OPT_VIEWER: cfg->viewer_group = value; break;
+	case OPT_SWTPM_USER: cfg->swtpm_user = value; break;
 	case OPT_LIBEXEC: set_path(&cfg->libexec_dir, value, "--libexec-dir"); break;
 	case OPT_XEN: set_xen(cfg, value); break;
 	case OPT_AUTOCREATE: cfg->autocreate = true; break;

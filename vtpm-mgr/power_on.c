@@ -31,17 +31,18 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 		call_error(v->starting, code, "%s: %s%s", v->row.name, damaged ? "quarantined: " : "", text);
 	v->starting = NULL;
 	v->state = VTPM_STOPPED;
+	vtpm_reason_set(v, text);
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	xen_backend_ended(v, text);
-	if (v->crashes == 0) {
+	if (v->crashes == 0 || v->incoming) {
 		vtpm_free(v);
 	} else {
 		v->state = VTPM_FAILED;
-		vtpm_reason_set(v, text);
 		ring_close(v);
 		qemu_release(v);
 	}
 	xen_tpm_changed(m, uuid);
+	takeover_next(m, uuid);
 	mgr_check_drained(m);
 }
 
@@ -49,10 +50,11 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 
 static void audit_start(struct vtpm *v)
 {
-	char detail[40] = "";
+	char detail[80] = "";
 
 	if (v->qemu >= 0)
-		snprintf(detail, sizeof(detail), "QEMU of uid %u", v->qemu_uid);
+		snprintf(detail, sizeof(detail), "QEMU of uid %u%s", v->qemu_uid,
+			 v->standby ? ", which waits for another's TPM" : "");
 	else if (v->front)
 		snprintf(detail, sizeof(detail), "domain %u", xen_domid(v->front));
 	else if (v->firmware)
@@ -75,6 +77,16 @@ static void answer_start(struct vtpm *v)
 	v->starting = NULL;
 }
 
+void vtpm_verified(struct vtpm *v)
+{
+	v->opening = false;
+	if (!v->row.quarantine[0])
+		return;
+	log_info("%s: verifies again; no longer quarantined", v->row.name);
+	if (!store_vtpm_quarantine(v->m->store, v->row.uuid, ""))
+		v->row.quarantine[0] = '\0';
+}
+
 static int on_ready(void *arg, struct ipc_msg *msg)
 {
 	struct vtpm *v = arg;
@@ -84,11 +96,8 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 		return ERR_PROTO;
 	worker_settled(&v->w);
 	v->state = VTPM_RUNNING;
-	if (v->row.quarantine[0]) {
-		log_info("%s: verifies again; no longer quarantined", v->row.name);
-		if (!store_vtpm_quarantine(v->m->store, v->row.uuid, ""))
-			v->row.quarantine[0] = '\0';
-	}
+	if (!v->standby)
+		vtpm_verified(v);
 	audit_start(v);
 	answer_start(v);
 	xen_tpm_changed(v->m, v->row.uuid);
@@ -120,10 +129,8 @@ static int on_refused(void *arg, struct ipc_msg *msg)
 		return err;
 	if (v->qemu < 0)
 		return ERR_PROTO;
-	if (!v->qemu_told)
-		log_warn("%s: QEMU brought a saved TPM back and it is refused: %s; boot the machine instead of resuming it",
-			 v->row.name, code == ERR_WRONG_STATE ? "the TPM has changed since it was saved" : err_text(code));
-	v->qemu_told = true;
+	qemu_refused(v, "the saved TPM that it brought is damaged, or of another vTPM (%s); boot the machine instead of resuming it",
+		     err_text(code));
 	return 0;
 }
 
@@ -146,13 +153,20 @@ static int on_detached(void *arg, struct ipc_msg *msg)
 	return xen_ring_detached(arg);
 }
 
+static int on_take(void *arg, struct ipc_msg *msg)
+{
+	return takeover_ask(arg, msg);
+}
+
+#define BOTH (WORKER_OWNS | WORKER_STANDBY)
 static const struct ipc_rule rules[] = {
-	{ BACKEND_READY, 1, 0, 0, 0, 0, on_ready },
-	{ BACKEND_FAILED, 1, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
-	{ BACKEND_REFUSED, 1, BACKEND_REFUSED_SIZE, BACKEND_REFUSED_SIZE, 0, 0, on_refused },
-	{ BACKEND_ATTACHED, 1, BACKEND_ATTACHED_SIZE, BACKEND_ATTACHED_SIZE, 0, 0, on_attached },
-	{ BACKEND_DETACHED, 1, 0, 0, 0, 0, on_detached },
-	{ STORE_COMMIT, 1, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
+	{ BACKEND_READY, BOTH, 0, 0, 0, 0, on_ready },
+	{ BACKEND_FAILED, BOTH, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
+	{ BACKEND_REFUSED, BOTH, BACKEND_REFUSED_SIZE, BACKEND_REFUSED_SIZE, 0, 0, on_refused },
+	{ BACKEND_ATTACHED, WORKER_OWNS, BACKEND_ATTACHED_SIZE, BACKEND_ATTACHED_SIZE, 0, 0, on_attached },
+	{ BACKEND_DETACHED, WORKER_OWNS, 0, 0, 0, 0, on_detached },
+	{ STORE_COMMIT, WORKER_OWNS, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
+	{ STORE_TAKE, BOTH, STORE_TAKE_SIZE, STORE_TAKE_SIZE, 0, 0, on_take },
 };
 
 /* --- power-on, step by step --- */
@@ -181,6 +195,15 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 	return 0;
 }
 
+int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len)
+{
+	int err;
+
+	*len = SEALED_STATE_MAX;
+	err = store_state_get(v->m->store, v->row.uuid, &v->version, sealed, len);
+	return err == ERR_NOTFOUND || err == ERR_RANGE ? ERR_AUTH : err; /* the row is damaged */
+}
+
 static int start_worker(struct vtpm *v, uint64_t token)
 {
 	struct backend_start s = { .flags = RUN_SERVE | (v->firmware ? 0 : RUN_STARTUP),
@@ -188,18 +211,18 @@ static int start_worker(struct vtpm *v, uint64_t token)
 				   .locality_max = v->row.locality_max };
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);
 	struct worker_guest guest;
-	int theirs = -1, err;
+	int theirs = -1, err = 0;
 
 	if (!sealed)
 		return ERR_NOMEM;
 	memcpy(s.uuid, v->row.uuid, UUID_LEN);
 	memcpy(s.from_uuid, v->row.uuid, UUID_LEN);
 	s.sealed = sealed;
-	s.sealed_len = SEALED_STATE_MAX;
-	err = store_state_get(v->m->store, v->row.uuid, &s.version, sealed, &s.sealed_len);
-	if (err == ERR_NOTFOUND || err == ERR_RANGE)
-		err = ERR_AUTH; /* the row is damaged */
-	v->version = s.version;
+	if (v->standby)
+		s.flags |= RUN_STANDBY;
+	else
+		err = vtpm_state_get(v, sealed, &s.sealed_len);
+	s.version = v->version;
 	if (!err)
 		err = make_guest(v, &guest, &theirs);
 	if (!err)
@@ -224,7 +247,7 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 	}
 	v->w.rules = rules;
 	v->w.nrules = ARRAY_LEN(rules);
-	v->w.state = 1;
+	v->w.state = v->standby ? WORKER_STANDBY : WORKER_OWNS;
 	v->w.exited = vtpm_exited;
 	v->w.arg = v;
 	v->failed_code = 0;
@@ -265,6 +288,8 @@ static void on_group(void *arg, const struct keeper_reply *r)
 static void start_run(struct vtpm *v)
 {
 	v->state = VTPM_STARTING;
+	v->fenced = v->asked = v->opening = false;
+	v->rollback_to = 0;
 	if (v->row.damaged)
 		vtpm_start_failed(v, ERR_AUTH, v->row.quarantine);
 	else if (v->row.wrapped_len != WRAPPED_KEY_LEN || v->row.version == 0 || v->row.sealed_len == 0)
@@ -333,7 +358,7 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 	}
 	v->row = *row;
 	v->firmware = firmware;
-	v->abandoned = false;
+	v->standby = v->abandoned = false;
 	v->starting = c;
 	xen_revive(v);
 	start_run(v);
@@ -356,10 +381,34 @@ int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front
 	return 0;
 }
 
+/* Whether another QEMU has the TPM, so that this one is let in to wait for it, or to take over from it. */
+static bool may_wait(struct mgr *m, const struct store_vtpm *row)
+{
+	const struct vtpm *v = vtpm_find(m, row->uuid);
+
+	return !m->draining && v && v->qemu >= 0 && v->state != VTPM_FAILED;
+}
+
+static int wait_admit(struct mgr *m, const struct store_vtpm *row, struct vtpm **out, char why[static TEXT_MAX + 1])
+{
+	if (takeover_waiting(m, row->uuid)) {
+		snprintf(why, TEXT_MAX + 1, "a QEMU has its TPM, and another waits for it");
+		return ERR_BUSY;
+	}
+	*out = vtpm_new(m);
+	if (!*out) {
+		snprintf(why, TEXT_MAX + 1, "out of memory");
+		return ERR_NOMEM;
+	}
+	(*out)->incoming = true;
+	return 0;
+}
+
 int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid, char why[static TEXT_MAX + 1])
 {
+	bool waits = may_wait(m, row);
 	struct vtpm *v;
-	int err = start_admit(m, row, NULL, &v, why);
+	int err = waits ? wait_admit(m, row, &v, why) : start_admit(m, row, NULL, &v, why);
 
 	if (err)
 		return err;
@@ -367,13 +416,15 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 		snprintf(why, TEXT_MAX + 1, "%s belongs to domain %u", row->name, xen_domid(v->front));
 		return ERR_WRONG_STATE;
 	}
+	v->standby = waits;
 	log_debug("%s: a QEMU of uid %u has connected", row->name, uid);
 	v->row = *row;
 	v->abandoned = false;
 	v->firmware = true; /* SeaBIOS or OVMF send TPM2_Startup, and own the platform hierarchy */
 	v->qemu = sock;
 	v->qemu_uid = uid;
-	v->qemu_told = false;
+	v->qemu_told = 0;
+	vtpm_reason_set(v, ""); /* whoever brought this QEMU is told why it ends */
 	start_run(v);
 	return 0;
 }

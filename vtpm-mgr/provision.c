@@ -27,10 +27,8 @@ struct pool_tpm {
 struct provision {
 	struct provision *next;
 	struct mgr *m;
-	struct call *call; /* who waits for it: a call, or done */
-	provision_done *done_fn;
-	void *arg;
-	bool named; /* for somebody; otherwise it is for the pool */
+	struct call *call;	       /* who asked for it; */
+	struct provision_order *order; /* or this one; neither: for the pool */
 	struct store_vtpm row;
 	bool done; /* the worker has said how it went */
 	unsigned tries;
@@ -53,6 +51,23 @@ static void provision_free(struct provision *p)
 	free(p);
 }
 
+static bool ahead(const struct provision *p)
+{
+	return !p->call && !p->order;
+}
+
+static void provision_answer(struct provision *p, int code, const char *text)
+{
+	struct mgr *m = p->m;
+
+	if (p->order)
+		p->order->done(p->order->arg, code, text, &p->row);
+	else if (code)
+		call_error(p->call, code, "%s: %s", p->row.name, text);
+	else
+		call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row, true)));
+}
+
 static bool is_import(const struct provision *p)
 {
 	return p->from.nfds > 0;
@@ -61,24 +76,22 @@ static bool is_import(const struct provision *p)
 /* An imported TPM keeps the certificates that it has. */
 static bool is_certified(const struct provision *p)
 {
-	return p->named && !is_import(p);
+	return !ahead(p) && !is_import(p);
 }
 
-/* Ends it: the call is answered, and the pool may go on. */
+/* Ends it: who asked is answered, and the pool may go on. */
 static void provision_end(struct provision *p, int code, const char *text)
 {
 	struct mgr *m = p->m;
 
-	if (p->named) {
-		mgr_audit(m, p->call, is_import(p) ? "import" : "create", &p->row, code, text);
+	if (!ahead(p)) {
+		if (p->order)
+			mgr_audit_for(m, p->order->uid, p->order->pid, "create", &p->row, code, text);
+		else
+			mgr_audit(m, p->call, is_import(p) ? "import" : "create", &p->row, code, text);
 		if (!code)
 			qemu_port_open(m, &p->row);
-		if (p->call && code)
-			call_error(p->call, code, "%s: %s", p->row.name, text);
-		else if (p->call)
-			call_reply(p->call, json_pack("{s:o}", "vtpm", describe_vtpm(m, &p->row, true)));
-		if (p->done_fn)
-			p->done_fn(p->arg, code, text);
+		provision_answer(p, code, text);
 		m->pool_paused = false;
 	} else if (code && !m->draining) {
 		log_warn("no vTPM could be made ahead: %s (%s)", text, err_text(code));
@@ -99,7 +112,7 @@ static int pool_binding(const uint8_t uuid[static UUID_LEN], struct key_binding 
 
 static int provision_binding(const struct provision *p, struct key_binding *k)
 {
-	return p->named ? vtpm_binding(&p->row, k) : pool_binding(p->row.uuid, k);
+	return ahead(p) ? pool_binding(p->row.uuid, k) : vtpm_binding(&p->row, k);
 }
 
 /* --- what the worker says --- */
@@ -171,11 +184,11 @@ static int on_provisioned(void *arg, struct ipc_msg *msg)
 	if (err)
 		return err;
 	p->done = true;
-	err = p->named ? row_insert(p, &b) : pool_put(p, &b);
+	err = ahead(p) ? pool_put(p, &b) : row_insert(p, &b);
 	p->failed_code = err;
 	if (err == ERR_PROTO)
 		return err;
-	if (err && p->named && !p->failed_text[0])
+	if (err && !ahead(p) && !p->failed_text[0])
 		snprintf(p->failed_text, sizeof(p->failed_text), "it cannot be stored: %s", store_why(p->m->store));
 	return 0;
 }
@@ -392,8 +405,7 @@ static void pool_take(struct provision *p)
 	m->pool_count--;
 }
 
-/* Names and uuids must be free in the store and among those being made. */
-static int check_free(struct mgr *m, const struct store_vtpm *want)
+int provision_check_free(struct mgr *m, const struct store_vtpm *want)
 {
 	struct store_vtpm *row = malloc(sizeof(*row));
 	int err = row ? 0 : ERR_NOMEM;
@@ -403,7 +415,7 @@ static int check_free(struct mgr *m, const struct store_vtpm *want)
 		err = ERR_EXISTS;
 	free(row);
 	for (struct provision *o = m->provisions; o && !err; o = o->next)
-		if (o->named && (!strcmp(o->row.name, want->name) || !memcmp(o->row.uuid, want->uuid, UUID_LEN)))
+		if (!ahead(o) && (!strcmp(o->row.name, want->name) || !memcmp(o->row.uuid, want->uuid, UUID_LEN)))
 			err = ERR_EXISTS;
 	return err;
 }
@@ -426,19 +438,17 @@ static struct provision *provision_new(struct mgr *m, const struct store_vtpm *w
 static struct provision *provision_begin(struct mgr *m, const struct store_vtpm *want, struct call *c)
 {
 	struct provision *p;
-	int err = check_free(m, want);
+	int err = provision_check_free(m, want);
 
 	if (err) {
 		call_error(c, err, "%s: a vTPM of that name or uuid exists already", want->name);
 		return NULL;
 	}
 	p = provision_new(m, want);
-	if (!p) {
+	if (p)
+		p->call = c;
+	else
 		call_error(c, ERR_NOMEM, "out of memory");
-		return NULL;
-	}
-	p->named = true;
-	p->call = c;
 	return p;
 }
 
@@ -464,29 +474,17 @@ void provision_import(struct mgr *m, const struct store_vtpm *want, struct impor
 	provision_run(p);
 }
 
-void provision_create_for(struct mgr *m, const struct store_vtpm *want, provision_done *done, void *arg)
+int provision_order(struct mgr *m, const struct store_vtpm *want, struct provision_order *order)
 {
-	struct provision *p = NULL;
-	int err = check_free(m, want);
+	int err = provision_check_free(m, want);
+	struct provision *p = err ? NULL : provision_new(m, want);
 
-	if (!err)
-		p = provision_new(m, want);
-	if (!p) {
-		done(arg, err ? err : ERR_NOMEM, err_text(err ? err : ERR_NOMEM));
-		return;
-	}
-	p->named = true;
-	p->done_fn = done;
-	p->arg = arg;
+	if (!p)
+		return err ? err : ERR_NOMEM;
+	p->order = order;
 	pool_take(p);
 	provision_run(p);
-}
-
-void provision_forget(struct mgr *m, const void *arg)
-{
-	for (struct provision *p = m->provisions; p; p = p->next)
-		if (p->arg == arg)
-			p->done_fn = NULL;
+	return 0;
 }
 
 void pool_refill(struct mgr *m)

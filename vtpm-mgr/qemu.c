@@ -4,11 +4,13 @@
  * power the TPM on; the socket goes to the backend, which alone reads what comes over it. When QEMU hangs up, the
  * TPM is powered off in order.
  *
- * As NAME.ring it may be connected by anyone, and serves operators and the vTPM's own user. One QEMU has it at a time. One that comes
- * while the last one's TPM is still on its way off waits for that; any other is hung up on, with a line in the log.
+ * As NAME.ring it may be connected by anyone, and serves operators and the vTPM's own user. One QEMU has the TPM at a
+ * time. One more may come meanwhile, to wait or to take over (takeover.c); any other is hung up on, with a line in the
+ * log, if there was none in the last second.
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,14 +22,27 @@
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
 
+#define REFUSALS_LOGGED 8u /* of one connection */
+
+/*
+ * What may be done without a quota of its own though it goes to the disk of all: power-ons by a user who is no operator,
+ * each a durable change and two lines of the audit log, and going back to an older state, a line.
+ */
+#define ALLOWANCE_MAX	   20u /* at once, */
+#define ALLOWANCE_EVERY_MS 1000u /* and one more in that time */
+struct allowance {
+	uint64_t used, since_ms;
+};
+
 struct qemu_port {
 	struct qemu_port *next;
 	struct mgr *m;
 	uint8_t uuid[UUID_LEN];
 	char name[NAME_MAX_LEN + 1];
-	int listener, waiting; /* waiting: a QEMU whose turn comes; -1: none */
-	uid_t waiting_uid;
-	struct loop_io listener_io, waiting_io;
+	int listener;
+	struct loop_io listener_io;
+	struct allowance power_ons, goings_back;
+	char refusal[TEXT_MAX + 1]; /* why a QEMU did not get what it wanted, the last time */
 };
 
 int qemu_path(const struct mgr *m, const char *name, char *out, size_t cap)
@@ -39,9 +54,9 @@ int qemu_path(const struct mgr *m, const char *name, char *out, size_t cap)
 
 /* --- the QEMU that has the TPM --- */
 
-static bool has_hung_up(int sock)
+bool qemu_has_gone(const struct vtpm *v)
 {
-	struct pollfd p = { .fd = sock, .events = POLLRDHUP };
+	struct pollfd p = { .fd = v->qemu, .events = POLLRDHUP };
 
 	return poll(&p, 1, 0) > 0;
 }
@@ -49,8 +64,10 @@ static bool has_hung_up(int sock)
 void qemu_release(struct vtpm *v)
 {
 	loop_remove(&v->m->loop, &v->qemu_io);
-	if (v->qemu >= 0)
+	if (v->qemu >= 0) {
 		v->firmware = false; /* it was the QEMU's: a ring that comes next need not have one */
+		fronts_hung_up(v->m, v->qemu, v->reason);
+	}
 	fd_close(&v->qemu);
 }
 
@@ -71,21 +88,62 @@ int qemu_watch(struct vtpm *v)
 
 /* --- those that come --- */
 
-static void waiting_drop(struct qemu_port *p)
+static struct qemu_port *port_find(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
-	loop_remove(&p->m->loop, &p->waiting_io);
-	fd_close(&p->waiting);
+	struct qemu_port *p = m->qemu_ports;
+
+	while (p && memcmp(p->uuid, uuid, UUID_LEN) != 0)
+		p = p->next;
+	return p;
 }
 
-static void on_waiting_gone(void *arg, uint32_t events)
+void qemu_refused(struct vtpm *v, const char *fmt, ...)
 {
-	(void)events;
-	waiting_drop(arg);
+	struct qemu_port *p = port_find(v->m, v->row.uuid);
+	va_list ap;
+
+	if (!p)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(p->refusal, sizeof(p->refusal), fmt, ap);
+	va_end(ap);
+	vtpm_reason_set(v, p->refusal); /* for whoever brought it, when it ends */
+	if (v->qemu_told++ < REFUSALS_LOGGED)
+		log_warn("%s: QEMU refused: %s", p->name, p->refusal);
+}
+
+const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	const struct qemu_port *p = port_find(m, uuid);
+
+	return p && p->refusal[0] ? p->refusal : NULL;
+}
+
+static bool allowance_take(struct allowance *a)
+{
+	uint64_t now = loop_now_ms(), back = (now - a->since_ms) / ALLOWANCE_EVERY_MS;
+
+	if (back > 0) {
+		a->used -= back < a->used ? back : a->used;
+		a->since_ms = now;
+	}
+	if (a->used >= ALLOWANCE_MAX)
+		return false;
+	a->used++;
+	return true;
+}
+
+bool qemu_may_go_back(struct vtpm *v)
+{
+	struct qemu_port *p = port_find(v->m, v->row.uuid);
+
+	return p && allowance_take(&p->goings_back);
 }
 
 static void refuse(const struct qemu_port *p, int sock, const char *why)
 {
-	log_warn("%s: QEMU refused: %s", p->name, why);
+	control_log(p->m->control, "%s: QEMU refused: %s", p->name, why);
+	fronts_hung_up(p->m, sock, why);
 	fd_close(&sock);
 }
 
@@ -103,66 +161,59 @@ static void start(struct qemu_port *p, int sock, uid_t uid)
 }
 
 /* Only operators and the vTPM's own user. */
-static bool permitted(const struct qemu_port *p, int sock, uid_t *uid)
+static bool permitted(const struct qemu_port *p, int sock, uid_t *uid, bool *operator)
 {
 	struct store_vtpm *row = malloc(sizeof(*row));
 	bool yes = control_role_of(p->m->control, sock, uid) == ROLE_OPERATOR;
 
+	*operator = yes;
 	if (!yes && row && !store_vtpm_by_uuid(p->m->store, p->uuid, row))
 		yes = row->user >= 0 && *uid == (uid_t)row->user;
 	free(row);
 	return yes;
 }
 
-/* Whether the TPM is still on for a QEMU that has gone, so that the next one need only wait. */
-static bool ending(const struct vtpm *v)
+/* One that may have the TPM, or wait for it: it is started, or hung up on. */
+static void admit(struct qemu_port *p, int sock, uid_t uid, bool operator)
 {
-	if (!v || v->qemu < 0)
-		return false;
-	return v->state == VTPM_STOPPING || (v->state != VTPM_FAILED && has_hung_up(v->qemu));
+	if (p->m->draining) {
+		refuse(p, sock, "the manager is stopping");
+	} else if (!operator && !allowance_take(&p->power_ons)) {
+		refuse(p, sock, "it was powered on too often; its user has one more each second");
+	} else {
+		start(p, sock, uid);
+	}
 }
 
 static void on_listener(void *arg, uint32_t events)
 {
 	struct qemu_port *p = arg;
 	char why[80];
-	int sock = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int sock = control_accept(p->m->control, p->listener);
+	bool operator;
 	uid_t uid;
 
 	(void)events;
 	if (sock < 0)
 		return;
-	if (!permitted(p, sock, &uid)) {
-		snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);
-		refuse(p, sock, why);
-	} else if (p->m->draining) {
-		refuse(p, sock, "the manager is stopping");
-	} else if (!ending(vtpm_find(p->m, p->uuid))) {
-		start(p, sock, uid);
-	} else if (p->waiting >= 0 || loop_add(&p->m->loop, &p->waiting_io, sock, EPOLLRDHUP, on_waiting_gone, p)) {
-		refuse(p, sock, "its TPM is being powered off, and another QEMU waits for it");
-	} else {
-		p->waiting = sock;
-		p->waiting_uid = uid;
+	if (permitted(p, sock, &uid, &operator)) {
+		admit(p, sock, uid, operator);
+		return;
 	}
+	snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);
+	refuse(p, sock, why);
 }
 
-void qemu_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, uid_t uid)
 {
-	struct qemu_port *p = m->qemu_ports;
-	int sock;
+	struct qemu_port *p = port_find(m, uuid);
 
-	while (p && memcmp(p->uuid, uuid, UUID_LEN) != 0)
-		p = p->next;
-	if (!p || p->waiting < 0)
+	if (p) {
+		admit(p, sock, uid, false); /* as a user's: whoever has the token */
 		return;
-	loop_remove(&m->loop, &p->waiting_io);
-	sock = p->waiting;
-	p->waiting = -1;
-	if (m->draining)
-		refuse(p, sock, "the manager is stopping");
-	else
-		start(p, sock, p->waiting_uid);
+	}
+	fronts_hung_up(m, sock, "it has been destroyed, or no socket could be made for it; the manager's log says more");
+	fd_close(&sock);
 }
 
 /* --- ports --- */
@@ -189,7 +240,6 @@ static void port_free(struct qemu_port *p)
 {
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 
-	waiting_drop(p);
 	loop_remove(&p->m->loop, &p->listener_io);
 	if (p->listener >= 0 && !qemu_path(p->m, p->name, path, sizeof(path)))
 		unlink(path);
@@ -203,7 +253,7 @@ void qemu_port_open(struct mgr *m, const struct store_vtpm *row)
 	int err = ERR_NOMEM;
 
 	if (p) {
-		*p = (struct qemu_port){ .m = m, .listener = -1, .waiting = -1, .listener_io.fd = -1, .waiting_io.fd = -1 };
+		*p = (struct qemu_port){ .m = m, .listener = -1, .listener_io.fd = -1 };
 		memcpy(p->uuid, row->uuid, UUID_LEN);
 		snprintf(p->name, sizeof(p->name), "%s", row->name);
 		err = listener_open(p);

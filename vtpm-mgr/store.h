@@ -23,6 +23,8 @@
 #define STORE_DAMAGED	"damaged-row-" /* begins the name of a row that has none to be used */
 #define STORE_META_MAX	8192u /* bytes of one meta or group value */
 #define STORE_EK_KINDS	2u    /* enum ek_kind */
+#define SNAPSHOTS_REFUSE 0u   /* a saved state is taken back only if nothing has happened since */
+#define SNAPSHOTS_ALLOW	 1u   /* an older one of the same vTPM, too */
 #define STORE_TEXT_MAX	TEXT_MAX
 
 struct store;
@@ -43,7 +45,13 @@ struct store_vtpm {
 	uint32_t state_max;    /* bytes of plaintext state */
 	uint32_t commit_rate;  /* durable changes per second, 0: unlimited */
 	uint8_t locality_max;
+	uint8_t snapshots;     /* SNAPSHOTS_REFUSE or SNAPSHOTS_ALLOW */
+	uint64_t rollbacks;    /* how often an older state was taken back */
 	int64_t created;       /* seconds since 1970 */
+	/* Of one that was set up through a stand-in for swtpm (fronts.c); otherwise both are absent. */
+	bool has_machine, has_token;
+	uint8_t machine[UUID_LEN];  /* uuid of the virtual machine, as it was claimed */
+	uint8_t token[DIGEST_LEN];  /* SHA-256 of the token that it is handed out for */
 	uint8_t wrapped[WRAPPED_KEY_LEN];
 	size_t wrapped_len;    /* what the row holds: anything but WRAPPED_KEY_LEN is damage, for the caller to find */
 	char quarantine[STORE_TEXT_MAX + 1]; /* why; empty: it is not */
@@ -51,6 +59,7 @@ struct store_vtpm {
 	struct store_blob ek_public[STORE_EK_KINDS]; /* TPM2B_PUBLIC */
 	struct store_blob cert[STORE_EK_KINDS];	     /* DER */
 	uint64_t version;      /* of the state; read only, 0 if the state's row is missing */
+	bool orphaned;	       /* read only: a newer one was set up for the same machine */
 	uint32_t sealed_len;   /* of the state; read only */
 };
 
@@ -60,6 +69,7 @@ struct store_change {
 	uint64_t version; /* must be the stored one + 1 */
 	const uint8_t *sealed;
 	size_t sealed_len;
+	bool rollback; /* it is an older state taken back: count it */
 	int result; /* out: 0; ERR_WRONG_STATE (version), ERR_NOTFOUND or ERR_AUTH (damaged) for this one alone; or that of the transaction */
 };
 
@@ -99,6 +109,9 @@ CHECKED int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint6
 			      size_t sealed_len);
 /* Sets (why) or clears ("") the quarantine mark. */
 CHECKED int store_vtpm_quarantine(struct store *s, const uint8_t uuid[static UUID_LEN], const char *why);
+/* Changes the policy of a row, and with it the wrapped key, which is bound to it. ERR_NOTFOUND: its wrapped key is not v's any more. */
+CHECKED int store_vtpm_configure(struct store *s, const struct store_vtpm *v, uint8_t snapshots,
+				 const uint8_t wrapped[static WRAPPED_KEY_LEN]);
 /* Removes the vTPM, its key and its state; with secure_delete the wrapped key is overwritten: that is the crypto-erase. */
 CHECKED int store_vtpm_delete(struct store *s, int64_t id);
 

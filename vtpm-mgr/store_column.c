@@ -37,6 +37,20 @@ int col_exact(sqlite3_stmt *st, int col, void *out, size_t len)
 	return 0;
 }
 
+int col_optional(sqlite3_stmt *st, int col, void *out, size_t len, bool *there)
+{
+	const void *p;
+	size_t n;
+	int err = col_blob(st, col, &p, &n);
+
+	*there = false;
+	if (err || n == 0)
+		return err;
+	err = col_exact(st, col, out, len);
+	*there = err == 0;
+	return err;
+}
+
 /* *len is the room and then the length. */
 int col_copy(sqlite3_stmt *st, int col, void *out, size_t *len)
 {

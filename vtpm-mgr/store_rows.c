@@ -2,7 +2,7 @@
 /* vTPMs and their states: every column is checked for type and bounds before it is believed. */
 #include "vtpm-mgr/store_sqlite.h"
 
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +80,8 @@ static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **dam
 		{COL_STATE_MAX, "state_max", 0, UINT32_MAX},
 		{COL_COMMIT_RATE, "commit_rate", 0, UINT32_MAX},
 		{COL_LOCALITY_MAX, "locality_max", 0, LOCALITY_TOP},
+		{COL_SNAPSHOTS, "snapshots", SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW},
+		{COL_ROLLBACKS, "rollbacks", 0, INT64_MAX - 1},
 		{COL_CREATED, "created", 0, INT64_MAX},
 	};
 	int64_t n[ARRAY_LEN(fields)] = {0};
@@ -96,7 +98,9 @@ static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **dam
 	v->state_max = (uint32_t)n[2];
 	v->commit_rate = (uint32_t)n[3];
 	v->locality_max = (uint8_t)n[4];
-	v->created = n[5];
+	v->snapshots = (uint8_t)n[5];
+	v->rollbacks = (uint64_t)n[6];
+	v->created = n[7];
 	return 0;
 }
 
@@ -108,6 +112,8 @@ static void read_state_summary(sqlite3_stmt *st, struct store_vtpm *v)
 		v->version = (uint64_t)n;
 	if (col_int(st, COL_VERSION + 1, 0, UINT32_MAX, &n) == 0)
 		v->sealed_len = (uint32_t)n;
+	if (col_int(st, COL_ORPHANED, 0, 1, &n) == 0)
+		v->orphaned = n == 1;
 }
 
 /*
@@ -132,6 +138,10 @@ static int read_vtpm(sqlite3_stmt *st, struct store_vtpm *v)
 		err = note(col_name(st, COL_GROUP, v->group), "group", &damaged);
 	if (!err)
 		err = read_numbers(st, v, &damaged);
+	if (!err)
+		err = note(col_optional(st, COL_MACHINE, v->machine, UUID_LEN, &v->has_machine), "machine", &damaged);
+	if (!err)
+		err = note(col_optional(st, COL_TOKEN, v->token, DIGEST_LEN, &v->has_token), "token", &damaged);
 	if (!err)
 		err = note(col_wrapped(st, COL_WRAPPED, v->wrapped, &v->wrapped_len), "wrapped", &damaged);
 	for (int i = 0; i < (int)STORE_EK_KINDS && !err; i++) {
@@ -164,6 +174,19 @@ static int load_vtpm(struct store *s, int64_t id, struct store_vtpm *v)
 	return err;
 }
 
+/* The row that a name made from its number stands for. */
+static bool is_damaged_name(const char *name, int64_t *id)
+{
+	const size_t n = strlen(STORE_DAMAGED);
+	char *end;
+
+	if (strncmp(name, STORE_DAMAGED, n) != 0)
+		return false;
+	errno = 0;
+	*id = strtoll(name + n, &end, 10);
+	return errno == 0 && end > name + n && *end == '\0';
+}
+
 int store_vtpm_by_name(struct store *s, const char *name, struct store_vtpm *v)
 {
 	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_BY_NAME);
@@ -172,7 +195,7 @@ int store_vtpm_by_name(struct store *s, const char *name, struct store_vtpm *v)
 
 	bind_str(st, 1, name);
 	err = find_id(s, st, &id);
-	if (err == ERR_NOTFOUND && sscanf(name, STORE_DAMAGED "%" SCNd64, &id) == 1) {
+	if (err == ERR_NOTFOUND && is_damaged_name(name, &id)) {
 		err = load_vtpm(s, id, v);
 		return !err && strcmp(v->name, name) != 0 ? ERR_NOTFOUND : err;
 	}
@@ -226,12 +249,16 @@ static int insert_row(struct store *s, const struct store_vtpm *v)
 	sqlite3_bind_int64(st, 6, v->state_max);
 	sqlite3_bind_int64(st, 7, v->commit_rate);
 	sqlite3_bind_int64(st, 8, v->locality_max);
-	sqlite3_bind_int64(st, 9, v->created);
-	bind_bytes(st, 10, v->wrapped, v->wrapped_len);
-	bind_str(st, 11, v->quarantine);
+	sqlite3_bind_int64(st, 9, v->snapshots);
+	sqlite3_bind_int64(st, 10, (int64_t)v->rollbacks);
+	sqlite3_bind_int64(st, 11, v->created);
+	bind_bytes(st, 12, v->machine, v->has_machine ? UUID_LEN : 0);
+	bind_bytes(st, 13, v->token, v->has_token ? DIGEST_LEN : 0);
+	bind_bytes(st, 14, v->wrapped, v->wrapped_len);
+	bind_str(st, 15, v->quarantine);
 	for (int i = 0; i < (int)STORE_EK_KINDS; i++) {
-		bind_bytes(st, 12 + i, v->ek_public[i].data, v->ek_public[i].len);
-		bind_bytes(st, 14 + i, v->cert[i].data, v->cert[i].len);
+		bind_bytes(st, 16 + i, v->ek_public[i].data, v->ek_public[i].len);
+		bind_bytes(st, 18 + i, v->cert[i].data, v->cert[i].len);
 	}
 	return store_exec(s, st);
 }
@@ -255,7 +282,8 @@ static bool insertable(const struct store_vtpm *v, uint64_t version)
 			return false;
 	}
 	return name_valid(v->name) && name_valid(v->group) && v->epoch >= 1 && v->epoch <= INT64_MAX && v->user >= -1 &&
-	       v->user <= UINT32_MAX && v->locality_max <= LOCALITY_TOP && v->created >= 0 &&
+	       v->user <= UINT32_MAX && v->locality_max <= LOCALITY_TOP && v->snapshots <= SNAPSHOTS_ALLOW &&
+	       v->rollbacks < INT64_MAX && v->created >= 0 &&
 	       v->wrapped_len == WRAPPED_KEY_LEN && version >= 1 && version <= INT64_MAX;
 }
 
@@ -286,6 +314,25 @@ int store_vtpm_quarantine(struct store *s, const uint8_t uuid[static UUID_LEN], 
 	st = store_stmt(s, SQL_VTPM_QUARANTINE);
 	bind_uuid(st, 1, uuid);
 	sqlite3_bind_text(st, 2, why, len, SQLITE_STATIC);
+	err = store_exec(s, st);
+	if (!err && sqlite3_changes(s->db) != 1)
+		err = ERR_NOTFOUND;
+	return store_end(s, err);
+}
+
+int store_vtpm_configure(struct store *s, const struct store_vtpm *v, uint8_t snapshots,
+			 const uint8_t wrapped[static WRAPPED_KEY_LEN])
+{
+	sqlite3_stmt *st;
+	int err = store_begin(s);
+
+	if (err)
+		return err;
+	st = store_stmt(s, SQL_VTPM_CONFIGURE);
+	bind_uuid(st, 1, v->uuid);
+	sqlite3_bind_int64(st, 2, snapshots);
+	bind_bytes(st, 3, wrapped, WRAPPED_KEY_LEN);
+	bind_bytes(st, 4, v->wrapped, v->wrapped_len);
 	err = store_exec(s, st);
 	if (!err && sqlite3_changes(s->db) != 1)
 		err = ERR_NOTFOUND;
@@ -366,7 +413,11 @@ static int update_state(struct store *s, const struct store_change *c)
 	err = store_exec(s, st);
 	if (!err && sqlite3_changes(s->db) != 1)
 		return missed(s, c->uuid);
-	return err;
+	if (err || !c->rollback)
+		return err;
+	st = store_stmt(s, SQL_VTPM_ROLLBACK);
+	bind_uuid(st, 1, c->uuid);
+	return store_exec(s, st);
 }
 
 /* A damaged page or a wrong version concerns one vTPM; its neighbours in the batch go on. */

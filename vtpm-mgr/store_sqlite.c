@@ -39,9 +39,11 @@ static const struct {
 	{"vtpm", "CREATE TABLE vtpm (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, "
 		 "grp TEXT NOT NULL REFERENCES grp (name), epoch INTEGER NOT NULL, user INTEGER NOT NULL, "
 		 "state_max INTEGER NOT NULL, commit_rate INTEGER NOT NULL, locality_max INTEGER NOT NULL, "
-		 "created INTEGER NOT NULL, wrapped BLOB NOT NULL, quarantine TEXT NOT NULL, "
+		 "snapshots INTEGER NOT NULL, rollbacks INTEGER NOT NULL, created INTEGER NOT NULL, machine BLOB NOT NULL, "
+		 "token BLOB NOT NULL, wrapped BLOB NOT NULL, quarantine TEXT NOT NULL, "
 		 "ek_public_0 BLOB NOT NULL, ek_public_1 BLOB NOT NULL, cert_0 BLOB NOT NULL, cert_1 BLOB NOT NULL) "
 		 "STRICT"},
+	{"vtpm_machine", "CREATE INDEX vtpm_machine ON vtpm (machine)"},
 };
 
 static const char *const sql_text[SQL_COUNT] = {
@@ -57,15 +59,19 @@ static const char *const sql_text[SQL_COUNT] = {
 	[SQL_GROUP_NAME] = "SELECT name FROM grp WHERE id = ?1",
 	[SQL_VTPM_IDS] = "SELECT id FROM vtpm ORDER BY name",
 	[SQL_VTPM_LOAD] = "SELECT v.id, v.uuid, v.name, v.grp, v.epoch, v.user, v.state_max, v.commit_rate, "
-			  "v.locality_max, v.created, v.wrapped, v.quarantine, v.ek_public_0, v.ek_public_1, "
-			  "v.cert_0, v.cert_1, s.version, length(s.sealed) "
+			  "v.locality_max, v.snapshots, v.rollbacks, v.created, v.machine, v.token, v.wrapped, v.quarantine, v.ek_public_0, v.ek_public_1, "
+			  "v.cert_0, v.cert_1, s.version, length(s.sealed), "
+			  "EXISTS (SELECT 1 FROM vtpm n WHERE n.machine = v.machine AND length(n.machine) > 0 AND n.id > v.id) "
 			  "FROM vtpm v LEFT JOIN state s ON s.uuid = v.uuid WHERE v.id = ?1",
 	[SQL_VTPM_BY_NAME] = "SELECT id FROM vtpm WHERE name = ?1",
 	[SQL_VTPM_BY_UUID] = "SELECT id FROM vtpm WHERE uuid = ?1",
 	[SQL_VTPM_INSERT] = "INSERT INTO vtpm (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, "
-			    "created, wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1) "
-			    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+			    "snapshots, rollbacks, created, machine, token, wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1) "
+			    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, "
+			    "?19)",
 	[SQL_VTPM_QUARANTINE] = "UPDATE vtpm SET quarantine = ?2 WHERE uuid = ?1",
+	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3 WHERE uuid = ?1 AND wrapped = ?4",
+	[SQL_VTPM_ROLLBACK] = "UPDATE vtpm SET rollbacks = rollbacks + 1 WHERE uuid = ?1",
 	[SQL_VTPM_DELETE] = "DELETE FROM vtpm WHERE id = ?1",
 	[SQL_STATE_GET] = "SELECT uuid, version, sealed FROM state WHERE uuid = ?1",
 	[SQL_STATE_INSERT] = "INSERT INTO state (uuid, version, sealed) VALUES (?1, ?2, ?3)",

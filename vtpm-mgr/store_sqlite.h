@@ -32,6 +32,8 @@ enum store_sql {
 	SQL_VTPM_BY_UUID,
 	SQL_VTPM_INSERT,
 	SQL_VTPM_QUARANTINE,
+	SQL_VTPM_CONFIGURE,
+	SQL_VTPM_ROLLBACK,
 	SQL_VTPM_DELETE,
 	SQL_STATE_GET,
 	SQL_STATE_INSERT,
@@ -59,13 +61,18 @@ enum vtpm_column {
 	COL_STATE_MAX,
 	COL_COMMIT_RATE,
 	COL_LOCALITY_MAX,
+	COL_SNAPSHOTS,
+	COL_ROLLBACKS,
 	COL_CREATED,
+	COL_MACHINE,
+	COL_TOKEN,
 	COL_WRAPPED,
 	COL_QUARANTINE,
 	COL_EK_PUBLIC,
 	COL_CERT = COL_EK_PUBLIC + (int)STORE_EK_KINDS,
 	COL_VERSION = COL_CERT + (int)STORE_EK_KINDS,
 	COL_SEALED_LEN,
+	COL_ORPHANED,
 };
 
 /* Keeps the engine's words for store_why and returns the code that fits rc. */
@@ -98,6 +105,8 @@ CHECKED int col_int(sqlite3_stmt *st, int col, int64_t min, int64_t max, int64_t
 CHECKED int col_blob(sqlite3_stmt *st, int col, const void **p, size_t *n);
 /* A blob of exactly len bytes. */
 CHECKED int col_exact(sqlite3_stmt *st, int col, void *out, size_t len);
+/* The same, or an empty one: *there is false. */
+CHECKED int col_optional(sqlite3_stmt *st, int col, void *out, size_t len, bool *there);
 /* A blob; *len is the room and then the length; ERR_RANGE if it does not fit. */
 CHECKED int col_copy(sqlite3_stmt *st, int col, void *out, size_t *len);
 /* A valid name; anything else, one with a NUL in it included, is damage. */

@@ -18,7 +18,7 @@
 struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
 	for (struct vtpm *v = m->vtpms; v; v = v->next)
-		if (!memcmp(v->row.uuid, uuid, UUID_LEN))
+		if (!v->incoming && !memcmp(v->row.uuid, uuid, UUID_LEN))
 			return v;
 	return NULL;
 }
@@ -49,7 +49,9 @@ int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
 	memcpy(k->uuid, row->uuid, UUID_LEN);
 	buf_init(&b, mem, sizeof(mem));
 	if (buf_put_str(&b, row->name) || buf_put_u64le(&b, (uint64_t)row->user) || buf_put_u32le(&b, row->state_max) ||
-	    buf_put_u32le(&b, row->commit_rate) || buf_put_u8(&b, row->locality_max))
+	    buf_put_u32le(&b, row->commit_rate) || buf_put_u8(&b, row->locality_max) || buf_put_u8(&b, row->snapshots) ||
+	    buf_put_var(&b, row->machine, row->has_machine ? UUID_LEN : 0) ||
+	    buf_put_var(&b, row->token, row->has_token ? DIGEST_LEN : 0))
 		return ERR_RANGE;
 	return EVP_Digest(mem, b.len, k->config, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
 }
@@ -116,17 +118,27 @@ static void crashed(struct vtpm *v, uint32_t status)
 	xen_backend_ended(v, v->reason);
 	ring_close(v);
 	qemu_release(v);
+	if (v->incoming) /* nothing has failed but an attempt */
+		vtpm_free(v);
+}
+
+/* What the audit log adds to an end in order. */
+static const char *end_detail(const struct vtpm *v)
+{
+	if (v->fenced)
+		return "another QEMU has taken over";
+	return v->standby ? "it only waited for another's TPM" : NULL;
 }
 
 static void stopped(struct vtpm *v, uint32_t status)
 {
 	struct call *c = v->stopping;
-	int result = status == 0 && !v->failed_code ? 0 : v->failed_code ? v->failed_code : ERR_ENGINE;
+	int result = (status == 0 || v->fenced) && !v->failed_code ? 0 : v->failed_code ? v->failed_code : ERR_ENGINE;
 
 	v->stopping = NULL;
 	if (result && !v->failed_code)
 		describe_end(v->reason, sizeof(v->reason), status);
-	mgr_audit(v->m, c, "stop", &v->row, result, result ? v->reason : NULL);
+	mgr_audit(v->m, c, "stop", &v->row, result, result ? v->reason : end_detail(v));
 	v->crashes = 0;
 	if (v->restart) {
 		v->restart = false;
@@ -151,6 +163,9 @@ void vtpm_exited(void *arg, uint32_t status)
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	loop_timer_cancel(&m->loop, &v->stop_timer);
 	commit_forget(v);
+	/* What the store gave is judged by the backend that takes over when it is the first to open it. */
+	if (v->opening && (v->failed_code == ERR_AUTH || v->failed_code == ERR_VERSION))
+		v->state = VTPM_STARTING;
 	xen_backend_ended(v, NULL);
 	if (v->state == VTPM_STARTING && v->abandoned) {
 		vtpm_start_failed(v, ERR_CLOSED, "it was stopped while it was being started");
@@ -164,7 +179,7 @@ void vtpm_exited(void *arg, uint32_t status)
 	} else {
 		crashed(v, status);
 	}
-	qemu_next(m, uuid);
+	takeover_next(m, uuid);
 	xen_tpm_changed(m, uuid);
 	mgr_check_drained(m);
 }
@@ -221,8 +236,21 @@ void vtpm_deserted(struct vtpm *v)
 		vtpm_free(v);
 }
 
+void vtpm_send_off(struct vtpm *v)
+{
+	v->abandoned = v->state == VTPM_STARTING;
+	if (v->state == VTPM_RUNNING)
+		stop_run(v);
+	else if (v->abandoned && v->w.control >= 0)
+		worker_kill(&v->w);
+}
+
 void vtpm_stop(struct vtpm *v, struct call *c)
 {
+	struct vtpm *waiting = takeover_waiting(v->m, v->row.uuid);
+
+	if (waiting)
+		vtpm_send_off(waiting);
 	if (v->state == VTPM_FAILED) {
 		mgr_audit(v->m, c, "stop", &v->row, 0, "it had failed");
 		vtpm_free(v);

@@ -92,7 +92,7 @@ void xen_front_free(struct xen_front *f)
 			break;
 		}
 	xen_look_end(f);
-	provision_forget(f->m, f);
+	xen_making_end(f);
 	front_token(f, token);
 	if (f->watched && f->m->xen->store && !xen_front_path(f, "state", path, sizeof(path)))
 		xenstore_unwatch(f->m->xen->store, path, token);

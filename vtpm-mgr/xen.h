@@ -15,7 +15,10 @@ struct xen_front {
 	struct xen_device d;
 	struct xen_nodes n;
 	char reason[TEXT_MAX + 1]; /* why its TPM is not on, where the vTPM that knew it may be gone */
+	struct xen_making *making; /* the vTPM that is being made for it; NULL */
 	bool watched;		   /* its state is */
+	bool has_error;		   /* an error node was written for it */
+	uint64_t told_ms;	   /* when the log last had a line that the guest can have as often as it likes */
 	/* xen_scan.c */
 	struct xen_value values[XEN_NODES];
 	unsigned at;	/* node that is being read; XEN_NODES: none is */
@@ -45,6 +48,8 @@ void xen_look_end(struct xen_front *f);
 /* --- xen_serve.c --- */
 /* f->n has just been read. May free f. */
 void xen_front_step(struct xen_front *f);
+/* Before f goes: what is being made for it is finished without it. */
+void xen_making_end(struct xen_front *f);
 /* How f calls itself in the log. */
 void xen_log_front(const struct xen_front *f, const char *text);
 

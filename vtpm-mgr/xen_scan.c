@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/log.h"
 #include "vtpm-mgr/xen.h"
 
 #define LOOKS_BURST  32.0
 #define LOOKS_SECOND 20.0
+#define ASK_AGAIN_MS 1000u
 
 static const char *const names[XEN_NODES] = {
 	[XEN_NODE_FRONTEND] = "frontend",    [XEN_NODE_FRONTEND_ID] = "frontend-id",
@@ -20,6 +22,16 @@ static const char *const names[XEN_NODES] = {
 };
 
 static void read_next(struct xen_front *f);
+static void on_later(void *arg);
+
+/*
+ * Whether a node that cannot be read says something: that it is not there, or, of the guest's, that it does not want it
+ * to be read. Anything else, such as a xenstored without memory, must not look like a device that has gone.
+ */
+static bool is_answer(const struct xen_front *f, int err)
+{
+	return !err || err == ERR_NOTFOUND || (err == ERR_DENIED && f->at >= XEN_NODE_FRONT_STATE);
+}
 
 static void on_value(void *arg, int err, const char *value, size_t len)
 {
@@ -27,6 +39,14 @@ static void on_value(void *arg, int err, const char *value, size_t len)
 
 	if (err == ERR_CLOSED)
 		return;
+	if (!is_answer(f, err)) {
+		log_warn("domain %u, vtpm %u: xenstore does not say how it is: %s; asking again", f->domid, f->handle,
+			 err_text(err));
+		f->at = XEN_NODES;
+		f->again = false;
+		loop_timer_set(&f->m->loop, &f->later, ASK_AGAIN_MS, on_later, f);
+		return;
+	}
 	xen_value_set(&f->values[f->at], value, err ? 0 : len);
 	f->at++;
 	if (f->at < XEN_NODES) {

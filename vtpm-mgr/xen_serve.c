@@ -13,6 +13,8 @@
 /* How long after suspend the domain may still be there: to save its memory takes as long as writing it does. */
 #define ANNOUNCED_MS 1800000u
 
+#define TELL_EVERY_MS 10000u /* of what a guest brings about */
+
 void xen_log_front(const struct xen_front *f, const char *text)
 {
 	log_warn("domain %u, vtpm %u: %s", f->domid, f->handle, text);
@@ -43,6 +45,9 @@ static enum xen_tpm tpm_mine(const struct vtpm *v)
 
 static enum xen_tpm tpm_others(const struct vtpm *v)
 {
+	/* One that was held for a saved domain, and is lost: to begin anew would be a reset that nobody asked for. */
+	if (v->state == VTPM_FAILED && v->announced)
+		return XEN_TPM_FAILED;
 	if (v->state == VTPM_STOPPED || (v->state == VTPM_FAILED && !v->front))
 		return XEN_TPM_OFF;
 	if (v->front && (v->announced || xen_device_leaving(&v->front->d, &v->front->n)))
@@ -73,6 +78,12 @@ static enum xen_tpm tpm_of(const struct xen_front *f)
 
 /* --- xenstore --- */
 
+/* The directory of a domain, which may be empty. */
+struct orphan {
+	struct mgr *m;
+	char path[96];
+};
+
 static void on_written(void *arg, int err, const char *value, size_t len)
 {
 	struct xen_front *f = arg;
@@ -94,34 +105,77 @@ static void write_node(struct xen_front *f, const char *node, const char *value)
 		xenstore_write(f->m->xen->store, path, value, on_written, f);
 }
 
+static void remove_error(struct xen_front *f)
+{
+	char path[128];
+
+	if (f->has_error && f->m->xen->store && !xen_back_path(f, "error", path, sizeof(path)))
+		xenstore_remove(f->m->xen->store, path, NULL, NULL);
+	f->has_error = false;
+}
+
 static void write_state(struct xen_front *f)
 {
 	char text[4];
 
 	snprintf(text, sizeof(text), "%u", (unsigned)f->d.state);
 	log_debug("domain %u, vtpm %u: state %s", f->domid, f->handle, text);
+	if (f->d.state == XEN_STATE_INIT_WAIT || f->d.state == XEN_STATE_CONNECTED)
+		remove_error(f);
 	write_node(f, "state", text);
+}
+
+/* Of a domain whose last device has gone an empty directory would stay, and count for this domain's quota of nodes. */
+static void on_parent_listed(void *arg, int err, const char *value, size_t len)
+{
+	struct orphan *o = arg;
+
+	(void)value;
+	if (!err && len == 0 && o->m->xen && o->m->xen->store)
+		xenstore_remove(o->m->xen->store, o->path, NULL, NULL);
+	free(o);
 }
 
 static void remove_nodes(struct xen_front *f)
 {
+	struct orphan *o;
 	char path[128];
 
-	/* The directory of the domain stays if it has another device, and is otherwise empty. */
-	if (f->m->xen->store && !xen_back_path(f, "", path, sizeof(path)))
-		xenstore_remove(f->m->xen->store, path, NULL, NULL);
+	if (!f->m->xen->store || xen_back_path(f, "", path, sizeof(path)))
+		return;
+	xenstore_remove(f->m->xen->store, path, NULL, NULL);
+	o = malloc(sizeof(*o));
+	if (!o)
+		return;
+	o->m = f->m;
+	snprintf(o->path, sizeof(o->path), "%s/%u", f->m->xen->base, f->domid);
+	xenstore_list(f->m->xen->store, o->path, on_parent_listed, o);
 }
 
 /* For a person: how to go on. */
 static void explain(struct xen_front *f, const char *why, char text[static TEXT_MAX + 1])
 {
+	const struct vtpm *v = vtpm_find(f->m, f->n.uuid);
 	char uuid[UUID_STR_LEN + 1];
 
 	uuid_format(f->n.uuid, uuid);
+	if (!why && v && v->state == VTPM_FAILED)
+		why = v->reason;
 	if (why && !f->n.bad && tpm_of(f) == XEN_TPM_UNKNOWN)
-		snprintf(text, TEXT_MAX + 1, "%s; make it: vtpmctl create NAME --uuid %s", why, uuid);
+		snprintf(text, TEXT_MAX + 1, "%.400s; make it: vtpmctl create NAME --uuid %s", why, uuid);
 	else
 		snprintf(text, TEXT_MAX + 1, "%s", why ? why : f->reason[0] ? f->reason : "its TPM is off");
+}
+
+/* A guest that names one ring after the other that is none must not fill the log. */
+static bool may_tell(struct xen_front *f)
+{
+	uint64_t now = loop_now_ms();
+
+	if (f->told_ms && now - f->told_ms < TELL_EVERY_MS)
+		return false;
+	f->told_ms = now;
+	return true;
 }
 
 /* As xenbus writes errors: a number, and a text. */
@@ -130,9 +184,11 @@ static void write_error(struct xen_front *f, const char *why)
 	char text[TEXT_MAX + 1], value[TEXT_MAX + 8];
 
 	explain(f, why, text);
-	xen_log_front(f, text);
+	if (f->d.phase == XEN_REFUSED || may_tell(f))
+		xen_log_front(f, text);
 	snprintf(value, sizeof(value), "22 %s", text);
 	write_node(f, "error", value);
+	f->has_error = true;
 }
 
 /* --- the TPM --- */
@@ -184,35 +240,75 @@ static void release(struct xen_front *f)
 	xen_tpm_changed(f->m, uuid);
 }
 
-static void on_created(void *arg, int code, const char *text)
-{
-	struct xen_front *f = arg;
+/* A vTPM in the making, which may outlive who it is for. */
+struct xen_making {
+	struct provision_order order;
+	struct xen_front *f; /* NULL: gone */
+};
 
-	if (code) {
-		f->d.hopeless = true;
-		snprintf(f->reason, sizeof(f->reason), "no vTPM could be made for it: %.400s", text);
-	}
+static void creation_failed(struct xen_front *f, const char *text)
+{
+	f->d.hopeless = true;
+	snprintf(f->reason, sizeof(f->reason), "no vTPM could be made for it: %.400s", text);
+}
+
+static void on_created(void *arg, int code, const char *text, const struct store_vtpm *row)
+{
+	struct xen_making *making = arg;
+	struct xen_front *f = making->f;
+
+	(void)row;
+	free(making);
+	if (!f)
+		return;
+	f->making = NULL;
+	if (code)
+		creation_failed(f, text);
 	xen_look(f);
 }
 
 /* It has the uuid for a name: that is one nobody else wants. */
-static void create(struct xen_front *f)
+static int order(struct xen_front *f)
 {
 	struct store_vtpm *want = calloc(1, sizeof(*want));
+	struct xen_making *making = calloc(1, sizeof(*making));
+	int err = want && making ? 0 : ERR_NOMEM;
 
-	if (!want) {
-		on_created(f, ERR_NOMEM, err_text(ERR_NOMEM));
-		return;
+	if (!err) {
+		memcpy(want->uuid, f->n.uuid, UUID_LEN);
+		uuid_format(f->n.uuid, want->name);
+		snprintf(want->group, sizeof(want->group), "%s", DEFAULT_GROUP);
+		want->epoch = 1;
+		want->user = -1;
+		want->state_max = STATE_MAX_DEFAULT;
+		want->commit_rate = COMMIT_RATE_DEFAULT;
+		*making = (struct xen_making){ .order = { .uid = -1, .pid = -1, .done = on_created, .arg = making }, .f = f };
+		f->making = making; /* done may come before this returns */
+		err = provision_order(f->m, want, &making->order);
 	}
-	memcpy(want->uuid, f->n.uuid, UUID_LEN);
-	uuid_format(f->n.uuid, want->name);
-	snprintf(want->group, sizeof(want->group), "%s", DEFAULT_GROUP);
-	want->epoch = 1;
-	want->user = -1;
-	want->state_max = STATE_MAX_DEFAULT;
-	want->commit_rate = COMMIT_RATE_DEFAULT;
-	provision_create_for(f->m, want, on_created, f);
+	if (err) {
+		f->making = NULL;
+		free(making);
+	}
 	free(want);
+	return err;
+}
+
+static void create(struct xen_front *f)
+{
+	int err = order(f);
+
+	if (!err)
+		return;
+	creation_failed(f, err_text(err));
+	xen_look(f);
+}
+
+void xen_making_end(struct xen_front *f)
+{
+	if (f->making)
+		f->making->f = NULL;
+	f->making = NULL;
 }
 
 /* --- the ring --- */

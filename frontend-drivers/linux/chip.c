@@ -20,11 +20,10 @@
 irqreturn_t chip_interrupt(int irq, void *arg)
 {
 	struct front *front = arg;
-	bool awaited = wq_has_sleeper(&front->wait);
 
-	if (awaited)
-		wake_up_all(&front->wait);
-	xen_irq_lateeoi(irq, awaited ? 0 : XEN_EOI_FLAG_SPURIOUS);
+	wake_up_all(&front->wait);
+	/* An event that nobody can have a reason for makes the next one wait. */
+	xen_irq_lateeoi(irq, READ_ONCE(front->busy) ? 0 : XEN_EOI_FLAG_SPURIOUS);
 	return IRQ_HANDLED;
 }
 
@@ -101,18 +100,24 @@ static COMPAT_SEND(chip_send)
 {
 	struct front *front = dev_get_drvdata(&chip->dev);
 	unsigned long limit = jiffies + CONNECT_LIMIT;
-	long rc;
+	int rc;
 
 	if (len < TPM_HEADER_SIZE || len > CHAN_PACKET_MAX)
 		return -E2BIG;
+	WRITE_ONCE(front->busy, true);
 	while ((rc = put_request(front, buf, len)) == -EAGAIN) {
+		rc = -ETIME;
 		if (time_after(jiffies, limit))
-			return -ETIME;
-		rc = wait_event_killable_timeout(front->wait, is_ready(front), CONNECT_LIMIT);
-		if (rc < 0)
-			return -EINTR;
+			break;
+		rc = -EINTR;
+		if (wait_event_killable_timeout(front->wait, is_ready(front), CONNECT_LIMIT) < 0)
+			break;
 	}
-	return rc ? rc : await_answer(front, get_unaligned_be32(buf + 6));
+	if (!rc)
+		rc = await_answer(front, get_unaligned_be32(buf + 6));
+	if (rc)
+		WRITE_ONCE(front->busy, false);
+	return rc;
 }
 
 static int chip_recv(struct tpm_chip *chip, u8 *buf, size_t size)
@@ -124,6 +129,7 @@ static int chip_recv(struct tpm_chip *chip, u8 *buf, size_t size)
 	if (front->request_epoch == front->epoch)
 		n = ring_take_response(&front->ring, buf, size);
 	spin_unlock(&front->lock);
+	WRITE_ONCE(front->busy, false);
 	if (n == -EPIPE)
 		dev_warn(&front->dev->dev, "the back end left before it answered\n");
 	/* The copy is ours: its header may be believed if it agrees with the length that came with it. */

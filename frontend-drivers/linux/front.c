@@ -100,8 +100,9 @@ static void connect(struct front *front)
 		return;
 	xenbus_switch_state(front->dev, XenbusStateConnected);
 	wake_up_all(&front->wait);
-	/* Not here: setting up takes commands, and this thread must be free to hear that the back end is leaving. */
-	queue_work(system_long_wq, &front->register_work);
+	/* Not here: setting up takes commands, and this thread must be free to hear that the back end is leaving. Not while
+	 * the domain is suspended, either. */
+	queue_work(system_freezable_wq, &front->register_work);
 }
 
 static void front_changed(struct xenbus_device *dev, enum xenbus_state state)
@@ -122,6 +123,9 @@ static void front_changed(struct xenbus_device *dev, enum xenbus_state state)
 		disconnect(front);
 		xenbus_frontend_closed(dev);
 		break;
+	case XenbusStateUnknown: /* its domain has died, and its nodes with it */
+		disconnect(front);
+		break;
 	default:
 		break;
 	}
@@ -139,12 +143,11 @@ static int front_probe(struct xenbus_device *dev, const struct xenbus_device_id 
 	init_waitqueue_head(&front->wait);
 	INIT_WORK(&front->register_work, chip_register);
 	rc = chip_alloc(front);
-	if (rc) {
+	if (!rc) /* the back end's state, whatever it is, is told to front_changed next */
+		rc = xenbus_switch_state(dev, XenbusStateInitialising);
+	if (rc)
 		kfree(front);
-		return rc;
-	}
-	/* The back end's state, whatever it is, is told to front_changed next. */
-	return xenbus_switch_state(dev, XenbusStateInitialising);
+	return rc;
 }
 
 static COMPAT_REMOVE front_remove(struct xenbus_device *dev)

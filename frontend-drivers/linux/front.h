@@ -27,6 +27,7 @@ struct front {
 	bool removing;	    /* no ring will come any more */
 	wait_queue_head_t wait; /* for an answer, a connection, or the end of either */
 
+	bool busy; /* a command is on its way, or waits to be */
 	unsigned int request_epoch; /* of the ring that has the request in hand; the core has one command at a time */
 
 	struct work_struct register_work;

@@ -87,6 +87,8 @@ static void measure_warm(const struct bench *b)
 		bench_spawn(b);
 	if (wanted(b, "nv_write_us"))
 		bench_nv(b);
+	if (wanted(b, "cancel_ms"))
+		bench_cancel(b);
 	if (wanted_any(b, writers) || wanted_any(b, idle))
 		make_guests(b, wanted_any(b, idle) ? CROWD_IDLE : CROWD_WRITERS);
 	if (wanted_any(b, writers))

@@ -68,6 +68,9 @@ void command_pcr_extend(struct command *c, unsigned pcr);
 void command_nv_define(struct command *c);
 /* Other bytes at each call: an NV_Write of what is there already changes nothing. */
 void command_nv_write(struct command *c);
+/* An RSA-2048 key of the owner's, another one for each number. */
+void command_create_rsa(struct command *c, uint32_t unique);
+void command_flush(struct command *c, uint32_t handle);
 
 /* --- target.c: who executes a command --- */
 struct target {
@@ -105,6 +108,8 @@ void swtpm_setup(const struct bench *b, const char *name);
 void swtpm_copy(const struct bench *b, const char *name);
 /* fork, exec, connect; it has answered nothing yet. */
 void swtpm_start(struct target *t, const struct bench *b, const char *name);
+/* Its control channel alone, as QEMU has it; ends with it. The state must have been copied. */
+pid_t swtpm_start_for_qemu(const struct bench *b, const char *name, int *control);
 
 /* --- control.c: Varlink over one connection --- */
 int control_dial(const struct bench *b);
@@ -141,6 +146,7 @@ void bench_create_pool(const struct bench *b);
 void bench_commands(const struct bench *b); /* solo */
 void bench_spawn(const struct bench *b);    /* solo */
 void bench_nv(const struct bench *b);	    /* solo */
+void bench_cancel(const struct bench *b);   /* solo, which is off */
 void bench_writers(const struct bench *b);  /* g0 … g63 */
 void bench_idle(const struct bench *b);	    /* g0 … g99 */
 

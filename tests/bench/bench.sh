@@ -19,7 +19,7 @@ wants() { # whether one of $1 … was asked for; everything is, where nothing wa
 keys=("$@")
 declare -A known
 for k in getrandom_us pcr_read_us pcr_extend_us spawn_us create_ms create_pool_ms create_cold_ms nv_write_us \
-	nv_write_1_guest_per_s nv_write_64_guests_per_s pss_kib idle_cpu_pct; do known[$k]=1; done
+	nv_write_1_guest_per_s nv_write_64_guests_per_s cancel_ms qemu_us pss_kib idle_cpu_pct; do known[$k]=1; done
 for k in "${keys[@]}"; do
 	[ -n "${known[$k]:-}" ] || { echo "bench: no such figure: $k; there are: ${!known[*]}" >&2; exit 2; }
 done
@@ -38,9 +38,19 @@ if wants create_cold_ms; then
 	"$bench" cold "$LAB" "$MGR_PID" "$LAB/results" "${keys[@]}" || fail "measuring failed"
 	mgr_stop || fail "the manager did not stop in order"
 fi
-if [ "${keys[*]}" != create_cold_ms ]; then
+others() { # keys that one manager with a pool is for
+	local k
+	[ ${#keys[@]} -gt 0 ] || return 0
+	for k in "${keys[@]}"; do case $k in create_cold_ms | qemu_us) ;; *) return 0 ;; esac; done
+	return 1
+}
+if others; then
 	mgr_start || fail "the manager does not start"
 	"$bench" warm "$LAB" "$MGR_PID" "$LAB/results" "${keys[@]}" || fail "measuring failed"
 	mgr_stop || fail "the manager did not stop in order"
+fi
+if wants qemu_us; then # machines of the lab, with a manager of their own
+	echo "  booting two machines"
+	LAB_RESULTS=$LAB/results tests/lab/qemu/bench.sh "$B" || fail "measuring in the lab failed"
 fi
 "$bench" report "$LAB/results" "$B/bench.json"

@@ -7,8 +7,10 @@
 enum { TPM_ST_NO_SESSIONS = 0x8001, TPM_ST_SESSIONS = 0x8002 };
 enum {
 	TPM_CC_NV_DefineSpace = 0x12a,
+	TPM_CC_CreatePrimary = 0x131,
 	TPM_CC_NV_Write = 0x137,
 	TPM_CC_Startup = 0x144,
+	TPM_CC_FlushContext = 0x165,
 	TPM_CC_GetRandom = 0x17b,
 	TPM_CC_PCR_Read = 0x17e,
 	TPM_CC_PCR_Extend = 0x182,
@@ -129,5 +131,31 @@ void command_nv_write(struct command *c)
 	put16(c, NV_BYTES);
 	put(c, data, sizeof(data));
 	put16(c, 0); /* offset */
+	end(c);
+}
+
+/* A storage key: AES-128-CFB, the default exponent. */
+void command_create_rsa(struct command *c, uint32_t unique)
+{
+	static const uint8_t public[] = { 0, 1, 0, 0x0b, 0, 3, 0, 0x72, 0, 0, 0, 6, 0, 0x80, 0, 0x43, 0, 0x10, 8, 0, 0, 0, 0, 0 };
+
+	begin(c, TPM_ST_SESSIONS, TPM_CC_CreatePrimary);
+	put32(c, TPM_RH_OWNER);
+	put_password(c);
+	put16(c, 4); /* neither a password nor data */
+	put32(c, 0);
+	put16(c, sizeof(public) + 2 + sizeof(unique));
+	put(c, public, sizeof(public));
+	put16(c, sizeof(unique));
+	put32(c, unique);
+	put16(c, 0); /* nothing from outside */
+	put32(c, 0); /* no PCRs */
+	end(c);
+}
+
+void command_flush(struct command *c, uint32_t handle)
+{
+	begin(c, TPM_ST_NO_SESSIONS, TPM_CC_FlushContext);
+	put32(c, handle);
 	end(c);
 }

@@ -144,3 +144,20 @@ void swtpm_start(struct target *t, const struct bench *b, const char *name)
 	if (t->sock < 0 || connect(t->sock, (struct sockaddr *)&sa, sizeof(sa)))
 		die("%s: %s", sa.sun_path, strerror(errno));
 }
+
+pid_t swtpm_start_for_qemu(const struct bench *b, const char *name, int *control)
+{
+	char state[280], ctrl[64];
+	char *const argv[] = { "swtpm", "socket", "--tpm2", "--tpmstate", state, "--ctrl", ctrl, "--terminate", NULL };
+	int sv[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sv) || fcntl(sv[0], F_SETFD, FD_CLOEXEC)) /* the other is inherited */
+		die("socketpair: %s", strerror(errno));
+	snprintf(state, sizeof(state), "dir=%s/%s", b->lab, name);
+	snprintf(ctrl, sizeof(ctrl), "type=unixio,clientfd=%d", sv[1]);
+	pid = run(b, argv);
+	close(sv[1]);
+	*control = sv[0];
+	return pid;
+}

@@ -99,9 +99,9 @@ flip() {
 }
 
 # A disk that can be filled: the state directory on a small tmpfs (the caller has a mount namespace of its own).
-small_disk() {
+small_disk() { # $1: size
 	mkdir -m 700 "$LAB/state"
-	mount -t tmpfs -o size=6m,mode=700,uid=65534,gid=65534 none "$LAB/state"
+	mount -t tmpfs -o size=${1:-6m},mode=700,uid=65534,gid=65534 none "$LAB/state"
 }
 fill_disk() { dd if=/dev/zero of="$LAB/state/fill" bs=4k oflag=append conv=notrunc status=none 2>/dev/null || true; }
 free_disk() { rm "$LAB/state/fill"; }

@@ -14,10 +14,24 @@ for p in vtpm-mgr vtpmctl vtpm-keeper vtpm-spawn vtpm-backend; do
 	exits "${p}_version" 0 "$B/$p" --version
 	exits "${p}_unknown_option" 2 "$B/$p" --no-such-option
 done
+exits help_of_a_group 0 ctl group --help
+says help_of_a_group_names_its_commands "group create NAME"
+exits group_alone_is_usage 2 ctl group
 exits no_manager_is_exit_8 8 ctl status
 says no_manager_names_the_socket "$LAB/run/control.sock"
 exits no_store_is_refused 1 "$B/vtpm-mgr" $(mgr_options)
 says no_store_names_init -- "--init"
+if [ "$(id -u)" -eq 0 ]; then
+	# Somebody else's directory, named by mistake, stays whose it is.
+	mkdir "$LAB/etc" "$LAB/root" && touch "$LAB/etc/passwd"
+	for o in --state-dir --runtime-dir; do
+		exits "${o#--}_of_root_with_files_is_refused" 1 "$B/vtpm-mgr" $(mgr_options) $o "$LAB/etc"
+		says "${o#--}_refusal_says_why" "belongs to another user"
+		is "${o#--}_keeps_its_owner" "$(stat -c %u "$LAB/etc")" 0
+	done
+	exits empty_directory_of_root_is_taken 1 "$B/vtpm-mgr" $(mgr_options) --state-dir "$LAB/root"
+	is empty_directory_has_the_user "$(stat -c %U "$LAB/root")" "$(id -un 65534)"
+fi
 
 chip_start
 check init mgr_init --insecure-pcrs
@@ -39,6 +53,34 @@ done
 exits unknown_name_is_exit_3 3 ctl show nobody
 exits bad_uuid_is_usage 2 ctl create web8 --uuid 12
 exits unknown_group_is_exit_3 3 ctl create web8 --group nogroup
+
+# A program of somebody's own may send anything: what has the wrong type is not taken for absent.
+invalid() { # METHOD PARAMETERS TEXT
+	python3 - "$LAB/run/control.sock" "$@" <<'PY'
+import json, socket, sys
+path, method, parameters, text = sys.argv[1:]
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(60)
+s.connect(path)
+s.sendall(b'{"method":"org.vtpm.Manager.%s","parameters":%s}\0' % (method.encode(), parameters.encode()))
+reply = b""
+while not reply.endswith(b"\0"):
+    reply += s.recv(65536) or sys.exit("hung up")
+print(reply)
+reply = json.loads(reply[:-1])
+sys.exit(reply.get("error") != "org.vtpm.Manager.Invalid" or text not in reply["parameters"]["message"])
+PY
+}
+check group_of_wrong_type invalid Create '{"name":"typed","group":5}' "group must be a string"
+check user_of_wrong_type invalid Create '{"name":"typed","user":"64200"}' "user must be a whole number"
+check locality_of_wrong_type invalid Create '{"name":"typed","locality_max":2.0}' "locality_max must be a whole number"
+check uuid_of_wrong_type invalid Create '{"name":"typed","uuid":7}' "uuid must look like"
+check name_of_wrong_type invalid Show '{"name":["web1"]}' "a name has 1 to 64"
+check firmware_of_wrong_type invalid Start '{"name":"web1","firmware":"yes"}' "firmware must be true or false"
+check force_of_wrong_type invalid Destroy '{"name":"web1","force":1}' "force must be true or false"
+check pcrs_of_wrong_type invalid CreateGroup '{"name":"typed","pcrs":{"0":0}}' "pcrs must be a list"
+check insecure_of_wrong_type invalid CreateGroup '{"name":"typed","pcrs":[0],"insecure_pcrs":"false"}' "insecure_pcrs must be true or false"
+exits none_of_it_was_made 3 ctl show typed
 
 # --- the certificates ---
 ctl ca >"$LAB/ca.pem"
@@ -68,12 +110,12 @@ is persistent_rsa_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x8101000
 is persistent_ecc_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x81010002.pem" -pubout)" "$(json "$LAB/web1.json" "d['vtpm']['ek'][1]['public_pem']" | grep .)"
 exits destroy_running_is_exit_4 4 ctl destroy web1
 check list ctl list
-# When somebody keeps knocking at a ring's socket.
-knock() { # N: as many connections, each of which must end
-	timeout 60 python3 - "$LAB/run/web1.ring" "$1" <<'PY'
+# When somebody keeps knocking at one of its sockets.
+knock() { # N TYPE FILE: as many connections, each of which must end
+	timeout 60 python3 - "$LAB/run/$3" "$1" "$2" <<'PY'
 import socket, sys
 for i in range(int(sys.argv[2])):
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s = socket.socket(socket.AF_UNIX, getattr(socket, sys.argv[3]))
     s.settimeout(20)
     s.connect(sys.argv[1])
     try:
@@ -84,11 +126,13 @@ for i in range(int(sys.argv[2])):
 PY
 }
 if [ "$(id -u)" -eq 0 ]; then
-	lines=$(wc -l <"$LAB/mgr.log")
-	SECONDS=0
-	check ring_refuses_strangers setpriv --reuid 64300 --regid 64300 --clear-groups bash -c "$(declare -f knock); LAB=$LAB knock 300"
-	lines=$(($(wc -l <"$LAB/mgr.log") - lines))
-	if [ $lines -le $((SECONDS + 2)) ]; then ok refusals_do_not_flood_the_log; else echo "    $lines lines"; not_ok refusals_do_not_flood_the_log; fi
+	for s in SEQPACKET:ring STREAM:swtpm; do
+		lines=$(wc -l <"$LAB/mgr.log")
+		SECONDS=0
+		check "${s#*:}_refuses_strangers" setpriv --reuid 64300 --regid 64300 --clear-groups bash -c "$(declare -f knock); LAB=$LAB knock 300 SOCK_${s%:*} web1.${s#*:}"
+		lines=$(($(wc -l <"$LAB/mgr.log") - lines))
+		if [ $lines -le $((SECONDS + 2)) ]; then ok "refusals_of_the_${s#*:}_do_not_flood_the_log"; else echo "    $lines lines"; not_ok "refusals_of_the_${s#*:}_do_not_flood_the_log"; fi
+	done
 else
 	echo "skip ring_refusals: needs root to be somebody else"
 fi
@@ -124,6 +168,11 @@ exits group_of_unmeasured_pcrs_is_exit_7 7 ctl group create red --pcrs 14
 check create_in_group ctl create inblue --group blue
 check start_in_group ctl start inblue
 check use_in_group guest inblue tpm2_getrandom 8 --hex
+# Two who ask for the same one at once: there is one root, and what is made in the group is under that.
+for i in 1 2; do (ctl group create twice --insecure-pcrs >"$LAB/twice.$i" 2>&1; echo $? >"$LAB/twice.$i.rc") & twice[i]=$!; done
+wait "${twice[@]}"
+is one_of_two_makes_the_group "$(cat "$LAB"/twice.?.rc | sort | xargs)" "0 4"
+check create_in_that_group ctl create intwice --group twice
 
 # --- roles ---
 if [ "$(id -u)" -eq 0 ]; then
@@ -140,9 +189,10 @@ fi
 check orderly_stop mgr_stop
 check start_after_stop mgr_start --pool 0
 exits list_after_stop 0 ctl list --json
-is three_are_known "$(json "$LAB/out" 'len(d["vtpms"])')" 3
+is four_are_known "$(json "$LAB/out" 'len(d["vtpms"])')" 4
 is none_runs "$(json "$LAB/out" '{v["state"] for v in d["vtpms"]}')" "{'stopped'}"
 check groups_open_again ctl start inblue
+check that_group_opens_its_own_again ctl start intwice
 check cold_create ctl create cold
 check destroy ctl destroy web1
 exits destroyed_is_gone 3 ctl show web1
@@ -173,13 +223,19 @@ for i in 1 2 3 4 5 6; do ctl create "ahead$i" >"$LAB/out" 2>&1 & creates[i]=$!; 
 for i in 1 2 3 4 5 6; do check "create_ahead_$i" wait "${creates[i]}"; done
 check pool_fills_after_creates pool_is_full
 for i in 1 2 3 4 5 6; do ctl show "ahead$i" --ek-public rsa; ctl show "ahead$i" --ek-public ecc; done >"$LAB/eks"
-is each_has_eks_of_its_own "$(awk '/BEGIN/ { k = "" } { k = k $0 } /END/ { print k }' "$LAB/eks" | sort -u | wc -l)" 12
+is each_has_eks_of_its_own "$(awk '/^-----BEGIN/ { k = "" } { k = k $0 } /^-----END/ { print k }' "$LAB/eks" | sort -u | wc -l)" 12
 check start_one_of_the_pool ctl start ahead1
 check its_ek_is_the_shown guest ahead1 tpm2_readpublic -c 0x81010002 -f pem -o "$LAB/ahead1.pem"
 is it_is_the_same "$(openssl pkey -pubin -in "$LAB/ahead1.pem" -pubout)" "$(ctl show ahead1 --ek-public ecc)"
 check stop_with_pool mgr_stop
 states_are_of_vtpms pool_is_not_on_disk
 check start_after_pool mgr_start --pool 0
+
+# --- a terminal that is closed ---
+check start_before_the_hangup ctl start inblue
+exits hangup_is_an_orderly_stop 0 mgr_stop HUP
+check hangup_powered_it_off grep -q '"action":"stop","vtpm":"inblue".*"result":"ok"' <(tail -n 1 "$LAB/state/audit.log")
+check start_after_the_hangup mgr_start --pool 0
 
 # --- audit ---
 python3 - "$LAB/state/audit.log" >"$LAB/out" <<'PY'

@@ -31,6 +31,47 @@ logged() { # the log comes through a pipe and a process: a moment later
 	done
 	return 1
 }
+
+# $1: text, the rest: what has the manager log it, unless it has just logged another of that kind
+is_logged() {
+	local i
+	for i in $(seq 100); do
+		"${@:2}" >/dev/null 2>&1
+		grep -q -- "$1" "$LAB/mgr.log" && return 0
+		read -r -t 0.1 _ <> <(:) || true
+	done
+	return 1
+}
+
+come_and_go() { # $1: socket, $2: how often; STOP is the least that the TPM has to be on for
+	timeout 60 python3 - "$@" <<'PY'
+import socket, sys
+for i in range(int(sys.argv[2])):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(sys.argv[1])
+        try:
+            s.sendall(b"\0\0\0\x0e")
+            s.recv(4)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+PY
+}
+
+knock() { # $1: socket, $2: how many connections, each of which must end
+	timeout 60 python3 - "$@" <<'PY'
+import socket, sys
+for i in range(int(sys.argv[2])):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    s.connect(sys.argv[1])
+    try:
+        while s.recv(4096):
+            pass
+    except ConnectionResetError:
+        pass
+PY
+}
 SOCK=$LAB/run/web1.swtpm
 ioctl() { timeout 20 swtpm_ioctl --unix "$SOCK" "$@" 2>&1; }
 
@@ -59,6 +100,7 @@ gets_through() { # $1: device
 # A QEMU that stays: its QMP in and out are descriptors 7 and 8 of this shell.
 stay() { # $1: device, the rest: options
 	coproc QEMU { machine "$@"; }
+	STAYS=$QEMU_PID # bash forgets its own when the process has ended
 	exec 7>&"${QEMU[1]}" 8<&"${QEMU[0]}"
 	qmp >&7
 	answer return
@@ -80,7 +122,7 @@ say() { # $1: command, $2: what the answer has
 
 gone() {
 	exec 7>&- 8<&-
-	wait "$QEMU_PID" 2>/dev/null
+	wait "$STAYS" 2>/dev/null
 	true
 }
 
@@ -106,7 +148,7 @@ save_is_of_the_past() {
 	local out
 	gets_through tpm-crb || return 1
 	out=$(qmp query-status | machine tpm-crb,tpmdev=t -incoming "exec:cat $LAB/saved" 2>&1)
-	[[ $out == *stateblob* && $out != *'"status": "running"'* ]] || { echo "# $out"; return 1; }
+	[[ $out == *CMD_INIT*0x9* && $out != *'"status": "running"'* ]] || { echo "# $out"; return 1; }
 }
 
 chip_start
@@ -140,32 +182,40 @@ check "is running" becomes web1 running
 check "is shown" bash -c "'$B/vtpmctl' --runtime-dir '$LAB/run' show web1 | grep -q 'QEMU of uid $(id -u)'"
 check "start beside it is refused" bash -c "'$B/vtpmctl' --runtime-dir '$LAB/run' start web1 2>&1 | grep -q 'for a QEMU'"
 check "reset is the machine's" bash -c "'$B/vtpmctl' --runtime-dir '$LAB/run' reset web1 2>&1 | grep -q system_reset"
-ioctl -c >/dev/null 2>&1
-check "a second one is refused" logged "QEMU refused: web1 is running already, for a QEMU"
+ioctl -i >/dev/null 2>&1
+check "a second one cannot use it" logged "QEMU refused: another QEMU, of uid $(id -u), has its TPM"
 check "another vTPM is not concerned" bash -c "timeout 5 swtpm_ioctl --unix '$LAB/run/web2.swtpm' -c | grep -q 0x"
 say '{"execute":"query-status"}' # it is alive
-kill -KILL "$(pgrep -P "$(pgrep -P "$QEMU_PID" timeout)" 2>/dev/null || pgrep -P "$QEMU_PID" qemu)"
+kill -KILL "$(pgrep -P "$(pgrep -P "$STAYS" timeout)" 2>/dev/null || pgrep -P "$STAYS" qemu)"
 gone
 check "one that comes at once waits" bash -c "timeout 20 swtpm_ioctl --unix '$SOCK' -c | grep -q 0x"
 check "a killed QEMU leaves it off" becomes web1 stopped
 
 ctl start web1 >/dev/null
-ioctl -c >/dev/null 2>&1
-check "with a ring no QEMU" logged "QEMU refused: web1 is running already, for its ring"
+check "with a ring no QEMU" is_logged "QEMU refused: web1 is running already, for its ring" ioctl -c
 ctl stop web1
 
 check "save, and go on elsewhere" save_and_go_on
 becomes web1 stopped
 check "a save of the past" save_is_of_the_past
-check "and the log says what to do" logged "has changed since it was saved; boot the machine"
+check "and the log says what to do" logged "the TPM has gone on since, to change .* boot the machine"
 becomes web1 stopped
 
 if [ "$(id -u)" -eq 0 ]; then
-	setpriv --reuid 12345 --regid 12345 --clear-groups timeout 5 swtpm_ioctl --unix "$SOCK" -c >/dev/null 2>&1
-	check "not for everybody" logged "QEMU refused: uid 12345"
+	stranger() { setpriv --reuid 12345 --regid 12345 --clear-groups "$@"; }
+	check "not for everybody" is_logged "QEMU refused: uid 12345" stranger timeout 5 swtpm_ioctl --unix "$SOCK" -c
+	lines=$(wc -l <"$LAB/mgr.log")
+	SECONDS=0
+	check "strangers are hung up on" stranger bash -c "$(declare -f knock); knock '$SOCK' 300"
+	check "and do not flood the log" test $(($(wc -l <"$LAB/mgr.log") - lines)) -le $((SECONDS + 2))
 	ctl create web3 --user 12345 >/dev/null
-	check "but for its user" setpriv --reuid 12345 --regid 12345 --clear-groups \
-		timeout 5 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
+	check "but for its user" stranger timeout 5 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
+	# Each power-on is a durable change and two lines of the audit log, on the disk of all.
+	SECONDS=0
+	check "who has no use of it but to come and go" stranger bash -c "$(declare -f come_and_go); come_and_go '$LAB/run/web3.swtpm' 300"
+	check "is told to wait" is_logged "web3: QEMU refused: it was powered on too often" stranger timeout 5 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
+	check "and does not wear the disk" test "$(grep -c '"start","vtpm":"web3"' "$LAB/state/audit.log")" -le $((SECONDS + 22))
+	check "an operator is not held up" timeout 20 swtpm_ioctl --unix "$LAB/run/web3.swtpm" --stop
 else
 	echo "skip credentials: needs root"
 fi

@@ -82,9 +82,26 @@ vm_gone() { # it ends by itself
 	is "${VM_LABEL[$vm]}_ends_in_order" "$rc" 0
 	is "${VM_LABEL[$vm]}_console_is_clean" "$(grep -a -v '^LAB ' "$log.console" | grep -aE "$ALARMS")" ""
 }
+# Pulls the plug. timeout is the machine's parent.
+vm_kill() {
+	local vm=$1 in=${VM_IN[$1]} out=${VM_OUT[$1]}
+	kill -KILL "$(pgrep -P "${VM_PID[$vm]}")"
+	wait "${VM_PID[$vm]}" 2>/dev/null
+	exec {in}>&- {out}<&-
+	unset "VM_PID[$vm]"
+}
 # Of Linux, and of Xen when it stops or gives a domain up.
 ALARMS='Kernel panic|Oops|BUG:|WARNING:|Call Trace|segfault|general protection|Panic on CPU|Xen BUG|FATAL TRAP|domain_crash'
 
+# A QEMU that ends without its guest having come to life; its reason goes to the output. 1: it ended in order.
+vm_lost() {
+	local vm=$1 rc=0 in=${VM_IN[$1]} out=${VM_OUT[$1]}
+	wait "${VM_PID[$vm]}" || rc=$?
+	exec {in}>&- {out}<&-
+	unset "VM_PID[$vm]"
+	cat "$LOG/${VM_LABEL[$vm]}.qemu"
+	[ "$rc" -ne 0 ]
+}
 vm_kill_all() { [ ${#VM_PID[@]} -eq 0 ] || kill "${VM_PID[@]}" 2>/dev/null; }
 
 since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }

@@ -155,6 +155,15 @@ void front_publish(struct front *f, const char *ref, const char *port, const cha
 	front_write(f, "state", state, strlen(state));
 }
 
+void front_restore(struct front *f)
+{
+	char text[16];
+
+	(void)snprintf(text, sizeof(text), "%u", back_domid);
+	front_write(f, "backend", back, strlen(back));
+	front_write(f, "backend-id", text, strlen(text));
+}
+
 void front_open(struct front *f, const char *handle)
 {
 	front_prepare(f, handle);

@@ -13,6 +13,8 @@ void front_await(struct front *f, int state);
 void front_write(struct front *f, const char *node, const void *value, size_t n);
 /* The back end's state. */
 int front_back_state(struct front *f);
+/* The two nodes of the own device by which it finds the back end, as they were. */
+void front_restore(struct front *f);
 /* Gives page and port back, whatever the back end makes of that. */
 void front_drop(struct front *f);
 /* A page that is granted to domain domid and not to the back end. */

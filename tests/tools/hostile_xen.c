@@ -54,14 +54,22 @@ static void demand_refused(struct front *f, const char *ref, const char *port, c
 	front_await(f, 2);
 }
 
-/* args: a grant reference of another guest. A number means what it means in the own table. */
+/*
+ * args: a grant reference of another guest. A number means what it means in the own table: nothing, or, if the own page
+ * happens to have it, that page.
+ */
 static void mode_grants(const char *handle, char **args)
 {
 	struct front f;
 	char text[16];
 
-	front_prepare(&f, handle);
-	demand_refused(&f, args[0], NULL, "another guest's grant");
+	front_open(&f, handle);
+	front_demand_service(&f);
+	(void)snprintf(text, sizeof(text), "%u", f.ref);
+	front_write(&f, "state", "6", 1);
+	front_await(&f, 2);
+	if (strcmp(text, args[0]) != 0)
+		demand_refused(&f, args[0], NULL, "another guest's grant");
 	demand_refused(&f, "4294967295", NULL, "grant 2^32-1");
 	demand_refused(&f, "4294967296", NULL, "grant 2^32");
 	demand_refused(&f, "-1", NULL, "grant -1");
@@ -95,6 +103,7 @@ static void mode_nodes(const char *handle, char **args)
 			junk[k] = (char)(i % 2 ? '0' + (char)(hostile_next(&x) % 10) : (char)hostile_next(&x));
 		front_write(&f, nodes[hostile_next(&x) % 3 ? hostile_next(&x) % 3 : hostile_next(&x) % ARRAY_LEN(nodes)], junk, n);
 	}
+	front_restore(&f);
 	close_front(&f);
 	close(f.sock);
 }

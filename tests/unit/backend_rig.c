@@ -19,14 +19,6 @@
 #define WAIT_MS 30000
 #define STUB_LINK 0x52494701u /* stand-in -> test: its link, 1 fd */
 
-#define MUST(cond)                                                                                                     \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #cond, strerror(errno));                 \
-			exit(1);                                                                                       \
-		}                                                                                                      \
-	} while (0)
-
 void rig_keeper_main(int argc, char **argv)
 {
 	const int link = 4;
@@ -121,12 +113,6 @@ void rig_close(struct rig *r)
 	MUST(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	close(r->keeper);
 	close(r->link);
-}
-
-void rig_disk_init(struct rig_disk *d)
-{
-	memset(d, 0, sizeof(*d));
-	MUST(uuid_random(d->uuid) == 0 && random_bytes(d->key, sizeof(d->key)) == 0);
 }
 
 static void wait_readable(int fd)
@@ -259,7 +245,7 @@ static void fill_start(struct backend_start *start, const struct rig_disk *d, ui
 	*start = (struct backend_start){ .flags = flags, .state_max = 64 * 1024 };
 	memcpy(start->uuid, d->uuid, UUID_LEN);
 	memcpy(start->from_uuid, d->uuid, UUID_LEN);
-	if (flags & RUN_MANUFACTURE)
+	if (flags & (RUN_MANUFACTURE | RUN_STANDBY))
 		return;
 	start->version = d->version;
 	start->sealed = d->sealed;
@@ -282,6 +268,11 @@ void rig_spawn_serving(struct rig *r, struct rig_backend *b, struct rig_disk *d,
 	spawn_started(r, b, d, &start, kind);
 	receive_link(r, b);
 	send_key(b, d);
+}
+
+void rig_spawn_standby(struct rig *r, struct rig_backend *b, struct rig_disk *d)
+{
+	rig_spawn_serving(r, b, d, SERVE_QEMU, RUN_SERVE | RUN_STANDBY);
 }
 
 void rig_spawn_import(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, const int *fds, unsigned n)
@@ -308,36 +299,6 @@ void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d,
 	spawn_started(r, b, d, &start, flags & RUN_SERVE ? SERVE_RING : SERVE_NOBODY);
 }
 
-/* One STORE_COMMIT. False: the backend has gone. */
-static bool serve_store(struct rig_backend *b)
-{
-	static uint8_t mem[STORE_COMMIT_MAX];
-	struct store_done done = { 0 };
-	struct store_commit c;
-	uint8_t out[STORE_DONE_SIZE];
-	struct ipc_msg m;
-	struct buf msg;
-	int err;
-
-	err = ipc_recv(b->store, &m, mem, sizeof(mem), 0);
-	if (err != 0)
-		return false;
-	MUST(m.type == STORE_COMMIT && store_commit_decode(&m.body, &c) == 0);
-	MUST(c.version == b->disk->version + 1);
-	done.version = c.version;
-	done.code = b->disk->fail;
-	if (done.code == 0) {
-		b->disk->version = c.version;
-		b->disk->sealed_len = c.sealed_len;
-		b->disk->flags = c.flags;
-		b->disk->commits++;
-		memcpy(b->disk->sealed, c.sealed, c.sealed_len);
-	}
-	buf_init(&msg, out, sizeof(out));
-	MUST(store_done_encode(&msg, &done) == 0);
-	return ipc_send(b->store, STORE_DONE, &msg, NULL, 0) == 0;
-}
-
 /* Waits until fd is readable, or the backend has gone (false); the store is at work meanwhile. */
 static bool wait_serving(struct rig_backend *b, int fd)
 {
@@ -345,8 +306,8 @@ static bool wait_serving(struct rig_backend *b, int fd)
 
 	for (;;) {
 		MUST(poll(p, 2, WAIT_MS) > 0);
-		if (p[1].revents != 0 && !serve_store(b))
-			return false;
+		if (p[1].revents != 0 && !rig_serve_store(b))
+			return poll(p, 1, 0) > 0; /* what it said before it went counts */
 		if (p[0].revents != 0)
 			return true;
 	}

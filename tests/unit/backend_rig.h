@@ -6,14 +6,26 @@
 #ifndef VTPM_TESTS_BACKEND_RIG_H
 #define VTPM_TESTS_BACKEND_RIG_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include "hv/hv.h"
 #include "hv/local/local.h"
 #include "vtpm-mgr/proto/backend.h"
 #include "vtpm-mgr/proto/spawn.h"
+
+#define MUST(cond)                                                                                                     \
+	do {                                                                                                           \
+		if (!(cond)) {                                                                                         \
+			fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #cond, strerror(errno));                 \
+			exit(1);                                                                                       \
+		}                                                                                                      \
+	} while (0)
 
 struct rig {
 	pid_t spawn;
@@ -33,6 +45,9 @@ struct rig_disk {
 	int fail;	  /* a code: what the store answers instead of storing */
 	unsigned commits; /* accepted */
 	uint8_t flags;	  /* of the last commit */
+	bool older;	  /* STORE_TAKE: an older state is granted, too */
+	bool busy;	  /* STORE_TAKE: another backend has the TPM */
+	unsigned takes;	  /* granted */
 };
 
 struct rig_backend {
@@ -58,6 +73,8 @@ void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_
 void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start);
 /* The same for a QEMU or a guest of Xen: b->qemu is the end of its control channel, b->data the caller's to set; b->attach takes rings. */
 void rig_spawn_serving(struct rig *r, struct rig_backend *b, struct rig_disk *d, enum serve_kind kind, uint32_t flags);
+/* The same while another backend has the TPM: without a state. */
+void rig_spawn_standby(struct rig *r, struct rig_backend *b, struct rig_disk *d);
 /* A worker with RUN_IMPORT and these flags; fds go with the start and stay the caller's. */
 void rig_spawn_import(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, const int *fds, unsigned n);
 /* Without a keeper: no link is awaited and no key sent. */
@@ -81,6 +98,8 @@ uint32_t rig_stop(struct rig_backend *b);
 uint32_t rig_exited(struct rig_backend *b);
 void rig_forget(struct rig_backend *b);
 
+/* One request of the store channel. False: the backend has gone. */
+bool rig_serve_store(struct rig_backend *b);
 /* Waits until fd is readable with the store at work; false: the backend has gone. */
 bool rig_wait(struct rig_backend *b, int fd);
 /* Puts a request on the page and signals; or sends it over b->data. */

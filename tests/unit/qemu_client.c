@@ -12,6 +12,12 @@ void client_connect(struct rig_backend *b, struct rig_disk *d)
 	rig_ready(b);
 }
 
+void client_connect_standby(struct rig_backend *b, struct rig_disk *d)
+{
+	rig_spawn_standby(&rig, b, d);
+	rig_ready(b);
+}
+
 void client_send(struct rig_backend *b, const void *p, size_t n, int fd)
 {
 	union {
@@ -171,4 +177,34 @@ uint32_t client_hang_up(struct rig_backend *b)
 	status = rig_exited(b);
 	rig_forget(b);
 	return status;
+}
+
+uint32_t client_get_random(struct rig_backend *b)
+{
+	assert_int_equal(tpmcmd_get_random(&cmd, 8), 0);
+	return guest_run(b);
+}
+
+void client_extend_pcr16(struct rig_backend *b)
+{
+	static const uint8_t extend[] = { 0x80, 2, 0, 0, 0, 65, 0, 0, 1, 0x82, 0, 0, 0, 16, 0, 0, 0, 9, 0x40, 0, 0, 9,
+					  0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0xb, 0x77 };
+
+	buf_reset(&cmd);
+	assert_int_equal(buf_put_bytes(&cmd, extend, sizeof(extend)), 0);
+	while (cmd.len < 65)
+		assert_int_equal(buf_put_u8(&cmd, 0), 0);
+	assert_int_equal(guest_run(b), 0);
+}
+
+bool client_pcr16_is_zero(struct rig_backend *b)
+{
+	static const uint8_t read[] = { 0x80, 1, 0, 0, 0, 20, 0, 0, 1, 0x7e, 0, 0, 0, 1, 0, 0xb, 3, 0, 0, 1 };
+	static const uint8_t zero[32];
+
+	buf_reset(&cmd);
+	assert_int_equal(buf_put_bytes(&cmd, read, sizeof(read)), 0);
+	assert_int_equal(guest_run(b), 0);
+	assert_int_equal(rsp_len, 62);
+	return memcmp(rsp + 30, zero, sizeof(zero)) == 0;
 }

@@ -15,6 +15,8 @@ struct blob {
 
 /* A backend for a QEMU, ready and without a data channel. */
 void client_connect(struct rig_backend *b, struct rig_disk *d);
+/* One that waits for a TPM that another has. */
+void client_connect_standby(struct rig_backend *b, struct rig_disk *d);
 /* Sends n bytes as they are, with a descriptor unless it is -1. */
 void client_send(struct rig_backend *b, const void *p, size_t n, int fd);
 /* Receives exactly n bytes with the store at work. */
@@ -34,6 +36,10 @@ uint32_t client_get_blob(struct rig_backend *b, uint32_t type, struct blob *blob
 uint32_t client_set_blob(struct rig_backend *b, uint32_t type, const uint8_t *data, size_t n);
 /* All that QEMU does until the guest runs. */
 void client_power_on(struct rig_backend *b, struct rig_disk *d);
+/* Commands of the guest: GetRandom, which changes nothing; PCR 16, which is lost at power-off. */
+uint32_t client_get_random(struct rig_backend *b);
+void client_extend_pcr16(struct rig_backend *b);
+bool client_pcr16_is_zero(struct rig_backend *b);
 /* Hangs up on both channels and waits for the end; the wait status. */
 uint32_t client_hang_up(struct rig_backend *b);
 

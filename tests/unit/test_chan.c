@@ -301,17 +301,26 @@ static void waits_for_work_and_not_for_signals(void **state)
 	assert_int_equal(pthread_join(t, NULL), 0);
 }
 
+/* The processor's time that this process has had: what others do meanwhile does not count. */
+static uint64_t cpu_ms(void)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 static void gives_up_spinning_that_does_not_pay(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t begin = loop_now_ms();
+	uint64_t begin = cpu_ms();
 
 	/* Every wait misses; at 20 ms each, 32 full spins would take 640 ms. */
 	for (int i = 0; i < 32; i++) {
 		signal_fd(f->stop_fd);
 		assert_int_equal(chan_wait(&f->c, f->stop_fd, 20000), ERR_CLOSED);
 	}
-	assert_true(loop_now_ms() - begin < 320);
+	assert_true(cpu_ms() - begin < 320);
 }
 
 static bool race_over;
@@ -348,7 +357,7 @@ static void survives_a_page_that_changes_while_it_is_read(void **state)
 
 	race_over = false;
 	assert_int_equal(pthread_create(&t, NULL, race_guest, f->page), 0);
-	while (loop_now_ms() < end) {
+	while (loop_now_ms() < end || taken == 0) { /* at least one, also where the guest seldom gets its turn */
 		enum chan_verdict v = chan_take(&f->c, f->out, &req);
 
 		if (v == CHAN_NONE)
@@ -362,7 +371,6 @@ static void survives_a_page_that_changes_while_it_is_read(void **state)
 	}
 	__atomic_store_n(&race_over, true, __ATOMIC_RELAXED);
 	assert_int_equal(pthread_join(t, NULL), 0);
-	assert_true(taken > 0);
 }
 
 int main(void)

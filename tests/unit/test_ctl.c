@@ -63,6 +63,8 @@ static void test_command_lines(void **state)
 	expect_params("group list", "Status", "{}");
 	expect_params("show web1 --ek-cert ecc", "Show", "{\"name\":\"web1\"}");
 	expect_params("--runtime-dir /x ca", "Ca", "{}");
+	expect_params("create web1 --snapshots allow", "Create", "{\"name\":\"web1\",\"snapshots\":\"allow\"}");
+	expect_params("set --snapshots=refuse web1", "Set", "{\"name\":\"web1\",\"snapshots\":\"refuse\"}");
 }
 
 static void test_wrong_command_lines(void **state)
@@ -106,7 +108,8 @@ static void test_wrong_command_lines(void **state)
 
 static void test_help_and_version(void **state)
 {
-	static const char *const lines[] = {"--help", "-h", "help", "help create", "create --help", "group create -h"};
+	static const char *const lines[] = {"--help", "-h", "help", "help create", "create --help", "group create -h",
+					    "group --help",  "help group"};
 	struct ctl_args a;
 
 	(void)state;

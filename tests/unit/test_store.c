@@ -96,6 +96,55 @@ static void test_vtpm_round_trip(void **state)
 	store_close(s);
 }
 
+/* Policy and key go together, and only where the key is the one that was read. */
+static void test_configure(void **state)
+{
+	static const uint8_t wrapped[WRAPPED_KEY_LEN] = {7};
+	struct store *s = fixture_with_vtpms(2);
+	struct store_vtpm v;
+
+	(void)state;
+	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
+	assert_int_equal(v.snapshots, SNAPSHOTS_REFUSE);
+	assert_int_equal(store_vtpm_configure(s, &v, SNAPSHOTS_ALLOW, wrapped), 0);
+	assert_int_equal(store_vtpm_configure(s, &v, SNAPSHOTS_REFUSE, wrapped), ERR_NOTFOUND);
+	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
+	assert_int_equal(v.snapshots, SNAPSHOTS_ALLOW);
+	assert_memory_equal(v.wrapped, wrapped, WRAPPED_KEY_LEN);
+	assert_int_equal(store_vtpm_by_name(s, "web2", &v), 0);
+	assert_int_equal(v.snapshots, SNAPSHOTS_REFUSE);
+	store_close(s);
+}
+
+static int commit_older(struct store *s, uint64_t version)
+{
+	struct store_change c = {.version = version, .sealed = fixture_sealed, .sealed_len = STATE_LEN, .rollback = true};
+	int err;
+
+	fixture_make_uuid(c.uuid, 1);
+	err = store_commit(s, &c, 1);
+	return err ? err : c.result;
+}
+
+/* A rollback is counted with the change that it is, or not at all. */
+static void test_rollback_counts(void **state)
+{
+	struct store *s = fixture_with_vtpms(2);
+	struct store_vtpm v;
+
+	(void)state;
+	assert_int_equal(commit_older(s, 2), 0);
+	assert_int_equal(commit_older(s, 2), ERR_WRONG_STATE);
+	assert_int_equal(fixture_commit_one(s, 1, 3), 0);
+	assert_int_equal(commit_older(s, 4), 0);
+	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
+	assert_int_equal(v.rollbacks, 2);
+	assert_int_equal(v.version, 4);
+	assert_int_equal(store_vtpm_by_name(s, "web2", &v), 0);
+	assert_int_equal(v.rollbacks, 0);
+	store_close(s);
+}
+
 static int delete_row(void *arg, const struct store_vtpm *v)
 {
 	return store_vtpm_delete(arg, v->id);
@@ -194,6 +243,39 @@ static void test_modes(void **state)
 	assert_int_equal(chmod(fixture_dir, 0700), 0);
 }
 
+/* Set up twice for one machine: the older one is the orphan, until the newer one is gone. */
+static void test_machine(void **state)
+{
+	struct store *s = fixture_with_vtpms(1);
+	struct store_vtpm v, other[3] = {fixture_make_vtpm(2), fixture_make_vtpm(3), fixture_make_vtpm(4)};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+		other[i].has_machine = i < 2;
+		other[i].has_token = true;
+		fixture_make_uuid(other[i].machine, 900);
+		memset(other[i].token, (int)i, DIGEST_LEN);
+		assert_int_equal(store_vtpm_insert(s, &other[i], 1, fixture_sealed, STATE_LEN), 0);
+	}
+	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
+	assert_false(v.has_machine || v.has_token || v.orphaned);
+	assert_int_equal(store_vtpm_by_name(s, "web4", &v), 0);
+	assert_true(v.has_token && !v.has_machine && !v.orphaned);
+	assert_int_equal(store_vtpm_by_name(s, "web3", &v), 0);
+	assert_true(v.has_token && v.has_machine && !v.orphaned);
+	assert_memory_equal(v.token, other[1].token, DIGEST_LEN);
+	assert_int_equal(store_vtpm_delete(s, v.id), 0);
+	assert_int_equal(store_vtpm_insert(s, &other[1], 1, fixture_sealed, STATE_LEN), 0);
+	assert_int_equal(store_vtpm_by_name(s, "web2", &v), 0);
+	assert_true(v.orphaned);
+	assert_memory_equal(v.machine, other[0].machine, UUID_LEN);
+	assert_int_equal(store_vtpm_by_name(s, "web3", &v), 0);
+	assert_int_equal(store_vtpm_delete(s, v.id), 0);
+	assert_int_equal(store_vtpm_by_name(s, "web2", &v), 0);
+	assert_false(v.orphaned);
+	store_close(s);
+}
+
 static void test_damaged_columns(void **state)
 {
 	static const struct {
@@ -207,10 +289,15 @@ static void test_damaged_columns(void **state)
 		{"UPDATE vtpm SET name = 'web1', epoch = 'many' WHERE id = 1", "epoch"},
 		{"UPDATE vtpm SET epoch = -1 WHERE id = 1", "epoch"},
 		{"UPDATE vtpm SET epoch = 1, locality_max = 7 WHERE id = 1", "locality_max"},
-		{"UPDATE vtpm SET locality_max = 0, cert_0 = zeroblob(5000) WHERE id = 1", "cert_0"},
+		{"UPDATE vtpm SET locality_max = 0, snapshots = 2 WHERE id = 1", "snapshots"},
+		{"UPDATE vtpm SET snapshots = 0, rollbacks = -1 WHERE id = 1", "rollbacks"},
+		{"UPDATE vtpm SET rollbacks = 0, cert_0 = zeroblob(5000) WHERE id = 1", "cert_0"},
 		{"UPDATE vtpm SET cert_0 = 17 WHERE id = 1", "cert_0"},
 		{"UPDATE vtpm SET cert_0 = x'', state_max = 1e300 WHERE id = 1", "state_max"},
-		{"UPDATE vtpm SET state_max = 1, uuid = x'11' WHERE id = 1", "uuid"},
+		{"UPDATE vtpm SET state_max = 1, machine = x'11' WHERE id = 1", "machine"},
+		{"UPDATE vtpm SET machine = x'', token = zeroblob(33) WHERE id = 1", "token"},
+		{"UPDATE vtpm SET token = 7 WHERE id = 1", "token"},
+		{"UPDATE vtpm SET token = x'', uuid = x'11' WHERE id = 1", "uuid"},
 	};
 	struct store_vtpm v;
 	char names[8][NAME_MAX_LEN + 1];
@@ -234,6 +321,30 @@ static void test_damaged_columns(void **state)
 		assert_string_equal(v.quarantine, "");
 		store_close(s);
 	}
+}
+
+/* A row whose name cannot be used goes by its number, whatever number somebody gave it, and by no other spelling of it. */
+static void test_damaged_names(void **state)
+{
+	static const char *const others[] = {"damaged-row-", "damaged-row-+4", "damaged-row-04", "damaged-row- 4",
+					     "damaged-row-4x", "damaged-row-99999999999999999999"};
+	struct store_vtpm v;
+	struct store *s;
+
+	(void)state;
+	store_close(fixture_with_vtpms(3));
+	tamper("UPDATE vtpm SET id = 4, name = '../a' WHERE name = 'web1'");
+	tamper("UPDATE vtpm SET id = -7, name = '../b' WHERE name = 'web2'");
+	tamper("UPDATE vtpm SET id = 9223372036854775807, name = '../c' WHERE name = 'web3'");
+	s = fixture_open_store(false);
+	assert_int_equal(store_vtpm_by_name(s, "damaged-row-4", &v), 0);
+	assert_int_equal(v.id, 4);
+	assert_int_equal(store_vtpm_by_name(s, "damaged-row--7", &v), 0);
+	assert_int_equal(v.id, -7);
+	assert_int_equal(store_vtpm_by_name(s, "damaged-row-9223372036854775807", &v), 0);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		assert_int_equal(store_vtpm_by_name(s, others[i], &v), ERR_NOTFOUND);
+	store_close(s);
 }
 
 static void test_truncated_key_and_missing_state(void **state)
@@ -317,12 +428,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_values),
 		TEST(test_vtpm_round_trip),
+		TEST(test_configure),
+		TEST(test_rollback_counts),
 		TEST(test_each_may_delete),
 		TEST(test_commit_versions),
 		TEST(test_open_refusals),
 		TEST(test_interrupted_creation),
 		TEST(test_modes),
+		TEST(test_machine),
 		TEST(test_damaged_columns),
+		TEST(test_damaged_names),
 		TEST(test_truncated_key_and_missing_state),
 		TEST(test_flipped_bytes),
 	};

@@ -4,9 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/util.h"
@@ -164,6 +167,47 @@ static void random_bytes_fill_all(void **state)
 	assert_int_equal(random_bytes(NULL, 0), 0);
 }
 
+/* A TCP socket that is full, and waits for a thousand seconds when the last of it is let go of. */
+static int lingering(int *peer)
+{
+	const struct linger forever = { .l_onoff = 1, .l_linger = 1000 };
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sa);
+	static const uint8_t zeros[65536];
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_true(listener >= 0 && fd >= 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&sa, sizeof(sa)) | listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&sa, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	*peer = accept(listener, NULL, NULL);
+	assert_true(*peer >= 0);
+	while (send(fd, zeros, sizeof(zeros), MSG_DONTWAIT) > 0)
+		;
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &forever, sizeof(forever)), 0);
+	close(listener);
+	return fd;
+}
+
+/* Last, for what is prepared stays. */
+static void fd_close_does_not_linger(void **state)
+{
+	struct timespec begun, now;
+	int fd, peer;
+
+	(void)state;
+	fd_hurry_begin(); /* nothing yet */
+	fd_hurry_end();
+	assert_int_equal(fd_hurry_prepare(), 0);
+	fd = lingering(&peer);
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	fd_close(&fd);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	assert_int_equal(fd, -1);
+	assert_true(now.tv_sec - begun.tv_sec < 500); /* neither a busy host's doing nor a thousand seconds */
+	close(peer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,6 +219,7 @@ int main(void)
 		cmocka_unit_test(numbers_are_parsed_strictly),
 		cmocka_unit_test(fd_close_forgets_and_keeps_errno),
 		cmocka_unit_test(random_bytes_fill_all),
+		cmocka_unit_test(fd_close_does_not_linger),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

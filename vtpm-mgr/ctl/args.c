@@ -123,7 +123,9 @@ static int set_ek(struct ctl_args *a, const struct ctl_option *o, const char *va
 
 static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *value)
 {
-	if (strcmp(o->name, "--swtpm") == 0)
+	if (strcmp(o->name, "--token") == 0)
+		a->token_dir = value;
+	else if (strcmp(o->name, "--swtpm") == 0)
 		a->swtpm = value;
 	else if (strcmp(o->name, "--key") == 0)
 		a->key = value;
@@ -266,8 +268,12 @@ int args_parse(struct ctl_args *a, int argc, char **argv, struct ctl_error *e)
 	if (err)
 		return err;
 	a->help |= skip == 1;
-	if (!a->command && sp.nwords > skip)
+	if (!a->command && sp.nwords == skip + 1 && ctl_is_group(sp.words[skip]))
+		a->group = sp.words[skip];
+	if (!a->command && sp.nwords > skip && !a->group)
 		return usage(e, "unknown command (see vtpmctl --help)", sp.words[skip]);
+	if (a->group && !a->help)
+		return usage(e, "a command is missing after (see --help)", a->group);
 	if (!a->command && !a->help && !a->version)
 		return usage(e, "a command is missing", "see vtpmctl --help");
 	return a->command ? apply_words(a, &sp, used + skip, e) : 0;

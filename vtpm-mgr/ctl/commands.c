@@ -12,7 +12,11 @@
 	{"--user", "USER", "user", ARG_USER, 0, "name or uid that may use its ring besides operators"}, \
 	{"--state-max", "BYTES", "state_max", ARG_NUMBER, UINT32_MAX, "quota: bytes of state"}, \
 	{"--commit-rate", "N", "commit_rate", ARG_NUMBER, UINT32_MAX, "quota: durable changes a second, 0: no limit"}, \
-	{"--locality-max", "N", "locality_max", ARG_NUMBER, 4, "highest locality the guest may use (default: 0)"}
+	{"--locality-max", "N", "locality_max", ARG_NUMBER, 4, "highest locality the guest may use (default: 0)"}, \
+	{"--snapshots", "refuse|allow", "snapshots", ARG_STRING, 0, \
+	 "older saved states that QEMU brings back (default: refuse)"}, \
+	{"--token", "DIR", NULL, ARG_FILE, 0, "keep a token there, by which libvirt's machine has it (vtpm-swtpm(8))"}, \
+	{"--machine", "U", "machine", ARG_STRING, 0, "with --token: UUID of that machine"}
 /* clang-format on */
 static const struct ctl_option create_options[] = { CREATE_OPTIONS };
 static const struct ctl_option import_options[] = {
@@ -20,6 +24,9 @@ static const struct ctl_option import_options[] = {
 	{"--key", "FILE", NULL, ARG_FILE, 0, "key that swtpm was given; FILE,format=binary: as bytes, not as digits"},
 	{"--pwd", "FILE", NULL, ARG_FILE, 0, "passphrase that swtpm was given; FILE,kdf=sha512: without PBKDF2"},
 	CREATE_OPTIONS,
+};
+static const struct ctl_option set_options[] = {
+	{"--snapshots", "refuse|allow", "snapshots", ARG_STRING, 0, "older saved states that QEMU brings back"},
 };
 static const struct ctl_option start_options[] = {
 	{"--firmware", NULL, "firmware", ARG_FLAG, 0,
@@ -45,11 +52,12 @@ static json_t *select_groups(json_t *params)
 #define OPTIONS(o) o, ARRAY_LEN(o)
 const struct ctl_command ctl_commands[] = {
 	{NULL, "create", "Create", true, OPTIONS(create_options), print_created, NULL,
-	 "Make a vTPM with endorsement keys and their certificates.", NULL},
+	 "Make a vTPM with endorsement keys and their certificates.", token_prepare},
 	{NULL, "import", "Import", true, OPTIONS(import_options), print_imported, NULL,
 	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare},
 	{NULL, "list", "List", false, NULL, 0, print_list, NULL, "List all vTPMs.", NULL},
 	{NULL, "show", "Show", true, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL},
+	{NULL, "set", "Set", true, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off.", NULL},
 	{NULL, "start", "Start", true, OPTIONS(start_options), print_started, NULL,
 	 "Power a vTPM on and print the path of its ring.", NULL},
 	{NULL, "stop", "Stop", true, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL},
@@ -86,13 +94,25 @@ const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t 
 	return NULL;
 }
 
-static void print_summary(void)
+bool ctl_is_group(const char *word)
 {
-	printf("usage: vtpmctl [--runtime-dir DIR | --xen-domain DOMAIN] [--json] COMMAND [OPTION ...]\n\n");
+	for (size_t i = 0; i < ctl_ncommands; i++) {
+		if (ctl_commands[i].group && strcmp(ctl_commands[i].group, word) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void print_summary(const char *group)
+{
+	printf("usage: vtpmctl [--runtime-dir DIR | --xen-domain DOMAIN] [--json] %s%sCOMMAND [OPTION ...]\n\n", group ? group : "",
+	       group ? " " : "");
 	for (size_t i = 0; i < ctl_ncommands; i++) {
 		const struct ctl_command *c = &ctl_commands[i];
 		char left[64];
 
+		if (group && (!c->group || strcmp(c->group, group) != 0))
+			continue;
 		snprintf(left, sizeof(left), "%s%s%s%s", c->group ? c->group : "", c->group ? " " : "", c->name,
 			 c->takes_name ? " NAME" : "");
 		printf("  %-18s  %s\n", left, c->help);
@@ -103,10 +123,10 @@ static void print_summary(void)
 	       "  --help, --version   of vtpmctl; COMMAND --help: of a command\n");
 }
 
-void ctl_print_help(const struct ctl_command *c)
+void ctl_print_help(const struct ctl_command *c, const char *group)
 {
 	if (!c) {
-		print_summary();
+		print_summary(group);
 		return;
 	}
 	printf("usage: vtpmctl %s%s%s%s%s\n\n%s\n", c->group ? c->group : "", c->group ? " " : "", c->name,

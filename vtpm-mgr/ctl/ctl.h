@@ -2,7 +2,8 @@
 /*
  * vtpmctl: turns a command line into one Varlink call and its reply into text. main.c runs it,
  * commands.c is the table of commands, args.c reads the command line by that table, import.c reads
- * what an import takes along, client.c speaks to the manager over a link.c, domain.c finds one in another domain, output.c prints. What the manager sends is data, never trusted to be
+ * what an import takes along, token.c makes and keeps a token, client.c speaks to the manager over a link.c,
+ * domain.c finds one in another domain, output.c prints. What the manager sends is data, never trusted to be
  * printable.
  */
 #ifndef VTPM_CTL_H
@@ -72,12 +73,15 @@ struct ctl_target {
 
 struct ctl_args {
 	const struct ctl_command *command;
+	const char *group; /* the first word of commands of two, alone; NULL: none */
 	struct ctl_target at;
 	bool json, help, version;
 	const char *name;    /* NULL: none */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
 	const char *swtpm, *key, *pwd; /* files of an import */
+	const char *token_dir;	       /* where a token is to be kept; NULL: none is made */
+	uint8_t token[32];
 	json_t *params;		       /* owned */
 	int lock;		       /* of a directory, held until the end; -1: none */
 	unsigned nfds;
@@ -97,8 +101,10 @@ extern const struct ctl_command ctl_commands[];
 extern const size_t ctl_ncommands;
 /* NULL if there is none; *used words of argv named it. */
 const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t *used);
-/* The summary, or the help of one command. */
-void ctl_print_help(const struct ctl_command *c);
+/* Whether commands of two words begin with this one. */
+bool ctl_is_group(const char *word);
+/* The help of one command, or the summary: of a group's commands, or (NULL) of all. */
+void ctl_print_help(const struct ctl_command *c, const char *group);
 
 /* ---- args.c ---- */
 
@@ -115,6 +121,13 @@ CHECKED int client_call(const struct ctl_target *at, const char *method, json_t 
 
 /* Copies swtpm's files for the call, if its directory is at rest. On failure what was opened is a's to close all the same. */
 CHECKED int import_prepare(struct ctl_args *a, struct ctl_error *e);
+
+/* ---- token.c ---- */
+
+/* Before the call: makes a token, if one is wanted, and tells the call its hash. */
+CHECKED int token_prepare(struct ctl_args *a, struct ctl_error *e);
+/* After it: keeps the token, with the uuid that the manager gave. */
+CHECKED int token_keep(struct ctl_args *a, json_t *reply, struct ctl_error *e);
 
 /* ---- output.c ---- */
 

@@ -217,6 +217,9 @@ int import_prepare(struct ctl_args *a, struct ctl_error *e)
 		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "import needs --swtpm DIR, the directory of swtpm's state");
 	if (a->key && a->pwd)
 		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "--key and --pwd exclude each other");
+	err = token_prepare(a, e);
+	if (err)
+		return err;
 	dir = open(a->swtpm, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return failed(e, errno, a->swtpm, "");

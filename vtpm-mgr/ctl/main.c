@@ -28,6 +28,8 @@ static int call(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 
 	if (!err)
 		err = client_call(&a->at, a->command->method, a->params, a->fds, a->nfds, reply, e);
+	if (!err && (err = token_keep(a, *reply, e)))
+		json_decref(*reply);
 	for (unsigned i = 0; i < a->nfds; i++)
 		fd_close(&a->fds[i]);
 	fd_close(&a->lock);
@@ -60,7 +62,7 @@ int main(int argc, char **argv)
 	} else if (a.version) {
 		puts("vtpmctl " VTPM_VERSION);
 	} else if (a.help) {
-		ctl_print_help(a.command);
+		ctl_print_help(a.command, a.group);
 	} else {
 		status = run(&a, &e);
 	}

@@ -227,7 +227,7 @@ int print_list(const struct ctl_args *a, json_t *params)
 		cell(str(v, "uuid"), 36);
 		cell(str(v, "group"), group);
 		cell(str(v, "state"), 11);
-		printf("%lld\n", num(v, "version"));
+		printf("%lld%s\n", num(v, "version"), flag(v, "orphaned") ? "  orphaned" : "");
 	}
 	return EXIT_OK;
 }
@@ -245,6 +245,18 @@ static int print_ek_pem(json_t *vtpm, const char *kind, const char *member)
 	}
 	fprintf(stderr, "vtpmctl: it has no such %s\n", strcmp(member, "certificate") == 0 ? member : "key");
 	return EXIT_NOT_FOUND;
+}
+
+/* What becomes of an older saved state, and what to do if that is not what is wanted. */
+static void print_snapshots(json_t *v)
+{
+	if (strcmp(str(v, "snapshots"), "allow") == 0)
+		line("snapshots", "allow: QEMU may bring an older saved state back, and the TPM forgets what happened since");
+	else
+		linef("snapshots", "refuse: a saved state is resumed once, and only if nothing has happened since; to permit older ones, "
+				   "stop it and vtpmctl set %s --snapshots allow", str(v, "name"));
+	if (num(v, "rollbacks"))
+		linef("went back", "%lld times to an older state; see the audit log", num(v, "rollbacks"));
 }
 
 int print_show(const struct ctl_args *a, json_t *params)
@@ -266,12 +278,19 @@ int print_show(const struct ctl_args *a, json_t *params)
 	if (num(v, "commit_rate"))
 		linef("commit rate", "at most %lld durable changes a second", num(v, "commit_rate"));
 	linef("locality", "at most %lld", num(v, "locality_max"));
+	print_snapshots(v);
 	if (json_is_integer(json_object_get(v, "user")))
 		linef("user", "uid %lld", num(v, "user"));
 	line("ring", str(v, "ring"));
 	line("for QEMU", str(v, "swtpm"));
+	line("machine", str(v, "machine"));
+	if (flag(v, "orphaned"))
+		line("orphaned", "a newer TPM was set up for that machine; \"vtpmctl destroy\" if this one is not wanted any more");
 	if (json_is_integer(json_object_get(v, "qemu_uid")))
 		linef("in use by", "a QEMU of uid %lld", num(v, "qemu_uid"));
+	if (json_is_integer(json_object_get(v, "waiting_uid")))
+		linef("waiting", "a QEMU of uid %lld, to take over", num(v, "waiting_uid"));
+	line("QEMU refused", str(v, "refusal"));
 	if (json_is_integer(json_object_get(v, "domain")))
 		linef("in use by", "domain %lld of Xen", num(v, "domain"));
 	if (json_is_true(json_object_get(v, "announced")))

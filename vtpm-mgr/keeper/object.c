@@ -111,17 +111,14 @@ static int pcr_read_all(struct tpm *t, uint32_t mask, uint8_t pcr[static PCR_COU
  */
 int tpm_pcr_read(struct tpm *t, uint32_t mask, uint8_t pcr[static PCR_COUNT][DIGEST_LEN])
 {
-	const TPMA_SESSION usual = TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT;
-	TSS2_RC rc;
 	int r;
 
 	memset(pcr, 0, PCR_COUNT * DIGEST_LEN);
-	rc = Esys_TRSess_SetAttributes(t->esys, t->session, TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_AUDIT, 0xff);
-	r = tpm_check(t, rc, "session attributes");
+	r = tpm_session_audits(t, true);
 	if (!r)
 		r = pcr_read_all(t, mask, pcr);
 	if (!r)
-		r = tpm_check(t, Esys_TRSess_SetAttributes(t->esys, t->session, usual, 0xff), "session attributes");
+		r = tpm_session_audits(t, false);
 	return r;
 }
 

@@ -85,11 +85,11 @@ static int srk_name_get(struct tpm *t, uint8_t name[static TPM_NAME_MAX], size_t
 	return r;
 }
 
-static TSS2_RC srk_lookup(struct tpm *t)
+static TSS2_RC srk_lookup(struct tpm *t, ESYS_TR session)
 {
 	TSS2_RC rc;
 
-	rc = Esys_TR_FromTPMPublic(t->esys, SRK_HANDLE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &t->srk);
+	rc = Esys_TR_FromTPMPublic(t->esys, SRK_HANDLE, session, ESYS_TR_NONE, ESYS_TR_NONE, &t->srk);
 	if (rc)
 		t->srk = ESYS_TR_NONE;
 	return rc;
@@ -102,7 +102,7 @@ int srk_find(struct tpm *t)
 	TSS2_RC rc;
 	int r;
 
-	rc = srk_lookup(t);
+	rc = srk_lookup(t, ESYS_TR_NONE);
 	if (tpm_rc_base(rc) == TPM2_RC_HANDLE)
 		return tpm_fail(t, ERR_TPM_IDENTITY,
 				"the TPM at \"%s\" has no storage root key at 0x%08x: it was cleared, or it is another "
@@ -174,13 +174,13 @@ static int srk_make(struct tpm *t)
 	return r;
 }
 
-static int srk_check_template(struct tpm *t)
+static int srk_check_template(struct tpm *t, ESYS_TR session)
 {
 	TPM2B_PUBLIC *pub = NULL;
 	TSS2_RC rc;
 	int r;
 
-	rc = Esys_ReadPublic(t->esys, t->srk, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &pub, NULL, NULL);
+	rc = Esys_ReadPublic(t->esys, t->srk, session, ESYS_TR_NONE, ESYS_TR_NONE, &pub, NULL, NULL);
 	r = tpm_check(t, rc, "TPM2_ReadPublic of the SRK");
 	if (!r && !srk_is_storage_key(pub))
 		r = tpm_fail(
@@ -199,19 +199,51 @@ static int adopt_op(struct tpm *t, void *arg)
 	int r;
 
 	(void)arg;
-	rc = srk_lookup(t);
+	rc = srk_lookup(t, ESYS_TR_NONE);
 	if (tpm_rc_base(rc) == TPM2_RC_HANDLE) {
 		r = srk_make(t);
 		if (r)
 			return r;
-		rc = srk_lookup(t);
+		rc = srk_lookup(t, ESYS_TR_NONE);
 	}
 	r = tpm_check(t, rc, "TPM2_ReadPublic of the SRK");
 	if (!r)
-		r = srk_check_template(t);
+		r = srk_check_template(t, ESYS_TR_NONE);
 	if (!r)
 		r = srk_name_get(t, t->srk_name, &t->srk_name_len);
 	return r;
+}
+
+static int confirm_in_session(struct tpm *t)
+{
+	uint8_t name[TPM_NAME_MAX];
+	size_t name_len = 0;
+	int r;
+
+	/* ESYS would not read again what it knows already. */
+	r = tpm_check(t, Esys_TR_Close(t->esys, &t->srk), "the SRK's handle");
+	if (!r)
+		r = tpm_check(t, srk_lookup(t, t->session), "TPM2_ReadPublic of the SRK");
+	if (!r)
+		r = srk_name_get(t, name, &name_len);
+	if (!r && (name_len != t->srk_name_len || memcmp(name, t->srk_name, name_len) != 0))
+		r = tpm_fail(t, ERR_TPM,
+			     "TPM2_ReadPublic of the SRK: a response of the TPM does not verify: somebody on the way changes it");
+	return r ? r : srk_check_template(t, t->session);
+}
+
+/*
+ * What was read before is nobody's word. A session salted to that key is had only with who holds it, whose HMAC is over
+ * what is read now: a bit changed on the way does not become the Name that is pinned.
+ */
+static int confirm_op(struct tpm *t, void *arg)
+{
+	int r = tpm_session_audits(t, true);
+
+	(void)arg;
+	if (!r)
+		r = confirm_in_session(t);
+	return r ? r : tpm_session_audits(t, false);
 }
 
 int srk_adopt(struct tpm *t)
@@ -219,7 +251,7 @@ int srk_adopt(struct tpm *t)
 	int r = tpm_run(t, adopt_op, NULL);
 
 	if (!r)
-		r = tpm_run(t, nothing_op, NULL); /* the pinned key must be able to hold a session */
+		r = tpm_run(t, confirm_op, NULL);
 	if (r)
 		t->srk_name_len = 0;
 	return r;

@@ -267,6 +267,15 @@ int tpm_session(struct tpm *t, TPM2_SE type, ESYS_TR *session)
 	return tpm_check(t, rc, "session attributes");
 }
 
+int tpm_session_audits(struct tpm *t, bool audits)
+{
+	const TPMA_SESSION attributes = audits ? TPMA_SESSION_AUDIT : TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT;
+
+	return tpm_check(t,
+			 Esys_TRSess_SetAttributes(t->esys, t->session, TPMA_SESSION_CONTINUESESSION | attributes, 0xff),
+			 "session attributes");
+}
+
 static void copy_printable(char *out, uint32_t value)
 {
 	for (int i = 0; i < 4; i++) {

@@ -56,6 +56,8 @@ CHECKED int tpm_status(struct tpm *t, struct keeper_status *s);
 
 /* For operations. A new session of a type, salted to the SRK, encrypting both ways. */
 CHECKED int tpm_session(struct tpm *t, TPM2_SE type, ESYS_TR *session);
+/* Whether t->session encrypts, as usual, or audits a command that has nothing to encrypt: for the HMAC over the response. */
+CHECKED int tpm_session_audits(struct tpm *t, bool audits);
 /* Flushes and forgets; does nothing for ESYS_TR_NONE. Errors are left to the next command. */
 void tpm_flush(struct tpm *t, ESYS_TR *handle);
 CHECKED int tpm_random(struct tpm *t, uint8_t *p, size_t n);

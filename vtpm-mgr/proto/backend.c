@@ -11,10 +11,11 @@ int backend_start_encode(struct buf *b, const struct backend_start *m)
 	return 0;
 }
 
-/* Serving needs a state and excludes provisioning; a new TPM has none; one of swtpm's comes by another way. */
+/* Serving needs a state, at once or later, and excludes provisioning; a new TPM has none; one of swtpm's comes by another way. */
 static int start_flags_check(const struct backend_start *m)
 {
-	const uint32_t all = RUN_SERVE | RUN_STARTUP | RUN_MANUFACTURE | RUN_CERTIFY | RUN_IMPORT | RUN_SECRET(7);
+	const uint32_t all = RUN_SERVE | RUN_STARTUP | RUN_MANUFACTURE | RUN_CERTIFY | RUN_STANDBY | RUN_IMPORT |
+			     RUN_SECRET(7);
 	uint32_t job = m->flags & (RUN_SERVE | RUN_MANUFACTURE | RUN_CERTIFY | RUN_IMPORT);
 	bool has_state = m->version != 0 && m->sealed_len != 0;
 
@@ -24,11 +25,13 @@ static int start_flags_check(const struct backend_start *m)
 		return ERR_PROTO;
 	if ((m->flags & RUN_STARTUP) && !(m->flags & RUN_SERVE))
 		return ERR_PROTO;
+	if ((m->flags & RUN_STANDBY) && m->flags != (RUN_SERVE | RUN_STANDBY))
+		return ERR_PROTO;
 	if ((m->flags & RUN_IMPORT) ? job != RUN_IMPORT : RUN_SECRET_OF(m->flags) != SECRET_NONE)
 		return ERR_PROTO;
 	if (RUN_SECRET_OF(m->flags) > SECRET_PASS_SHA512)
 		return ERR_PROTO;
-	return has_state == !(m->flags & (RUN_MANUFACTURE | RUN_IMPORT)) ? 0 : ERR_PROTO;
+	return has_state == !(m->flags & (RUN_MANUFACTURE | RUN_STANDBY | RUN_IMPORT)) ? 0 : ERR_PROTO;
 }
 
 int backend_start_decode(struct buf *b, struct backend_start *m)
@@ -141,6 +144,36 @@ int store_done_decode(struct buf *b, struct store_done *m)
 		return ERR_PROTO;
 	m->code = (int32_t)code;
 	return m->code > 0 || m->code < ERR_LAST ? ERR_PROTO : 0;
+}
+
+int store_take_encode(struct buf *b, const struct store_take *m)
+{
+	return buf_put_u64le(b, m->version);
+}
+
+int store_take_decode(struct buf *b, struct store_take *m)
+{
+	return buf_get_u64le(b, &m->version) ? ERR_PROTO : 0;
+}
+
+int store_taken_encode(struct buf *b, const struct store_taken *m)
+{
+	if (buf_put_u64le(b, m->version) || buf_put_u32le(b, (uint32_t)m->code) || buf_put_var(b, m->sealed, m->sealed_len))
+		return ERR_RANGE;
+	return 0;
+}
+
+int store_taken_decode(struct buf *b, struct store_taken *m)
+{
+	uint32_t code;
+
+	if (buf_get_u64le(b, &m->version) || buf_get_u32le(b, &code) ||
+	    buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
+		return ERR_PROTO;
+	m->code = (int32_t)code;
+	if (m->code > 0 || m->code < ERR_LAST)
+		return ERR_PROTO;
+	return m->code == 0 && m->version == 0 ? ERR_PROTO : 0;
 }
 
 int key_give_encode(struct buf *b, const struct key_give *m)

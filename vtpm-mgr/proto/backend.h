@@ -7,7 +7,7 @@
  *	b -> m  BACKEND_READY {}		serving; with RUN_STARTUP the engine has answered TPM2_Startup
  *	b -> m  BACKEND_PROVISIONED {…}	a worker is done: sealed state, EK public areas, certificates; it exits 0
  *	b -> m  BACKEND_FAILED {i32 code, str text}	it cannot go on and exits; ERR_AUTH: the state does not verify
- *	b -> m  BACKEND_REFUSED {i32 code}	its QEMU brought a saved state that is not taken: ERR_WRONG_STATE: it is not the newest
+ *	b -> m  BACKEND_REFUSED {i32 code}	its QEMU brought a saved state that does not verify
  *	b -> m  BACKEND_ATTACHED {i32 code}	it has looked at the ring that came over attach: 0, it serves it
  *	m -> b  BACKEND_DETACH {}		let go of the ring, if there is one; a command in hand is cancelled
  *	b -> m  BACKEND_DETACHED {}		nothing of the guest's is mapped any more
@@ -18,6 +18,12 @@
  *	b -> m  STORE_COMMIT {u64 version, u8 flags, var sealed}	version is the last acknowledged one + 1
  *	m -> b  STORE_DONE {u64 version, i32 code}		0: durable. Otherwise nothing was stored, and the
  *								backend may send the same version again.
+ *
+ *	b -> m  STORE_TAKE {u64 version}	its QEMU initialises the TPM with the saved state of that version; 0: with
+ *						none, and the backend has no state yet (RUN_STANDBY)
+ *	m -> b  STORE_TAKEN {u64 version, i32 code, var sealed}	0: it has the TPM now, whoever had it is gone; version is that
+ *						of the store, sealed its state if none was brought. Otherwise: no, ERR_WRONG_STATE:
+ *						it is not the newest, ERR_BUSY: another has it.
  *
  * key channel (keeper <-> backend)
  *	k -> b  KEY_GIVE {uuid, u64 epoch, key}		once
@@ -45,6 +51,8 @@ enum {
 	BACKEND_DETACHED = 0x42450009,
 	STORE_COMMIT = 0x42450011,
 	STORE_DONE = 0x42450012,
+	STORE_TAKE = 0x42450013,
+	STORE_TAKEN = 0x42450014,
 	KEY_GIVE = 0x42450021,
 	CERT_REQUEST = 0x42450022,
 	CERT_ISSUED = 0x42450023,
@@ -56,6 +64,7 @@ enum {
 	RUN_STARTUP = 1u << 1,	   /* with SERVE: send TPM2_Startup(CLEAR) and randomise the platform auth before the first guest byte */
 	RUN_MANUFACTURE = 1u << 2, /* no state given: make a new TPM with its EKs */
 	RUN_CERTIFY = 1u << 3,	   /* have the EKs certified and write the certificates to NV */
+	RUN_STANDBY = 1u << 4,	   /* with SERVE, for a QEMU, and no state: another QEMU has the TPM; STORE_TAKE asks for it */
 	/*
 	 * The state is swtpm's, and comes as a descriptor with BACKEND_START: swtpm's file. If it is encrypted, a second
 	 * one holds what opens it, and RUN_SECRET says what that is. Both are memfds that nobody can change any more.
@@ -115,6 +124,15 @@ struct store_done {
 	uint64_t version;
 	int32_t code;
 };
+struct store_take {
+	uint64_t version;
+};
+struct store_taken {
+	uint64_t version;
+	int32_t code;
+	const uint8_t *sealed; /* view */
+	size_t sealed_len;
+};
 struct key_give {
 	uint8_t uuid[UUID_LEN];
 	uint64_t epoch;
@@ -143,6 +161,9 @@ struct cert_issued {
 #define STORE_COMMIT_MIN	13u
 #define STORE_COMMIT_MAX	(STORE_COMMIT_MIN + SEALED_STATE_MAX)
 #define STORE_DONE_SIZE		12u
+#define STORE_TAKE_SIZE		8u
+#define STORE_TAKEN_MIN		16u
+#define STORE_TAKEN_MAX		(STORE_TAKEN_MIN + SEALED_STATE_MAX)
 #define KEY_GIVE_SIZE		56u
 #define CERT_REQUEST_MIN	5u
 #define CERT_REQUEST_MAX	(CERT_REQUEST_MIN + PUBLIC_MAX)
@@ -165,6 +186,10 @@ CHECKED int store_commit_encode(struct buf *b, const struct store_commit *m);
 CHECKED int store_commit_decode(struct buf *b, struct store_commit *m);
 CHECKED int store_done_encode(struct buf *b, const struct store_done *m);
 CHECKED int store_done_decode(struct buf *b, struct store_done *m);
+CHECKED int store_take_encode(struct buf *b, const struct store_take *m);
+CHECKED int store_take_decode(struct buf *b, struct store_take *m);
+CHECKED int store_taken_encode(struct buf *b, const struct store_taken *m);
+CHECKED int store_taken_decode(struct buf *b, struct store_taken *m);
 CHECKED int key_give_encode(struct buf *b, const struct key_give *m);
 CHECKED int key_give_decode(struct buf *b, struct key_give *m);
 CHECKED int cert_request_encode(struct buf *b, const struct cert_request *m);

@@ -65,7 +65,8 @@ fill() {
 	initramfs_modules "$root" "$kernel" $MODULES
 }
 
-tree=$(package_tree stubdom - $PACKAGES)
+stubdom_packages() { printf '%s\n' $PACKAGES; }
+tree=$(package_tree stubdom stubdom_packages :)
 kernel=$(kernel_tree)
 [ -e "$kernel/vmlinux" ] || raw_kernel "$kernel/vmlinuz" "$kernel/vmlinux"
 root=$(mktemp -d "$out/root.XXXXXX")

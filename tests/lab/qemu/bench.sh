@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The same guest with ours and with swtpm: two machines that differ in the socket alone, measured in turns, so that a
 # busy host troubles both alike. Prints nanoseconds an operation, the median of the rounds' medians, and their ratio.
-# Usage: bench.sh [BUILD]     LAB_PEERS: the two to compare (one with itself shows the noise); LAB_ROUNDS; LAB_DEVICE
+# Usage: bench.sh [BUILD]     LAB_PEERS: the two to compare (one with itself shows the noise); LAB_ROUNDS; LAB_DEVICE;
+# LAB_RESULTS: a file for tests/bench/bench.sh, to which "KEY COLUMN MICROSECONDS" is appended; first is column 0
 set -u
 cd "$(dirname "$0")/../../.."
 B=${1:-${VTPM_BUILD:-build}}
@@ -12,6 +13,7 @@ B=${1:-${VTPM_BUILD:-build}}
 LOG=$B/lab/log
 read -r first second <<<"${LAB_PEERS:-ours swtpm}"
 rounds=${LAB_ROUNDS:-7} device=${LAB_DEVICE:-tpm-crb}
+PEER_OURS_CREATE="--commit-rate 0" # no quota of durable changes, as in the other figures
 mkdir -p "$LOG"
 lab_init
 trap 'vm_kill_all; lab_end' EXIT
@@ -42,5 +44,7 @@ for vm in a b; do quiet vm_end "$vm"; done
 printf '%-12s %12s %12s %7s   (ns, in the guest, %s)\n' "" "$first" "$second" ratio "$device"
 for op in $operations; do
 	a=$(median "${all[a.$op]}") b=$(median "${all[b.$op]}")
+	[ -z "${LAB_RESULTS:-}" ] || awk -v k="qemu_${op/get_/get}_us" -v a="$a" -v b="$b" \
+		'BEGIN { printf "%s 0 %.3f\n%s 1 %.3f\n", k, a / 1000, k, b / 1000 }' >>"$LAB_RESULTS"
 	printf '%-12s %12d %12d %7s\n' "$op" "$a" "$b" "$(awk -v a="$a" -v b="$b" 'BEGIN { printf "%.3f", a / b }')"
 done

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Who answers on the control socket: "ours", vTPMs of a manager whose chip is a stand-in, or "swtpm", Debian's own, by
-# which one sees whether the lab or the project is wrong. Sourced after tests/lib.sh.
+# which one sees whether the lab or the project is wrong. Sourced after tests/lib.sh. PEER_OURS_CREATE: options for vtpmctl create.
 #	peer_PEER_prepare	once
 #	peer_PEER_make NAME	a new TPM with an EK certificate
+#	peer_PEER_ca FILE	the certificate of who signed it
 #	peer_PEER_power NAME	sets $SOCKET to a control socket that takes a connection
 
 peer_ours_prepare() { chip_start && mgr_init --insecure-pcrs >/dev/null && mgr_start; }
-peer_ours_make() { ctl create "$1" >/dev/null; }
+peer_ours_make() { ctl create "$1" ${PEER_OURS_CREATE:-} >/dev/null; }
+peer_ours_ca() { ctl ca >"$1"; }
 peer_ours_power() { # a connection is all it takes
 	SOCKET=$LAB/run/$1.swtpm
 	[ -S "$SOCKET" ] || { echo "    there is no $1.swtpm in the runtime directory"; return 1; }
@@ -33,6 +35,7 @@ peer_swtpm_make() {
 	swtpm_setup --tpm2 --tpmstate "$LAB/$1.state" --create-ek-cert --config "$LAB/setup.conf" --overwrite >"$LAB/$1.setup" 2>&1 ||
 		{ cat "$LAB/$1.setup"; return 1; }
 }
+peer_swtpm_ca() { cp "$LAB/ca/issuercert.pem" "$1"; }
 peer_swtpm_power() {
 	SOCKET=$LAB/$1.ctrl
 	# The one before ended with its connection, or is about to.

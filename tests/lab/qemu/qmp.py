@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """One order to a QEMU over its QMP socket; returns when it is done, 1 with QEMU's reason if it failed.
 
-Usage: qmp.py SOCKET migrate URI | save TAG DISK | load TAG DISK | running | quit
+Usage: qmp.py SOCKET migrate URI | cancel URI | lose URI PID | save TAG DISK | load TAG DISK | there | running | cont | quit
+
+cancel begins a migration and cancels it; lose begins one and kills the target. Both return when the machine runs again.
 """
 import json
+import os
+import signal
 import socket
 import sys
 import time
@@ -65,6 +69,33 @@ def migrate(qmp, uri):
         sys.exit("qmp: " + qmp.call("query-migrate").get("error-desc", "migration failed"))
 
 
+def begin_slowly(qmp, uri):
+    """A migration that does not come to its end by itself."""
+    qmp.call("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
+    qmp.call("migrate-set-parameters", **{"max-bandwidth": 1 << 16})
+    qmp.call("migrate", uri=uri)
+    qmp.wait("MIGRATION", ("active",))
+
+
+def end_slowly(qmp, wanted):
+    qmp.wait("MIGRATION", (wanted,))
+    qmp.call("migrate-set-parameters", **{"max-bandwidth": 1 << 30})
+    if not qmp.call("query-status")["running"]:
+        sys.exit("qmp: the machine stands still")
+
+
+def cancel(qmp, uri):
+    begin_slowly(qmp, uri)
+    qmp.call("migrate_cancel")
+    end_slowly(qmp, "cancelled")
+
+
+def lose(qmp, uri, pid):
+    begin_slowly(qmp, uri)
+    os.kill(int(pid), signal.SIGKILL)
+    end_slowly(qmp, "failed")
+
+
 def running(qmp):
     """Returns when what migrates to it has arrived and runs."""
     if not qmp.call("query-status")["running"]:
@@ -83,14 +114,16 @@ def snapshot(qmp, command, tag, disk):
 def main():
     path, order, *rest = sys.argv[1:]
     qmp = Qmp(path)
-    if order == "migrate":
-        migrate(qmp, *rest)
+    if order in ("migrate", "cancel", "lose"):
+        globals()[order](qmp, *rest)
     elif order in ("save", "load"):
         snapshot(qmp, "snapshot-" + order, *rest)
         if order == "load":
             qmp.call("cont")
     elif order == "running":
         running(qmp)
+    elif order == "there":  # it has answered
+        pass
     else:
         qmp.call(order)
 

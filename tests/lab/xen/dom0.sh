@@ -66,6 +66,7 @@ plan_make() { # name…
 	note_file ca /run/ca.pem
 }
 plan_manage() { check mgr_start mgr_start --xen on; }
+plan_unmanage() { check mgr_stop mgr_stop; }
 plan_log() { cat /var/log/vtpm.log >/dev/console; }
 
 uuid_of() { ctl show "$1" | awk '$1 == "uuid:" || $1 == "uuid" { print $2; exit }'; }
@@ -97,17 +98,13 @@ plan_bare() {
 	guest_create "$1" && guest_plan "$1" alive && guest_reboot "$1" && guest_plan "$1" alive && guest_end "$1"
 }
 
-# A domain that owns the machine's TPM, as a stub domain does, until dom0 takes it back.
+# A domain that owns the machine's TPM, as a stub domain does.
 plan_up_owner() { # name, digit
 	echo MSFT0101:00 >/sys/bus/platform/drivers/tpm_tis/unbind
 	guest_config "$1" "$2" pv "tpm_tis.force=1 tpm_tis.interrupts=0 lab.wait=tpmrm0" <<-END
 		iomem = [ "fed40,5" ]
 	END
 	guest_create "$1"
-}
-plan_down_owner() {
-	guest_end "$1"
-	check dom0_has_the_tpm_again sh -c 'echo MSFT0101:00 >/sys/bus/platform/drivers/tpm_tis/bind'
 }
 
 # Another chip: nothing is unsealed, and it says why; the store is left as it is.

@@ -22,6 +22,7 @@ DOM0_TOOLS="/bin/bash /bin/busybox /usr/bin/flock /usr/bin/tpm2 /sbin/mke2fs" # 
 GUEST_MODULES="xen-tpmfront xen-blkfront xen-gntalloc xen-evtchn"
 DOM0_MODULES="xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop virtio_pci virtio_blk ext4 crc32c_generic"
 
+xen_packages() { echo $XEN_PACKAGES; }
 xen_prepare() { gunzip -c "$1"/boot/xen-4.17-amd64.gz >"$1/xen"; }
 
 guest_root() {
@@ -60,7 +61,7 @@ dom0_root() {
 	cp "$B/stubdom/initramfs" "$root/guest/stubdom"
 }
 
-xen=$(package_tree xen xen_prepare $XEN_PACKAGES)
+xen=$(package_tree xen xen_packages xen_prepare)
 kernel=$(kernel_tree)
 [ -e "$kernel/vmlinux" ] || raw_kernel "$kernel/vmlinuz" "$kernel/vmlinux"
 # Our driver, without what a debugger would want.

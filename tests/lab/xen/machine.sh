@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Machines of this lab: QEMU under TCG that boots Xen and a dom0, with a swtpm as the machine's own TPM and a disk, both
 # of which outlive it under a name. Sourced after tests/lib.sh, with $LAB, $B and LOG set.
-: "${LAB_BOOT_LIMIT:=240}"
+: "${LAB_BOOT_LIMIT:=480}"
 . tests/lab/machine.sh
 
 XEN= KERNEL= DOM0=

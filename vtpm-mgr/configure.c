@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Set: a vTPM's key is bound to its settings, so the keeper wraps it anew, and both go to the row at once. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vtpm-mgr/mgr.h"
+
+struct setting {
+	struct mgr *m;
+	struct call *call;
+	struct store_vtpm old, new;
+};
+
+/* Settings are read at power-on. */
+static int check_off(struct mgr *m, const struct store_vtpm *row, struct call *c)
+{
+	const struct vtpm *v = vtpm_find(m, row->uuid);
+
+	if (!v || v->state == VTPM_FAILED)
+		return 0;
+	call_error(c, ERR_WRONG_STATE, "%s is %s; stop it first", row->name, vtpm_state_word(v));
+	return ERR_WRONG_STATE;
+}
+
+static void finish(struct setting *s, int err, const char *text)
+{
+	char detail[40];
+
+	snprintf(detail, sizeof(detail), "snapshots: %s", snapshots_words[s->new.snapshots]);
+	mgr_audit(s->m, s->call, "set", &s->new, err, detail);
+	if (err)
+		call_error(s->call, err, "%s is not changed: %s", s->old.name, text[0] ? text : err_text(err));
+	else
+		call_reply(s->call, json_pack("{s:o}", "vtpm", describe_vtpm(s->m, &s->new, true)));
+	free(s);
+}
+
+static void on_rebound(void *arg, const struct keeper_reply *r)
+{
+	struct setting *s = arg;
+	int err = r->code ? r->code : r->result_len != WRAPPED_KEY_LEN ? ERR_PROTO : 0;
+
+	if (err) {
+		finish(s, err, r->text);
+		return;
+	}
+	if (check_off(s->m, &s->old, s->call)) { /* it was started meanwhile */
+		free(s);
+		return;
+	}
+	memcpy(s->new.wrapped, r->result, WRAPPED_KEY_LEN);
+	err = store_vtpm_configure(s->m->store, &s->old, s->new.snapshots, s->new.wrapped);
+	finish(s, err, err == ERR_NOTFOUND ? "it was changed or destroyed meanwhile" : store_why(s->m->store));
+}
+
+static int build_request(const struct setting *s, struct buf *b)
+{
+	struct keeper_key_rebind r = { .wrapped = s->old.wrapped, .wrapped_len = s->old.wrapped_len };
+	int err = vtpm_binding(&s->old, &r.from);
+
+	if (!err)
+		err = vtpm_binding(&s->new, &r.to);
+	return err ? err : keeper_key_rebind_encode(b, &r);
+}
+
+static void on_group(void *arg, const struct keeper_reply *r)
+{
+	struct setting *s = arg;
+	uint8_t mem[KEEPER_KEY_REBIND_MAX];
+	struct buf b;
+	int err = r->code;
+
+	buf_init(&b, mem, sizeof(mem));
+	if (!err)
+		err = build_request(s, &b);
+	if (err)
+		finish(s, err, r->text);
+	else
+		keeper_ask(s->m, KEEPER_KEY_REBIND, &b, on_rebound, s);
+}
+
+void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshots, struct call *c)
+{
+	struct setting *s;
+
+	if (row->damaged || row->wrapped_len != WRAPPED_KEY_LEN) {
+		call_error(c, ERR_QUARANTINE, "%s: its row is damaged; nothing of it is changed", row->name);
+		return;
+	}
+	if (check_off(m, row, c))
+		return;
+	s = malloc(sizeof(*s));
+	if (!s) {
+		call_error(c, ERR_NOMEM, "out of memory");
+		return;
+	}
+	*s = (struct setting){ .m = m, .call = c, .old = *row, .new = *row };
+	s->new.snapshots = snapshots;
+	keeper_open_group(m, row->group, on_group, s);
+}
