@@ -20,6 +20,7 @@
 
 #include "lib/err.h"
 
+#define VCHAN_DOMID_MAX 0x7fefu /* of a domain: above are names for other things */
 #define VCHAN_UP_SIZE	1024u /* bytes of the ring from client to server */
 #define VCHAN_DOWN_SIZE 2048u /* from server to client */
 

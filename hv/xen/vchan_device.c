@@ -16,6 +16,8 @@
 #include "hv/xen/xen.h"
 #include "lib/util.h"
 
+_Static_assert(VCHAN_DOMID_MAX == XEN_DOMID_MAX, "a domain is a domain");
+
 /* Of the devices of this process, or of what the other domain has given. */
 static int code_of(int errnum)
 {
@@ -101,7 +103,7 @@ int vchan_offer(struct vchan *v, const struct vchan_devices *d, uint32_t domid, 
 	int err;
 
 	*v = VCHAN_NONE;
-	if (domid > XEN_DOMID_MAX)
+	if (domid > VCHAN_DOMID_MAX)
 		return ERR_INVAL;
 	local = ioctl(d->ports, IOCTL_EVTCHN_BIND_UNBOUND_PORT, &bind);
 	if (local < 0)
@@ -162,7 +164,7 @@ int vchan_attach(struct vchan *v, uint32_t domid, uint32_t ref, uint32_t port)
 	int err;
 
 	*v = VCHAN_NONE;
-	if (domid > XEN_DOMID_MAX)
+	if (domid > VCHAN_DOMID_MAX)
 		return ERR_INVAL;
 	err = bind_port(v, domid, port);
 	if (!err)

@@ -12,7 +12,6 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "hv/xen/xen.h"
 #include "hv/xen/xenstore_wait.h"
 #include "lib/util.h"
 #include "vtpm-mgr/ctl/link.h"
@@ -44,7 +43,7 @@ static int find_name(struct xenstore_wait *w, const char *name, unsigned *domid)
 	int err = xenstore_wait_list(w, "/local/domain", ANSWER_MS, names, sizeof(names), &len);
 
 	for (const char *p = names; !err && p < names + len; p += strlen(p) + 1) {
-		if (parse_u64(p, XEN_DOMID_MAX, &id) != 0 || !has_name(w, (unsigned)id, name))
+		if (parse_u64(p, VCHAN_DOMID_MAX, &id) != 0 || !has_name(w, (unsigned)id, name))
 			continue;
 		*domid = (unsigned)id;
 		return 0;
@@ -57,7 +56,7 @@ static int find_domain(struct xenstore_wait *w, const char *domain, unsigned *do
 	uint64_t id;
 	int err = 0;
 
-	if (parse_u64(domain, XEN_DOMID_MAX, &id) == 0)
+	if (parse_u64(domain, VCHAN_DOMID_MAX, &id) == 0)
 		*domid = (unsigned)id;
 	else
 		err = find_name(w, domain, domid);

@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "hv/xen/vchan.h"
-#include "hv/xen/xen.h"
 #include "hv/xen/xenstore_wait.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
@@ -76,7 +75,7 @@ static void parse(int argc, char **argv, struct settings *s)
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
 		case OPT_DOMAIN:
-			if (parse_u64(optarg, XEN_DOMID_MAX, &n) != 0)
+			if (parse_u64(optarg, VCHAN_DOMID_MAX, &n) != 0)
 				usage_error("--domain wants the number of a domain");
 			s->domid = (uint32_t)n;
 			break;

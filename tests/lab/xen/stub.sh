@@ -4,7 +4,7 @@ stub_disk=/dev/vdb
 stub_log=/var/log/xen/guest-vtpmmgr.log
 
 stub() { vtpmctl --xen-domain vtpmmgr "$@"; }
-stub_says() { grep -aq "$1" $stub_log; }
+stub_says() { grep -aq "$1" $stub_log || { tail -n 3 $stub_log; return 1; }; }
 stub_node() { echo "/local/domain/$(xl domid vtpmmgr)/backend/vtpm/$(xl domid "$1")/0"; } # guest
 stub_uuid() { stub show "$1" | awk '$1 == "uuid:" || $1 == "uuid" { print $2; exit }'; }
 
@@ -135,3 +135,15 @@ plan_stub_other_chip() {
 	refused create_on_another_chip 'storage root key' stub create web3
 	check console_says_so stub_says 'storage root key'
 }
+
+# The stub domain dies under its guests. It comes back with another number, which they learn when they boot anew.
+plan_stub_restart() { # guest, a guest that still runs
+	check lost xl destroy vtpmmgr
+	guest_plan "$1" has_no_tpm
+	plan_stub_up
+	guest_plan "$1" has_no_tpm
+	is lost_is_stopped "$(stub list | awk -v n="$1" '$1 == n { print $4 }')" stopped
+	guest_reboot "$1"
+	guest_plan "$1" again ecc
+}
+plan_x() { eval "$*" >/dev/console 2>&1; } # SCRATCH

@@ -4,8 +4,8 @@
 # What the store holds, read from the stub domain's disk while the machine is off.
 stub_rows() {
 	rm -f "$LAB"/rows.db*
-	debugfs -R "dump /vtpm.db $LAB/rows.db" "$LAB/stub.store" 2>/dev/null
-	debugfs -R "dump /vtpm.db-wal $LAB/rows.db-wal" "$LAB/stub.store" 2>/dev/null
+	debugfs -R "dump /store/vtpm.db $LAB/rows.db" "$LAB/stub.store" 2>/dev/null
+	debugfs -R "dump /store/vtpm.db-wal $LAB/rows.db-wal" "$LAB/stub.store" 2>/dev/null
 	[ -s "$LAB/rows.db-wal" ] || rm -f "$LAB/rows.db-wal"
 	sqlite3 "$LAB/rows.db" .dump | sha256sum
 }
@@ -40,5 +40,5 @@ machine_stub() {
 	stub_boot stub_on stub && order stub_again_init && order stub_up && stub_both && order "both again ecc" || return
 	kept $vm.web1 stub_on_web1 "${was1[@]}"
 	kept $vm.web2 stub_on_web2 "${was2[@]}"
-	order "down web1" && order "down web2" && order stub_down && vm_end "$vm"
+	order "down web2" && order "stub_restart web1" && order "down web1" && order stub_down && vm_end "$vm"
 }
