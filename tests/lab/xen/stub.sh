@@ -141,9 +141,7 @@ plan_stub_restart() { # guest, a guest that still runs
 	check lost xl destroy vtpmmgr
 	guest_plan "$1" has_no_tpm
 	plan_stub_up
-	guest_plan "$1" has_no_tpm
 	is lost_is_stopped "$(stub list | awk -v n="$1" '$1 == n { print $4 }')" stopped
 	guest_reboot "$1"
 	guest_plan "$1" again ecc
 }
-plan_x() { eval "$*" >/dev/console 2>&1; } # SCRATCH
