@@ -51,6 +51,7 @@ struct backend {
 	uint8_t locality_max; /* commands from above are refused */
 	bool powered;	     /* the engine is on */
 	bool halted;	     /* on or not, commands are answered TPM_RC_FAILURE */
+	bool auth_failed;    /* an authorisation has failed, or was refused by the lockout, since the last successful commit */
 	bool shutdown_seen;  /* the last command was a successful TPM2_Shutdown */
 	uint8_t *plain;	     /* the opened state, until the engine has it */
 	size_t plain_len;

@@ -23,7 +23,7 @@
 #include "lib/sandbox.h"
 #include "lib/secmem.h"
 #include "vtpm-mgr/identity.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/keeper_client.h"
 #include "vtpm-mgr/options.h"
 
 static const char varlink_description[] =
@@ -244,9 +244,32 @@ static int connect_xen(const struct config *cfg)
 	return fd;
 }
 
+static void on_shut_down(void *arg, const struct keeper_reply *r)
+{
+	struct mgr *m = arg;
+
+	if (r->code)
+		log_warn("the TPM was not shut down in order: %s", r->text);
+	loop_stop(&m->loop);
+}
+
+/* The last request: the TPM is the manager's own and may lose power now. */
+void mgr_closed(struct mgr *m, int code)
+{
+	m->continuity.close_due = false;
+	m->continuity.state = CONTINUITY_STOPPED;
+	if (code)
+		log_warn("stopped without a close row: if the TPM is reset now, bounded vTPMs have a discontinuity");
+	keeper_ask_once(m, KEEPER_TPM_SHUTDOWN, NULL, on_shut_down, m);
+}
+
 void mgr_check_drained(struct mgr *m)
 {
-	if (m->draining && !m->workers)
+	if (!m->draining || m->workers)
+		return;
+	if (m->continuity.state == CONTINUITY_OPEN)
+		m->continuity.close_due = true; /* commit_flush follows */
+	else
 		loop_stop(&m->loop);
 }
 
@@ -287,6 +310,7 @@ static void mgr_close(struct mgr *m)
 	m->draining = true;
 	keeper_close(m);
 	xen_close(m);
+	continuity_free(m);
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
 	fronts_close(m);
@@ -348,6 +372,8 @@ int main(int argc, char **argv)
 		open_store(m);
 	if (audit_open(&m->audit, m->cfg.state_dir))
 		die(m->cfg.state_dir, "the audit log cannot be opened");
+	if (continuity_init(m))
+		die("continuity", "out of memory");
 	if (loop_open(&m->loop) || host_watch_spawner(m))
 		die("event loop", strerror(errno));
 	watch_signals(m);

@@ -13,9 +13,9 @@
  *	qemu.c		NAME.swtpm: QEMUs that come
  *	fronts.c	swtpm.sock: stand-ins for swtpm, which set vTPMs up and bring QEMUs
  *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
- *	commit.c	durable changes of many guests in one transaction
+ *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
- *	methods.c	the control interface's methods; configure.c: Set; describe.c: what they answer
+ *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
 #define VTPM_MGR_MGR_H
@@ -30,6 +30,7 @@
 #include "lib/loop.h"
 #include "lib/util.h"
 #include "vtpm-mgr/audit.h"
+#include "vtpm-mgr/continuity.h"
 #include "vtpm-mgr/control.h"
 #include "vtpm-mgr/proto/backend.h"
 #include "vtpm-mgr/proto/keeper.h"
@@ -62,6 +63,11 @@ struct config {
 	uint32_t pool;
 	uint32_t uid_base;
 	int ready_fd; /* -1: nobody waits */
+	uint32_t anchor_a, anchor_v; /* NV handles, with --init */
+	bool anchors_given, shared_chip;
+	uint32_t anchor_writes;	    /* budget of writes to anchor A, a day */
+	uint32_t anchors_per_guest; /* a day; 0: no quota */
+	uint32_t checkpoint_s;
 };
 
 struct mgr;
@@ -138,6 +144,8 @@ struct group {
 	struct group *next;
 	char name[NAME_MAX_LEN + 1];
 	bool open;
+	bool vouched; /* its row is the one that the journal vouches for; known once continuity is open */
+	uint8_t mode; /* enum store_mode of its new vTPMs; the same */
 	uint32_t mask, flags;
 	char reason[TEXT_MAX + 1];
 };
@@ -149,7 +157,10 @@ CHECKED int keeper_start(struct mgr *m);
  * none, and asks once more if the TPM was lost during the request.
  */
 void keeper_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg);
-/* Makes sure that a group's root is unsealed, asking the TPM again if it was refused before. */
+/*
+ * Makes sure that a group's root is unsealed and that continuity is open, asking the TPM again if it was not. ERR_QUARANTINE:
+ * the store, or the group's row, is not what the anchors vouch for.
+ */
 void keeper_open_group(struct mgr *m, const char *name, keeper_done *done, void *arg);
 /* The request that loads the CA's key, over mem. ERR_AUTH: its row is damaged. */
 CHECKED int keeper_ca_request(struct mgr *m, uint8_t mem[static CA_KEY_MAX], struct buf *b);
@@ -169,17 +180,12 @@ void init_start(struct mgr *m);
 /* --- commit.c --- */
 
 struct vtpm;
-struct commit {
-	struct vtpm *pending; /* have a change that waits for the next transaction */
-	uint64_t transactions, changes;
-	int last_result;
-};
 /* Takes a change from a worker's store channel; answers it now (refused) or after the next transaction. Non-zero: the worker broke the protocol. */
 CHECKED int commit_take(struct vtpm *v, struct ipc_msg *msg);
-/* Forgets a change that was not written. */
+/* Its backend has gone: forgets a change that no batch has taken. */
 void commit_forget(struct vtpm *v);
-/* Writes what was collected, and answers. Called after each round of events. */
-void commit_flush(struct mgr *m);
+/* Answers now what waits for the vTPM's quota of anchored changes: it is being stopped. */
+void commit_release(struct vtpm *v);
 
 /* --- vtpm.c, power_on.c --- */
 
@@ -226,9 +232,11 @@ struct vtpm {
 	int listener, client;
 	struct loop_io listener_io, client_io;
 	/* commit.c */
-	struct vtpm *next_pending;
-	uint8_t *change; /* sealed state that waits */
-	size_t change_len;
+	struct change *change; /* on its way; changes.c has it, unless it waits for the quota */
+	bool waits;
+	bool anchoring;		  /* it is anchored at once */
+	bool held;		  /* it is durable, and its answer waits for the quota of anchored changes */
+	struct loop_timer held_timer;
 	bool startup_seen; /* the first change of this power-on has come */
 	struct loop_timer change_timer;
 	double bucket;
@@ -263,6 +271,9 @@ void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c);
 void vtpm_free(struct vtpm *v);
 /* Stops all in order; m->draining tells the loop to end when the last is gone. */
 void vtpm_stop_all(struct mgr *m);
+/* Erases a vTPM that is off. done is called once. */
+void vtpm_destroy(struct mgr *m, const struct store_vtpm *row, void (*done)(void *arg, int code, const char *text),
+		  void *arg);
 /* Marks a row as quarantined, in store, log and audit. */
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
 /* What a row's wrapped key is bound to. */
@@ -278,8 +289,9 @@ void vtpm_exited(void *arg, uint32_t status);
 void vtpm_start_failed(struct vtpm *v, int code, const char *text);
 /* Its key and state were opened: what it was quarantined for is over. */
 void vtpm_verified(struct vtpm *v);
-/* The sealed state that the store has, and v->version; *len is its length. ERR_AUTH: it is missing or damaged. */
-CHECKED int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len);
+/* The sealed state that the store has, and v->version; *len is its length. ERR_AUTH: it is missing, damaged or not the newest,
+ * as why says. */
+CHECKED int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len, const char **why);
 /* After a reset. */
 void vtpm_start_again(struct vtpm *v);
 
@@ -382,10 +394,9 @@ void provision_import(struct mgr *m, const struct store_vtpm *want, struct impor
 /* From a call and its descriptors. On failure the call has been answered, and nothing is left open. */
 CHECKED int import_take(struct call *c, json_t *params, struct import *out);
 void import_close(struct import *i);
-/*
- * Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which.
- * Two without any EK that can be seen are not told from each other.
- */
+/* Whether they have an EK in common. Two without any EK that can be seen are not told from each other. */
+bool import_is_twin(const struct store_vtpm *one, const struct store_vtpm *other);
+/* Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
 CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
@@ -401,12 +412,20 @@ void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshot
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
+/* An optional true or false among the parameters; false if it is absent. Otherwise the call has been answered. */
+CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *out);
+/* group_methods.c */
+void method_create_group(void *arg, struct call *c, json_t *params);
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
 /* An absent key, or certificate, is left out. */
 json_t *describe_eks(const struct store_vtpm *row);
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
+/* describe_continuity.c */
+json_t *describe_continuity(const struct mgr *m);
+void describe_continuity_warnings(const struct mgr *m, json_t *warnings);
+const char *describe_mode(uint8_t mode);
 json_t *describe_pem(const char *label, const uint8_t *der, size_t len);
 
 /* --- main.c, host.c --- */
@@ -423,7 +442,7 @@ struct mgr {
 	int signals;
 	struct loop_io signals_io;
 	struct keeper keeper;
-	struct commit commit;
+	struct continuity continuity;
 	struct worker *workers;
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
@@ -454,7 +473,9 @@ void mgr_audit_for(struct mgr *m, int64_t uid, int64_t pid, const char *action, 
 		   const char *detail);
 /* The TPM has answered, or does not: tell who started the manager (--ready-fd), once. */
 void mgr_ready(struct mgr *m);
-/* Ends the loop once nothing runs any more, if the manager is stopping. */
+/* Closes the journal and ends the loop once nothing runs any more, if the manager is stopping. */
 void mgr_check_drained(struct mgr *m);
+/* From batch.c: the close row is anchored, or could not be. */
+void mgr_closed(struct mgr *m, int code);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * Power-on of a vTPM, for a ring, for a QEMU that has connected (qemu.c) or for a domain of Xen (xen.c), step by step:
  *
- *	group's root open -> key handed to the keeper -> state read -> backend started -> READY
+ *	group's root open -> key handed to the keeper -> state read, and the newest -> backend started -> READY
  *
  * and what its backend says from then on. What does not verify on the way is quarantined: named, kept and never made anew.
  */
@@ -195,16 +195,35 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 	return 0;
 }
 
-int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len)
+/* The journal vouches for one state of each vTPM; why: what is wrong with this one. */
+static int check_leaf(const struct vtpm *v, const uint8_t *sealed, size_t len, const char **why)
+{
+	const struct leaf *leaf = leaves_find(&v->m->continuity.leaves, v->row.uuid);
+	uint8_t hash[DIGEST_LEN];
+	int err = leaf_hash(sealed, len, hash);
+
+	if (err)
+		return err;
+	*why = "its row is not the one that the journal vouches for: it was put there, or is one with older settings, or its uuid was changed";
+	if (!leaf || leaf->l.epoch != v->row.epoch)
+		return ERR_AUTH;
+	*why = "its state is not the newest one: an older or another one was put there";
+	return leaf->l.version != v->version || memcmp(leaf->l.hash, hash, DIGEST_LEN) != 0 ? ERR_AUTH : 0;
+}
+
+int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len, const char **why)
 {
 	int err;
 
 	*len = SEALED_STATE_MAX;
 	err = store_state_get(v->m->store, v->row.uuid, &v->version, sealed, len);
-	return err == ERR_NOTFOUND || err == ERR_RANGE ? ERR_AUTH : err; /* the row is damaged */
+	*why = "its state is missing or damaged";
+	if (err)
+		return err == ERR_NOTFOUND || err == ERR_RANGE ? ERR_AUTH : err; /* the row is damaged */
+	return check_leaf(v, sealed, *len, why);
 }
 
-static int start_worker(struct vtpm *v, uint64_t token)
+static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 {
 	struct backend_start s = { .flags = RUN_SERVE | (v->firmware ? 0 : RUN_STARTUP),
 				   .state_max = v->row.state_max,
@@ -221,7 +240,7 @@ static int start_worker(struct vtpm *v, uint64_t token)
 	if (v->standby)
 		s.flags |= RUN_STANDBY;
 	else
-		err = vtpm_state_get(v, sealed, &s.sealed_len);
+		err = vtpm_state_get(v, sealed, &s.sealed_len, why);
 	s.version = v->version;
 	if (!err)
 		err = make_guest(v, &guest, &theirs);
@@ -232,10 +251,22 @@ static int start_worker(struct vtpm *v, uint64_t token)
 	return err;
 }
 
+/* What was in flight of it, from a backend before this one, is durable now or never will be. */
+static void on_settled(void *arg)
+{
+	struct vtpm *v = arg;
+	const char *why = "its state is missing or damaged";
+	int err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token, &why);
+
+	if (err) {
+		keeper_drop(v->m, v->w.token);
+		vtpm_start_failed(v, err, err == ERR_AUTH ? why : err_text(err));
+	}
+}
+
 static void on_handed(void *arg, const struct keeper_reply *r)
 {
 	struct vtpm *v = arg;
-	int err;
 
 	if (r->code == ERR_AUTH) {
 		vtpm_start_failed(v, ERR_AUTH, "its key does not verify: the row was changed, damaged or swapped");
@@ -252,11 +283,7 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 	v->w.arg = v;
 	v->failed_code = 0;
 	v->startup_seen = false;
-	err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token);
-	if (err) {
-		keeper_drop(v->m, v->w.token);
-		vtpm_start_failed(v, err, err == ERR_AUTH ? "its state is missing or damaged" : err_text(err));
-	}
+	changes_wait(v->m, on_settled, v);
 }
 
 static void on_group(void *arg, const struct keeper_reply *r)
@@ -321,6 +348,10 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 	if (m->draining) {
 		snprintf(why, TEXT_MAX + 1, "the manager is stopping");
 		return ERR_CLOSED;
+	}
+	if (changes_destroy(m, row->id)) {
+		snprintf(why, TEXT_MAX + 1, "%s is being destroyed", row->name);
+		return ERR_BUSY;
 	}
 	if (v && v->state != VTPM_FAILED) {
 		snprintf(why, TEXT_MAX + 1, "%s is %s already%s", row->name, vtpm_state_word(v),

@@ -31,6 +31,7 @@ void vtpm_free(struct vtpm *v)
 			break;
 		}
 	commit_forget(v);
+	changes_wait_no_more(v->m, v);
 	loop_timer_cancel(&v->m->loop, &v->stop_timer);
 	ring_close(v);
 	qemu_release(v);
@@ -74,7 +75,9 @@ struct vtpm *vtpm_new(struct mgr *m)
 
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why)
 {
-	int err = store_vtpm_quarantine(m->store, row->uuid, why);
+	/* A store that is quarantined itself is not written at all. */
+	bool mark = m->continuity.state != CONTINUITY_QUARANTINED;
+	int err = mark ? store_vtpm_quarantine(m->store, row->uuid, why) : 0;
 
 	log_error("%s: quarantined: %s; nothing of it is changed; see vtpmctl show %s", row->name, why, row->name);
 	if (err)
@@ -200,6 +203,7 @@ static void stop_run(struct vtpm *v)
 {
 	v->state = VTPM_STOPPING;
 	v->failed_code = 0;
+	commit_release(v);
 	loop_timer_set(&v->m->loop, &v->stop_timer, STOP_TIMEOUT_MS, on_stop_timeout, v);
 	if (worker_send(&v->w, BACKEND_STOP))
 		worker_kill(&v->w);

@@ -211,7 +211,7 @@ pool_is_full() {
 	done
 	return 1
 }
-states_are_of_vtpms() { is "$1" "$(db "SELECT count(*) = (SELECT count(*) FROM vtpm) FROM state") $(db .tables | xargs)" "1 grp meta state vtpm"; }
+states_are_of_vtpms() { is "$1" "$(db "SELECT count(*) = (SELECT count(*) FROM vtpm) FROM state") $(db .tables | xargs)" "1 grp journal leaf meta state vtpm"; }
 check stop_before_pool mgr_stop
 check start_with_pool mgr_start --pool 2
 check pool_fills pool_is_full

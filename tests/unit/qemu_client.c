@@ -179,6 +179,17 @@ uint32_t client_hang_up(struct rig_backend *b)
 	return status;
 }
 
+uint32_t client_answer(struct rig_backend *b)
+{
+	uint32_t rc;
+	struct buf r;
+
+	rsp_len = rig_receive(b, rsp);
+	buf_wrap(&r, rsp, rsp_len);
+	assert_int_equal(buf_skip(&r, 6) | buf_get_u32be(&r, &rc), 0);
+	return rc;
+}
+
 uint32_t client_get_random(struct rig_backend *b)
 {
 	assert_int_equal(tpmcmd_get_random(&cmd, 8), 0);

@@ -113,7 +113,8 @@ struct backend_failed {
 	char text[TEXT_MAX + 1];
 };
 
-#define COMMIT_STARTUP (1u << 0) /* the engine's first commit after a power-on */
+#define COMMIT_STARTUP	   (1u << 0) /* the engine's first commit after a power-on */
+#define COMMIT_AUTH_FAILED (1u << 1) /* since the last one that succeeded the engine has answered TPM_RC_AUTH_FAIL or TPM_RC_LOCKOUT */
 struct store_commit {
 	uint64_t version;
 	uint8_t flags;
