@@ -8,16 +8,14 @@ stub_says() { grep -aq "$1" $stub_log || { tail -n 3 $stub_log; return 1; }; }
 stub_node() { echo "/local/domain/$(xl domid vtpmmgr)/backend/vtpm/$(xl domid "$1")/0"; } # guest
 stub_uuid() { stub show "$1" | awk '$1 == "uuid:" || $1 == "uuid" { print $2; exit }'; }
 
-# Further arguments of its kernel. The configuration is the one that is delivered, but for the paths.
-stub_config() {
-	sed -e 's|^kernel = .*|kernel = "/guest/vmlinux"|' -e 's|^ramdisk = .*|ramdisk = "/guest/stubdom"|' \
-		-e "s|phy:[^,]*,|phy:$stub_disk,|" -e "s|^\(extra = \"[^\"]*\)|\1${1:+ $1}|" /etc/xen/vtpmmgr.cfg >/run/vtpmmgr.cfg
-}
-# Each start has a log of its own.
+# The configuration that is delivered, but for the paths. $1: what is added to extra, as docs/xen.md has it. Each start has
+# a log of its own.
 stub_create() {
-	stub_config "$1"
+	local extra="console=hvc0 loglevel=4 tpm_tis.force=1 tpm_tis.interrupts=0"
+	sed -e 's|^kernel = .*|kernel = "/guest/vmlinux"|' -e 's|^ramdisk = .*|ramdisk = "/guest/stubdom"|' \
+		-e "s|phy:[^,]*,|phy:$stub_disk,|" /etc/xen/vtpmmgr.cfg >/run/vtpmmgr.cfg
 	: >$stub_log
-	xl create -q /run/vtpmmgr.cfg
+	xl create -q /run/vtpmmgr.cfg ${1:+"extra=\"$extra $1\""}
 }
 stub_gone() { ! xl domid vtpmmgr; }
 stub_end() { xl shutdown vtpmmgr && until_works stub_gone; }
