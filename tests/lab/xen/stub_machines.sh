@@ -20,12 +20,12 @@ stub_boot() {
 	vm_run "$vm" "$1" "${machine[@]}"
 	vm_ready "$vm" && order stub_release
 }
-stub_both() { order "stub_guest web1 4 pv" && order "stub_guest web2 5 pvh"; }
+stub_both() { order "stub_guest web1 4 pv" && order "stub_guest web2 5 $1"; } # pv or pvh
 
 machine_stub() {
 	local guest was1 was2 rows
 	stub_boot stub stub && order stub_setup && order stub_up && order "stub_make web1 web2" && order stub_ctl && order stub_thief || return
-	stub_both && order "both own" || return
+	stub_both pvh && order "both own" || return
 	for guest in web1 web2; do identity_is_good "$guest"; done
 	was1=("${NOTE[$vm.web1.ek]:-}" "${NOTE[$vm.web1.primary_name]:-}" "${NOTE[$vm.web1.nv]:-}")
 	was2=("${NOTE[$vm.web2.ek]:-}" "${NOTE[$vm.web2.primary_name]:-}" "${NOTE[$vm.web2.nv]:-}")
@@ -37,7 +37,7 @@ machine_stub() {
 	stub_boot stub_other_chip other && order stub_up && order stub_other_chip && order stub_down && vm_end "$vm" || return
 	is stub_other_chip_changes_no_row "$(stub_rows)" "$rows"
 
-	stub_boot stub_on stub && order stub_again_init && order stub_up && stub_both && order "both again ecc" || return
+	stub_boot stub_on stub && order stub_again_init && order stub_up && stub_both pv && order "both again ecc" || return
 	kept $vm.web1 stub_on_web1 "${was1[@]}"
 	kept $vm.web2 stub_on_web2 "${was2[@]}"
 	order "down web2" && order "stub_restart web1" && order "down web1" && order stub_down && vm_end "$vm"
