@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Debian packages for the labs' machines: downloaded, unpacked below $lab, never installed. Sourced, with $lab, by a script
-# that ends when a command fails (errexit, inherit_errexit).
+# that ends when a command fails (errexit, inherit_errexit). Who sources it is alone below $lab until it ends: labs that
+# are run side by side make the same trees.
+exec {lab_lock}>"$lab/lock"
+flock "$lab_lock"
 
 package_depends() { # package, pattern: the first of what it depends on that matches, "linux-image-amd64" 'linux-image-.*'
 	apt-cache depends "$1" 2>/dev/null | awk -v p="^$2$" '$1 == "Depends:" && $2 ~ p && !n++ { print $2 }'

@@ -37,7 +37,7 @@ mgr_start() {
 }
 mgr_stop() { kill "$(cat /run/mgr.pid)" && until_works mgr_gone; }
 mgr_gone() { ! kill -0 "$(cat /run/mgr.pid)"; }
-mgr_init() { vtpm-mgr --init $mgr_options --insecure-pcrs; }
+mgr_init() { vtpm-mgr --init $mgr_options --insecure-pcrs "$@"; }
 ctl() { vtpmctl "$@"; }
 
 plan_host() {
@@ -49,8 +49,8 @@ plan_host() {
 }
 
 # By hand, through a local ring: that manager and chip are there.
-plan_manager() {
-	check mgr_init mgr_init
+plan_manager() { # options of --init
+	check mgr_init mgr_init "$@"
 	check mgr_start mgr_start --xen on
 	check create ctl create local
 	check start ctl start local
