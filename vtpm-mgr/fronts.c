@@ -28,7 +28,8 @@
 /* Connections that have not shown a token: of those who may set up, and of all others. */
 #define KNOWN_MAX     64u
 #define STRANGERS_MAX 16u
-#define CLAIMED_MAX   8192u /* one for each vTPM that is served */
+#define CLAIMED_MAX   8192u /* that have: some for each vTPM that is served, */
+#define EACH_MAX      8u    /* no more than this; one QEMU has it and one waits */
 #define KEEP_MS	      30000u /* for the front's disk */
 #define NAMES_MAX     1000u  /* vTPMs of machines that are all called the same */
 #define NAME_ROOM     (NAME_MAX_LEN - 8u) /* leaves place for a number */
@@ -321,6 +322,15 @@ static int claim_check(struct mgr *m, const struct front_claim *c, struct store_
 	return err == ERR_NOTFOUND ? ERR_DENIED : err;
 }
 
+static unsigned fronts_of(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	unsigned n = 0;
+
+	for (const struct front *f = m->fronts->list; f; f = f->next)
+		n += f->kind == KIND_CLAIMED && memcmp(f->made.uuid, uuid, UUID_LEN) == 0;
+	return n;
+}
+
 /* 0, or the code that it is refused with. */
 static int claim_admit(struct mgr *m, const struct front_claim *c, struct store_vtpm *row, char why[static TEXT_MAX + 1])
 {
@@ -343,6 +353,10 @@ static int claim_admit(struct mgr *m, const struct front_claim *c, struct store_
 	if (m->fronts->count[KIND_CLAIMED] >= CLAIMED_MAX) {
 		snprintf(why, TEXT_MAX + 1, "%u machines are served already", CLAIMED_MAX);
 		return ERR_FULL;
+	}
+	if (fronts_of(m, row->uuid) >= EACH_MAX) {
+		snprintf(why, TEXT_MAX + 1, "%s is served by %u fronts already", row->name, EACH_MAX);
+		return ERR_BUSY;
 	}
 	return 0;
 }
@@ -443,9 +457,13 @@ static void on_message(void *arg, uint32_t events)
 	struct ipc_msg msg;
 	uint8_t mem[FRONT_BODY_MAX];
 	uid_t uid = f->uid;
-	int err = ipc_recv(f->sock, &msg, mem, sizeof(mem), MSG_DONTWAIT);
+	int err;
 
 	(void)events;
+	if (f->state == FRONT_CLAIMED)
+		err = ipc_recv(f->sock, &msg, mem, sizeof(mem), MSG_DONTWAIT);
+	else
+		err = ipc_recv_bare(f->sock, &msg, mem, sizeof(mem), MSG_DONTWAIT);
 	if (err == ERR_AGAIN)
 		return;
 	if (!err)
