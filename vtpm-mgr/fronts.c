@@ -9,7 +9,6 @@
  * leaves the first one as it is, and the store says that it is an orphan.
  */
 #include <ctype.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -22,6 +21,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/control_socket.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/proto/front.h"
 
@@ -514,21 +514,14 @@ static void on_listener(void *arg, uint32_t events)
 
 static int listener_open(struct mgr *m)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	struct fronts *s = m->fronts;
-	int n = snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/" FRONT_SOCKET, m->cfg.runtime_dir);
+	int n = snprintf(path, sizeof(path), "%s/" FRONT_SOCKET, m->cfg.runtime_dir);
+	int err = n < 0 || (size_t)n >= sizeof(path) ? ERR_RANGE : 0;
 
-	if (n < 0 || (size_t)n >= sizeof(sa.sun_path))
-		return ERR_RANGE;
-	s->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->listener < 0)
-		return err_from_errno(errno);
-	/* As in ring.c: the file is a dead manager's. */
-	if (unlink(sa.sun_path) && errno != ENOENT)
-		return err_from_errno(errno);
-	if (bind(s->listener, (struct sockaddr *)&sa, sizeof(sa)) || chmod(sa.sun_path, 0666) || listen(s->listener, 64))
-		return err_from_errno(errno);
-	return loop_add(&m->loop, &s->io, s->listener, EPOLLIN, on_listener, m);
+	if (!err)
+		err = socket_listen_anew(path, SOCK_SEQPACKET, 64, &s->listener);
+	return err ? err : loop_add(&m->loop, &s->io, s->listener, EPOLLIN, on_listener, m);
 }
 
 int fronts_open(struct mgr *m)
@@ -551,10 +544,11 @@ void fronts_close(struct mgr *m)
 
 	if (!m->fronts)
 		return;
-	while (m->fronts->list) {
-		if (m->fronts->list->state == FRONT_HELD)
-			undo(m->fronts->list);
-		front_free(m->fronts->list);
+	for (struct front *f = m->fronts->list, *next; f; f = next) {
+		next = f->next;
+		if (f->state == FRONT_HELD)
+			undo(f);
+		front_free(f);
 	}
 	loop_remove(&m->loop, &m->fronts->io);
 	snprintf(path, sizeof(path), "%s/" FRONT_SOCKET, m->cfg.runtime_dir);
