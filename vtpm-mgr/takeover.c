@@ -96,6 +96,7 @@ static void grant(struct vtpm *v, const uint8_t *sealed, size_t len)
 /* Nobody else has the TPM. */
 static void settle(struct vtpm *v)
 {
+	static const char damaged[] = "its state is missing or damaged";
 	uint8_t *sealed = NULL;
 	size_t len = 0;
 	int err = 0;
@@ -104,8 +105,10 @@ static void settle(struct vtpm *v)
 		sealed = malloc(SEALED_STATE_MAX);
 		err = sealed ? vtpm_state_get(v, sealed, &len) : ERR_NOMEM;
 	}
-	if (err == ERR_AUTH)
-		vtpm_quarantine(v->m, &v->row, "its state is missing or damaged");
+	if (err == ERR_AUTH && !v->row.quarantine[0]) { /* however often it asks */
+		vtpm_quarantine(v->m, &v->row, damaged);
+		snprintf(v->row.quarantine, sizeof(v->row.quarantine), "%s", damaged);
+	}
 	if (err)
 		refuse(v, err, "its state cannot be read: %s", err_text(err));
 	else if (!v->asked_version)

@@ -351,6 +351,10 @@ def operator_stops():
     first, second = connect("web1"), connect("web1")
     first.boot()
     second.arrive()
+    for word in ("destroy", "reset", "start"):
+        expect(complaints, word, ctl(word, "web1").returncode, 4)
+    expect(complaints, "set", ctl("set", "web1", "--snapshots", "allow").returncode, 4)
+    expect(complaints, "both have noticed nothing", (first.random(), show("web1").get("waiting_uid")), (0, os.getuid()))
     expect(complaints, "stop", ctl("stop", "web1").returncode, 0)
     expect(complaints, "the first is hung up on", is_gone(first.random), True)
     expect(complaints, "the second, too", until(lambda: is_gone(second.go_on)), True)
