@@ -34,7 +34,7 @@ LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
-.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze lab-qemu lab-libvirt
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-libvirt
 all: programs tests
 programs: $(PROGRAMS) $(LIBS) $(SWTPM_NAMES)
 tests: $(TESTS)
@@ -47,8 +47,11 @@ help:
 ## make demo       install, build, and show a guest using its own TPM 2.0
 ## make test       install, build, and run every test
 ## make check      unit tests and lint, under a minute
+## make module     the Linux driver for Xen guests, against KDIR (default: headers of the running kernel)
+## make install-module   its sources for DKMS, in a guest
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
 ## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
+## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
 ## make lab-libvirt   Debian's libvirt with vtpm-swtpm in swtpm's place, through virsh
 ## make bench      measure, beside swtpm and libtpms; writes build/bench.json
 ## make fuzz       fuzz the parsers (FUZZ_SECONDS each)
@@ -105,6 +108,22 @@ $(foreach t,$(INTEGRATION_TESTS),$(eval $(call program,tests/$(t),tests/integrat
 $(foreach t,$(GUEST_TOOLS),$(eval $(call program,tests/$(t),$($(t)_SRCS),$($(t)_LIBS),-static)))
 $(foreach t,$(TEST_TOOLS),$(eval $(call program,tests/$(t),$($(t)_SRCS),$($(t)_LIBS),$(LDPIE))))
 
+# The guest's kernel module. Kbuild builds where the sources are, so that is a copy, laid out as DKMS has it.
+KDIR ?= /lib/modules/$(shell uname -r)/build
+module:
+	@mkdir -p $(BUILD)/module/hv
+	cp -u $(addprefix frontend-drivers/linux/,$(MODULE_FILES)) $(BUILD)/module/
+	cp -u hv/chan_abi.h $(BUILD)/module/hv/
+	$(MAKE) -C $(KDIR) M=$(abspath $(BUILD)/module) modules
+
+DKMS_DIR := /usr/src/xen-tpm2front-$(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' frontend-drivers/linux/dkms.conf)
+install-module:
+	install -d $(DESTDIR)$(DKMS_DIR)/hv $(DESTDIR)/usr/lib/modprobe.d $(DESTDIR)$(MANDIR)/man4
+	install -m 644 $(addprefix frontend-drivers/linux/,$(MODULE_FILES) dkms.conf COPYING) $(DESTDIR)$(DKMS_DIR)/
+	install -m 644 hv/chan_abi.h $(DESTDIR)$(DKMS_DIR)/hv/
+	install -m 644 frontend-drivers/linux/modprobe.conf $(DESTDIR)/usr/lib/modprobe.d/xen-tpm2front.conf
+	install -m 644 docs/man/xen-tpm2front.4 $(DESTDIR)$(MANDIR)/man4/
+
 # --- installing what is needed ---
 
 deps:
@@ -141,6 +160,10 @@ lab-qemu: deps
 
 lab-libvirt: programs $(GUEST)
 	tests/run.sh --build $(BUILD) --name lab-libvirt tests/lab/libvirt/run.sh
+
+LAB_XEN ?= power hostile guests ends driver host
+lab-xen: programs $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
+	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: programs

@@ -4,30 +4,34 @@
 LIB_SRCS   := lib/buf.c lib/err.c lib/ipc.c lib/log.c lib/loop.c lib/secmem.c lib/util.c
 SANDBOX_SRCS := lib/sandbox.c lib/sandbox_filter.c
 HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
-PROTO_SRCS := vtpm-mgr/proto/backend.c vtpm-mgr/proto/front.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
-STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
+XEN_SRCS   := hv/xen/xen.c
+XENSTORE_SRCS := hv/xen/xenstore.c
+PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/front.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/spawn.c
+STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_schema.c vtpm-mgr/store_commit.c vtpm-mgr/store_journal.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_proto.c vtpm-mgr/control_socket.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
-            vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/audit.c \
-            $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
-KEEPER_LIB_SRCS := vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c \
+            vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
+            vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c \
+            $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
+KEEPER_LIB_SRCS := vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
-KEEPER_SRCS := vtpm-mgr/keeper/main.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
+KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_LIB_SRCS := vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
             vtpm-backend/import.c vtpm-backend/swtpm_state.c \
             vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
             vtpm-backend/qemu_job.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
-            vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/warm.c \
-            $(PROTO_SRCS) $(HV_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
+            vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/warm.c vtpm-backend/xen.c \
+            $(PROTO_SRCS) $(HV_SRCS) $(XEN_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_SRCS := vtpm-backend/main.c $(BACKEND_LIB_SRCS)
 SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c vtpm-backend/reexec.c $(BACKEND_LIB_SRCS)
 # Where a token is kept.
 TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 CTL_SRCS := vtpm-mgr/ctl/main.c vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/output.c vtpm-mgr/ctl/token.c $(TOKEN_SRCS) lib/buf.c lib/err.c lib/util.c
-SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c $(TOKEN_SRCS) \
-            vtpm-mgr/swtpm/serve.c vtpm-mgr/swtpm/serve_options.c vtpm-mgr/swtpm/setup.c vtpm-mgr/swtpm/user.c \
+SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/held.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c vtpm-mgr/swtpm/listen.c $(TOKEN_SRCS) \
+            vtpm-mgr/swtpm/serve.c vtpm-mgr/swtpm/serve_options.c vtpm-mgr/swtpm/server.c vtpm-mgr/swtpm/setup.c vtpm-mgr/swtpm/user.c \
             vtpm-mgr/proto/front.c lib/buf.c lib/err.c lib/ipc.c lib/util.c
 SWTPM_SRCS := vtpm-mgr/swtpm/main.c $(SWTPM_LIB_SRCS)
 LIBVTPM_SRCS := frontend-drivers/libvtpm/vtpm.c $(HV_SRCS) lib/buf.c lib/err.c lib/ipc.c lib/loop.c lib/util.c
@@ -38,11 +42,15 @@ LIBS_KEEPER  := -ltss2-esys -ltss2-mu -ltss2-rc -ltss2-tctildr -lcrypto -lseccom
 LIBS_BACKEND := -ltpms -lcrypto -lseccomp -lpthread
 LIBS_CTL     := -ljansson -lcrypto
 
+# The guest's kernel module, which Kbuild builds.
+MODULE_SRCS  := frontend-drivers/linux/front.c frontend-drivers/linux/chip.c frontend-drivers/linux/ring.c
+MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
+
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
-              test_store test_store_disk test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_qemu_saved test_keeper_wrap
-INTEGRATION_TESTS := test_keeper
+              test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_qemu_data test_qemu_saved test_xen_device test_xenstore test_backend_xen test_keeper_wrap
+INTEGRATION_TESTS := test_keeper test_anchor
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
             tests/integration/hostile_ring.sh \
@@ -51,6 +59,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/qemu_channel.sh \
             tests/integration/takeover.sh \
             tests/integration/fronts.sh \
+            tests/integration/fronts_server.sh \
             tests/integration/qemu_same.sh \
             tests/integration/qemu_faults.sh \
             tests/integration/quarantine.sh \
@@ -58,10 +67,15 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/store_faults.sh \
             tests/integration/oracle.sh \
             tests/integration/tpm_faults.sh \
+            tests/integration/tpm_bus.sh \
+            tests/integration/tpm_init.sh \
+            tests/integration/tpm_errors.sh \
+            tests/integration/tpm_nonsense.sh \
+            tests/integration/continuity.sh \
             tests/integration/import.sh \
             tests/integration/breaches.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
-TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy
+TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy xenback
 FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm
 
 LIBTEST_SRCS := $(LIB_SRCS)
@@ -86,6 +100,9 @@ test_store_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_LIBS := -lsqlite3
 test_store_disk_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_disk_LIBS := -lsqlite3
+test_merkle_SRCS := tests/unit/store_fixture.c vtpm-mgr/merkle.c vtpm-mgr/leaves.c $(STORE_SRCS) $(LIB_SRCS)
+test_merkle_LIBS := -lsqlite3 -lcrypto
+test_recovery_SRCS := vtpm-mgr/recovery_table.c $(LIB_SRCS)
 test_swtpm_SRCS := $(SWTPM_LIB_SRCS)
 test_audit_SRCS := vtpm-mgr/audit.c $(LIB_SRCS)
 test_audit_LIBS := -ljansson
@@ -115,10 +132,17 @@ test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/b
 test_qemu_LIBS := $(LIBS_BACKEND)
 test_qemu_saved_SRCS := $(test_qemu_SRCS)
 test_qemu_saved_LIBS := $(LIBS_BACKEND)
+test_xen_device_SRCS := vtpm-mgr/xen_device.c $(LIB_SRCS)
+test_xenstore_SRCS := $(XENSTORE_SRCS) $(LIB_SRCS)
+test_backend_xen_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_xen_LIBS := $(LIBS_BACKEND)
+test_qemu_data_SRCS := $(test_qemu_SRCS)
+test_qemu_data_LIBS := $(LIBS_BACKEND)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_keeper_wrap_LIBS := $(LIBS_KEEPER)
 test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 test_keeper_LIBS := -lcrypto
+test_anchor_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
 fuzz_engine_LIBS := $(LIBS_BACKEND)
 fuzz_swtpm_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c lib/err.c lib/secmem.c lib/util.c
@@ -128,7 +152,7 @@ vtpm_bench_SRCS := tests/bench/bench.c tests/bench/cancel.c tests/bench/command.
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
             tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
 vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm
-hostile_SRCS := tests/tools/hostile.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/command.c \
+hostile_SRCS := tests/tools/hostile.c tests/tools/hostile_page.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/front_local.c tests/tools/command.c \
             tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
 hostile_LIBS := -lpthread
 neighbour_SRCS := tests/tools/neighbour.c tests/tools/command.c $(LIBVTPM_SRCS)
@@ -140,7 +164,12 @@ rogue_backend_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
 rogue_spawn_SRCS := $(SPAWN_SRCS) $(ROGUE_SRCS)
 rogue_spawn_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
 tpmline_SRCS := tests/tools/tpmline.c $(LIBVTPM_SRCS)
+xenback_SRCS := tests/tools/xenback.c lib/util.c lib/err.c
+xenback_LIBS := -lxenevtchn -lxengnttab -lxenstore -lpthread
 tpmproxy_SRCS := tests/tools/tpmproxy.c tests/tools/tpmproxy_plan.c lib/buf.c lib/util.c lib/err.c
 # Runs in the lab's guests, which have no libraries for it.
-GUEST_TOOLS := guest_bench
-guest_bench_SRCS := tests/lab/qemu/guest_bench.c tests/tools/command.c lib/buf.c lib/util.c lib/err.c
+GUEST_TOOLS := guest_bench hostile_xen
+hostile_xen_SRCS := tests/tools/hostile_xen.c tests/tools/hostile_page.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/front_xen.c tests/tools/command.c \
+            hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
+hostile_xen_LIBS := -lpthread
+guest_bench_SRCS := tests/lab/guest_bench.c tests/tools/command.c lib/buf.c lib/util.c lib/err.c

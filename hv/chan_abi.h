@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * The shared page of Xen's tpmif, as xen/include/public/io/tpmif.h and Linux's
  * xen-tpmfront lay it out. Plain constants and offsets, no includes: a kernel module can use it too.

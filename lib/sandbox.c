@@ -197,6 +197,7 @@ int sandbox_limit(enum sandbox_kind kind)
 {
 	switch (kind) {
 	case SANDBOX_BACKEND:
+	case SANDBOX_BACKEND_XEN:
 		return limit_worker(BACKEND_FILES, BACKEND_MEMORY);
 	case SANDBOX_KEEPER:
 		return limit_worker(KEEPER_FILES, RLIM_INFINITY);

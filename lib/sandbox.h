@@ -8,14 +8,19 @@
 #define VTPM_LIB_SANDBOX_H
 
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/types.h>
 
 #include "lib/err.h"
+
+/* The one ioctl that SANDBOX_BACKEND_XEN allows, on any descriptor: IOCTL_EVTCHN_NOTIFY of xen/sys/evtchn.h. */
+#define SANDBOX_IOCTL_NOTIFY _IOC(_IOC_NONE, 'E', 4, 4)
 
 enum sandbox_kind {
 	SANDBOX_BACKEND, /* engine and control thread: memory, futex, poll, send and receive on what is open */
 	SANDBOX_KEEPER,	 /* the same, plus what a TCTI does on the descriptor it has open */
 	SANDBOX_MANAGER, /* files below its directories, sockets of its own; no exec, no fork, no ptrace */
+	SANDBOX_BACKEND_XEN, /* as SANDBOX_BACKEND, plus the signal to a guest of Xen */
 };
 
 /*

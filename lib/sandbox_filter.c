@@ -211,15 +211,22 @@ static int allow_worker(scmp_filter_ctx ctx)
 
 /*
  * By dprintf(3) libtpms complains, to /dev/null, of a state that it does not understand; and that asks where the
- * descriptor stands, and whether it is a terminal.
+ * descriptor stands, and whether it is a terminal. shutdown: whoever else has a data channel is to see its end.
  */
 static int allow_backend(scmp_filter_ctx ctx)
 {
-	static const int calls[] = {SCMP_SYS(lseek)};
+	static const int calls[] = {SCMP_SYS(lseek), SCMP_SYS(shutdown)};
 
 	if (allow_worker(ctx) || allow_calls(ctx, calls, ARRAY_LEN(calls)))
 		return ERR_SYS;
 	return allow_masked(ctx, SCMP_SYS(ioctl), 1, INT_MASK, TCGETS);
+}
+
+static int allow_backend_xen(scmp_filter_ctx ctx)
+{
+	if (allow_backend(ctx))
+		return ERR_SYS;
+	return allow_masked(ctx, SCMP_SYS(ioctl), 1, INT_MASK, SANDBOX_IOCTL_NOTIFY);
 }
 
 static int allow_keeper(scmp_filter_ctx ctx)
@@ -244,6 +251,8 @@ static int allow_kind(scmp_filter_ctx ctx, enum sandbox_kind kind)
 	switch (kind) {
 	case SANDBOX_BACKEND:
 		return allow_backend(ctx);
+	case SANDBOX_BACKEND_XEN:
+		return allow_backend_xen(ctx);
 	case SANDBOX_KEEPER:
 		return allow_keeper(ctx);
 	case SANDBOX_MANAGER:

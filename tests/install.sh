@@ -16,6 +16,12 @@ for f in usr/sbin/vtpm-mgr usr/bin/vtpmctl usr/libexec/vtpm/vtpm-{spawn,keeper,b
 	usr/share/vtpm/libvirt/systemd/system/vtpm-mgr.service.d/libvirt.conf; do
 	[ -s "$root/$f" ] || { echo "install: $f is missing"; exit 1; }
 done
+make -s install-module DESTDIR="$root" PREFIX=/usr
+module=usr/src/xen-tpm2front-$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' frontend-drivers/linux/dkms.conf)
+for f in "$module"/{Kbuild,dkms.conf,front.c,chip.c,ring.c,compat.h,hv/chan_abi.h} \
+	usr/share/man/man4/xen-tpm2front.4 usr/lib/modprobe.d/xen-tpm2front.conf; do
+	[ -s "$root/$f" ] || { echo "install: $f is missing"; exit 1; }
+done
 # What README has one do for libvirt, and whether AppArmor's parser takes it; it is enforced nowhere here.
 cp -r /etc/apparmor.d "$LAB/apparmor.d"
 cp -r "$root"/usr/share/vtpm/libvirt/apparmor.d "$LAB/"

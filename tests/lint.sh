@@ -10,11 +10,16 @@ complain() {
 }
 
 mapfile -t code < <(git ls-files --cached --others --exclude-standard -- '*.c' '*.h')
-mapfile -t scripts < <(git ls-files --cached --others --exclude-standard -- '*.sh' '*.mk' '*.py' Makefile .ci/run '*.bash-completion')
+mapfile -t scripts < <(git ls-files --cached --others --exclude-standard -- '*.sh' '*.mk' '*.py' Makefile '*Kbuild' 'frontend-drivers/linux/*.conf' .ci/run '*.bash-completion')
 
 for f in "${code[@]}" "${scripts[@]}"; do
 	[ -e "$f" ] || continue
-	head -3 "$f" | grep -q 'SPDX-License-Identifier: BSD-2-Clause' || complain "$f: no SPDX line"
+	case $f in
+	frontend-drivers/linux/*) licence=GPL-2.0-only ;;         # part of the guest's kernel
+	hv/chan_abi.h) licence='BSD-2-Clause OR GPL-2.0-only' ;; # included by that
+	*) licence=BSD-2-Clause ;;
+	esac
+	head -3 "$f" | grep -qE "SPDX-License-Identifier: $licence( \*/)?$" || complain "$f: no SPDX line, $licence"
 done
 
 # Size: 600 lines a file, 60 lines a function. A function is what stands between "{" and "}" in column 0 after a ")".
@@ -42,6 +47,8 @@ forbid 'frontend-drivers/*' 'vtpm-mgr/|vtpm-backend/|attest/'
 forbid '*' 'libtpms/' '^vtpm-backend/engine.c:'
 forbid '*' 'tss2/' '^(vtpm-mgr/keeper/|frontend-drivers/tcti/|tests/)'
 grep -nE 'tss2_fapi' "${code[@]}" && complain "FAPI is not used"
+forbid '*' 'xen/' '^(hv/xen/|frontend-drivers/linux/|tests/)'
+forbid 'vtpm-mgr/*' 'hv/xen/xen\.h'
 forbid 'frontend-drivers/linux/*' '(lib|vtpm-mgr|vtpm-backend|hv/[^c])'
 
 # Every source is in a list, and nothing is unfinished.
@@ -56,6 +63,10 @@ grep -nE '\b(TODO|FIXME|XXX)\b' "${code[@]}" && complain "unfinished business"
 
 # printf and friends on wire data hide behind names; the classic unbounded ones are simply not used.
 grep -nE '\b(strcpy|strcat|sprintf|gets|alloca|strtok)\(' $(printf '%s\n' "${code[@]}" | grep -v '^tests/') && complain "unbounded string functions"
+
+# One version, which DKMS reads from a file of its own.
+version=$(sed -n 's/^#define VTPM_VERSION "\(.*\)"/\1/p' lib/version.h)
+grep -q "^PACKAGE_VERSION=\"$version\"$" frontend-drivers/linux/dkms.conf || complain "frontend-drivers/linux/dkms.conf: not version $version"
 
 if command -v mandoc >/dev/null; then
 	for m in docs/man/*.[1-8]; do

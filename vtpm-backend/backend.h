@@ -27,6 +27,7 @@ enum {
 	BACKEND_FD_STORE = 4,
 	BACKEND_FD_KEY = 5,
 	BACKEND_FD_QEMU = 6,  /* only to serve a QEMU: its control channel */
+	BACKEND_FD_ATTACH = 6, /* only to serve a guest of Xen: where its rings come from */
 	BACKEND_FD_MEMFD = 6, /* this and the two below only to serve a ring */
 	BACKEND_FD_TO_BACK = 7,
 	BACKEND_FD_TO_FRONT = 8,
@@ -35,6 +36,7 @@ enum {
 
 struct transport;
 struct qemu;
+struct xen_link;
 
 /* Lives in locked memory. */
 struct backend {
@@ -43,21 +45,23 @@ struct backend {
 	uint8_t key[KEY_LEN]; /* with transport_qemu: opens what other processes sealed */
 	struct commit commit;
 	const struct transport *transport; /* to the guest; NULL: a worker, which has none */
-	struct chan chan;    /* with transport_ring */
+	struct chan chan;    /* with transport_ring and transport_xen */
 	struct qemu *qemu;   /* with transport_qemu */
+	struct xen_link *xen; /* with transport_xen */
 	uint8_t locality_max; /* commands from above are refused */
 	bool powered;	     /* the engine is on */
 	bool halted;	     /* on or not, commands are answered TPM_RC_FAILURE */
+	bool auth_failed;    /* an authorisation has failed, or was refused by the lockout, since the last successful commit */
 	bool shutdown_seen;  /* the last command was a successful TPM2_Shutdown */
 	uint8_t *plain;	     /* the opened state, until the engine has it */
 	size_t plain_len;
 	int import_fd[IMPORT_FDS_MAX]; /* with RUN_IMPORT: swtpm's file, and what opens it; -1: none */
 
 	sem_t go;	     /* control thread -> engine thread: begin */
-	int stop_fd;	     /* eventfd, control thread -> engine thread: BACKEND_STOP */
+	int stop_fd;	     /* eventfd, control thread -> engine thread: BACKEND_STOP; with transport_xen also: a ring comes or goes */
 	int busy_fd;	     /* eventfd, engine thread -> control thread: a long command begins, or a reply is ready */
 	atomic_bool busy;    /* a long command is in hand */
-	bool stopping;	     /* control thread's: BACKEND_STOP has come, or QEMU has gone */
+	atomic_bool stopping; /* control thread's to set: BACKEND_STOP has come, or QEMU has gone */
 
 	uint8_t cmd[CHAN_PACKET_MAX], rsp[CHAN_PACKET_MAX];
 };

@@ -52,6 +52,8 @@ int birth_prepare(struct spawner *s)
 	if (s->null_fd < 0 || s->exe_fd < 0)
 		return err_from_errno(errno);
 	err = s->opt.no_prefork ? 0 : sandbox_build(SANDBOX_BACKEND, &s->filter);
+	if (err == 0 && !s->opt.no_prefork)
+		err = sandbox_build(SANDBOX_BACKEND_XEN, &s->filter_xen);
 	if (err)
 		return err;
 	if (geteuid() != 0)
@@ -114,32 +116,24 @@ static _Noreturn void exec_backend(const struct spawner *s, const struct run_con
 		argv[n++] = "--empty-dir";
 		argv[n++] = cfg->empty_dir;
 	}
-	if (cfg->transport == &transport_ring)
-		argv[n++] = "--ring";
-	else if (cfg->transport == &transport_qemu)
-		argv[n++] = "--qemu";
+	if (cfg->transport != NULL)
+		argv[n++] = cfg->transport->option;
 	argv[n] = NULL;
 	execv(s->opt.backend, (char *const *)(uintptr_t)argv);
 	_exit(EXIT_EXEC);
 }
 
-/* What the descriptors are for, by their number: the manager's, and the key channel. */
-static const struct transport *transport_of(unsigned nfds)
+static struct run_config backend_config(const struct spawner *s, uint32_t slot, uint8_t kind)
 {
-	if (nfds == SPAWN_RING_FDS + 1)
-		return &transport_ring;
-	return nfds == SPAWN_QEMU_FDS + 1 ? &transport_qemu : NULL;
-}
-
-static struct run_config backend_config(const struct spawner *s, uint32_t slot, unsigned nfds)
-{
+	static const struct transport *const transports[SERVE_KINDS] = {
+		[SERVE_RING] = &transport_ring, [SERVE_QEMU] = &transport_qemu, [SERVE_XEN] = &transport_xen };
 	const uint32_t id = s->opt.uid_base + 1 + slot;
 
 	return (struct run_config){ .uid = id,
 				    .gid = id,
 				    .empty_dir = s->opt.empty_dir,
-				    .filter = &s->filter,
-				    .transport = transport_of(nfds) };
+				    .filter = kind == SERVE_XEN ? &s->filter_xen : &s->filter,
+				    .transport = transports[kind] };
 }
 
 /* What every backend does first, with n descriptors for a start. */
@@ -151,9 +145,9 @@ static void enter_child(const struct spawner *s, const int *fds, unsigned n)
 		_exit(1);
 }
 
-pid_t birth_exec(struct spawner *s, uint32_t slot, const int *fds, unsigned n)
+pid_t birth_exec(struct spawner *s, const struct spawn_backend *req, const int *fds, unsigned n)
 {
-	const struct run_config cfg = backend_config(s, slot, n);
+	const struct run_config cfg = backend_config(s, req->slot, req->kind);
 	pid_t pid;
 
 	pid = fork();
@@ -166,16 +160,16 @@ pid_t birth_exec(struct spawner *s, uint32_t slot, const int *fds, unsigned n)
 
 /* --- a backend in reserve --- */
 
-enum { BIRTH_GO = 0x42490001 }; /* spawner -> spare {u32 slot} + its descriptors */
+enum { BIRTH_GO = 0x42490001 }; /* spawner -> spare {as SPAWN_BACKEND} + its descriptors */
 
 /* Waits to be told whom to serve. End of file: nobody. Only root's own words are read here. */
-static void spare_wait(struct ipc_msg *m, uint32_t *slot)
+static void spare_wait(struct ipc_msg *m, struct spawn_backend *req)
 {
-	uint8_t mem[sizeof(*slot)];
+	uint8_t mem[SPAWN_BACKEND_SIZE];
 
 	if (ipc_recv(FD_FIRST, m, mem, sizeof(mem), 0) != 0)
 		_exit(0);
-	if (m->type != BIRTH_GO || buf_get_u32le(&m->body, slot) || buf_left(&m->body) != 0)
+	if (m->type != BIRTH_GO || spawn_backend_decode(&m->body, req) != 0 || buf_left(&m->body) != 0)
 		_exit(1);
 }
 
@@ -183,14 +177,14 @@ static _Noreturn void spare_child(const struct spawner *s, int sock, bool leisur
 {
 	struct run_config cfg;
 	struct backend *b;
+	struct spawn_backend req;
 	struct ipc_msg m;
-	uint32_t slot;
 
 	enter_child(s, &sock, 1);
 	if ((leisure && warm_again(&s->warm) != 0) || backend_prepare(&b) != 0)
 		_exit(1);
-	spare_wait(&m, &slot);
-	cfg = backend_config(s, slot, m.nfds);
+	spare_wait(&m, &req);
+	cfg = backend_config(s, req.slot, req.kind);
 	if (place_fds(m.fds, m.nfds) != 0)
 		_exit(1);
 	backend_run(b, &cfg);
@@ -219,15 +213,15 @@ int birth_spare(struct spawner *s, bool leisure)
 	return 0;
 }
 
-static pid_t spare_send(struct spawner *s, uint32_t slot, const int *fds, unsigned n)
+static pid_t spare_send(struct spawner *s, const struct spawn_backend *req, const int *fds, unsigned n)
 {
 	const pid_t pid = s->spare_pid;
-	uint8_t mem[sizeof(slot)];
+	uint8_t mem[SPAWN_BACKEND_SIZE];
 	struct buf b;
 	int err;
 
 	buf_init(&b, mem, sizeof(mem));
-	err = buf_put_u32le(&b, slot);
+	err = spawn_backend_encode(&b, req);
 	if (err == 0)
 		err = ipc_send(s->spare_fd, BIRTH_GO, &b, fds, n);
 	fd_close(&s->spare_fd);
@@ -235,7 +229,7 @@ static pid_t spare_send(struct spawner *s, uint32_t slot, const int *fds, unsign
 	return err != 0 ? err : pid;
 }
 
-pid_t birth_backend(struct spawner *s, uint32_t slot, const int *fds, unsigned n)
+pid_t birth_backend(struct spawner *s, const struct spawn_backend *req, const int *fds, unsigned n)
 {
 	pid_t pid;
 	int err;
@@ -243,11 +237,11 @@ pid_t birth_backend(struct spawner *s, uint32_t slot, const int *fds, unsigned n
 	err = birth_spare(s, false);
 	if (err != 0)
 		return err;
-	pid = spare_send(s, slot, fds, n);
+	pid = spare_send(s, req, fds, n);
 	if (pid > 0)
 		return pid;
 	err = birth_spare(s, false); /* that one had died: a fresh one, once */
-	return err != 0 ? err : spare_send(s, slot, fds, n);
+	return err != 0 ? err : spare_send(s, req, fds, n);
 }
 
 static size_t count_args(char **args)

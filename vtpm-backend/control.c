@@ -11,6 +11,7 @@
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/qemu.h"
 #include "vtpm-backend/transport.h"
+#include "vtpm-backend/xen.h"
 
 #define CANCEL_EVERY_MS 1 /* libtpms looks only between candidate primes, and forgets what came too early */
 
@@ -41,7 +42,7 @@ static int on_start(void *peer, struct ipc_msg *m)
 	err = backend_start_decode(&m->body, &b->start);
 	if (err != 0)
 		return err;
-	if ((b->start.flags & RUN_STARTUP) && b->transport != &transport_ring)
+	if ((b->start.flags & RUN_STARTUP) && b->transport == &transport_qemu)
 		return ERR_PROTO;
 	if ((b->start.flags & RUN_STANDBY) && b->transport != &transport_qemu)
 		return ERR_PROTO;
@@ -70,9 +71,16 @@ static int on_stop(void *peer, struct ipc_msg *m)
 	return 0;
 }
 
+static int on_detach(void *peer, struct ipc_msg *m)
+{
+	(void)m;
+	return xen_detach(peer);
+}
+
 static const struct ipc_rule control_rules[] = {
 	{ BACKEND_START, CONTROL_NEW, BACKEND_START_MIN, BACKEND_START_MAX, 0, IMPORT_FDS_MAX, on_start },
 	{ BACKEND_STOP, CONTROL_STARTED, 0, 0, 0, 0, on_stop },
+	{ BACKEND_DETACH, CONTROL_STARTED, 0, 0, 0, 0, on_detach },
 };
 
 static int control_receive(struct backend *b, uint32_t state, void *mem, size_t cap)
@@ -210,8 +218,10 @@ static bool cancelled(struct backend *b)
  */
 static int control_watch(struct backend *b)
 {
-	struct pollfd fds[3] = { { .fd = BACKEND_FD_CONTROL, .events = POLLIN },
-				 { .fd = b->busy_fd, .events = POLLIN } };
+	struct pollfd fds[4] = { { .fd = BACKEND_FD_CONTROL, .events = POLLIN },
+				 { .fd = b->busy_fd, .events = POLLIN },
+				 { .fd = -1 },
+				 { .fd = b->xen != NULL ? BACKEND_FD_ATTACH : -1, .events = POLLIN } };
 	uint8_t none[1];
 	uint64_t count;
 	int err;
@@ -224,6 +234,11 @@ static int control_watch(struct backend *b)
 			(void)!read(b->busy_fd, &count, sizeof(count)); /* fails only if it was not readable */
 		if (fds[0].revents != 0) {
 			err = control_receive(b, CONTROL_STARTED, none, sizeof(none));
+			if (err != 0)
+				return err;
+		}
+		if (fds[3].revents != 0) {
+			err = xen_receive(b);
 			if (err != 0)
 				return err;
 		}

@@ -3,7 +3,7 @@
  * vtpm-backend: what vtpm-spawn executes with --no-prefork, instead of forking a copy of itself. Its
  * descriptors are in place already (backend.h).
  *
- *	vtpm-backend [--uid N --gid N] [--empty-dir DIR] [--ring | --qemu]
+ *	vtpm-backend [--uid N --gid N] [--empty-dir DIR] [--ring | --qemu | --xen]
  */
 #include <getopt.h>
 #include <limits.h>
@@ -22,12 +22,13 @@ static const struct option options[] = {
 	{ "empty-dir", required_argument, NULL, 'e' },
 	{ "ring", no_argument, NULL, 'r' },
 	{ "qemu", no_argument, NULL, 'q' },
+	{ "xen", no_argument, NULL, 'x' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
 };
 
-static const char usage[] = "usage: vtpm-backend [--uid N --gid N] [--empty-dir DIR] [--ring | --qemu]\n"
+static const char usage[] = "usage: vtpm-backend [--uid N --gid N] [--empty-dir DIR] [--ring | --qemu | --xen]\n"
 			    "One guest's TPM 2.0. Started by vtpm-spawn with its descriptors in place; see vtpm-backend(8).\n";
 
 static int parse_id(const char *s, uint32_t *id)
@@ -61,6 +62,9 @@ static int parse_options(int argc, char **argv, struct run_config *cfg)
 			break;
 		case 'q':
 			cfg->transport = &transport_qemu;
+			break;
+		case 'x':
+			cfg->transport = &transport_xen;
 			break;
 		case 'h':
 			fputs(usage, stdout);

@@ -62,6 +62,7 @@ struct qemu {
 	size_t have;	 /* bytes in b->cmd */
 	size_t taken;	 /* of them, the command that was taken last; what is behind it belongs to the next */
 	bool expired;	 /* nothing more of it will come */
+	bool once;	 /* the data channel ends with its first answer */
 	uint8_t locality;
 	struct qemu_saved permanent; /* that SET_STATEBLOB brought, for the next INIT */
 	struct qemu_saved resume;    /* volatile state for the next INIT: brought, or kept by STORE_VOLATILE */

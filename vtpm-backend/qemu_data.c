@@ -25,7 +25,11 @@ void qemu_data_close(struct qemu *q)
 {
 	int fd = atomic_exchange(&q->data, -1);
 
+	/* Others may have it, too, who brought it: all of them see that it has ended. */
+	if (fd >= 0)
+		(void)shutdown(fd, SHUT_RDWR); /* fails if it has ended already */
 	fd_close(&fd);
+	q->once = false;
 	q->have = q->taken = 0;
 	q->expired = false;
 }
@@ -180,7 +184,7 @@ static int qemu_respond(struct backend *b, size_t len)
 	/* In this order, and before the answer: from then on a cancel is for the next command. */
 	atomic_store(&q->in_hand, false);
 	atomic_store(&q->cancel, false);
-	if (sendmsg(q->data, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+	if (sendmsg(q->data, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len || q->once)
 		qemu_data_close(q);
 	return 0;
 }
@@ -195,6 +199,8 @@ static bool qemu_cancelled(struct backend *b)
 }
 
 const struct transport transport_qemu = {
+	.option = "--qemu",
+	.sandbox = SANDBOX_BACKEND,
 	.begin = qemu_begin,
 	.end = qemu_end,
 	.wait = qemu_wait,

@@ -5,6 +5,7 @@
  * STOP halts the TPM, and INIT resets it: only then, or at the end, it is shut down in order. Between the two QEMU may
  * bring a saved state back, and a TPM that had been shut down would have moved on from it.
  */
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -190,20 +191,27 @@ static uint32_t run_get_config(struct backend *b, struct qemu_job *job)
 	return buf_put_u32be(&job->reply.b, 0) ? QEMU_FAIL : QEMU_SUCCESS;
 }
 
-/* The other end of a data channel was closed, which the engine thread may not have come to notice yet. */
+/*
+ * The other end of a data channel was closed, which the engine thread may not have come to notice yet. If it is gone
+ * altogether, what it still sent is nobody's: no answer would arrive.
+ */
 static bool has_ended(int fd)
 {
 	char c;
 	struct iovec iov = { .iov_base = &c, .iov_len = 1 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct pollfd p = { .fd = fd };
 
-	return recvmsg(fd, &m, MSG_PEEK | MSG_DONTWAIT) == 0;
+	return (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR))) || recvmsg(fd, &m, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 static uint32_t run_set_datafd(struct backend *b, struct qemu_job *job)
 {
 	struct stat st;
+	uint32_t flags;
 
+	if (buf_get_u32be(&job->body, &flags))
+		flags = 0; /* swtpm knows none */
 	if (b->qemu->data >= 0 && has_ended(b->qemu->data))
 		qemu_data_close(b->qemu);
 	if (b->qemu->data >= 0)
@@ -211,6 +219,7 @@ static uint32_t run_set_datafd(struct backend *b, struct qemu_job *job)
 	if (job->fd < 0 || fstat(job->fd, &st) != 0 || !S_ISSOCK(st.st_mode))
 		return QEMU_BAD_PARAMETER;
 	b->qemu->data = job->fd;
+	b->qemu->once = flags == QEMU_DATAFD_ONCE;
 	job->fd = -1;
 	return QEMU_SUCCESS;
 }

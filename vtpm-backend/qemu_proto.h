@@ -57,6 +57,7 @@ enum { BLOB_PERMANENT = 1, BLOB_VOLATILE = 2, BLOB_SAVESTATE = 3 };
 #define BLOB_FLAG_ENCRYPTED 2u /* it is not in the clear */
 
 #define QEMU_INIT_DELETE_VOLATILE 1u /* INIT does so whether it is asked or not */
+#define QEMU_DATAFD_ONCE	  0x4f4e4345u /* "ONCE": our own, and what a client of swtpm's pads with is none */
 #define QEMU_LOCALITY_MAX	  4u
 #define QEMU_HASH_MAX		  4096u
 #define QEMU_REQUEST_MAX	  (4u + 4u + QEMU_HASH_MAX)

@@ -32,6 +32,8 @@ static bool ring_cancelled(struct backend *b)
 }
 
 const struct transport transport_ring = {
+	.option = "--ring",
+	.sandbox = SANDBOX_BACKEND,
 	.begin = ring_begin,
 	.end = power_off,
 	.wait = ring_wait,

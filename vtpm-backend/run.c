@@ -19,6 +19,7 @@
 #include "vtpm-backend/qemu.h"
 #include "vtpm-backend/serve.h"
 #include "vtpm-backend/transport.h"
+#include "vtpm-backend/xen.h"
 
 #define ENGINE_STACK_SIZE (256u * 1024u) /* making RSA-2048 keys touches 24 KiB of it */
 
@@ -92,6 +93,8 @@ static int attach(struct backend *b, const struct run_config *cfg)
 	b->transport = cfg->transport;
 	if (b->transport == &transport_ring)
 		return attach_ring(b);
+	if (b->transport == &transport_xen)
+		return xen_prepare(b);
 	return b->transport == &transport_qemu ? qemu_attach(b) : 0;
 }
 
@@ -125,6 +128,7 @@ int backend_prepare(struct backend **out)
 
 _Noreturn void backend_run(struct backend *b, const struct run_config *cfg)
 {
+	const enum sandbox_kind kind = cfg->transport ? cfg->transport->sandbox : SANDBOX_BACKEND;
 	int err;
 
 	err = sandbox_drop(cfg->uid, cfg->gid, cfg->empty_dir);
@@ -135,9 +139,9 @@ _Noreturn void backend_run(struct backend *b, const struct run_config *cfg)
 	if (err == 0)
 		err = start_engine_thread(b); /* it waits for `go` */
 	if (err == 0)
-		err = sandbox_limit(SANDBOX_BACKEND);
+		err = sandbox_limit(kind);
 	if (err == 0)
-		err = cfg->filter ? sandbox_load(cfg->filter) : sandbox_filter(SANDBOX_BACKEND);
+		err = cfg->filter ? sandbox_load(cfg->filter) : sandbox_filter(kind);
 	if (err != 0)
 		backend_fail(b, err, "enter the sandbox");
 	control_run(b); /* the first byte from outside is read in here */

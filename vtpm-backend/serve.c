@@ -67,6 +67,12 @@ static uint32_t response_code(const struct backend *b, size_t len)
 	return tpm_header_get(&r, &h) ? TPM_RC_FAILURE : h.code;
 }
 
+/* The dictionary-attack counter has moved, or would have: Part 2, 6.6.3 and 6.6.2 for the bits that number a session. */
+static bool is_auth_failure(uint32_t rc)
+{
+	return rc == TPM_RC_LOCKOUT || ((rc & 0x80) && (rc & 0xbf) == TPM_RC_AUTH_FAIL);
+}
+
 /* Step 4. */
 static size_t execute(struct backend *b, const struct chan_request *req, uint32_t code)
 {
@@ -82,6 +88,8 @@ static size_t execute(struct backend *b, const struct chan_request *req, uint32_
 	if (err != 0)
 		return put_rc(b, TPM_RC_FAILURE);
 	b->shutdown_seen = code == TPM_CC_Shutdown && response_code(b, len) == TPM_RC_SUCCESS;
+	/* Until that is anchored, a power cut and an older disk would give the try back. */
+	b->auth_failed |= is_auth_failure(response_code(b, len));
 	return len;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vtpm-spawn: forks the keeper and the backends for the manager. Started as root it stays root, because
- * only root can give its children their uids; so it parses nothing but its three messages, and stays single-threaded.
+ * only root can give its children their uids; so it parses nothing but its four messages, and stays single-threaded.
  *
  *	vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] -- KEEPER-ARGS…
  */
@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "hv/xen/xen.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/secmem.h"
@@ -161,7 +162,7 @@ static void link_backend(struct spawner *s, uint64_t token, int end)
 
 static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, const struct ipc_msg *m)
 {
-	int fds[SPAWN_RING_FDS + 1], key[2], err;
+	int fds[SPAWN_FDS_MAX + 1], key[2], err;
 	unsigned n = 0;
 	pid_t pid;
 
@@ -177,7 +178,7 @@ static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, co
 	}
 	if (m->nfds == KEY_CHANNEL)
 		fds[n++] = key[1];
-	pid = s->opt.no_prefork ? birth_exec(s, req->slot, fds, n) : birth_backend(s, req->slot, fds, n);
+	pid = s->opt.no_prefork ? birth_exec(s, req, fds, n) : birth_backend(s, req, fds, n);
 	reserve_later(s);
 	close(key[1]);
 	if (pid > 0)
@@ -196,9 +197,7 @@ static int on_backend(void *peer, struct ipc_msg *m)
 	err = spawn_backend_decode(&m->body, &req);
 	if (err != 0)
 		return err;
-	if (m->nfds != SPAWN_WORKER_FDS && m->nfds != SPAWN_QEMU_FDS && m->nfds != SPAWN_RING_FDS)
-		return ERR_PROTO;
-	if (children_find_token(&s->children, req.token) != NULL)
+	if (m->nfds != spawn_backend_fds(req.kind) || children_find_token(&s->children, req.token) != NULL)
 		return ERR_PROTO;
 	pid = make_backend(s, &req, m);
 	if (pid > 0) {
@@ -226,9 +225,42 @@ static int on_kill(void *peer, struct ipc_msg *m)
 	return 0;
 }
 
+/*
+ * Opens a ring to a guest of Xen and passes it to the backend it is for, over that backend's own channel: the manager
+ * never holds the guest's page. A backend that has gone does not hear it; its end is reported.
+ */
+static int on_attach(void *peer, struct ipc_msg *m)
+{
+	struct attach_ring answer = { 0 };
+	struct spawn_attach req;
+	struct xen_ring ring;
+	uint8_t mem[ATTACH_RING_SIZE];
+	struct buf b;
+	int fds[ATTACH_FDS], err;
+
+	(void)peer;
+	err = spawn_attach_decode(&m->body, &req);
+	if (err != 0)
+		return err;
+	answer.code = xen_ring_open(&ring, req.domid, req.ref, req.port);
+	answer.index = ring.index;
+	answer.port = ring.local;
+	fds[0] = ring.grant;
+	fds[1] = ring.port;
+	buf_init(&b, mem, sizeof(mem));
+	err = attach_ring_encode(&b, &answer);
+	if (err == 0)
+		err = ipc_send(m->fds[0], ATTACH_RING, &b, fds, answer.code == 0 ? ATTACH_FDS : 0);
+	if (err != 0 && err != ERR_CLOSED)
+		log_warn("cannot give a backend its ring: %s", err_text(err));
+	xen_ring_close(&ring);
+	return 0;
+}
+
 static const struct ipc_rule spawn_rules[] = {
 	{ SPAWN_KEEPER, 1, 0, 0, 1, 1, on_keeper },
-	{ SPAWN_BACKEND, 1, SPAWN_BACKEND_SIZE, SPAWN_BACKEND_SIZE, SPAWN_WORKER_FDS, SPAWN_RING_FDS, on_backend },
+	{ SPAWN_BACKEND, 1, SPAWN_BACKEND_SIZE, SPAWN_BACKEND_SIZE, SPAWN_FDS_MIN, SPAWN_FDS_MAX, on_backend },
+	{ SPAWN_ATTACH, 1, SPAWN_ATTACH_SIZE, SPAWN_ATTACH_SIZE, 1, 1, on_attach },
 	{ SPAWN_KILL, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },
 };
 
@@ -332,6 +364,7 @@ static void end_children(struct spawner *s)
 		;
 	children_free(&s->children);
 	sandbox_program_free(&s->filter);
+	sandbox_program_free(&s->filter_xen);
 	free(s->warm.data);
 }
 

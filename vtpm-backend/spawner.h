@@ -36,7 +36,7 @@ struct spawner {
 	int exe_fd;	/* this program */
 	int argc;
 	char **argv;
-	struct sock_fprog filter; /* for all backends */
+	struct sock_fprog filter, filter_xen; /* for all backends; filter_xen: for those that serve a guest of Xen */
 	struct warm_state warm;
 	pid_t spare_pid; /* a backend that waits for somebody to serve; 0: none */
 	int spare_fd;
@@ -48,12 +48,12 @@ struct spawner {
 /* Forks the keeper; sock is its manager socket, link its end of the link. The pid, or a negative code. */
 CHECKED pid_t birth_keeper(struct spawner *s, int sock, int link);
 /*
- * Makes a backend of the one in reserve, or forks one. fds: control, store, key channel, and for one that serves a ring memfd, to_back, to_front, for one that serves a QEMU its control channel:
- * in the order of their places (backend.h). The pid, or a negative code.
+ * Makes a backend of the one in reserve, or forks one. fds: control, store, key channel, then what its kind is given: in
+ * the order of their places (backend.h). The pid, or a negative code.
  */
-CHECKED pid_t birth_backend(struct spawner *s, uint32_t slot, const int *fds, unsigned n);
+CHECKED pid_t birth_backend(struct spawner *s, const struct spawn_backend *req, const int *fds, unsigned n);
 /* The same by fork and exec, with an address layout of its own. */
-CHECKED pid_t birth_exec(struct spawner *s, uint32_t slot, const int *fds, unsigned n);
+CHECKED pid_t birth_exec(struct spawner *s, const struct spawn_backend *req, const int *fds, unsigned n);
 /*
  * Forks a backend for the next power-on, if there is none: it goes as far as one can without knowing whom it will
  * serve, and waits with the rights of the spawner for nothing but the spawner's word. leisure: somebody will have to

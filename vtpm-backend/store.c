@@ -44,7 +44,10 @@ static int build_commit(struct backend *b, struct buf *msg, uint8_t **mem)
 	err = store_seal_newest(b, m.version, &sealed);
 	if (err != 0)
 		return err;
-	m.flags = b->commit.first ? COMMIT_STARTUP : 0;
+	if (b->commit.first)
+		m.flags |= COMMIT_STARTUP;
+	if (b->auth_failed)
+		m.flags |= COMMIT_AUTH_FAILED;
 	m.sealed = sealed.data;
 	m.sealed_len = sealed.len;
 	return store_commit_encode(msg, &m);
@@ -88,8 +91,10 @@ int store_commit_newest(struct backend *b)
 	}
 	free(mem);
 	commit_settle(&b->commit, code);
-	if (code == 0)
+	if (code == 0) {
 		engine_clean();
+		b->auth_failed = false;
+	}
 	return 0;
 }
 

@@ -14,11 +14,13 @@ enum {
 
 enum {
 	TPM_RC_SUCCESS = 0,
+	TPM_RC_AUTH_FAIL = 0x08e, /* with the number of a session in further bits */
 	TPM_RC_INITIALIZE = 0x100,
 	TPM_RC_FAILURE = 0x101,
 	TPM_RC_COMMAND_SIZE = 0x142,
 	TPM_RC_NV_SPACE = 0x14b,
 	TPM_RC_LOCALITY = 0x907,
+	TPM_RC_LOCKOUT = 0x921,
 	TPM_RC_NV_UNAVAILABLE = 0x923,
 	TPM_RC_BAD_AUTH_1 = 0x9a2, /* TPM_RC_BAD_AUTH of the first session */
 };

@@ -5,13 +5,17 @@
  *
  *	transport_ring	the shared page of a local ring; the TPM is on as long as the process serves it
  *	transport_qemu	QEMU's control and data channels; QEMU says when the TPM is on
+ *	transport_xen	as transport_ring, over pages of a guest of Xen that come and go while the TPM is on
  */
 #ifndef VTPM_BACKEND_TRANSPORT_H
 #define VTPM_BACKEND_TRANSPORT_H
 
+#include "lib/sandbox.h"
 #include "vtpm-backend/backend.h"
 
 struct transport {
+	const char *option; /* of vtpm-backend(8), that chooses it */
+	enum sandbox_kind sandbox;
 	/* The engine has its state: powers it on, if that is not the guest's side to say. */
 	int (*begin)(struct backend *b);
 	/* 0: look with take; spurious returns are permitted. ERR_CLOSED: b->stop_fd is readable. */
@@ -26,6 +30,6 @@ struct transport {
 	bool (*cancelled)(struct backend *b);
 };
 
-extern const struct transport transport_ring, transport_qemu;
+extern const struct transport transport_ring, transport_qemu, transport_xen;
 
 #endif

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Durable changes. What arrives while one transaction is written is collected and becomes the
- * next: each backend has at most one change in flight, so no guest can take more than its turn
- * of a batch. A backend is answered, and answers its guest, only after the store has it on disk.
+ * The durable changes of vTPMs: each backend has at most one in flight, so no guest can take more than its turn of a batch
+ * (batch.c). A backend is answered, and answers its guest, only after the change is durable and anchored as its group promises.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
 
-#define COMMIT_BATCH 256u
-
-static void commit_answer(struct vtpm *v, uint64_t version, int code)
+static void answer(struct vtpm *v, uint64_t version, int code)
 {
 	uint8_t mem[STORE_DONE_SIZE];
 	struct buf b;
@@ -25,28 +21,61 @@ static void commit_answer(struct vtpm *v, uint64_t version, int code)
 		worker_kill(&v->w);
 }
 
-void commit_forget(struct vtpm *v)
+static void on_paid(void *arg)
 {
-	struct vtpm **p = &v->m->commit.pending;
+	struct vtpm *v = arg;
 
-	loop_timer_cancel(&v->m->loop, &v->change_timer);
-	for (; *p; p = &(*p)->next_pending)
-		if (*p == v) {
-			*p = v->next_pending;
-			break;
-		}
-	free(v->change);
-	v->change = NULL;
+	v->held = false;
+	answer(v, v->version, 0);
 }
 
-static void commit_queue(struct vtpm *v)
+void commit_release(struct vtpm *v)
 {
-	struct vtpm **p = &v->m->commit.pending;
+	if (!v->held)
+		return;
+	loop_timer_cancel(&v->m->loop, &v->held_timer);
+	on_paid(v);
+}
 
-	while (*p)
-		p = &(*p)->next_pending;
-	v->next_pending = NULL;
-	*p = v;
+/* The batch that had it is over. */
+static void on_committed(void *arg, int code)
+{
+	struct vtpm *v = arg;
+	uint64_t wait = 0;
+
+	if (!v) /* its backend has gone */
+		return;
+	v->change = NULL;
+	if (code) {
+		answer(v, v->version + 1, code);
+		return;
+	}
+	v->version++;
+	if (v->opening)
+		vtpm_verified(v);
+	if (v->rollback_to)
+		takeover_rolled_back(v);
+	if (v->anchoring)
+		wait = anchor_quota_spend(v->m, v->row.uuid);
+	v->held = wait > 0 && v->state != VTPM_STOPPING;
+	if (v->held)
+		loop_timer_set(&v->m->loop, &v->held_timer, wait, on_paid, v);
+	else
+		answer(v, v->version, 0);
+}
+
+void commit_forget(struct vtpm *v)
+{
+	loop_timer_cancel(&v->m->loop, &v->held_timer);
+	v->held = false;
+	if (v->change && v->waits) {
+		loop_timer_cancel(&v->m->loop, &v->change_timer);
+		change_free(v->change);
+	} else if (v->change) {
+		change_abandon(v->m, v);
+	}
+	v->waits = false;
+	v->change = NULL;
 }
 
 static void on_quota(void *arg)
@@ -55,7 +84,8 @@ static void on_quota(void *arg)
 
 	v->bucket_ms = loop_now_ms();
 	v->bucket = 0; /* the token that came in the meantime is spent now */
-	commit_queue(v);
+	v->waits = false;
+	change_submit(v->m, v->change);
 }
 
 /* Token bucket: commit_rate a second, up to COMMIT_BURST seconds' worth. 0: at once; otherwise milliseconds to wait. */
@@ -80,6 +110,29 @@ static uint64_t quota_wait_ms(struct vtpm *v)
 	return (uint64_t)((1.0 - v->bucket) * 1000.0 / rate) + 1;
 }
 
+static struct change *change_of(struct vtpm *v, const struct store_commit *c)
+{
+	const struct leaf *leaf = leaves_find(&v->m->continuity.leaves, v->row.uuid);
+	struct change *ch = change_new(STORE_UPDATE, on_committed, v);
+
+	if (!ch)
+		return NULL;
+	ch->mem = malloc(c->sealed_len ? c->sealed_len : 1);
+	if (!ch->mem) {
+		change_free(ch);
+		return NULL;
+	}
+	memcpy(ch->mem, c->sealed, c->sealed_len);
+	memcpy(ch->c.uuid, v->row.uuid, UUID_LEN);
+	ch->c.version = c->version;
+	ch->c.sealed = ch->mem;
+	ch->c.sealed_len = c->sealed_len;
+	ch->c.rollback = v->rollback_to != 0;
+	ch->auth_failed = c->flags & COMMIT_AUTH_FAILED;
+	v->anchoring = ch->auth_failed || (leaf && leaf->l.mode == MODE_STRICT);
+	return ch;
+}
+
 int commit_take(struct vtpm *v, struct ipc_msg *msg)
 {
 	struct store_commit c;
@@ -88,79 +141,20 @@ int commit_take(struct vtpm *v, struct ipc_msg *msg)
 
 	if (err)
 		return err;
-	if (v->change || v->asked || c.version != v->version + 1 || c.sealed_len > v->row.state_max + SEAL_MARGIN)
+	if (v->change || v->held || v->asked || c.version != v->version + 1 || c.sealed_len > v->row.state_max + SEAL_MARGIN)
 		return ERR_PROTO;
-	v->change = malloc(c.sealed_len);
+	v->change = change_of(v, &c);
 	if (!v->change) {
-		commit_answer(v, c.version, ERR_NOMEM);
+		answer(v, c.version, ERR_NOMEM);
 		return 0;
 	}
-	memcpy(v->change, c.sealed, c.sealed_len);
-	v->change_len = c.sealed_len;
 	/* The engine's first change of a power-on is not delayed: nothing works before it. But it comes once. */
 	wait = (c.flags & COMMIT_STARTUP) && !v->startup_seen ? 0 : quota_wait_ms(v);
 	v->startup_seen = true;
+	v->waits = wait > 0;
 	if (wait)
 		loop_timer_set(&v->m->loop, &v->change_timer, wait, on_quota, v);
 	else
-		commit_queue(v);
+		change_submit(v->m, v->change);
 	return 0;
-}
-
-static void commit_report(struct mgr *m, int err)
-{
-	struct commit *c = &m->commit;
-
-	if (err && err != c->last_result)
-		log_error("the store cannot be written: %s (%s); guests get an error for commands that change their TPM, "
-			  "until it can",
-			  store_why(m->store), err_text(err));
-	if (!err && c->last_result)
-		log_info("the store can be written again");
-	c->last_result = err;
-}
-
-static size_t batch_take(struct mgr *m, struct vtpm **batch, struct store_change *changes)
-{
-	size_t n = 0;
-
-	for (; m->commit.pending && n < COMMIT_BATCH; n++) {
-		struct vtpm *v = m->commit.pending;
-		m->commit.pending = v->next_pending;
-		batch[n] = v;
-		changes[n] = (struct store_change){ .version = v->version + 1, .sealed = v->change, .sealed_len = v->change_len };
-		changes[n].rollback = v->rollback_to != 0;
-		memcpy(changes[n].uuid, v->row.uuid, UUID_LEN);
-	}
-	return n;
-}
-
-void commit_flush(struct mgr *m)
-{
-	struct vtpm *batch[COMMIT_BATCH];
-	struct store_change changes[COMMIT_BATCH];
-	size_t n;
-
-	while ((n = batch_take(m, batch, changes)) > 0) {
-		int err = store_commit(m->store, changes, n);
-
-		commit_report(m, err);
-		m->commit.transactions += !err;
-		for (size_t i = 0; i < n; i++) {
-			struct vtpm *v = batch[i];
-			int code = err ? err : changes[i].result;
-
-			free(v->change);
-			v->change = NULL;
-			if (!code) {
-				v->version++;
-				m->commit.changes++;
-				if (v->opening)
-					vtpm_verified(v);
-				if (changes[i].rollback)
-					takeover_rolled_back(v);
-			}
-			commit_answer(v, changes[i].version, code);
-		}
-	}
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Set: a vTPM's key is bound to its settings, so the keeper wraps it anew, and both go to the row at once. */
+/*
+ * Set: a vTPM's key is bound to its settings, so the keeper wraps it anew, and both go to the row at once. The epoch rises with
+ * it, in row, key and leaf: the row of before, put back, is not the one that the journal vouches for.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +39,31 @@ static void finish(struct setting *s, int err, const char *text)
 	free(s);
 }
 
+static void on_stored(void *arg, int err)
+{
+	struct setting *s = arg;
+
+	finish(s, err, err == ERR_NOTFOUND ? "it was changed or destroyed meanwhile" : store_why(s->m->store));
+}
+
+static void submit(struct setting *s)
+{
+	const struct leaf *leaf = leaves_find(&s->m->continuity.leaves, s->old.uuid);
+	struct change *ch = leaf && leaf->l.epoch == s->old.epoch ? change_new(STORE_CONFIGURE, on_stored, s) : NULL;
+
+	if (!ch) {
+		finish(s, leaf ? ERR_NOMEM : ERR_QUARANTINE, "the journal knows no such vTPM");
+		return;
+	}
+	ch->leaf = leaf->l;
+	ch->leaf.epoch = s->new.epoch;
+	memcpy(ch->c.uuid, s->old.uuid, UUID_LEN);
+	ch->c.row = &s->old;
+	ch->c.snapshots = s->new.snapshots;
+	ch->c.wrapped = s->new.wrapped;
+	change_submit(s->m, ch);
+}
+
 static void on_rebound(void *arg, const struct keeper_reply *r)
 {
 	struct setting *s = arg;
@@ -50,8 +78,7 @@ static void on_rebound(void *arg, const struct keeper_reply *r)
 		return;
 	}
 	memcpy(s->new.wrapped, r->result, WRAPPED_KEY_LEN);
-	err = store_vtpm_configure(s->m->store, &s->old, s->new.snapshots, s->new.wrapped);
-	finish(s, err, err == ERR_NOTFOUND ? "it was changed or destroyed meanwhile" : store_why(s->m->store));
+	submit(s);
 }
 
 static int build_request(const struct setting *s, struct buf *b)
@@ -97,5 +124,6 @@ void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshot
 	}
 	*s = (struct setting){ .m = m, .call = c, .old = *row, .new = *row };
 	s->new.snapshots = snapshots;
+	s->new.epoch++;
 	keeper_open_group(m, row->group, on_group, s);
 }

@@ -48,16 +48,23 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 	if (row->quarantine[0] && !(v && v->state == VTPM_RUNNING)) {
 		state = "quarantined";
 		reason = row->quarantine;
+	} else if (m->continuity.state == CONTINUITY_QUARANTINED && !v) {
+		state = "quarantined";
+		reason = m->continuity.reason;
 	}
 	json_object_set_new(j, "state", json_string(state));
 	if (reason)
 		json_object_set_new(j, "reason", json_string(reason));
-	if (v && v->state == VTPM_RUNNING && v->qemu < 0 && !ring_path(m, row->name, path, sizeof(path)))
+	if (v && v->state == VTPM_RUNNING && v->qemu < 0 && !v->xen && !ring_path(m, row->name, path, sizeof(path)))
 		json_object_set_new(j, "ring", json_string(path));
 	if (!qemu_path(m, row->name, path, sizeof(path)))
 		json_object_set_new(j, "swtpm", json_string(path));
 	if (v && v->state == VTPM_RUNNING && v->qemu >= 0)
 		json_object_set_new(j, "qemu_uid", json_integer(v->qemu_uid));
+	if (v && v->front)
+		json_object_set_new(j, "domain", json_integer(xen_domid(v->front)));
+	if (v && v->announced)
+		json_object_set_new(j, "announced", json_true());
 	if (waiting)
 		json_object_set_new(j, "waiting_uid", json_integer(waiting->qemu_uid));
 	if (qemu_refusal(m, row->uuid))
@@ -77,6 +84,7 @@ static void describe_machine(const struct store_vtpm *row, json_t *j)
 
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks)
 {
+	const struct leaf *leaf = leaves_find(&m->continuity.leaves, row->uuid);
 	struct vtpm *v = vtpm_find(m, row->uuid);
 	char uuid[UUID_STR_LEN + 1];
 	json_t *j;
@@ -90,6 +98,10 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 		      (json_int_t)(v && v->row.rollbacks > row->rollbacks ? v->row.rollbacks : row->rollbacks), "ek", with_eks ? describe_eks(row) : json_array());
 	if (!j)
 		return NULL;
+	if (leaf)
+		json_object_set_new(j, "mode", json_string(describe_mode(leaf->l.mode)));
+	if (leaf)
+		json_object_set_new(j, "discontinuities", json_integer((json_int_t)leaf->l.discontinuities));
 	if (row->user >= 0)
 		json_object_set_new(j, "user", json_integer(row->user));
 	if (row->has_token)
@@ -107,6 +119,8 @@ json_t *describe_group(const struct group *g)
 			json_array_append_new(pcrs, json_integer(i));
 	j = json_pack("{s:s, s:o, s:b, s:b}", "name", g->name, "pcrs", pcrs, "insecure_pcrs",
 		      (int)(g->flags & SEAL_INSECURE_PCRS), "open", (int)g->open);
+	if (j && g->vouched)
+		json_object_set_new(j, "mode", json_string(describe_mode(g->mode)));
 	if (j && !g->open && g->reason[0])
 		json_object_set_new(j, "reason", json_string(g->reason));
 	return j;
@@ -155,6 +169,7 @@ static json_t *describe_warnings(const struct mgr *m)
 	if (!m->sandboxed)
 		json_array_append_new(w, json_string("the manager was not started as root: backends share its uid and are "
 						     "confined by seccomp alone"));
+	describe_continuity_warnings(m, w);
 	return w;
 }
 
@@ -183,10 +198,10 @@ json_t *describe_status(struct mgr *m)
 		running += v->state == VTPM_RUNNING && !v->incoming;
 	if (store_vtpm_each(m->store, count_row, counts))
 		counts[0] = counts[1] = 0;
-	return json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:b, s:o}", "version", VTPM_VERSION,
+	return json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:o, s:b, s:o}", "version", VTPM_VERSION,
 			 "tpm", describe_tpm(m), "groups", groups, "vtpms", counts[0], "running", running, "quarantined",
 			 counts[1], "pool", (int)m->pool_count, "pool_target", (int)m->cfg.pool, "commits",
-			 (json_int_t)m->commit.transactions, "changes", (json_int_t)m->commit.changes, "store",
-			 store_word(m->commit.last_result), "sandboxed", (int)m->sandboxed, "warnings",
+			 (json_int_t)m->continuity.commits, "changes", (json_int_t)m->continuity.changes, "store",
+			 store_word(m->continuity.store_result), "continuity", describe_continuity(m), "sandboxed", (int)m->sandboxed, "warnings",
 			 describe_warnings(m));
 }

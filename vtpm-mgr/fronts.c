@@ -89,22 +89,44 @@ static void front_count(struct front *f, enum front_kind kind)
 	f->kind = kind;
 }
 
+/* --- what nobody took --- */
+
+struct undoing {
+	struct mgr *m;
+	uid_t uid;
+	pid_t pid;
+	struct store_vtpm row;
+};
+
+static void on_undone(void *arg, int code, const char *text)
+{
+	struct undoing *u = arg;
+
+	(void)text;
+	mgr_audit_for(u->m, u->uid, u->pid, "destroy", &u->row, code, "whoever had it set up did not take it");
+	free(u);
+}
+
 /* A vTPM that nobody has the token of. One that an operator has powered on meanwhile is the operator's. */
 static void undo(const struct front *f)
 {
 	struct mgr *m = f->m;
-	struct store_vtpm *row = malloc(sizeof(*row));
-	int err = row ? store_vtpm_by_uuid(m->store, f->made.uuid, row) : ERR_NOMEM;
+	struct undoing *u = calloc(1, sizeof(*u));
+	int err = u ? store_vtpm_by_uuid(m->store, f->made.uuid, &u->row) : ERR_NOMEM;
 
-	if (!err && vtpm_find(m, row->uuid))
+	if (err == ERR_NOTFOUND || !u) {
+		free(u);
+		return;
+	}
+	u->m = m;
+	u->uid = f->uid;
+	u->pid = f->pid;
+	if (!err && vtpm_find(m, u->row.uuid))
 		err = ERR_BUSY;
-	if (!err)
-		err = store_vtpm_delete(m->store, row->id);
-	if (!err)
-		qemu_port_close(m, row->uuid);
-	if (row && err != ERR_NOTFOUND)
-		mgr_audit_for(m, f->uid, f->pid, "destroy", row, err, "whoever had it set up did not take it");
-	free(row);
+	if (err)
+		on_undone(u, err, "");
+	else
+		vtpm_destroy(m, &u->row, on_undone, u);
 }
 
 static void front_drop(struct front *f)

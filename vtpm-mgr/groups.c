@@ -17,7 +17,19 @@ static void group_opened(struct group *g, const struct keeper_reply *r)
 		log_info("group %s: root unsealed", g->name);
 }
 
+/* Beyond being open: whether what is on the disk may be served. */
+static int group_usable(struct mgr *m, const struct group *g, char text[static TEXT_MAX + 1])
+{
+	int code = continuity_why(m, text);
+
+	if (code || g->vouched)
+		return code;
+	snprintf(text, TEXT_MAX + 1, "the row of group %s in the store was changed: the journal vouches for another", g->name);
+	return ERR_QUARANTINE;
+}
+
 struct group_opening {
+	struct mgr *m;
 	struct group *g;
 	keeper_done *done; /* NULL: part of the first requests */
 	void *arg;
@@ -26,10 +38,14 @@ struct group_opening {
 static void on_group_opened(void *arg, const struct keeper_reply *r)
 {
 	struct group_opening *o = arg;
+	struct keeper_reply out = { .code = r->code };
 
 	group_opened(o->g, r);
+	snprintf(out.text, sizeof(out.text), "%s", r->text);
+	if (!r->code && o->done)
+		out.code = group_usable(o->m, o->g, out.text);
 	if (o->done)
-		o->done(o->arg, r);
+		o->done(o->arg, &out);
 	free(o);
 }
 
@@ -68,11 +84,11 @@ void group_open(struct mgr *m, struct group *g, keeper_done *done, void *arg)
 			done(arg, &r);
 		return;
 	}
-	*o = (struct group_opening){ .g = g, .done = done, .arg = arg };
+	*o = (struct group_opening){ .m = m, .g = g, .done = done, .arg = arg };
 	if (done)
 		keeper_ask(m, KEEPER_GROUP_OPEN, &b, on_group_opened, o);
 	else
-		keeper_boot_ask(m, KEEPER_GROUP_OPEN, &b, on_group_opened, o);
+		keeper_ask_once(m, KEEPER_GROUP_OPEN, &b, on_group_opened, o);
 }
 
 struct group *group_find(struct mgr *m, const char *name)
@@ -130,6 +146,8 @@ static void on_barrier(void *arg, const struct keeper_reply *r)
 	if (!r->code && (!g || !g->open)) {
 		out.code = g ? ERR_PCR : ERR_NOTFOUND;
 		snprintf(out.text, sizeof(out.text), "%s", g ? g->reason : "no such group");
+	} else if (!r->code) {
+		out.code = group_usable(b->m, g, out.text);
 	}
 	b->done(b->arg, &out);
 	free(b);
@@ -138,13 +156,17 @@ static void on_barrier(void *arg, const struct keeper_reply *r)
 void keeper_open_group(struct mgr *m, const char *name, keeper_done *done, void *arg)
 {
 	struct group *g = group_find(m, name);
+	bool ready = m->keeper.state == KEEPER_READY && m->continuity.state == CONTINUITY_OPEN;
 	struct barrier *b;
 
-	if (g && g->open && m->keeper.state == KEEPER_READY) {
-		done(arg, &(struct keeper_reply){ .code = 0 });
+	if (g && g->open && ready) {
+		struct keeper_reply r = { .code = 0 };
+
+		r.code = group_usable(m, g, r.text);
+		done(arg, &r);
 		return;
 	}
-	if (g && m->keeper.state == KEEPER_READY) {
+	if (g && ready) {
 		group_open(m, g, done, arg);
 		return;
 	}
@@ -157,6 +179,7 @@ void keeper_open_group(struct mgr *m, const char *name, keeper_done *done, void 
 	}
 	*b = (struct barrier){ .m = m, .done = done, .arg = arg };
 	snprintf(b->name, sizeof(b->name), "%s", name);
+	keeper_boot_again(m);
 	keeper_ask(m, KEEPER_STATUS, NULL, on_barrier, b);
 }
 

@@ -74,19 +74,25 @@ struct twin {
 	char *name;
 };
 
+bool import_is_twin(const struct store_vtpm *one, const struct store_vtpm *other)
+{
+	for (unsigned i = 0; i < EK_KINDS; i++) {
+		const struct store_blob *a = &one->ek_public[i], *b = &other->ek_public[i];
+
+		if (a->len != 0 && a->len == b->len && memcmp(a->data, b->data, a->len) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int compare(void *arg, const struct store_vtpm *other)
 {
 	const struct twin *t = arg;
 
-	for (unsigned i = 0; i < EK_KINDS; i++) {
-		const struct store_blob *a = &t->row->ek_public[i], *b = &other->ek_public[i];
-
-		if (a->len == 0 || a->len != b->len || memcmp(a->data, b->data, a->len) != 0)
-			continue;
-		memcpy(t->name, other->name, NAME_MAX_LEN + 1);
-		return ERR_EXISTS;
-	}
-	return 0;
+	if (!import_is_twin(t->row, other))
+		return 0;
+	memcpy(t->name, other->name, NAME_MAX_LEN + 1);
+	return ERR_EXISTS;
 }
 
 int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1])

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vtpm-mgr --init: explicit, never automatic. Adopt the TPM (pin its storage root), seal a new
- * root for the group "default", make the CA key in the TPM, then write all of it. The value
- * "provisioned" is written last: a store without it was interrupted here and is refused.
+ * root for the group "default", make the CA key in the TPM, define the anchors, extend both with a genesis row,
+ * then write all of it in one transaction. Last the owner hierarchy gets the auth value that the store now has.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +13,10 @@
 
 struct init {
 	struct mgr *m;
-	uint8_t name[TPM_NAME_MAX], root[SEALED_ROOT_MAX];
-	size_t name_len, root_len;
+	uint8_t name[TPM_NAME_MAX], root[SEALED_ROOT_MAX], ca[CA_KEY_MAX], record[ANCHOR_RECORD_SIZE];
+	size_t name_len, root_len, ca_len;
+	struct store_leaf leaf; /* of group "default" */
+	struct store_row genesis;
 };
 
 static void init_end(struct init *in, int err, const char *text)
@@ -28,42 +30,136 @@ static void init_end(struct init *in, int err, const char *text)
 	loop_stop(&m->loop);
 }
 
-static int init_write(struct init *in, const struct keeper_reply *ca)
+/* ---- last: all of it in one transaction ---- */
+
+static int init_write(struct init *in)
 {
 	struct mgr *m = in->m;
-	int err = store_meta_put(m->store, "srk_name", in->name, in->name_len);
+	uint8_t wear[WEAR_SIZE];
+	const struct store_meta meta[] = {
+		{ "srk_name", in->name, in->name_len }, { "ca", in->ca, in->ca_len },  { "anchors", in->record, sizeof(in->record) },
+		{ "wear", wear, sizeof(wear) },		{ "provisioned", "1", 1 },
+	};
+	const struct store_leaf *put = &in->leaf;
+	struct store_change group = { .op = STORE_GROUP, .group = DEFAULT_GROUP, .sealed = in->root, .sealed_len = in->root_len };
+	struct store_tail tail = { .leaves = &put, .nleaves = 1, .row = &in->genesis, .meta = meta, .nmeta = ARRAY_LEN(meta) };
+
+	wear_load(m);
+	wear_spend(m, wear);
+	return store_commit(m->store, &group, 1, &tail);
+}
+
+static void on_owned(void *arg, const struct keeper_reply *r)
+{
+	struct init *in = arg;
+
+	/* The store has the value: each start tries again. */
+	if (r->code)
+		log_warn("the owner hierarchy of the TPM keeps its empty password: %s", r->text);
+	log_info("initialised %s: a new root is sealed in the TPM", in->m->cfg.state_dir);
+	init_end(in, 0, "");
+}
+
+static void init_store(struct init *in)
+{
+	struct mgr *m = in->m;
+	char why[TEXT_MAX + 1];
+	int err = store_open(&m->store, m->cfg.state_dir, true, why);
+
+	if (err) {
+		init_end(in, err, why);
+		return;
+	}
+	err = init_write(in);
+	mgr_audit(m, NULL, "init", NULL, err, NULL);
+	if (err)
+		init_end(in, err, store_why(m->store));
+	else
+		keeper_ask(m, KEEPER_ANCHOR_OWN, NULL, on_owned, in);
+}
+
+/* ---- the anchors, before the disk: a store whose anchors were never extended would be quarantined for ever ---- */
+
+static void on_extended(void *arg, const struct keeper_reply *r)
+{
+	if (r->code)
+		init_end(arg, r->code, r->text);
+	else
+		init_store(arg);
+}
+
+static void on_mac(void *arg, const struct keeper_reply *r)
+{
+	struct init *in = arg;
+	struct buf b;
+
+	if (r->code || r->result_len != DIGEST_LEN) {
+		init_end(in, r->code ? r->code : ERR_PROTO, r->text);
+		return;
+	}
+	memcpy(in->genesis.mac, r->result, DIGEST_LEN);
+	buf_wrap(&b, in->genesis.row, sizeof(in->genesis.row));
+	keeper_ask(in->m, KEEPER_ANCHOR_EXTEND, &b, on_extended, in);
+}
+
+/* The first row: on nothing, with a nonce in the place of a row before it, so that no two are alike. */
+static int genesis(struct init *in, const struct anchor_view *view)
+{
+	struct leaves *leaves = &in->m->continuity.leaves;
+	struct journal_row row = { .n = 1, .kind = ROW_GENESIS, .reset_count = view->reset_count };
+	struct buf b;
+	int err = leaf_of_group(DEFAULT_GROUP, in->root, in->root_len, MODE_BOUNDED, &in->leaf);
 
 	if (!err)
-		err = store_group_put(m->store, DEFAULT_GROUP, in->root, in->root_len);
+		err = leaves_put(leaves, &in->leaf);
 	if (!err)
-		err = store_meta_put(m->store, "ca", ca->result, ca->result_len);
+		err = leaves_root(leaves, row.root);
 	if (!err)
-		err = store_meta_put(m->store, "provisioned", "1", 1);
-	return err;
+		err = random_bytes(row.prev, DIGEST_LEN);
+	in->genesis.n = row.n;
+	buf_init(&b, in->genesis.row, sizeof(in->genesis.row));
+	return err ? err : journal_row_encode(&b, &row);
+}
+
+static void on_anchors(void *arg, const struct keeper_reply *r)
+{
+	struct init *in = arg;
+	struct anchor_view view;
+	struct buf b;
+	int err = r->code;
+
+	buf_wrap(&b, r->result, r->result_len);
+	if (err || buf_get_bytes(&b, in->record, sizeof(in->record)) || anchor_view_decode(&b, &view)) {
+		init_end(in, err ? err : ERR_PROTO, r->text);
+		return;
+	}
+	err = genesis(in, &view);
+	buf_wrap(&b, in->genesis.row, sizeof(in->genesis.row));
+	if (err)
+		init_end(in, err, err_text(err));
+	else
+		keeper_ask(in->m, KEEPER_ROW_MAC, &b, on_mac, in);
 }
 
 static void on_ca(void *arg, const struct keeper_reply *r)
 {
 	struct init *in = arg;
-	struct mgr *m = in->m;
-	char why[TEXT_MAX + 1];
-	int err;
+	const struct config *cfg = &in->m->cfg;
+	const struct anchor_new req = { .a = cfg->anchor_a, .v = cfg->anchor_v, .flags = cfg->shared_chip ? ANCHOR_SHARED : 0 };
+	uint8_t mem[ANCHOR_NEW_SIZE];
+	struct buf b;
 
-	if (r->code) {
-		init_end(in, r->code, r->text);
+	buf_init(&b, mem, sizeof(mem));
+	if (r->code || r->result_len > sizeof(in->ca) || anchor_new_encode(&b, &req)) {
+		init_end(in, r->code ? r->code : ERR_PROTO, r->text);
 		return;
 	}
-	err = store_open(&m->store, m->cfg.state_dir, true, why);
-	if (err) {
-		init_end(in, err, why);
-		return;
-	}
-	err = init_write(in, r);
-	mgr_audit(m, NULL, "init", NULL, err, NULL);
-	if (!err)
-		log_info("initialised %s: a new root is sealed in the TPM", m->cfg.state_dir);
-	init_end(in, err, store_why(m->store));
+	memcpy(in->ca, r->result, r->result_len);
+	in->ca_len = r->result_len;
+	keeper_ask(in->m, KEEPER_ANCHOR_NEW, &b, on_anchors, in);
 }
+
+/* ---- the keys ---- */
 
 static void print_pcrs(uint32_t mask, uint32_t flags)
 {

@@ -10,6 +10,8 @@
 
 static void boot_ready(struct mgr *m)
 {
+	if (m->keeper.state != KEEPER_STARTING) /* it has ended meanwhile */
+		return;
 	m->keeper.state = KEEPER_READY;
 	m->keeper.respawn_ms = 0;
 	m->keeper.reason[0] = '\0';
@@ -17,6 +19,22 @@ static void boot_ready(struct mgr *m)
 	mgr_ready(m);
 	if (!m->cfg.init)
 		pool_refill(m);
+}
+
+void keeper_boot_done(struct mgr *m)
+{
+	boot_ready(m);
+}
+
+/* What the anchors say decides whether anything is served: docs/continuity.md. */
+static void boot_anchors(struct mgr *m)
+{
+	const struct group *g = group_find(m, DEFAULT_GROUP);
+
+	if (g && g->open && m->continuity.state != CONTINUITY_OPEN)
+		recovery_begin(m);
+	else
+		boot_ready(m);
 }
 
 static void on_ca_open(void *arg, const struct keeper_reply *r)
@@ -27,7 +45,7 @@ static void on_ca_open(void *arg, const struct keeper_reply *r)
 	if (r->code)
 		log_error("the CA key cannot be loaded: %s (%s); new vTPMs cannot be certified", r->text, err_text(r->code));
 	if (m->keeper.state == KEEPER_STARTING)
-		boot_ready(m);
+		boot_anchors(m);
 }
 
 /* The keeper ends over what it cannot parse, so a damaged row must not get there. */
@@ -52,10 +70,12 @@ static void boot_ca(struct mgr *m)
 
 	if (!g || !g->open)
 		boot_ready(m);
+	else if (m->keeper.ca_open)
+		boot_anchors(m);
 	else if (keeper_ca_request(m, mem, &b))
 		on_ca_open(m, &(struct keeper_reply){ .code = ERR_AUTH, .text = "its row in the store is damaged" });
 	else
-		keeper_boot_ask(m, KEEPER_CA_OPEN, &b, on_ca_open, m);
+		keeper_ask_once(m, KEEPER_CA_OPEN, &b, on_ca_open, m);
 }
 
 /*
@@ -81,6 +101,22 @@ static void on_groups_done(void *arg, const struct keeper_reply *r)
 		boot_ca(arg);
 }
 
+static void boot_groups(struct mgr *m)
+{
+	for (struct group *g = m->keeper.groups; g; g = g->next)
+		if (!g->open)
+			group_open(m, g, NULL, NULL);
+	keeper_ask_once(m, KEEPER_STATUS, NULL, on_groups_done, m);
+}
+
+void keeper_boot_again(struct mgr *m)
+{
+	if (m->keeper.state != KEEPER_READY || m->continuity.releasing)
+		return;
+	m->keeper.state = KEEPER_STARTING;
+	boot_groups(m);
+}
+
 static void on_open(void *arg, const struct keeper_reply *r)
 {
 	struct mgr *m = arg;
@@ -98,9 +134,7 @@ static void on_open(void *arg, const struct keeper_reply *r)
 		mgr_ready(m);
 		return;
 	}
-	for (struct group *g = k->groups; g; g = g->next)
-		group_open(m, g, NULL, NULL);
-	keeper_boot_ask(m, KEEPER_STATUS, NULL, on_groups_done, m);
+	boot_groups(m);
 }
 
 static void status_warn(const struct keeper_status *s)
@@ -136,11 +170,11 @@ static void on_status(void *arg, const struct keeper_reply *r)
 		len = 0; /* matches no chip */
 	req = (struct keeper_open){ .name = name, .name_len = len };
 	if (!keeper_open_encode(&b, &req))
-		keeper_boot_ask(m, KEEPER_OPEN, &b, on_open, m);
+		keeper_ask_once(m, KEEPER_OPEN, &b, on_open, m);
 }
 
 void keeper_boot(struct mgr *m)
 {
 	m->keeper.reason[0] = '\0';
-	keeper_boot_ask(m, KEEPER_STATUS, NULL, on_status, m);
+	keeper_ask_once(m, KEEPER_STATUS, NULL, on_status, m);
 }

@@ -18,7 +18,7 @@ struct keeper_call {
 	struct keeper_call *next;
 	uint64_t id;
 	uint32_t type;
-	bool boot; /* one of the first requests: not repeated with another keeper */
+	bool boot; /* not repeated with another keeper */
 	unsigned tries;
 	keeper_done *done;
 	void *arg;
@@ -210,6 +210,7 @@ static void keeper_lost(struct mgr *m)
 		else
 			call_fail(k, c, ERR_TPM_LOST);
 	}
+	continuity_lost(m, ERR_TPM_LOST, k->reason);
 	/* Who waits has waited for this one: not for an endless row of them. */
 	if (booting)
 		keeper_queue_fail(m, ERR_TPM_LOST);
@@ -331,12 +332,15 @@ void keeper_drop(struct mgr *m, uint64_t token)
 		keeper_ask(m, KEEPER_KEY_DROP, &b, on_dropped, NULL);
 }
 
-void keeper_boot_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg)
+void keeper_ask_once(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg)
 {
-	struct keeper_call *c = call_new(type, body, done, arg);
+	struct keeper_call *c = m->keeper.sock < 0 ? NULL : call_new(type, body, done, arg);
 
 	if (!c) {
-		done(arg, &(struct keeper_reply){ .code = ERR_NOMEM });
+		struct keeper_reply r = { .code = m->keeper.sock < 0 ? ERR_TPM_LOST : ERR_NOMEM };
+
+		snprintf(r.text, sizeof(r.text), "%s", m->keeper.sock < 0 ? m->keeper.reason : "out of memory");
+		done(arg, &r);
 		return;
 	}
 	c->boot = true;

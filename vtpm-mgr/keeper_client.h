@@ -5,10 +5,14 @@
 
 #include "vtpm-mgr/mgr.h"
 
-/* Asks a keeper that is starting, before all that waits; not repeated with another keeper. */
-void keeper_boot_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg);
+/* Asks this keeper, starting or not, before all that waits; never repeated with another one. */
+void keeper_ask_once(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg);
 /* The first requests to a new keeper, up to KEEPER_READY or KEEPER_FOREIGN. */
 void keeper_boot(struct mgr *m);
+/* The same from where the groups are opened on, for one that is ready: what was refused may be permitted now. */
+void keeper_boot_again(struct mgr *m);
+/* From recovery.c: it is known whether the store may be served. */
+void keeper_boot_done(struct mgr *m);
 /* Sends what waits, if the keeper is ready. */
 void keeper_queue_send(struct mgr *m);
 /* Ends what waits with a code and the reason that the keeper's state has. */

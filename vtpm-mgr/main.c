@@ -18,12 +18,13 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "hv/xen/xenstore.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/secmem.h"
 #include "vtpm-mgr/control_socket.h"
 #include "vtpm-mgr/identity.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/keeper_client.h"
 #include "vtpm-mgr/options.h"
 
 static const char varlink_description[] =
@@ -240,9 +241,43 @@ static void sweep(const struct mgr *m)
 		log_warn("%s: sockets of a manager that has ended cannot be removed", m->cfg.runtime_dir);
 }
 
+/* With the rights of root: that is what it takes to speak to xenstore. -1: no guests of Xen. */
+static int connect_xen(const struct config *cfg)
+{
+	int fd = -1;
+	int err = cfg->xen == XEN_NEVER || cfg->init ? 0 : xenstore_open(&fd);
+
+	if (err && cfg->xen == XEN_ON)
+		die("--xen on", "xenstore cannot be reached: this is no domain of Xen, or not root, or xenstored does not run");
+	return fd;
+}
+
+static void on_shut_down(void *arg, const struct keeper_reply *r)
+{
+	struct mgr *m = arg;
+
+	if (r->code)
+		log_warn("the TPM was not shut down in order: %s", r->text);
+	loop_stop(&m->loop);
+}
+
+/* The last request: the TPM is the manager's own and may lose power now. */
+void mgr_closed(struct mgr *m, int code)
+{
+	m->continuity.close_due = false;
+	m->continuity.state = CONTINUITY_STOPPED;
+	if (code)
+		log_warn("stopped without a close row: if the TPM is reset now, bounded vTPMs have a discontinuity");
+	keeper_ask_once(m, KEEPER_TPM_SHUTDOWN, NULL, on_shut_down, m);
+}
+
 void mgr_check_drained(struct mgr *m)
 {
-	if (m->draining && !m->workers)
+	if (!m->draining || m->workers)
+		return;
+	if (m->continuity.state == CONTINUITY_OPEN)
+		m->continuity.close_due = true; /* commit_flush follows */
+	else
 		loop_stop(&m->loop);
 }
 
@@ -282,6 +317,8 @@ static void mgr_close(struct mgr *m)
 {
 	m->draining = true;
 	keeper_close(m);
+	xen_close(m);
+	continuity_free(m);
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
 	fronts_close(m);
@@ -317,6 +354,7 @@ int main(int argc, char **argv)
 	static struct mgr mgr;
 	struct mgr *m = &mgr;
 	struct identity id;
+	int xenstore;
 
 	options_parse(argc, argv, &m->cfg);
 	if (m->cfg.ready_fd >= 0 && fcntl(m->cfg.ready_fd, F_SETFD, FD_CLOEXEC))
@@ -334,6 +372,7 @@ int main(int argc, char **argv)
 		check_no_store(m);
 	if (host_start_spawner(m))
 		die("vtpm-spawn", strerror(errno));
+	xenstore = connect_xen(&m->cfg);
 	drop_root(m, &id);
 	if (secmem_process())
 		die("cannot forbid core dumps", strerror(errno));
@@ -341,6 +380,8 @@ int main(int argc, char **argv)
 		open_store(m);
 	if (audit_open(&m->audit, m->cfg.state_dir))
 		die(m->cfg.state_dir, "the audit log cannot be opened");
+	if (continuity_init(m))
+		die("continuity", "out of memory");
 	if (loop_open(&m->loop) || host_watch_spawner(m))
 		die("event loop", strerror(errno));
 	watch_signals(m);
@@ -350,6 +391,8 @@ int main(int argc, char **argv)
 	}
 	if (!m->cfg.init && qemu_ports_open(m))
 		die(m->cfg.state_dir, store_why(m->store));
+	if (xenstore >= 0 && xen_open(m, xenstore))
+		die("guests of Xen", strerror(errno));
 	m->swtpm_uid = id.swtpm_uid;
 	if (!m->cfg.init && fronts_open(m))
 		die(m->cfg.runtime_dir, "swtpm.sock cannot be made there");

@@ -47,8 +47,7 @@ static int int_param(struct call *c, json_t *params, const char *key, json_int_t
 	return ERR_INVAL;
 }
 
-/* An optional true or false; false if it is absent. */
-static int bool_param(struct call *c, json_t *params, const char *key, bool *out)
+int bool_param(struct call *c, json_t *params, const char *key, bool *out)
 {
 	json_t *j = json_object_get(params, key);
 
@@ -243,12 +242,17 @@ static void method_set(void *arg, struct call *c, json_t *params)
 static void method_start(void *arg, struct call *c, json_t *params)
 {
 	struct store_vtpm *row;
+	struct vtpm *v;
 	bool firmware;
 
 	if (bool_param(c, params, "firmware", &firmware))
 		return;
 	row = row_of(arg, c, params);
-	if (row)
+	v = row ? vtpm_find(arg, row->uuid) : NULL;
+	if (v && v->front)
+		call_error(c, ERR_WRONG_STATE, "%s belongs to domain %u; reset powers it on for that", row->name,
+			   xen_domid(v->front));
+	else if (row)
 		vtpm_start(arg, row, firmware, c);
 	free(row);
 }
@@ -272,9 +276,32 @@ static void method_reset(void *arg, struct call *c, json_t *params)
 
 	if (v)
 		vtpm_reset(v, row, c);
-	else if (row)
+	else if (row && !xen_reset_lost(arg, row, c))
 		call_error(c, ERR_WRONG_STATE, "%s is not running; start powers it on", row->name);
 	free(row);
+}
+
+/* Suspend and Resume: fn ends the call. */
+static void announce(struct mgr *m, struct call *c, json_t *params, void (*fn)(struct vtpm *v, struct call *c))
+{
+	struct store_vtpm *row = row_of(m, c, params);
+	struct vtpm *v = row ? vtpm_find(m, row->uuid) : NULL;
+
+	if (v)
+		fn(v, c);
+	else if (row)
+		call_error(c, ERR_WRONG_STATE, "%s is not running", row->name);
+	free(row);
+}
+
+static void method_suspend(void *arg, struct call *c, json_t *params)
+{
+	announce(arg, c, params, xen_suspend);
+}
+
+static void method_resume(void *arg, struct call *c, json_t *params)
+{
+	announce(arg, c, params, xen_resume);
 }
 
 /* By the number of its row: the uuid may be damaged since it was powered on. */
@@ -287,13 +314,42 @@ static struct vtpm *powered_row(struct mgr *m, const struct store_vtpm *row)
 	return v;
 }
 
+struct destroy_call {
+	struct mgr *m;
+	struct call *c;
+	struct store_vtpm row;
+};
+
+static void on_destroyed(void *arg, int code, const char *text)
+{
+	struct destroy_call *d = arg;
+
+	mgr_audit(d->m, d->c, "destroy", &d->row, code, NULL);
+	if (code)
+		call_error(d->c, code, "%s is not destroyed: %s (%s)", d->row.name, err_text(code), text);
+	else
+		call_reply(d->c, NULL);
+	free(d);
+}
+
+static void destroy_begin(struct mgr *m, struct call *c, const struct store_vtpm *row)
+{
+	struct destroy_call *d = calloc(1, sizeof(*d));
+
+	if (!d) {
+		call_error(c, ERR_NOMEM, "out of memory");
+		return;
+	}
+	*d = (struct destroy_call){ .m = m, .c = c, .row = *row };
+	vtpm_destroy(m, row, on_destroyed, d);
+}
+
 static void method_destroy(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
 	struct store_vtpm *row;
 	struct vtpm *v;
 	bool force;
-	int err;
 
 	if (bool_param(c, params, "force", &force))
 		return;
@@ -303,20 +359,15 @@ static void method_destroy(void *arg, struct call *c, json_t *params)
 	v = powered_row(m, row);
 	if (v && v->state != VTPM_FAILED) {
 		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
+	} else if (changes_destroy(m, row->id)) {
+		call_error(c, ERR_BUSY, "%s is being destroyed", row->name);
 	} else if (row->quarantine[0] && !force) {
 		call_error(c, ERR_QUARANTINE, "%s is quarantined (%s); --force destroys it all the same", row->name,
 			   row->quarantine);
 	} else {
 		if (v)
 			vtpm_free(v);
-		err = store_vtpm_delete(m->store, row->id);
-		mgr_audit(m, c, "destroy", row, err, NULL);
-		if (!err)
-			qemu_port_close(m, row->uuid);
-		if (err)
-			call_error(c, err, "%s is not destroyed: %s (%s)", row->name, err_text(err), store_why(m->store));
-		else
-			call_reply(c, NULL);
+		destroy_begin(m, c, row);
 	}
 	free(row);
 }
@@ -346,125 +397,68 @@ static void method_ca(void *arg, struct call *c, json_t *params)
 		call_reply(c, json_pack("{s:o}", "certificate", describe_pem("CERTIFICATE", ca.cert, ca.cert_len)));
 }
 
-/* --- groups --- */
+/* --- quarantine --- */
 
-struct group_making {
-	struct group_making *next;
-	struct mgr *m;
-	struct call *c;
-	char name[NAME_MAX_LEN + 1];
-};
-
-/*
- * A second root of a name replaces the first in the keeper, so that a group whose row could not be written can be made
- * again. Asked for while the first is on its way to the store it would leave the keeper with a root that is nowhere.
- */
-static bool group_is_being_made(const struct mgr *m, const char *name)
+static int list_quarantined(void *arg, const struct store_vtpm *row)
 {
-	const struct group_making *g = m->groups_making;
+	struct listing *l = arg;
 
-	while (g && strcmp(g->name, name) != 0)
-		g = g->next;
-	return g != NULL;
-}
-
-static void group_making_free(struct group_making *g)
-{
-	struct group_making **at = &g->m->groups_making;
-
-	while (*at != g)
-		at = &(*at)->next;
-	*at = g->next;
-	free(g);
-}
-
-static int group_store(struct group_making *g, const struct keeper_reply *r)
-{
-	struct sealed_root root;
-	struct buf b;
-	int err;
-
-	buf_wrap(&b, r->result, r->result_len);
-	if (sealed_root_decode(&b, &root) || buf_left(&b))
-		return ERR_PROTO;
-	err = store_group_put(g->m->store, g->name, r->result, r->result_len);
-	return err ? err : group_add(g->m, g->name, &root, true);
-}
-
-static void on_group_made(void *arg, const struct keeper_reply *r)
-{
-	struct group_making *g = arg;
-	int err = r->code ? r->code : group_store(g, r);
-
-	mgr_audit(g->m, g->c, "group-create", NULL, err, g->name);
-	if (err)
-		call_error(g->c, err, "group %s: %s", g->name, r->code && r->text[0] ? r->text : err_text(err));
-	else
-		call_reply(g->c, json_pack("{s:o}", "group", describe_group(group_find(g->m, g->name))));
-	group_making_free(g);
-}
-
-static int pcr_param(struct call *c, json_t *params, uint32_t *mask)
-{
-	json_t *list = json_object_get(params, "pcrs"), *j;
-	size_t i;
-
-	*mask = 0;
-	if (!list || json_is_null(list))
+	if (!row->quarantine[0])
 		return 0;
-	json_array_foreach(list, i, j) {
-		json_int_t n = json_is_integer(j) ? json_integer_value(j) : -1;
-		if (n < 0 || n >= (json_int_t)PCR_COUNT)
-			break;
-		*mask |= 1u << n;
+	return json_array_append_new(l->list, describe_vtpm(l->m, row, false)) ? ERR_NOMEM : 0;
+}
+
+static void method_list_quarantine(void *arg, struct call *c, json_t *params)
+{
+	struct listing l = { .m = arg, .list = json_array() };
+	int err = store_vtpm_each(l.m->store, list_quarantined, &l);
+	json_t *reply = err ? NULL : json_pack("{s:o}", "vtpms", l.list);
+
+	(void)params;
+	if (!reply) {
+		json_decref(l.list);
+		call_error(c, err ? err : ERR_NOMEM, "the list cannot be read: %s", store_why(l.m->store));
+		return;
 	}
-	if (json_is_array(list) && *mask && i == json_array_size(list))
-		return 0;
-	call_error(c, ERR_INVAL, "pcrs must be a list of numbers from 0 to %u", PCR_COUNT - 1);
-	return ERR_INVAL;
+	if (l.m->continuity.state == CONTINUITY_QUARANTINED)
+		json_object_set_new(reply, "store", json_string(l.m->continuity.reason));
+	call_reply(c, reply);
 }
 
-static int group_check(struct mgr *m, struct call *c, const char *name)
+/* A state that may be an old one is taken only by who says that he knows. */
+static bool accepted(struct call *c, json_t *params)
 {
-	if (!name || !name_valid(name))
-		call_error(c, ERR_INVAL, "a group needs a name of letters, digits, '.', '_' and '-'");
-	else if (group_find(m, name))
-		call_error(c, ERR_EXISTS, "group %s exists already", name);
-	else if (group_is_being_made(m, name))
-		call_error(c, ERR_BUSY, "group %s is being made", name);
-	else if (group_count(m) >= KEEPER_GROUPS_MAX)
-		call_error(c, ERR_FULL, "there are %u groups already, the most that are possible", KEEPER_GROUPS_MAX);
-	else
-		return 0;
-	return ERR_INVAL;
+	bool accept;
+
+	if (bool_param(c, params, "accept_rollback", &accept))
+		return false;
+	if (accept)
+		return true;
+	call_error(c, ERR_INVAL, "what is released may be an old state, with old counters of failed authorisations: say "
+				 "--i-accept-rollback if you accept that");
+	return false;
 }
 
-static void method_create_group(void *arg, struct call *c, json_t *params)
+static void method_release(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
-	const char *name = json_string_value(json_object_get(params, "name"));
-	struct keeper_group_new req = { 0 };
-	uint8_t mem[KEEPER_GROUP_NEW_MAX];
-	struct group_making *g;
-	bool insecure;
-	struct buf b;
+	struct store_vtpm *row;
+	bool store;
 
-	if (group_check(m, c, name) || pcr_param(c, params, &req.mask) ||
-	    bool_param(c, params, "insecure_pcrs", &insecure))
+	if (!accepted(c, params) || bool_param(c, params, "store", &store))
 		return;
-	req.flags = insecure ? SEAL_INSECURE_PCRS : 0;
-	g = calloc(1, sizeof(*g));
-	snprintf(req.group, sizeof(req.group), "%s", name);
-	buf_init(&b, mem, sizeof(mem));
-	if (!g || keeper_group_new_encode(&b, &req)) {
-		free(g);
-		call_error(c, ERR_NOMEM, "out of memory");
+	if (store) {
+		release_store(m, c);
 		return;
 	}
-	*g = (struct group_making){ .next = m->groups_making, .m = m, .c = c };
-	m->groups_making = g;
-	snprintf(g->name, sizeof(g->name), "%s", name);
-	keeper_ask(m, KEEPER_GROUP_NEW, &b, on_group_made, g);
+	row = row_of(m, c, params);
+	if (row && vtpm_find(m, row->uuid) && vtpm_find(m, row->uuid)->state != VTPM_FAILED)
+		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
+	else if (row && !row->quarantine[0])
+		call_error(c, ERR_WRONG_STATE, "%s is not quarantined", row->name);
+	else if (row)
+		release_vtpm(m, row, c);
+	free(row);
 }
 
 /* What wanted_row reads. */
@@ -479,9 +473,13 @@ const struct control_method methods[] = {
 	{ "Start", ROLE_OPERATOR, "name firmware", 0, 0, method_start },
 	{ "Stop", ROLE_OPERATOR, "name", 0, 0, method_stop },
 	{ "Reset", ROLE_OPERATOR, "name", 0, 0, method_reset },
+	{ "Suspend", ROLE_OPERATOR, "name", 0, 0, method_suspend },
+	{ "Resume", ROLE_OPERATOR, "name", 0, 0, method_resume },
 	{ "Destroy", ROLE_OPERATOR, "name force", 0, 0, method_destroy },
 	{ "Status", ROLE_VIEWER, "", 0, 0, method_status },
 	{ "Ca", ROLE_VIEWER, "", 0, 0, method_ca },
-	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs", 0, 0, method_create_group },
+	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode", 0, 0, method_create_group },
+	{ "ListQuarantine", ROLE_VIEWER, "", 0, 0, method_list_quarantine },
+	{ "Release", ROLE_OPERATOR, "name store accept_rollback", 0, 0, method_release },
 };
 const size_t methods_len = ARRAY_LEN(methods);

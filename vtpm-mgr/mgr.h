@@ -12,9 +12,10 @@
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come
  *	fronts.c	swtpm.sock: stand-ins for swtpm, which set vTPMs up and bring QEMUs
- *	commit.c	durable changes of many guests in one transaction
+ *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
+ *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
- *	methods.c	the control interface's methods; configure.c: Set; describe.c: what they answer
+ *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
 #define VTPM_MGR_MGR_H
@@ -29,6 +30,7 @@
 #include "lib/loop.h"
 #include "lib/util.h"
 #include "vtpm-mgr/audit.h"
+#include "vtpm-mgr/continuity.h"
 #include "vtpm-mgr/control.h"
 #include "vtpm-mgr/proto/backend.h"
 #include "vtpm-mgr/proto/keeper.h"
@@ -56,12 +58,21 @@ struct config {
 	const char *swtpm_user;				  /* NULL: nobody */
 	uint32_t seal_pcrs;				  /* 0: the default set */
 	bool insecure_pcrs, init, no_prefork, verbose;
+	enum { XEN_AUTO, XEN_ON, XEN_NEVER } xen; /* guests of Xen: if this is a domain of Xen; must be; no */
+	bool autocreate;			  /* a vTPM for a domain whose uuid nobody knows */
 	uint32_t pool;
 	uint32_t uid_base;
 	int ready_fd; /* -1: nobody waits */
+	uint32_t anchor_a, anchor_v; /* NV handles, with --init */
+	bool anchors_given, shared_chip;
+	uint32_t anchor_writes;	    /* budget of writes to anchor A, a day */
+	uint32_t anchors_per_guest; /* a day; 0: no quota */
+	uint32_t checkpoint_s;
 };
 
 struct mgr;
+struct xen;
+struct xen_front;
 
 /* --- worker.c: one backend process --- */
 
@@ -82,14 +93,14 @@ struct worker {
 	unsigned ngives;
 };
 
-/* What a backend serves. */
+/* What a backend serves: SERVE_NOBODY for one that provisions. */
 struct worker_guest {
-	const struct local_ring *ring;
-	int qemu; /* its control channel; -1: the ring */
+	enum serve_kind kind;
+	int fds[SPAWN_FDS_MAX - SPAWN_FDS_MIN]; /* as its kind wants them (proto/spawn.h); the caller's */
 };
 
 /*
- * Starts a backend process for owner arg and sends it start. guest: NULL for one that provisions.
+ * Starts a backend process for owner arg and sends it start.
  * The key must have been handed to the keeper for worker_token_next's token before.
  */
 CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct worker_guest *guest,
@@ -133,6 +144,8 @@ struct group {
 	struct group *next;
 	char name[NAME_MAX_LEN + 1];
 	bool open;
+	bool vouched; /* its row is the one that the journal vouches for; known once continuity is open */
+	uint8_t mode; /* enum store_mode of its new vTPMs; the same */
 	uint32_t mask, flags;
 	char reason[TEXT_MAX + 1];
 };
@@ -144,7 +157,10 @@ CHECKED int keeper_start(struct mgr *m);
  * none, and asks once more if the TPM was lost during the request.
  */
 void keeper_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_done *done, void *arg);
-/* Makes sure that a group's root is unsealed, asking the TPM again if it was refused before. */
+/*
+ * Makes sure that a group's root is unsealed and that continuity is open, asking the TPM again if it was not. ERR_QUARANTINE:
+ * the store, or the group's row, is not what the anchors vouch for.
+ */
 void keeper_open_group(struct mgr *m, const char *name, keeper_done *done, void *arg);
 /* The request that loads the CA's key, over mem. ERR_AUTH: its row is damaged. */
 CHECKED int keeper_ca_request(struct mgr *m, uint8_t mem[static CA_KEY_MAX], struct buf *b);
@@ -164,17 +180,12 @@ void init_start(struct mgr *m);
 /* --- commit.c --- */
 
 struct vtpm;
-struct commit {
-	struct vtpm *pending; /* have a change that waits for the next transaction */
-	uint64_t transactions, changes;
-	int last_result;
-};
 /* Takes a change from a worker's store channel; answers it now (refused) or after the next transaction. Non-zero: the worker broke the protocol. */
 CHECKED int commit_take(struct vtpm *v, struct ipc_msg *msg);
-/* Forgets a change that was not written. */
+/* Its backend has gone: forgets a change that no batch has taken. */
 void commit_forget(struct vtpm *v);
-/* Writes what was collected, and answers. Called after each round of events. */
-void commit_flush(struct mgr *m);
+/* Answers now what waits for the vTPM's quota of anchored changes: it is being stopped. */
+void commit_release(struct vtpm *v);
 
 /* --- vtpm.c, power_on.c --- */
 
@@ -210,14 +221,22 @@ struct vtpm {
 	bool asked;    /* STORE_TAKE has come and is not answered */
 	uint64_t asked_version;
 	uint64_t rollback_to; /* the version of an older state that was granted and is not committed yet; 0: none */
+	/* xen_serve.c */
+	bool xen;		 /* it is on for a guest of Xen */
+	int attach;		 /* how rings come to its backend; -1: it has none */
+	struct xen_front *front; /* the guest's; NULL: its domain has gone */
+	bool announced;		 /* a save, restore or migration: the next domain goes on where this one ends */
+	struct loop_timer announce_timer;
 	/* ring.c */
 	struct local_ring ring;
 	int listener, client;
 	struct loop_io listener_io, client_io;
 	/* commit.c */
-	struct vtpm *next_pending;
-	uint8_t *change; /* sealed state that waits */
-	size_t change_len;
+	struct change *change; /* on its way; changes.c has it, unless it waits for the quota */
+	bool waits;
+	bool anchoring;		  /* it is anchored at once */
+	bool held;		  /* it is durable, and its answer waits for the quota of anchored changes */
+	struct loop_timer held_timer;
 	bool startup_seen; /* the first change of this power-on has come */
 	struct loop_timer change_timer;
 	double bucket;
@@ -234,6 +253,14 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
  */
 CHECKED int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid,
 			    char why[static TEXT_MAX + 1]);
+/*
+ * Powers it on for a guest of Xen. Not 0: it cannot be now, why says why; the call is the caller's then. What comes to
+ * nothing later is told by xen_tpm_changed.
+ */
+CHECKED int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c,
+			   char why[static TEXT_MAX + 1]);
+/* Its domain has gone: powers it off, whatever it was about. May free v. */
+void vtpm_deserted(struct vtpm *v);
 /* Its QEMU has gone: powers it off in order. */
 void vtpm_hung_up(struct vtpm *v);
 /* Ends one that waits for its TPM. */
@@ -244,6 +271,9 @@ void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c);
 void vtpm_free(struct vtpm *v);
 /* Stops all in order; m->draining tells the loop to end when the last is gone. */
 void vtpm_stop_all(struct mgr *m);
+/* Erases a vTPM that is off. done is called once. */
+void vtpm_destroy(struct mgr *m, const struct store_vtpm *row, void (*done)(void *arg, int code, const char *text),
+		  void *arg);
 /* Marks a row as quarantined, in store, log and audit. */
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
 /* What a row's wrapped key is bound to. */
@@ -259,8 +289,9 @@ void vtpm_exited(void *arg, uint32_t status);
 void vtpm_start_failed(struct vtpm *v, int code, const char *text);
 /* Its key and state were opened: what it was quarantined for is over. */
 void vtpm_verified(struct vtpm *v);
-/* The sealed state that the store has, and v->version; *len is its length. ERR_AUTH: it is missing or damaged. */
-CHECKED int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len);
+/* The sealed state that the store has, and v->version; *len is its length. ERR_AUTH: it is missing, damaged or not the newest,
+ * as why says. */
+CHECKED int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len, const char **why);
 /* After a reset. */
 void vtpm_start_again(struct vtpm *v);
 
@@ -308,6 +339,27 @@ const char *qemu_refusal(const struct mgr *m, const uint8_t uuid[static UUID_LEN
 /* A QEMU of uid has come, sock is taken over: it gets the vTPM, waits for its end, or is hung up on. */
 void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, uid_t uid);
 
+/* --- xen.c, xen_serve.c --- */
+
+/* Serves guests of Xen over a connection to xenstore, which is taken over. What goes wrong later is in the log. */
+CHECKED int xen_open(struct mgr *m, int fd);
+void xen_close(struct mgr *m);
+/* A vTPM has come, gone, or is in another state: who waits for that looks again. */
+void xen_tpm_changed(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* The backend of v has ended, and its ring with it. why: if that was not meant to be; NULL. */
+void xen_backend_ended(struct vtpm *v, const char *why);
+/* v is being started again, by somebody's word. */
+void xen_revive(struct vtpm *v);
+/* If a domain waits for that word, with a TPM that is off: resets it and ends the call, now or later. */
+bool xen_reset_lost(struct mgr *m, const struct store_vtpm *row, struct call *c);
+unsigned xen_domid(const struct xen_front *f);
+/* From v's backend. Not 0: it broke the protocol. */
+CHECKED int xen_ring_attached(struct vtpm *v, int32_t code);
+CHECKED int xen_ring_detached(struct vtpm *v);
+/* Announces that the next domain with its uuid goes on with v as it is; takes that back. End the call. */
+void xen_suspend(struct vtpm *v, struct call *c);
+void xen_resume(struct vtpm *v, struct call *c);
+
 /* --- fronts.c --- */
 
 struct fronts;
@@ -329,8 +381,7 @@ struct provision;
 void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
 /* The same for who is no call: done is called once, unless the manager ends before; row is that of the store if code is 0. */
 struct provision_order {
-	uid_t uid;
-	pid_t pid;
+	int64_t uid, pid; /* for the audit log; -1: the manager itself */
 	void (*done)(void *arg, int code, const char *text, const struct store_vtpm *row);
 	void *arg;
 };
@@ -343,10 +394,9 @@ void provision_import(struct mgr *m, const struct store_vtpm *want, struct impor
 /* From a call and its descriptors. On failure the call has been answered, and nothing is left open. */
 CHECKED int import_take(struct call *c, json_t *params, struct import *out);
 void import_close(struct import *i);
-/*
- * Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which.
- * Two without any EK that can be seen are not told from each other.
- */
+/* Whether they have an EK in common. Two without any EK that can be seen are not told from each other. */
+bool import_is_twin(const struct store_vtpm *one, const struct store_vtpm *other);
+/* Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
 CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
@@ -362,12 +412,20 @@ void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshot
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
+/* An optional true or false among the parameters; false if it is absent. Otherwise the call has been answered. */
+CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *out);
+/* group_methods.c */
+void method_create_group(void *arg, struct call *c, json_t *params);
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
 /* An absent key, or certificate, is left out. */
 json_t *describe_eks(const struct store_vtpm *row);
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
+/* describe_continuity.c */
+json_t *describe_continuity(const struct mgr *m);
+void describe_continuity_warnings(const struct mgr *m, json_t *warnings);
+const char *describe_mode(uint8_t mode);
 json_t *describe_pem(const char *label, const uint8_t *der, size_t len);
 
 /* --- main.c, host.c --- */
@@ -384,12 +442,13 @@ struct mgr {
 	int signals;
 	struct loop_io signals_io;
 	struct keeper keeper;
-	struct commit commit;
+	struct continuity continuity;
 	struct worker *workers;
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
 	struct fronts *fronts;
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
+	struct xen *xen; /* NULL: no guests of Xen */
 	struct provision *provisions;
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
@@ -414,7 +473,9 @@ void mgr_audit_for(struct mgr *m, int64_t uid, int64_t pid, const char *action, 
 		   const char *detail);
 /* The TPM has answered, or does not: tell who started the manager (--ready-fd), once. */
 void mgr_ready(struct mgr *m);
-/* Ends the loop once nothing runs any more, if the manager is stopping. */
+/* Closes the journal and ends the loop once nothing runs any more, if the manager is stopping. */
 void mgr_check_drained(struct mgr *m);
+/* From batch.c: the close row is anchored, or could not be. */
+void mgr_closed(struct mgr *m, int code);
 
 #endif

@@ -20,6 +20,14 @@ static const char usage[] =
 	"  --seal-pcrs LIST     with --init: PCRs to seal the root to, such as 0,2,4,7 (0,2,4,7 and,\n"
 	"                       where the boot measured into them, 8, 9 and 11)\n"
 	"  --insecure-pcrs      with --init: accept PCRs that nothing was measured into\n"
+	"  --anchor-handles A,V with --init: NV indices to define in the TPM (0x01805640,0x01805641)\n"
+	"  --shared-chip        with --init: other software uses the TPM's owner hierarchy; leave it alone\n"
+	"  --anchor-writes-per-day N\n"
+	"                       writes to the TPM's flash that checkpoints may cause (98)\n"
+	"  --anchors-per-guest N\n"
+	"                       a day; a guest that causes more waits for its answers; 0: no limit (98)\n"
+	"  --checkpoint-interval SECONDS\n"
+	"                       what a power cut may lose of bounded vTPMs (900)\n"
 	"  --pool N             vTPMs to make ahead, so that create is immediate (4)\n"
 	"  --user USER          when started as root: user to run as (vtpm); root keeps root\n"
 	"  --uid-base N         when started as root: first of the uids for keeper and backends (1879048192)\n"
@@ -28,14 +36,16 @@ static const char usage[] =
 	"  --swtpm-user USER    whom libvirt runs swtpm as: may set vTPMs up through vtpm-swtpm (nobody)\n"
 	"  --libexec-dir DIR    where vtpm-spawn, vtpm-keeper and vtpm-backend are\n"
 	"  --ready-fd N         write a line to descriptor N and close it when the start is over\n"
+	"  --xen MODE           guests of Xen: auto, if this is a domain of Xen (the default); on, it must be; off\n"
+	"  --autocreate         make a vTPM for a domain of Xen whose uuid has none\n"
 	"  --no-prefork         start each backend by exec, with an address layout of its own\n"
 	"  --verbose            log more\n"
 	"  --help, --version\n"
 	"\n"
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
-enum { OPT_INIT = 256, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_USER, OPT_UID, OPT_OPERATOR,
-       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+enum { OPT_INIT = 256, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_USER, OPT_UID, OPT_OPERATOR,
+       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "init", no_argument, NULL, OPT_INIT },
@@ -45,12 +55,19 @@ static const struct option options[] = {
 	{ "seal-pcrs", required_argument, NULL, OPT_PCRS },
 	{ "insecure-pcrs", no_argument, NULL, OPT_INSECURE },
 	{ "pool", required_argument, NULL, OPT_POOL },
+	{ "anchor-handles", required_argument, NULL, OPT_ANCHORS },
+	{ "shared-chip", no_argument, NULL, OPT_SHARED },
+	{ "anchor-writes-per-day", required_argument, NULL, OPT_WRITES },
+	{ "anchors-per-guest", required_argument, NULL, OPT_PER_GUEST },
+	{ "checkpoint-interval", required_argument, NULL, OPT_CHECKPOINT },
 	{ "user", required_argument, NULL, OPT_USER },
 	{ "uid-base", required_argument, NULL, OPT_UID },
 	{ "operator-group", required_argument, NULL, OPT_OPERATOR },
 	{ "viewer-group", required_argument, NULL, OPT_VIEWER },
 	{ "swtpm-user", required_argument, NULL, OPT_SWTPM_USER },
 	{ "libexec-dir", required_argument, NULL, OPT_LIBEXEC },
+	{ "xen", required_argument, NULL, OPT_XEN },
+	{ "autocreate", no_argument, NULL, OPT_AUTOCREATE },
 	{ "no-prefork", no_argument, NULL, OPT_NO_PREFORK },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
@@ -101,6 +118,32 @@ static void set_path(const char **out, const char *value, const char *what)
 	*out = value;
 }
 
+static void set_xen(struct config *cfg, const char *value)
+{
+	if (!strcmp(value, "auto"))
+		cfg->xen = XEN_AUTO;
+	else if (!strcmp(value, "on"))
+		cfg->xen = XEN_ON;
+	else if (!strcmp(value, "off"))
+		cfg->xen = XEN_NEVER;
+	else
+		usage_error("--xen wants auto, on or off", value);
+}
+
+/* Two NV handles (TPM 2.0 Part 2, 7.2), in any base that strtoul(3) knows. */
+static void anchor_handles(struct config *cfg, const char *s)
+{
+	char *end;
+	unsigned long a = strtoul(s, &end, 0);
+	unsigned long v = *end == ',' ? strtoul(end + 1, &end, 0) : 0;
+
+	if (*end || a >> 24 != 1 || v >> 24 != 1 || a == v)
+		usage_error("--anchor-handles takes two NV handles, such as 0x01805640,0x01805641", NULL);
+	cfg->anchor_a = (uint32_t)a;
+	cfg->anchor_v = (uint32_t)v;
+	cfg->anchors_given = true;
+}
+
 static void set_option(struct config *cfg, int opt, char *value)
 {
 	switch (opt) {
@@ -111,12 +154,19 @@ static void set_option(struct config *cfg, int opt, char *value)
 	case OPT_PCRS: cfg->seal_pcrs = pcr_list(value); break;
 	case OPT_INSECURE: cfg->insecure_pcrs = true; break;
 	case OPT_POOL: cfg->pool = number(value, POOL_LIMIT, "--pool"); break;
+	case OPT_ANCHORS: anchor_handles(cfg, value); break;
+	case OPT_SHARED: cfg->shared_chip = true; break;
+	case OPT_WRITES: cfg->anchor_writes = number(value, 1000000, "--anchor-writes-per-day"); break;
+	case OPT_PER_GUEST: cfg->anchors_per_guest = number(value, 1000000, "--anchors-per-guest"); break;
+	case OPT_CHECKPOINT: cfg->checkpoint_s = number(value, 86400, "--checkpoint-interval"); break;
 	case OPT_USER: cfg->user = value; break;
 	case OPT_UID: cfg->uid_base = number(value, UINT32_MAX - 2 - SPAWN_SLOT_MAX, "--uid-base"); break;
 	case OPT_OPERATOR: cfg->operator_group = value; break;
 	case OPT_VIEWER: cfg->viewer_group = value; break;
 	case OPT_SWTPM_USER: cfg->swtpm_user = value; break;
 	case OPT_LIBEXEC: set_path(&cfg->libexec_dir, value, "--libexec-dir"); break;
+	case OPT_XEN: set_xen(cfg, value); break;
+	case OPT_AUTOCREATE: cfg->autocreate = true; break;
 	case OPT_NO_PREFORK: cfg->no_prefork = true; break;
 	case OPT_READY_FD: cfg->ready_fd = (int)number(value, 1023, "--ready-fd"); break;
 	case OPT_VERBOSE: cfg->verbose = true; break;
@@ -135,6 +185,11 @@ void options_parse(int argc, char **argv, struct config *cfg)
 				.tcti = "device:/dev/tpmrm0",
 				.libexec_dir = LIBEXECDIR,
 				.pool = POOL_DEFAULT,
+				.anchor_a = ANCHOR_A_DEFAULT,
+				.anchor_v = ANCHOR_V_DEFAULT,
+				.anchor_writes = ANCHOR_WRITES_DEFAULT,
+				.anchors_per_guest = ANCHORS_PER_GUEST,
+				.checkpoint_s = CHECKPOINT_DEFAULT_S,
 				.ready_fd = -1,
 				.uid_base = UID_BASE_DEFAULT };
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -143,6 +198,8 @@ void options_parse(int argc, char **argv, struct config *cfg)
 		usage_error("unknown argument", argv[optind]);
 	if (!cfg->init && (cfg->seal_pcrs || cfg->insecure_pcrs))
 		usage_error("--seal-pcrs and --insecure-pcrs choose how a new root is sealed and go with --init", NULL);
+	if (!cfg->init && (cfg->anchors_given || cfg->shared_chip))
+		usage_error("--anchor-handles and --shared-chip say how the anchors are defined and go with --init", NULL);
 	if (cfg->uid_base == 0)
 		usage_error("--uid-base 0 is root", NULL);
 	if (strlen(cfg->tcti) >= sizeof(((struct keeper_status *)NULL)->tcti))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Power-on of a vTPM, for a ring or for a QEMU that has connected (qemu.c), step by step:
+ * Power-on of a vTPM, for a ring, for a QEMU that has connected (qemu.c) or for a domain of Xen (xen.c), step by step:
  *
- *	group's root open -> key handed to the keeper -> state read -> backend started -> READY
+ *	group's root open -> key handed to the keeper -> state read, and the newest -> backend started -> READY
  *
  * and what its backend says from then on. What does not verify on the way is quarantined: named, kept and never made anew.
  */
@@ -33,6 +33,7 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 	v->state = VTPM_STOPPED;
 	vtpm_reason_set(v, text);
 	memcpy(uuid, v->row.uuid, UUID_LEN);
+	xen_backend_ended(v, text);
 	if (v->crashes == 0 || v->incoming) {
 		vtpm_free(v);
 	} else {
@@ -40,6 +41,7 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 		ring_close(v);
 		qemu_release(v);
 	}
+	xen_tpm_changed(m, uuid);
 	takeover_next(m, uuid);
 	mgr_check_drained(m);
 }
@@ -48,14 +50,31 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 
 static void audit_start(struct vtpm *v)
 {
-	char detail[80];
+	char detail[80] = "";
 
-	snprintf(detail, sizeof(detail), "QEMU of uid %u%s", v->qemu_uid,
-		 v->standby ? ", which waits for another's TPM" : "");
-	if (v->qemu < 0)
-		mgr_audit(v->m, v->starting, "start", &v->row, 0, v->firmware ? "guest firmware starts it" : NULL);
+	if (v->qemu >= 0)
+		snprintf(detail, sizeof(detail), "QEMU of uid %u%s", v->qemu_uid,
+			 v->standby ? ", which waits for another's TPM" : "");
+	else if (v->front)
+		snprintf(detail, sizeof(detail), "domain %u", xen_domid(v->front));
+	else if (v->firmware)
+		snprintf(detail, sizeof(detail), "guest firmware starts it");
+	mgr_audit(v->m, v->qemu >= 0 ? NULL : v->starting, "start", &v->row, 0, detail[0] ? detail : NULL);
+}
+
+static void answer_start(struct vtpm *v)
+{
+	char path[128];
+
+	if (!v->starting)
+		return;
+	if (v->xen)
+		call_reply(v->starting, NULL);
+	else if (ring_path(v->m, v->row.name, path, sizeof(path)))
+		call_error(v->starting, ERR_RANGE, "the path of the ring is too long");
 	else
-		mgr_audit(v->m, NULL, "start", &v->row, 0, detail);
+		call_reply(v->starting, json_pack("{s:s}", "ring", path));
+	v->starting = NULL;
 }
 
 void vtpm_verified(struct vtpm *v)
@@ -71,7 +90,6 @@ void vtpm_verified(struct vtpm *v)
 static int on_ready(void *arg, struct ipc_msg *msg)
 {
 	struct vtpm *v = arg;
-	char path[128];
 
 	(void)msg;
 	if (v->state != VTPM_STARTING)
@@ -81,11 +99,8 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 	if (!v->standby)
 		vtpm_verified(v);
 	audit_start(v);
-	if (v->starting && !ring_path(v->m, v->row.name, path, sizeof(path)))
-		call_reply(v->starting, json_pack("{s:s}", "ring", path));
-	else if (v->starting)
-		call_error(v->starting, ERR_RANGE, "the path of the ring is too long");
-	v->starting = NULL;
+	answer_start(v);
+	xen_tpm_changed(v->m, v->row.uuid);
 	return 0;
 }
 
@@ -124,6 +139,20 @@ static int on_commit(void *arg, struct ipc_msg *msg)
 	return commit_take(arg, msg);
 }
 
+static int on_attached(void *arg, struct ipc_msg *msg)
+{
+	int32_t code;
+	int err = backend_attached_decode(&msg->body, &code);
+
+	return err ? err : xen_ring_attached(arg, code);
+}
+
+static int on_detached(void *arg, struct ipc_msg *msg)
+{
+	(void)msg;
+	return xen_ring_detached(arg);
+}
+
 static int on_take(void *arg, struct ipc_msg *msg)
 {
 	return takeover_ask(arg, msg);
@@ -134,28 +163,74 @@ static const struct ipc_rule rules[] = {
 	{ BACKEND_READY, BOTH, 0, 0, 0, 0, on_ready },
 	{ BACKEND_FAILED, BOTH, BACKEND_FAILED_MIN, BACKEND_FAILED_MAX, 0, 0, on_failed },
 	{ BACKEND_REFUSED, BOTH, BACKEND_REFUSED_SIZE, BACKEND_REFUSED_SIZE, 0, 0, on_refused },
+	{ BACKEND_ATTACHED, WORKER_OWNS, BACKEND_ATTACHED_SIZE, BACKEND_ATTACHED_SIZE, 0, 0, on_attached },
+	{ BACKEND_DETACHED, WORKER_OWNS, 0, 0, 0, 0, on_detached },
 	{ STORE_COMMIT, WORKER_OWNS, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
 	{ STORE_TAKE, BOTH, STORE_TAKE_SIZE, STORE_TAKE_SIZE, 0, 0, on_take },
 };
 
 /* --- power-on, step by step --- */
 
-int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len)
+/* What its backend is to serve; *theirs: a descriptor that is only the backend's. */
+static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
+{
+	int attach[2], err;
+
+	if (v->qemu >= 0) {
+		*guest = (struct worker_guest){ SERVE_QEMU, { v->qemu } };
+		return qemu_watch(v);
+	}
+	if (!v->xen) {
+		err = ring_open(v);
+		*guest = (struct worker_guest){ SERVE_RING, { v->ring.memfd, v->ring.to_back, v->ring.to_front } };
+		return err;
+	}
+	err = ipc_pair(attach);
+	if (err)
+		return err;
+	fd_close(&v->attach);
+	v->attach = attach[0];
+	*theirs = attach[1];
+	*guest = (struct worker_guest){ SERVE_XEN, { attach[1] } };
+	return 0;
+}
+
+/* The journal vouches for one state of each vTPM; why: what is wrong with this one. */
+static int check_leaf(const struct vtpm *v, const uint8_t *sealed, size_t len, const char **why)
+{
+	const struct leaf *leaf = leaves_find(&v->m->continuity.leaves, v->row.uuid);
+	uint8_t hash[DIGEST_LEN];
+	int err = leaf_hash(sealed, len, hash);
+
+	if (err)
+		return err;
+	*why = "its row is not the one that the journal vouches for: it was put there, or is one with older settings, or its uuid was changed";
+	if (!leaf || leaf->l.epoch != v->row.epoch)
+		return ERR_AUTH;
+	*why = "its state is not the newest one: an older or another one was put there";
+	return leaf->l.version != v->version || memcmp(leaf->l.hash, hash, DIGEST_LEN) != 0 ? ERR_AUTH : 0;
+}
+
+int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len, const char **why)
 {
 	int err;
 
 	*len = SEALED_STATE_MAX;
 	err = store_state_get(v->m->store, v->row.uuid, &v->version, sealed, len);
-	return err == ERR_NOTFOUND || err == ERR_RANGE ? ERR_AUTH : err; /* the row is damaged */
+	*why = "its state is missing or damaged";
+	if (err)
+		return err == ERR_NOTFOUND || err == ERR_RANGE ? ERR_AUTH : err; /* the row is damaged */
+	return check_leaf(v, sealed, *len, why);
 }
 
-static int start_worker(struct vtpm *v, uint64_t token)
+static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 {
 	struct backend_start s = { .flags = RUN_SERVE | (v->firmware ? 0 : RUN_STARTUP),
 				   .state_max = v->row.state_max,
 				   .locality_max = v->row.locality_max };
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);
-	int err = 0;
+	struct worker_guest guest;
+	int theirs = -1, err = 0;
 
 	if (!sealed)
 		return ERR_NOMEM;
@@ -165,20 +240,33 @@ static int start_worker(struct vtpm *v, uint64_t token)
 	if (v->standby)
 		s.flags |= RUN_STANDBY;
 	else
-		err = vtpm_state_get(v, sealed, &s.sealed_len);
+		err = vtpm_state_get(v, sealed, &s.sealed_len, why);
 	s.version = v->version;
 	if (!err)
-		err = v->qemu < 0 ? ring_open(v) : qemu_watch(v);
+		err = make_guest(v, &guest, &theirs);
 	if (!err)
-		err = worker_start(v->m, &v->w, token, &(struct worker_guest){ &v->ring, v->qemu }, &s);
+		err = worker_start(v->m, &v->w, token, &guest, &s);
+	fd_close(&theirs);
 	free(sealed);
 	return err;
+}
+
+/* What was in flight of it, from a backend before this one, is durable now or never will be. */
+static void on_settled(void *arg)
+{
+	struct vtpm *v = arg;
+	const char *why = "its state is missing or damaged";
+	int err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token, &why);
+
+	if (err) {
+		keeper_drop(v->m, v->w.token);
+		vtpm_start_failed(v, err, err == ERR_AUTH ? why : err_text(err));
+	}
 }
 
 static void on_handed(void *arg, const struct keeper_reply *r)
 {
 	struct vtpm *v = arg;
-	int err;
 
 	if (r->code == ERR_AUTH) {
 		vtpm_start_failed(v, ERR_AUTH, "its key does not verify: the row was changed, damaged or swapped");
@@ -195,11 +283,7 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 	v->w.arg = v;
 	v->failed_code = 0;
 	v->startup_seen = false;
-	err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token);
-	if (err) {
-		keeper_drop(v->m, v->w.token);
-		vtpm_start_failed(v, err, err == ERR_AUTH ? "its state is missing or damaged" : err_text(err));
-	}
+	changes_wait(v->m, on_settled, v);
 }
 
 static void on_group(void *arg, const struct keeper_reply *r)
@@ -265,9 +349,13 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 		snprintf(why, TEXT_MAX + 1, "the manager is stopping");
 		return ERR_CLOSED;
 	}
+	if (changes_destroy(m, row->id)) {
+		snprintf(why, TEXT_MAX + 1, "%s is being destroyed", row->name);
+		return ERR_BUSY;
+	}
 	if (v && v->state != VTPM_FAILED) {
 		snprintf(why, TEXT_MAX + 1, "%s is %s already%s", row->name, vtpm_state_word(v),
-			 v->qemu >= 0 ? ", for a QEMU" : ", for its ring");
+			 v->xen ? ", for a domain of Xen" : v->qemu >= 0 ? ", for a QEMU" : ", for its ring");
 		return ERR_WRONG_STATE;
 	}
 	if (row->damaged) { /* perhaps in its uuid, by which start_run would look for it */
@@ -303,7 +391,25 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 	v->firmware = firmware;
 	v->standby = v->abandoned = false;
 	v->starting = c;
+	xen_revive(v);
 	start_run(v);
+}
+
+int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c,
+		   char why[static TEXT_MAX + 1])
+{
+	struct vtpm *v;
+	int err = start_admit(m, row, c, &v, why);
+
+	if (err)
+		return err;
+	v->row = *row;
+	v->firmware = v->abandoned = false;
+	v->starting = c;
+	v->xen = true;
+	v->front = front;
+	start_run(v);
+	return 0;
 }
 
 /* Whether another QEMU has the TPM, so that this one is let in to wait for it, or to take over from it. */
@@ -337,6 +443,10 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 
 	if (err)
 		return err;
+	if (v->front) { /* failed, and its domain's word to give */
+		snprintf(why, TEXT_MAX + 1, "%s belongs to domain %u", row->name, xen_domid(v->front));
+		return ERR_WRONG_STATE;
+	}
 	v->standby = waits;
 	log_debug("%s: a QEMU of uid %u has connected", row->name, uid);
 	v->row = *row;

@@ -31,6 +31,8 @@ struct provision {
 	struct provision_order *order; /* or this one; neither: for the pool */
 	struct store_vtpm row;
 	bool done; /* the worker has said how it went */
+	bool storing; /* what it made is on its way to the store */
+	bool exited;
 	unsigned tries;
 	struct pool_tpm *made; /* what it was made ahead as; NULL: it is made from nothing */
 	struct import from;    /* swtpm's state that it becomes; no descriptors: none */
@@ -139,13 +141,24 @@ static int row_identity(struct provision *p, const struct backend_provisioned *b
 	return 0;
 }
 
-static int row_insert(struct provision *p, const struct backend_provisioned *b)
+/* Also among those that are on their way to the store. */
+static int find_twin(struct provision *p, char name[static NAME_MAX_LEN + 1])
+{
+	for (const struct provision *o = p->m->provisions; o; o = o->next)
+		if (o != p && o->storing && import_is_twin(&p->row, &o->row)) {
+			memcpy(name, o->row.name, NAME_MAX_LEN + 1);
+			return ERR_EXISTS;
+		}
+	return import_find_twin(p->m, &p->row, name);
+}
+
+static int row_fill(struct provision *p, const struct backend_provisioned *b)
 {
 	char twin[NAME_MAX_LEN + 1];
 	int err = row_identity(p, b);
 
 	if (!err && is_import(p))
-		err = import_find_twin(p->m, &p->row, twin);
+		err = find_twin(p, twin);
 	if (err == ERR_EXISTS)
 		snprintf(p->failed_text, sizeof(p->failed_text), "this TPM is here already, as %s; destroy that first", twin);
 	if (err)
@@ -153,7 +166,51 @@ static int row_insert(struct provision *p, const struct backend_provisioned *b)
 	p->row.created = (int64_t)time(NULL);
 	p->row.version = b->version;
 	p->row.sealed_len = (uint32_t)b->sealed_len;
-	return store_vtpm_insert(p->m->store, &p->row, b->version, b->sealed, b->sealed_len);
+	return 0;
+}
+
+static void on_exited(void *arg, uint32_t status);
+
+/* It is durable and anchored, or not there. */
+static void on_stored(void *arg, int code)
+{
+	struct provision *p = arg;
+
+	p->storing = false;
+	p->failed_code = code;
+	if (code)
+		snprintf(p->failed_text, sizeof(p->failed_text), "it cannot be stored: %s",
+			 code == ERR_EXISTS ? err_text(code) : store_why(p->m->store));
+	if (p->exited)
+		on_exited(p, 0);
+}
+
+/* Row, state and leaf, in the next batch. */
+static int submit(struct provision *p, const struct backend_provisioned *b)
+{
+	const struct group *g = group_find(p->m, p->row.group);
+	int err = row_fill(p, b);
+	struct change *ch = err || !g ? NULL : change_new(STORE_INSERT, on_stored, p);
+
+	if (!ch)
+		return err ? err : g ? ERR_NOMEM : ERR_NOTFOUND;
+	ch->mem = malloc(b->sealed_len);
+	if (!ch->mem) {
+		change_free(ch);
+		return ERR_NOMEM;
+	}
+	memcpy(ch->mem, b->sealed, b->sealed_len);
+	ch->c.row = &p->row;
+	ch->c.version = b->version;
+	ch->c.sealed = ch->mem;
+	ch->c.sealed_len = b->sealed_len;
+	memcpy(ch->c.uuid, p->row.uuid, UUID_LEN);
+	memcpy(ch->leaf.uuid, p->row.uuid, UUID_LEN);
+	ch->leaf.epoch = p->row.epoch;
+	ch->leaf.mode = g->mode;
+	p->storing = true;
+	change_submit(p->m, ch);
+	return 0;
 }
 
 static int pool_put(struct provision *p, const struct backend_provisioned *b)
@@ -184,13 +241,9 @@ static int on_provisioned(void *arg, struct ipc_msg *msg)
 	if (err)
 		return err;
 	p->done = true;
-	err = ahead(p) ? pool_put(p, &b) : row_insert(p, &b);
+	err = ahead(p) ? pool_put(p, &b) : submit(p, &b);
 	p->failed_code = err;
-	if (err == ERR_PROTO)
-		return err;
-	if (err && !ahead(p) && !p->failed_text[0])
-		snprintf(p->failed_text, sizeof(p->failed_text), "it cannot be stored: %s", store_why(p->m->store));
-	return 0;
+	return err == ERR_PROTO ? err : 0;
 }
 
 static int on_failed(void *arg, struct ipc_msg *msg)
@@ -229,6 +282,9 @@ static void on_exited(void *arg, uint32_t status)
 	struct provision *p = arg;
 	char text[80];
 
+	p->exited = true;
+	if (p->storing) /* it has done its part; the answer comes with the batch */
+		return;
 	if (p->done && !p->failed_code) {
 		provision_end(p, 0, NULL);
 		return;
@@ -265,7 +321,7 @@ static int start_worker(struct provision *p)
 
 	memcpy(s.uuid, p->row.uuid, UUID_LEN);
 	memcpy(s.from_uuid, made ? made->uuid : p->row.uuid, UUID_LEN);
-	p->done = false;
+	p->done = p->exited = false;
 	p->failed_code = 0;
 	p->failed_text[0] = '\0';
 	p->w.rules = rules;
@@ -275,7 +331,7 @@ static int start_worker(struct provision *p)
 	p->w.arg = p;
 	p->w.gives = p->from.fds;
 	p->w.ngives = p->from.nfds;
-	return worker_start(p->m, &p->w, p->w.token, NULL, &s);
+	return worker_start(p->m, &p->w, p->w.token, &(struct worker_guest){ SERVE_NOBODY, { -1 } }, &s);
 }
 
 static void on_handed(void *arg, const struct keeper_reply *r)
@@ -494,7 +550,7 @@ void pool_refill(struct mgr *m)
 
 	if (m->draining || m->cfg.init || m->pool_paused || m->provisions || m->pool_count >= m->cfg.pool)
 		return;
-	if (m->keeper.state != KEEPER_READY || !group_find(m, DEFAULT_GROUP) || !group_find(m, DEFAULT_GROUP)->open)
+	if (m->keeper.state != KEEPER_READY || m->continuity.state != CONTINUITY_OPEN || !group_find(m, DEFAULT_GROUP) || !group_find(m, DEFAULT_GROUP)->open)
 		return;
 	if (uuid_random(row.uuid))
 		return;

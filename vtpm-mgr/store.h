@@ -17,6 +17,7 @@
 
 #include "lib/err.h"
 #include "lib/util.h"
+#include "vtpm-mgr/proto/anchor.h"
 #include "vtpm-mgr/proto/limits.h"
 
 #define STORE_SCHEMA	1
@@ -63,14 +64,67 @@ struct store_vtpm {
 	uint32_t sealed_len;   /* of the state; read only */
 };
 
-/* One durable change of one vTPM, part of a batch. */
-struct store_change {
+/* What may be lost of a guest's changes: docs/continuity.md. */
+enum store_mode { MODE_BOUNDED, MODE_STRICT, MODE_LAST = MODE_STRICT };
+
+/* What the journal vouches for: see leaves.h. */
+struct store_leaf {
 	uint8_t uuid[UUID_LEN];
-	uint64_t version; /* must be the stored one + 1 */
+	uint64_t epoch;
+	uint64_t version;
+	uint8_t mode; /* enum store_mode */
+	uint64_t discontinuities; /* how often a loss, or a rollback that an operator accepted, cannot be ruled out */
+	uint8_t hash[DIGEST_LEN]; /* SHA-256 of what is sealed */
+};
+
+/* A row of the journal as it is stored: struct journal_row, encoded, and its MAC. */
+struct store_row {
+	uint64_t n;
+	uint8_t row[JOURNAL_ROW_SIZE];
+	uint8_t mac[DIGEST_LEN];
+};
+
+enum store_op {
+	STORE_NOTHING,
+	STORE_UPDATE, /* a state: uuid, version (the stored one + 1), sealed */
+	STORE_INSERT, /* a vTPM with its first state: row, version, sealed */
+	STORE_DELETE, /* a vTPM, its key and its state: id. With secure_delete the key is overwritten: that is the crypto-erase */
+	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and the next epoch: row as it was read, snapshots, wrapped. ERR_NOTFOUND: its key is not row's any more */
+	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
+};
+
+/* One change, part of a batch. */
+struct store_change {
+	enum store_op op;
+	uint8_t uuid[UUID_LEN];
+	uint64_t version;
 	const uint8_t *sealed;
 	size_t sealed_len;
-	bool rollback; /* it is an older state taken back: count it */
-	int result; /* out: 0; ERR_WRONG_STATE (version), ERR_NOTFOUND or ERR_AUTH (damaged) for this one alone; or that of the transaction */
+	const struct store_vtpm *row;
+	int64_t id;
+	const char *group;
+	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
+	const uint8_t *wrapped; /* of STORE_CONFIGURE: the new key, WRAPPED_KEY_LEN bytes */
+	uint8_t snapshots;
+	/* out: 0; for this one alone ERR_WRONG_STATE (version), ERR_NOTFOUND, ERR_EXISTS, ERR_AUTH (damaged), ERR_INVAL; or that of
+	 * the transaction */
+	int result;
+};
+
+/* What is written with a batch. */
+struct store_tail {
+	const struct store_leaf *const *leaves; /* set */
+	size_t nleaves;
+	const uint8_t (*gone)[UUID_LEN]; /* leaves that are removed */
+	size_t ngone;
+	const struct store_row *row;
+	uint64_t prune; /* rows below are removed; 0: none */
+	const struct store_meta {
+		const char *key;
+		const void *value;
+		size_t len;
+	} *meta;
+	size_t nmeta;
 };
 
 /*
@@ -94,9 +148,8 @@ const char *store_why(const struct store *s);
 CHECKED int store_meta_get(struct store *s, const char *key, void *p, size_t *len);
 CHECKED int store_meta_put(struct store *s, const char *key, const void *p, size_t len);
 
-/* Groups: name and an encoded struct sealed_root. put: ERR_EXISTS if there is one. */
+/* Groups: name and an encoded struct sealed_root. */
 CHECKED int store_group_get(struct store *s, const char *name, void *p, size_t *len);
-CHECKED int store_group_put(struct store *s, const char *name, const void *p, size_t len);
 CHECKED int store_group_each(struct store *s, int (*row)(void *arg, const char *name), void *arg);
 
 /* Also "damaged-row-N". */
@@ -104,20 +157,19 @@ CHECKED int store_vtpm_by_name(struct store *s, const char *name, struct store_v
 CHECKED int store_vtpm_by_uuid(struct store *s, const uint8_t uuid[static UUID_LEN], struct store_vtpm *v);
 /* All rows ordered by name; a non-zero return of row ends it and is returned. */
 CHECKED int store_vtpm_each(struct store *s, int (*row)(void *arg, const struct store_vtpm *v), void *arg);
-/* Inserts a vTPM with its first state. ERR_EXISTS: its name or uuid is taken; ERR_NOTFOUND: no such group. */
-CHECKED int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed,
-			      size_t sealed_len);
 /* Sets (why) or clears ("") the quarantine mark. */
 CHECKED int store_vtpm_quarantine(struct store *s, const uint8_t uuid[static UUID_LEN], const char *why);
-/* Changes the policy of a row, and with it the wrapped key, which is bound to it. ERR_NOTFOUND: its wrapped key is not v's any more. */
-CHECKED int store_vtpm_configure(struct store *s, const struct store_vtpm *v, uint8_t snapshots,
-				 const uint8_t wrapped[static WRAPPED_KEY_LEN]);
-/* Removes the vTPM, its key and its state; with secure_delete the wrapped key is overwritten: that is the crypto-erase. */
-CHECKED int store_vtpm_delete(struct store *s, int64_t id);
-
 /* The sealed state. *len is the room and then the length; a row that is longer than the room is ERR_RANGE. */
 CHECKED int store_state_get(struct store *s, const uint8_t uuid[static UUID_LEN], uint64_t *version, void *p, size_t *len);
-/* All changes in one transaction; each change's own result is set; the return value is that of the transaction. */
-CHECKED int store_commit(struct store *s, struct store_change *changes, size_t n);
+/*
+ * All changes and the tail in one transaction. ERR_AGAIN: nothing is stored, because changes that concern one vTPM each have
+ * failed, as their results say; the row vouches for all of them, so it must be made anew without these.
+ */
+CHECKED int store_commit(struct store *s, struct store_change *changes, size_t n, const struct store_tail *tail);
+
+/* Leaves in order of uuid. ERR_AUTH: one is damaged. row must not use the store. */
+CHECKED int store_leaf_each(struct store *s, int (*row)(void *arg, const struct store_leaf *l), void *arg);
+/* At most max rows whose numbers are from on, in order. ERR_AUTH: one is damaged. */
+CHECKED int store_journal_read(struct store *s, uint64_t from, struct store_row *rows, size_t max, size_t *n);
 
 #endif

@@ -10,8 +10,6 @@
 #include "lib/log.h"
 #include "vtpm-mgr/proto/backend.h"
 
-#define LOCALITY_TOP 4
-
 _Static_assert(STORE_EK_KINDS == EK_KINDS && STORE_EK_KINDS == 2, "two columns each for public areas and certificates");
 
 /* ---- columns ---- */
@@ -237,72 +235,6 @@ int store_vtpm_each(struct store *s, int (*row)(void *arg, const struct store_vt
 	return err;
 }
 
-static int insert_row(struct store *s, const struct store_vtpm *v)
-{
-	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_INSERT);
-
-	bind_uuid(st, 1, v->uuid);
-	bind_str(st, 2, v->name);
-	bind_str(st, 3, v->group);
-	sqlite3_bind_int64(st, 4, (int64_t)v->epoch);
-	sqlite3_bind_int64(st, 5, v->user);
-	sqlite3_bind_int64(st, 6, v->state_max);
-	sqlite3_bind_int64(st, 7, v->commit_rate);
-	sqlite3_bind_int64(st, 8, v->locality_max);
-	sqlite3_bind_int64(st, 9, v->snapshots);
-	sqlite3_bind_int64(st, 10, (int64_t)v->rollbacks);
-	sqlite3_bind_int64(st, 11, v->created);
-	bind_bytes(st, 12, v->machine, v->has_machine ? UUID_LEN : 0);
-	bind_bytes(st, 13, v->token, v->has_token ? DIGEST_LEN : 0);
-	bind_bytes(st, 14, v->wrapped, v->wrapped_len);
-	bind_str(st, 15, v->quarantine);
-	for (int i = 0; i < (int)STORE_EK_KINDS; i++) {
-		bind_bytes(st, 16 + i, v->ek_public[i].data, v->ek_public[i].len);
-		bind_bytes(st, 18 + i, v->cert[i].data, v->cert[i].len);
-	}
-	return store_exec(s, st);
-}
-
-static int insert_state(struct store *s, const uint8_t uuid[static UUID_LEN], uint64_t version, const uint8_t *sealed,
-			size_t sealed_len)
-{
-	sqlite3_stmt *st = store_stmt(s, SQL_STATE_INSERT);
-
-	bind_uuid(st, 1, uuid);
-	sqlite3_bind_int64(st, 2, (int64_t)version);
-	bind_bytes(st, 3, sealed, sealed_len);
-	return store_exec(s, st);
-}
-
-/* What was asked for must be what can be read back: the bounds of read_vtpm. */
-static bool insertable(const struct store_vtpm *v, uint64_t version)
-{
-	for (size_t i = 0; i < STORE_EK_KINDS; i++) {
-		if (v->ek_public[i].len > CERT_MAX || v->cert[i].len > CERT_MAX)
-			return false;
-	}
-	return name_valid(v->name) && name_valid(v->group) && v->epoch >= 1 && v->epoch <= INT64_MAX && v->user >= -1 &&
-	       v->user <= UINT32_MAX && v->locality_max <= LOCALITY_TOP && v->snapshots <= SNAPSHOTS_ALLOW &&
-	       v->rollbacks < INT64_MAX && v->created >= 0 &&
-	       v->wrapped_len == WRAPPED_KEY_LEN && version >= 1 && version <= INT64_MAX;
-}
-
-int store_vtpm_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed,
-		      size_t sealed_len)
-{
-	int err;
-
-	if (!insertable(v, version))
-		return ERR_INVAL;
-	err = store_begin(s);
-	if (err)
-		return err;
-	err = insert_row(s, v);
-	if (!err)
-		err = insert_state(s, v->uuid, version, sealed, sealed_len);
-	return store_end(s, err);
-}
-
 int store_vtpm_quarantine(struct store *s, const uint8_t uuid[static UUID_LEN], const char *why)
 {
 	int len = (int)strnlen(why, STORE_TEXT_MAX);
@@ -318,46 +250,6 @@ int store_vtpm_quarantine(struct store *s, const uint8_t uuid[static UUID_LEN], 
 	if (!err && sqlite3_changes(s->db) != 1)
 		err = ERR_NOTFOUND;
 	return store_end(s, err);
-}
-
-int store_vtpm_configure(struct store *s, const struct store_vtpm *v, uint8_t snapshots,
-			 const uint8_t wrapped[static WRAPPED_KEY_LEN])
-{
-	sqlite3_stmt *st;
-	int err = store_begin(s);
-
-	if (err)
-		return err;
-	st = store_stmt(s, SQL_VTPM_CONFIGURE);
-	bind_uuid(st, 1, v->uuid);
-	sqlite3_bind_int64(st, 2, snapshots);
-	bind_bytes(st, 3, wrapped, WRAPPED_KEY_LEN);
-	bind_bytes(st, 4, v->wrapped, v->wrapped_len);
-	err = store_exec(s, st);
-	if (!err && sqlite3_changes(s->db) != 1)
-		err = ERR_NOTFOUND;
-	return store_end(s, err);
-}
-
-int store_vtpm_delete(struct store *s, int64_t id)
-{
-	int err = store_begin(s);
-
-	if (err)
-		return err;
-	err = store_exec_id(s, SQL_STATE_DELETE, id);
-	if (!err)
-		err = store_exec_id(s, SQL_VTPM_DELETE, id);
-	if (!err && sqlite3_changes(s->db) != 1)
-		err = ERR_NOTFOUND;
-	/* secure_delete has overwritten it in the database; the log still holds pages from before. */
-	if (!err)
-		s->dirty_wal = true;
-	err = store_end(s, err);
-	if (!err && s->dirty_wal)
-		log_warn("store: an erased key may still be in the log, which is wiped as soon as possible: %s",
-			 s->why);
-	return err;
 }
 
 /* ---- states ---- */
@@ -382,63 +274,5 @@ int store_state_get(struct store *s, const uint8_t uuid[static UUID_LEN], uint64
 		err = col_copy(st, 2, p, len);
 	store_done(st);
 	*version = err ? 0 : (uint64_t)n;
-	return err;
-}
-
-/* Why an update met no row. */
-static int missed(struct store *s, const uint8_t uuid[static UUID_LEN])
-{
-	sqlite3_stmt *st = store_stmt(s, SQL_STATE_GET);
-	int err;
-
-	bind_uuid(st, 1, uuid);
-	err = store_row(s, st);
-	if (err)
-		return err;
-	store_done(st);
-	return ERR_WRONG_STATE;
-}
-
-static int update_state(struct store *s, const struct store_change *c)
-{
-	sqlite3_stmt *st;
-	int err;
-
-	if (c->version < 1 || c->version > INT64_MAX)
-		return ERR_WRONG_STATE;
-	st = store_stmt(s, SQL_STATE_UPDATE);
-	bind_uuid(st, 1, c->uuid);
-	sqlite3_bind_int64(st, 2, (int64_t)c->version);
-	bind_bytes(st, 3, c->sealed, c->sealed_len);
-	err = store_exec(s, st);
-	if (!err && sqlite3_changes(s->db) != 1)
-		return missed(s, c->uuid);
-	if (err || !c->rollback)
-		return err;
-	st = store_stmt(s, SQL_VTPM_ROLLBACK);
-	bind_uuid(st, 1, c->uuid);
-	return store_exec(s, st);
-}
-
-/* A damaged page or a wrong version concerns one vTPM; its neighbours in the batch go on. */
-static bool concerns_one(const struct store *s, int err)
-{
-	return (err == ERR_WRONG_STATE || err == ERR_NOTFOUND || err == ERR_AUTH || err == ERR_RANGE) &&
-	       !sqlite3_get_autocommit(s->db);
-}
-
-int store_commit(struct store *s, struct store_change *changes, size_t n)
-{
-	int err = store_begin(s);
-
-	for (size_t i = 0; i < n && !err; i++) {
-		changes[i].result = update_state(s, &changes[i]);
-		if (changes[i].result && !concerns_one(s, changes[i].result))
-			err = changes[i].result;
-	}
-	if (!err || !sqlite3_get_autocommit(s->db))
-		err = store_end(s, err);
-	for (size_t i = 0; i < n && err; i++)
-		changes[i].result = err;
 	return err;
 }

@@ -27,58 +27,6 @@
 /* The log is made full size at once only where that leaves this many times as much free. */
 #define WAL_ROOM_FACTOR 4u
 
-/* What sqlite_schema must hold, word for word, in order of name: a view or trigger would be somebody else's code. */
-static const struct {
-	const char *name;
-	const char *sql;
-} tables[] = {
-	{"grp", "CREATE TABLE grp (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, root BLOB NOT NULL) STRICT"},
-	{"meta", "CREATE TABLE meta (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, value BLOB NOT NULL) STRICT"},
-	{"state", "CREATE TABLE state (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE REFERENCES vtpm (uuid), "
-		  "version INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT"},
-	{"vtpm", "CREATE TABLE vtpm (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, "
-		 "grp TEXT NOT NULL REFERENCES grp (name), epoch INTEGER NOT NULL, user INTEGER NOT NULL, "
-		 "state_max INTEGER NOT NULL, commit_rate INTEGER NOT NULL, locality_max INTEGER NOT NULL, "
-		 "snapshots INTEGER NOT NULL, rollbacks INTEGER NOT NULL, created INTEGER NOT NULL, machine BLOB NOT NULL, "
-		 "token BLOB NOT NULL, wrapped BLOB NOT NULL, quarantine TEXT NOT NULL, "
-		 "ek_public_0 BLOB NOT NULL, ek_public_1 BLOB NOT NULL, cert_0 BLOB NOT NULL, cert_1 BLOB NOT NULL) "
-		 "STRICT"},
-	{"vtpm_machine", "CREATE INDEX vtpm_machine ON vtpm (machine)"},
-};
-
-static const char *const sql_text[SQL_COUNT] = {
-	[SQL_BEGIN] = "BEGIN IMMEDIATE",
-	[SQL_COMMIT] = "COMMIT",
-	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_META_GET] = "SELECT value FROM meta WHERE key = ?1",
-	[SQL_META_PUT] = "INSERT INTO meta (key, value) VALUES (?1, ?2) "
-			 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-	[SQL_GROUP_GET] = "SELECT root FROM grp WHERE name = ?1",
-	[SQL_GROUP_PUT] = "INSERT INTO grp (name, root) VALUES (?1, ?2)",
-	[SQL_GROUP_IDS] = "SELECT id FROM grp ORDER BY name",
-	[SQL_GROUP_NAME] = "SELECT name FROM grp WHERE id = ?1",
-	[SQL_VTPM_IDS] = "SELECT id FROM vtpm ORDER BY name",
-	[SQL_VTPM_LOAD] = "SELECT v.id, v.uuid, v.name, v.grp, v.epoch, v.user, v.state_max, v.commit_rate, "
-			  "v.locality_max, v.snapshots, v.rollbacks, v.created, v.machine, v.token, v.wrapped, v.quarantine, v.ek_public_0, v.ek_public_1, "
-			  "v.cert_0, v.cert_1, s.version, length(s.sealed), "
-			  "EXISTS (SELECT 1 FROM vtpm n WHERE n.machine = v.machine AND length(n.machine) > 0 AND n.id > v.id) "
-			  "FROM vtpm v LEFT JOIN state s ON s.uuid = v.uuid WHERE v.id = ?1",
-	[SQL_VTPM_BY_NAME] = "SELECT id FROM vtpm WHERE name = ?1",
-	[SQL_VTPM_BY_UUID] = "SELECT id FROM vtpm WHERE uuid = ?1",
-	[SQL_VTPM_INSERT] = "INSERT INTO vtpm (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, "
-			    "snapshots, rollbacks, created, machine, token, wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1) "
-			    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, "
-			    "?19)",
-	[SQL_VTPM_QUARANTINE] = "UPDATE vtpm SET quarantine = ?2 WHERE uuid = ?1",
-	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3 WHERE uuid = ?1 AND wrapped = ?4",
-	[SQL_VTPM_ROLLBACK] = "UPDATE vtpm SET rollbacks = rollbacks + 1 WHERE uuid = ?1",
-	[SQL_VTPM_DELETE] = "DELETE FROM vtpm WHERE id = ?1",
-	[SQL_STATE_GET] = "SELECT uuid, version, sealed FROM state WHERE uuid = ?1",
-	[SQL_STATE_INSERT] = "INSERT INTO state (uuid, version, sealed) VALUES (?1, ?2, ?3)",
-	[SQL_STATE_UPDATE] = "UPDATE state SET version = ?2, sealed = ?3 WHERE uuid = ?1 AND version = ?2 - 1",
-	[SQL_STATE_DELETE] = "DELETE FROM state WHERE uuid = (SELECT uuid FROM vtpm WHERE id = ?1)",
-};
-
 /* ---- errors ---- */
 
 /* An I/O error by what the system said: a quota or a file system remounted read-only is none of the disk's faults. */
@@ -416,8 +364,8 @@ static int make_schema(struct store *s)
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < ARRAY_LEN(tables) && !err; i++)
-		err = run(s, tables[i].sql, NULL);
+	for (size_t i = 0; i < store_ntables && !err; i++)
+		err = run(s, store_tables[i].sql, NULL);
 	snprintf(number, sizeof(number), "PRAGMA application_id = %d", APPLICATION_ID);
 	if (!err)
 		err = run(s, number, NULL);
@@ -445,14 +393,14 @@ static int check_schema(struct store *s)
 		const char *name = (const char *)sqlite3_column_text(st, 0);
 		const char *sql = (const char *)sqlite3_column_text(st, 1);
 
-		if (i >= ARRAY_LEN(tables) || !name || !sql || strcmp(name, tables[i].name) != 0 ||
-		    strcmp(sql, tables[i].sql) != 0)
+		if (i >= store_ntables || !name || !sql || strcmp(name, store_tables[i].name) != 0 ||
+		    strcmp(sql, store_tables[i].sql) != 0)
 			break;
 	}
 	sqlite3_finalize(st);
 	if (err && err != ERR_NOTFOUND)
 		return err;
-	return i == ARRAY_LEN(tables) && err == ERR_NOTFOUND ? 0 : ERR_AUTH;
+	return i == store_ntables && err == ERR_NOTFOUND ? 0 : ERR_AUTH;
 }
 
 /* Ours? Of which release? Nothing is written before this is known. *empty: interrupted before its only transaction. */
@@ -505,7 +453,7 @@ static int prepare(struct store *s)
 	int rc = SQLITE_OK;
 
 	for (size_t i = 0; i < SQL_COUNT && rc == SQLITE_OK; i++)
-		rc = sqlite3_prepare_v3(s->db, sql_text[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[i], NULL);
+		rc = sqlite3_prepare_v3(s->db, store_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[i], NULL);
 	return rc == SQLITE_OK ? 0 : store_fail(s, rc);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Private to the SQLite engine of vtpm-mgr/store.h: store_sqlite.c opens the file, keeps the
- * statements and the transactions; store_rows.c reads and writes rows. Nothing that SQLite
+ * statements and the transactions; store_rows.c reads rows, store_commit.c writes them; store_journal.c has the journal
+ * and the leaves. Nothing that SQLite
  * hands back is trusted: whoever could write the file could have put any type and any length
  * into any column, also against the schema.
  */
@@ -39,8 +40,23 @@ enum store_sql {
 	SQL_STATE_INSERT,
 	SQL_STATE_UPDATE,
 	SQL_STATE_DELETE,
+	SQL_LEAF_EACH,
+	SQL_LEAF_PUT,
+	SQL_LEAF_DELETE,
+	SQL_JOURNAL_READ,
+	SQL_JOURNAL_INSERT,
+	SQL_JOURNAL_PRUNE,
 	SQL_COUNT
 };
+
+/* store_schema.c: what sqlite_schema must hold, and the statements. */
+struct store_table {
+	const char *name;
+	const char *sql;
+};
+extern const struct store_table store_tables[];
+extern const size_t store_ntables;
+extern const char *const store_sql[SQL_COUNT];
 
 struct store {
 	sqlite3 *db;
@@ -49,6 +65,8 @@ struct store {
 	bool dirty_wal; /* it still holds frames of a deleted vTPM: to be wiped as soon as that works */
 	char why[TEXT_MAX + 1];
 };
+
+#define LOCALITY_TOP 4
 
 /* The columns of SQL_VTPM_LOAD, in its order. */
 enum vtpm_column {
@@ -125,6 +143,8 @@ struct ids {
 	size_t n, cap;
 };
 CHECKED int ids_load(struct store *s, enum store_sql which, struct ids *ids);
+/* What a transaction's tail says: leaves, pruning, the row. */
+CHECKED int store_journal_put(struct store *s, const struct store_tail *t);
 /* Executes a statement that addresses one row by its number. */
 CHECKED int store_exec_id(struct store *s, enum store_sql which, int64_t id);
 

@@ -55,11 +55,6 @@ int store_group_get(struct store *s, const char *name, void *p, size_t *len)
 	return value_get(s, SQL_GROUP_GET, name, p, len);
 }
 
-int store_group_put(struct store *s, const char *name, const void *p, size_t len)
-{
-	return name_valid(name) ? value_put(s, SQL_GROUP_PUT, name, p, len) : ERR_INVAL;
-}
-
 static int group_name(struct store *s, int64_t id, char name[static NAME_MAX_LEN + 1])
 {
 	sqlite3_stmt *st = store_stmt(s, SQL_GROUP_NAME);

@@ -94,23 +94,24 @@ static void grant(struct vtpm *v, const uint8_t *sealed, size_t len)
 }
 
 /* Nobody else has the TPM. */
-static void settle(struct vtpm *v)
+static void settle(void *arg)
 {
-	static const char damaged[] = "its state is missing or damaged";
+	const char *why = "its state cannot be read";
+	struct vtpm *v = arg;
 	uint8_t *sealed = NULL;
 	size_t len = 0;
 	int err = 0;
 
 	if (v->standby) {
 		sealed = malloc(SEALED_STATE_MAX);
-		err = sealed ? vtpm_state_get(v, sealed, &len) : ERR_NOMEM;
+		err = sealed ? vtpm_state_get(v, sealed, &len, &why) : ERR_NOMEM;
 	}
 	if (err == ERR_AUTH && !v->row.quarantine[0]) { /* however often it asks */
-		vtpm_quarantine(v->m, &v->row, damaged);
-		snprintf(v->row.quarantine, sizeof(v->row.quarantine), "%s", damaged);
+		vtpm_quarantine(v->m, &v->row, why);
+		snprintf(v->row.quarantine, sizeof(v->row.quarantine), "%s", why);
 	}
 	if (err)
-		refuse(v, err, "its state cannot be read: %s", err_text(err));
+		refuse(v, err, "%s: %s", why, err_text(err));
 	else if (!v->asked_version)
 		grant(v, sealed, len);
 	else if (v->asked_version == v->version)
@@ -158,7 +159,7 @@ static void decide(struct vtpm *v)
 	if (v->m->draining || v->state != VTPM_RUNNING)
 		answer(v, &(struct store_taken){ .code = ERR_CLOSED });
 	else if (!owner)
-		settle(v);
+		changes_wait(v->m, settle, v); /* what the last one had in flight is durable then, or never will be */
 	else if (owner->state == VTPM_STOPPING || qemu_has_gone(owner))
 		return; /* takeover_next */
 	else if (owner->state != VTPM_RUNNING || !v->asked_version)

@@ -31,9 +31,12 @@ void vtpm_free(struct vtpm *v)
 			break;
 		}
 	commit_forget(v);
+	changes_wait_no_more(v->m, v);
 	loop_timer_cancel(&v->m->loop, &v->stop_timer);
 	ring_close(v);
 	qemu_release(v);
+	loop_timer_cancel(&v->m->loop, &v->announce_timer);
+	fd_close(&v->attach);
 	free(v);
 }
 
@@ -63,7 +66,7 @@ struct vtpm *vtpm_new(struct mgr *m)
 	v->m = m;
 	v->ring = LOCAL_RING_NONE;
 	v->listener = v->client = v->listener_io.fd = v->client_io.fd = -1;
-	v->qemu = v->qemu_io.fd = -1;
+	v->qemu = v->qemu_io.fd = v->attach = -1;
 	v->w.control = v->w.store = v->w.control_io.fd = v->w.store_io.fd = -1;
 	v->next = m->vtpms;
 	m->vtpms = v;
@@ -72,7 +75,9 @@ struct vtpm *vtpm_new(struct mgr *m)
 
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why)
 {
-	int err = store_vtpm_quarantine(m->store, row->uuid, why);
+	/* A store that is quarantined itself is not written at all. */
+	bool mark = m->continuity.state != CONTINUITY_QUARANTINED;
+	int err = mark ? store_vtpm_quarantine(m->store, row->uuid, why) : 0;
 
 	log_error("%s: quarantined: %s; nothing of it is changed; see vtpmctl show %s", row->name, why, row->name);
 	if (err)
@@ -113,6 +118,7 @@ static void crashed(struct vtpm *v, uint32_t status)
 		describe_end(v->reason, sizeof(v->reason), status);
 	log_error("%s: failed: %s; its TPM is gone until its guest is reset", v->row.name, v->reason);
 	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, v->reason);
+	xen_backend_ended(v, v->reason);
 	ring_close(v);
 	qemu_release(v);
 	if (v->incoming) /* nothing has failed but an attempt */
@@ -163,6 +169,7 @@ void vtpm_exited(void *arg, uint32_t status)
 	/* What the store gave is judged by the backend that takes over when it is the first to open it. */
 	if (v->opening && (v->failed_code == ERR_AUTH || v->failed_code == ERR_VERSION))
 		v->state = VTPM_STARTING;
+	xen_backend_ended(v, NULL);
 	if (v->state == VTPM_STARTING && v->abandoned) {
 		vtpm_start_failed(v, ERR_CLOSED, "it was stopped while it was being started");
 	} else if (v->state == VTPM_STARTING) {
@@ -176,6 +183,7 @@ void vtpm_exited(void *arg, uint32_t status)
 		crashed(v, status);
 	}
 	takeover_next(m, uuid);
+	xen_tpm_changed(m, uuid);
 	mgr_check_drained(m);
 }
 
@@ -195,6 +203,7 @@ static void stop_run(struct vtpm *v)
 {
 	v->state = VTPM_STOPPING;
 	v->failed_code = 0;
+	commit_release(v);
 	loop_timer_set(&v->m->loop, &v->stop_timer, STOP_TIMEOUT_MS, on_stop_timeout, v);
 	if (worker_send(&v->w, BACKEND_STOP))
 		worker_kill(&v->w);
@@ -216,7 +225,19 @@ static void abandon(struct vtpm *v, struct call *c)
 	v->starting = NULL;
 	if (v->w.control >= 0)
 		worker_kill(&v->w);
-	call_reply(c, NULL);
+	if (c)
+		call_reply(c, NULL);
+}
+
+void vtpm_deserted(struct vtpm *v)
+{
+	v->restart = false;
+	if (v->state == VTPM_RUNNING)
+		stop_run(v);
+	else if (v->state == VTPM_STARTING)
+		abandon(v, NULL);
+	else if (v->state == VTPM_FAILED)
+		vtpm_free(v);
 }
 
 void vtpm_send_off(struct vtpm *v)

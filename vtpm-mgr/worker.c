@@ -100,23 +100,17 @@ static void on_deadline(void *arg)
 
 static int spawn(struct worker *w, int control, int store, const struct worker_guest *guest)
 {
-	int fds[SPAWN_RING_FDS] = { control, store, -1, -1, -1 };
-	unsigned n = SPAWN_WORKER_FDS;
+	struct spawn_backend req = { .token = w->token, .slot = w->slot, .kind = guest->kind };
+	int fds[SPAWN_FDS_MAX] = { control, store };
 	uint8_t mem[SPAWN_BACKEND_SIZE];
 	struct buf b;
 	int err;
 
-	if (guest && guest->qemu >= 0) {
-		fds[n++] = guest->qemu;
-	} else if (guest) {
-		fds[n++] = guest->ring->memfd;
-		fds[n++] = guest->ring->to_back;
-		fds[n++] = guest->ring->to_front;
-	}
+	memcpy(fds + SPAWN_FDS_MIN, guest->fds, sizeof(guest->fds));
 	buf_init(&b, mem, sizeof(mem));
-	err = spawn_backend_encode(&b, &(struct spawn_backend){ .token = w->token, .slot = w->slot });
+	err = spawn_backend_encode(&b, &req);
 	if (!err)
-		err = host_send(w->m, SPAWN_BACKEND, &b, fds, n);
+		err = host_send(w->m, SPAWN_BACKEND, &b, fds, spawn_backend_fds(req.kind));
 	return err;
 }
 

@@ -68,6 +68,9 @@ void command_pcr_extend(struct command *c, unsigned pcr);
 void command_nv_define(struct command *c);
 /* Other bytes at each call: an NV_Write of what is there already changes nothing. */
 void command_nv_write(struct command *c);
+/* An orderly extend index like anchor V, and its extension, by password: the least that the chip takes for it. */
+void command_extend_define(struct command *c);
+void command_extend(struct command *c);
 /* An RSA-2048 key of the owner's, another one for each number. */
 void command_create_rsa(struct command *c, uint32_t unique);
 void command_flush(struct command *c, uint32_t handle);

@@ -14,12 +14,16 @@ enum {
 	TPM_CC_GetRandom = 0x17b,
 	TPM_CC_PCR_Read = 0x17e,
 	TPM_CC_PCR_Extend = 0x182,
+	TPM_CC_NV_Extend = 0x136,
 };
 #define TPM_ALG_SHA256 0x000b
 #define TPM_RH_OWNER   0x40000001u
 #define TPM_RS_PW      0x40000009u
 /* OWNERWRITE, OWNERREAD, NO_DA: Part 2, 13.4 */
 #define NV_ATTRIBUTES ((1u << 1) | (1u << 17) | (1u << 25))
+/* The same, extend and ORDERLY. */
+#define EXTEND_INDEX	  0x01500021u
+#define EXTEND_ATTRIBUTES (NV_ATTRIBUTES | (4u << 4) | (1u << 26))
 
 static void put16(struct command *c, uint16_t v)
 {
@@ -113,6 +117,34 @@ void command_nv_define(struct command *c)
 	put32(c, NV_ATTRIBUTES);
 	put16(c, 0); /* no policy */
 	put16(c, NV_BYTES);
+	end(c);
+}
+
+void command_extend_define(struct command *c)
+{
+	begin(c, TPM_ST_SESSIONS, TPM_CC_NV_DefineSpace);
+	put32(c, TPM_RH_OWNER);
+	put_password(c);
+	put16(c, 0);  /* no auth value */
+	put16(c, 14); /* TPMS_NV_PUBLIC */
+	put32(c, EXTEND_INDEX);
+	put16(c, TPM_ALG_SHA256);
+	put32(c, EXTEND_ATTRIBUTES);
+	put16(c, 0); /* no policy */
+	put16(c, 32);
+	end(c);
+}
+
+void command_extend(struct command *c)
+{
+	static const uint8_t data[32] = { 0xbe };
+
+	begin(c, TPM_ST_SESSIONS, TPM_CC_NV_Extend);
+	put32(c, TPM_RH_OWNER);
+	put32(c, EXTEND_INDEX);
+	put_password(c);
+	put16(c, sizeof(data));
+	put(c, data, sizeof(data));
 	end(c);
 }
 

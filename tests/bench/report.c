@@ -14,27 +14,29 @@ static const struct figure {
 	double factor;
 	enum column of;
 	const char *other;
+	const char *plus; /* a figure whose swtpm column is added before the factor */
 } figures[] = {
-	{ "getrandom_us", "GetRandom(32), round trip", AT_MOST, 1, SWTPM, NULL },
-	{ "pcr_read_us", "PCR_Read, one SHA-256 PCR", AT_MOST, 1, SWTPM, NULL },
-	{ "pcr_extend_us", "PCR_Extend, PCR 16, SHA-256", AT_MOST, 1, SWTPM, NULL },
-	{ "spawn_us", "power-on until the first answer", AT_MOST, 0.25, SWTPM, NULL },
-	{ "spawn_reply_us", "  until Start is answered", NONE, 0, 0, NULL },
-	{ "create_ms", "create (from the pool)", AT_MOST, 0.05, SWTPM, NULL },
-	{ "create_pool_ms", "create from the pool", AT_MOST, 0.05, SWTPM, NULL },
-	{ "create_cold_ms", "create without a pool", AT_MOST, 0.5, SWTPM, NULL },
-	{ "nv_write_us", "NV_Write, 64 bytes, durable", AT_MOST, 1.5, FLOOR, NULL },
-	{ "nv_write_engine_us", "  the engine's part of it", NONE, 0, 0, NULL },
-	{ "nv_write_1_guest_per_s", "NV_Writes/s, one guest", NONE, 0, 0, NULL },
-	{ "nv_write_64_guests_per_s", "NV_Writes/s, 64 guests", AT_LEAST, 8, OURS, "nv_write_1_guest_per_s" },
-	{ "cancel_ms", "cancel of an RSA-2048 key", BELOW, 50, 0, NULL },
-	{ "qemu_getrandom_us", "in a guest of QEMU: GetRandom(16)", AT_MOST, 1.05, SWTPM, NULL },
-	{ "qemu_pcr_extend_us", "  PCR_Extend", AT_MOST, 1.05, SWTPM, NULL },
-	{ "qemu_nv_write_us", "  NV_Write, 32 bytes", AT_MOST, 1.05, SWTPM, NULL },
-	{ "qemu_quote_us", "  Quote, ECDSA P-256", AT_MOST, 1.05, SWTPM, NULL },
-	{ "pss_kib", "memory of one idle instance", AT_MOST, 0.5, SWTPM, NULL },
-	{ "pss_shared_kib", "  manager, keeper and spawner", NONE, 0, 0, NULL },
-	{ "idle_cpu_pct", "CPU of 100 idle ones, % of a core", ZERO, 0.05, 0, NULL },
+	{ "getrandom_us", "GetRandom(32), round trip", AT_MOST, 1, SWTPM, NULL, NULL },
+	{ "pcr_read_us", "PCR_Read, one SHA-256 PCR", AT_MOST, 1, SWTPM, NULL, NULL },
+	{ "pcr_extend_us", "PCR_Extend, PCR 16, SHA-256", AT_MOST, 1, SWTPM, NULL, NULL },
+	{ "spawn_us", "power-on until the first answer", AT_MOST, 0.25, SWTPM, NULL, NULL },
+	{ "spawn_reply_us", "  until Start is answered", NONE, 0, 0, NULL, NULL },
+	{ "create_ms", "create (from the pool)", AT_MOST, 0.05, SWTPM, NULL, NULL },
+	{ "create_pool_ms", "create from the pool", AT_MOST, 0.05, SWTPM, NULL, NULL },
+	{ "create_cold_ms", "create without a pool", AT_MOST, 0.5, SWTPM, NULL, NULL },
+	{ "nv_write_us", "NV_Write, 64 bytes, durable", AT_MOST, 1.2, FLOOR, NULL, "nv_extend_us" },
+	{ "nv_extend_us", "  NV_Extend of a chip like ours", NONE, 0, 0, NULL, NULL },
+	{ "nv_write_engine_us", "  the engine's part of it", NONE, 0, 0, NULL, NULL },
+	{ "nv_write_1_guest_per_s", "NV_Writes/s, one guest", NONE, 0, 0, NULL, NULL },
+	{ "nv_write_64_guests_per_s", "NV_Writes/s, 64 guests", AT_LEAST, 8, OURS, "nv_write_1_guest_per_s", NULL },
+	{ "cancel_ms", "cancel of an RSA-2048 key", BELOW, 50, 0, NULL, NULL },
+	{ "qemu_getrandom_us", "in a guest of QEMU: GetRandom(16)", AT_MOST, 1.05, SWTPM, NULL, NULL },
+	{ "qemu_pcr_extend_us", "  PCR_Extend", AT_MOST, 1.05, SWTPM, NULL, NULL },
+	{ "qemu_nv_write_us", "  NV_Write, 32 bytes", AT_MOST, 1.05, SWTPM, NULL, NULL },
+	{ "qemu_quote_us", "  Quote, ECDSA P-256", AT_MOST, 1.05, SWTPM, NULL, NULL },
+	{ "pss_kib", "memory of one idle instance", AT_MOST, 0.5, SWTPM, NULL, NULL },
+	{ "pss_shared_kib", "  manager, keeper and spawner", NONE, 0, 0, NULL, NULL },
+	{ "idle_cpu_pct", "CPU of 100 idle ones, % of a core", ZERO, 0.05, 0, NULL, NULL },
 };
 #define FIGURES (sizeof(figures) / sizeof(figures[0]))
 
@@ -92,7 +94,8 @@ static void verdict(const struct numbers *n, size_t i, char target[static 32], c
 	const struct figure *f = &figures[i];
 	size_t of = f->other ? figure_find(f->other) : i;
 	bool fixed = f->goal == ZERO || f->goal == BELOW;
-	double limit = fixed ? f->factor : f->factor * n->v[of][f->of], v = n->v[i][OURS];
+	double more = f->plus ? n->v[figure_find(f->plus)][SWTPM] : 0;
+	double limit = fixed ? f->factor : f->factor * (n->v[of][f->of] + more), v = n->v[i][OURS];
 	char text[16];
 
 	target[0] = '\0';

@@ -158,16 +158,27 @@ static void time_commits(struct commits *floor, struct samples *s)
 	}
 }
 
+/* The other part of the sum that a durable change must not exceed by much. */
+static void time_extends(struct target *chip, struct samples *s)
+{
+	struct command c;
+
+	command_extend(&c);
+	time_calls(chip, &c, NV_CALLS, s);
+}
+
 void bench_nv(const struct bench *b)
 {
-	struct samples s[COLUMNS], engine;
+	struct samples s[COLUMNS], engine, extend;
 	struct target t[COLUMNS];
 	struct commits *floor;
 	struct command c;
 
 	memset(s, 0, sizeof(s));
-	engine.n = 0;
+	engine.n = extend.n = 0;
 	open_pair(b, t);
+	command_extend_define(&c);
+	target_call(&t[SWTPM], &c);
 	command_nv_define(&c);
 	for (enum column k = OURS; k < COLUMNS; k++)
 		target_call(&t[k], &c);
@@ -177,10 +188,12 @@ void bench_nv(const struct bench *b)
 		time_writes(&t[SWTPM], &s[SWTPM]);
 		time_commits(floor, &s[FLOOR]);
 		time_writes(&t[FLOOR], &engine);
+		time_extends(&t[SWTPM], &extend);
 	}
 	for (enum column k = OURS; k < COLUMNS; k++)
 		result(b, "nv_write_us", k, samples_median(&s[k]));
 	result(b, "nv_write_engine_us", FLOOR, samples_median(&engine));
+	result(b, "nv_extend_us", SWTPM, samples_median(&extend));
 	commits_close(floor);
 	close_pair(b, t);
 }

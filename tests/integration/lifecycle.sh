@@ -198,6 +198,7 @@ check destroy ctl destroy web1
 exits destroyed_is_gone 3 ctl show web1
 check name_can_be_used_again ctl create web1 --json
 if [ "$(json "$LAB/out" 'd["vtpm"]["ek"][0]["public"]')" != "$(json "$LAB/web1.json" 'd["vtpm"]["ek"][0]["public"]')" ]; then ok new_identity; else not_ok new_identity; fi
+check methods_take_what_is_described python3 tests/integration/parameters.py "$LAB/run/control.sock"
 exits status 0 ctl status
 says status_says_not_hardware "not hardware-backed"
 
@@ -211,7 +212,7 @@ pool_is_full() {
 	done
 	return 1
 }
-states_are_of_vtpms() { is "$1" "$(db "SELECT count(*) = (SELECT count(*) FROM vtpm) FROM state") $(db .tables | xargs)" "1 grp meta state vtpm"; }
+states_are_of_vtpms() { is "$1" "$(db "SELECT count(*) = (SELECT count(*) FROM vtpm) FROM state") $(db .tables | xargs)" "1 grp journal leaf meta state vtpm"; }
 check stop_before_pool mgr_stop
 check start_with_pool mgr_start --pool 2
 check pool_fills pool_is_full

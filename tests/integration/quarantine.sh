@@ -119,17 +119,6 @@ check "again-key" damaged_and_kept key-short
 mgr_stop
 for c in $CASES; do check "$c-kept" unchanged "$c"; done
 
-# Whatever is damaged, --force removes that row and no other.
-cat "$LAB/state/vtpm.db" >"$LAB/damaged.db"
-mgr_start --pool 0
-check "create-in-the-way-of-a-damaged-name" refused "damaged-row-" ctl create "damaged-row-${ID[out-name]}"
-for c in out-uuid out-name out-group state-deleted; do
-	check "force-destroys-$c" all ctl destroy "$(now $c)" --force -- refused "no vTPM named" ctl show "$(now $c)"
-done
-check "force-destroys-no-other" test "$(ctl list --json | json "['vtpms'].__len__()")" = $(($(wc -w <<<"$CASES") + 1 - 4))
-mgr_stop
-cat "$LAB/damaged.db" >"$LAB/state/vtpm.db"
-
 # The right rows are put back; the mark stays, until the vTPM verifies again.
 db "ATTACH '$LAB/good.db' AS good; \
 	UPDATE vtpm SET (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, wrapped, cert_0) = \
@@ -140,5 +129,15 @@ mgr_start
 log_mark
 for c in $CASES; do check "$c-back" all guest_works "$c" -- is_state "$c" running -- ctl stop "$c" -- is_state "$c" stopped; done
 check "force-destroys" all ctl destroy state-empty --force -- refused "no vTPM named" ctl show state-empty
+mgr_stop
+
+# Whatever is damaged, --force removes that row and no other.
+for c in out-uuid out-name out-group state-deleted; do damage "$c"; done
+mgr_start --pool 0
+check "create-in-the-way-of-a-damaged-name" refused "damaged-row-" ctl create "damaged-row-${ID[out-name]}"
+for c in out-uuid out-name out-group state-deleted; do
+	check "force-destroys-$c" all ctl destroy "$(now $c)" --force -- refused "no vTPM named" ctl show "$(now $c)"
+done
+check "force-destroys-no-other" test "$(ctl list --json | json "['vtpms'].__len__()")" = $(($(wc -w <<<"$CASES") + 1 - 5))
 mgr_stop
 exit $FAILED

@@ -86,6 +86,13 @@ void rig_tpm_reset(struct rig *g)
 	run("swtpm_ioctl --unix %s/tpm.ctrl -i", g->dir);
 }
 
+void rig_tpm_restart(struct rig *g)
+{
+	rig_tpm_kill(g);
+	run("rm -rf %s/tpm %s/tpm.ctrl %s/pid", g->dir, g->dir, g->dir);
+	swtpm_start(g);
+}
+
 void rig_tpm_replace(struct rig *g)
 {
 	rig_tpm_kill(g);
@@ -127,6 +134,12 @@ static bool proxy_exchange(struct proxy_plan *plan, int client, int tpm)
 	uint32_t cc = n ? (uint32_t)f[6] << 24 | (uint32_t)f[7] << 16 | (uint32_t)f[8] << 8 | f[9] : 0;
 	bool go_on = true;
 
+	if (n && cc == plan->command && plan->times) {
+		const uint8_t error[HEADER] = {0x80, 0x01, 0, 0, 0, HEADER, 0, 0, (uint8_t)(plan->rc >> 8), (uint8_t)plan->rc};
+
+		plan->times--;
+		return write(client, error, HEADER) == (ssize_t)HEADER;
+	}
 	if (!n || write(tpm, f, n) != (ssize_t)n)
 		return false;
 	plan->commands++;

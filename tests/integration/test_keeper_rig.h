@@ -13,6 +13,7 @@ struct proxy_plan {	  /* shared with the proxy process */
 	uint32_t offset;  /* byte of the response; beyond its end: done is not set */
 	uint32_t done;
 	uint32_t commands; /* seen so far */
+	uint32_t rc, times; /* the next so many of command are not passed on, but answered with this code */
 };
 struct rig {
 	char dir[64];
@@ -38,6 +39,8 @@ void rig_stop(struct rig *g);
 void rig_tpm_kill(struct rig *g);
 /* _TPM_Init without Startup, the connection stays. */
 void rig_tpm_reset(struct rig *g);
+/* A power cut: it is killed, and starts on the state that it has on the disk. No keeper may be connected. */
+void rig_tpm_restart(struct rig *g);
 /* Another TPM: the state is thrown away. */
 void rig_tpm_replace(struct rig *g);
 /* Extends a PCR of the SHA-256 bank; no keeper may be connected. */

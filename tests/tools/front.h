@@ -11,7 +11,8 @@
 
 struct front {
 	int sock;
-	struct local_ring ring;
+	struct local_ring ring; /* for a guest of Xen: grant, event channel, nothing */
+	uint32_t port, ref;	/* for a guest of Xen: what it has published */
 	volatile uint8_t *page;
 	uint8_t rsp[CHAN_PACKET_MAX];
 	size_t rsp_len;
@@ -20,12 +21,14 @@ struct front {
 /* Prints what failed and ends the program with status 1. */
 _Noreturn void front_die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* front_local.c: the path of a ring; front_xen.c: the handle of the device. */
 void front_open(struct front *f, const char *path);
 void front_signal(const struct front *f);
 /* Puts n bytes at the packet's place of nr_extra extra pages, and length, whatever it is; then SUBMIT and a signal. */
 void front_submit(struct front *f, const uint8_t *packet, size_t n, uint32_t length, uint8_t nr_extra, uint8_t locality);
 /* Waits for a state other than SUBMIT and CANCEL. False: the back end has gone. */
 bool front_wait(struct front *f);
+bool front_in_hand(const struct front *f);
 /* Waits for FINISH and copies the response from behind nr_extra; returns its code. */
 uint32_t front_response(struct front *f, uint8_t nr_extra);
 /* The polite way: one whole command, its response code. */

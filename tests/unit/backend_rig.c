@@ -135,50 +135,46 @@ static void receive_link(struct rig *r, struct rig_backend *b)
 	MUST(b->key >= 0);
 }
 
-enum guest { GUEST_NONE, GUEST_RING, GUEST_QEMU };
-
 /* Fills in what a backend gets of its guest. */
-static unsigned make_guest(struct rig_backend *b, enum guest guest, int fds[static SPAWN_RING_FDS])
+static void make_guest(struct rig_backend *b, enum serve_kind kind, int fds[static SPAWN_FDS_MAX])
 {
 	void *page;
 	int sv[2];
 
 	b->ring = LOCAL_RING_NONE;
-	b->qemu = b->data = -1;
-	if (guest == GUEST_QEMU) {
-		MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) == 0);
-		b->qemu = sv[0];
+	b->qemu = b->data = b->attach = -1;
+	if (kind == SERVE_NOBODY)
+		return;
+	if (kind != SERVE_RING) {
+		MUST(kind == SERVE_XEN ? ipc_pair(sv) == 0 : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) == 0);
+		*(kind == SERVE_XEN ? &b->attach : &b->qemu) = sv[0];
 		fds[2] = sv[1];
-		return SPAWN_QEMU_FDS;
+		return;
 	}
-	if (guest == GUEST_NONE)
-		return SPAWN_WORKER_FDS;
 	MUST(local_ring_make(&b->ring) == 0 && local_ring_map(&b->ring, &page) == 0);
 	b->page = page;
 	fds[2] = b->ring.memfd;
 	fds[3] = b->ring.to_back;
 	fds[4] = b->ring.to_front;
-	return SPAWN_RING_FDS;
 }
 
-static void send_spawn(struct rig *r, struct rig_backend *b, enum guest guest)
+static void send_spawn(struct rig *r, struct rig_backend *b, enum serve_kind kind)
 {
-	const struct spawn_backend req = { .token = b->token, .slot = (uint32_t)(b->token % 1000) };
+	const struct spawn_backend req = { .token = b->token, .slot = (uint32_t)(b->token % 1000), .kind = kind };
 	uint8_t mem[SPAWN_BACKEND_SIZE];
-	int control[2], store[2], fds[SPAWN_RING_FDS];
+	int control[2], store[2], fds[SPAWN_FDS_MAX];
 	struct buf msg;
-	unsigned n;
 
 	MUST(ipc_pair(control) == 0 && ipc_pair(store) == 0);
 	b->control = control[0];
 	b->store = store[0];
 	fds[0] = control[1];
 	fds[1] = store[1];
-	n = make_guest(b, guest, fds);
+	make_guest(b, kind, fds);
 	buf_init(&msg, mem, sizeof(mem));
 	MUST(spawn_backend_encode(&msg, &req) == 0);
-	MUST(ipc_send(r->manager, SPAWN_BACKEND, &msg, fds, n) == 0);
-	if (guest == GUEST_QEMU)
+	MUST(ipc_send(r->manager, SPAWN_BACKEND, &msg, fds, spawn_backend_fds(kind)) == 0);
+	if (kind == SERVE_QEMU || kind == SERVE_XEN)
 		close(fds[2]);
 	close(control[1]);
 	close(store[1]);
@@ -226,7 +222,7 @@ void rig_kill_keeper(struct rig *r)
 }
 
 static void spawn_started(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start,
-			  enum guest guest)
+			  enum serve_kind guest)
 {
 	memset(b, 0, sizeof(*b));
 	b->rig = r;
@@ -239,7 +235,7 @@ static void spawn_started(struct rig *r, struct rig_backend *b, struct rig_disk 
 
 void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start)
 {
-	spawn_started(r, b, d, start, start->flags & RUN_SERVE ? GUEST_RING : GUEST_NONE);
+	spawn_started(r, b, d, start, start->flags & RUN_SERVE ? SERVE_RING : SERVE_NOBODY);
 	receive_link(r, b);
 	send_key(b, d);
 }
@@ -264,24 +260,19 @@ void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_
 	rig_spawn_start(r, b, d, &start);
 }
 
-static void spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags)
+void rig_spawn_serving(struct rig *r, struct rig_backend *b, struct rig_disk *d, enum serve_kind kind, uint32_t flags)
 {
 	struct backend_start start;
 
 	fill_start(&start, d, flags);
-	spawn_started(r, b, d, &start, GUEST_QEMU);
+	spawn_started(r, b, d, &start, kind);
 	receive_link(r, b);
 	send_key(b, d);
 }
 
-void rig_spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d)
-{
-	spawn_qemu(r, b, d, RUN_SERVE);
-}
-
 void rig_spawn_standby(struct rig *r, struct rig_backend *b, struct rig_disk *d)
 {
-	spawn_qemu(r, b, d, RUN_SERVE | RUN_STANDBY);
+	rig_spawn_serving(r, b, d, SERVE_QEMU, RUN_SERVE | RUN_STANDBY);
 }
 
 void rig_spawn_import(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, const int *fds, unsigned n)
@@ -294,7 +285,7 @@ void rig_spawn_import(struct rig *r, struct rig_backend *b, struct rig_disk *d, 
 	b->token = ++r->token;
 	memcpy(start.uuid, d->uuid, UUID_LEN);
 	memcpy(start.from_uuid, d->uuid, UUID_LEN);
-	send_spawn(r, b, GUEST_NONE);
+	send_spawn(r, b, SERVE_NOBODY);
 	send_start(b, &start, fds, n);
 	receive_link(r, b);
 	send_key(b, d);
@@ -305,7 +296,7 @@ void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d,
 	struct backend_start start;
 
 	fill_start(&start, d, flags);
-	spawn_started(r, b, d, &start, flags & RUN_SERVE ? GUEST_RING : GUEST_NONE);
+	spawn_started(r, b, d, &start, flags & RUN_SERVE ? SERVE_RING : SERVE_NOBODY);
 }
 
 /* Waits until fd is readable, or the backend has gone (false); the store is at work meanwhile. */
@@ -424,6 +415,7 @@ void rig_forget(struct rig_backend *b)
 		munmap((void *)(uintptr_t)b->page, CHAN_PAGE_SIZE);
 	local_ring_close(&b->ring);
 	fd_close(&b->qemu);
+	fd_close(&b->attach);
 	fd_close(&b->data);
 	fd_close(&b->control);
 	fd_close(&b->store);

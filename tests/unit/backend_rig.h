@@ -57,6 +57,7 @@ struct rig_backend {
 	int control, store, key;
 	struct local_ring ring;
 	volatile uint8_t *page;
+	int attach; /* the test's end of a guest of Xen's attach channel; -1 */
 	int qemu, data; /* the test's ends of QEMU's channels; -1: it serves a ring */
 	uint32_t status; /* once it has exited */
 };
@@ -70,8 +71,8 @@ void rig_disk_init(struct rig_disk *d);
 /* Spawns a backend, sends START with these flags and gives it the disk's key. */
 void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
 void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, const struct backend_start *start);
-/* With the end of a QEMU's control channel instead of a ring; b->data is the caller's to set. */
-void rig_spawn_qemu(struct rig *r, struct rig_backend *b, struct rig_disk *d);
+/* The same for a QEMU or a guest of Xen: b->qemu is the end of its control channel, b->data the caller's to set; b->attach takes rings. */
+void rig_spawn_serving(struct rig *r, struct rig_backend *b, struct rig_disk *d, enum serve_kind kind, uint32_t flags);
 /* The same while another backend has the TPM: without a state. */
 void rig_spawn_standby(struct rig *r, struct rig_backend *b, struct rig_disk *d);
 /* A worker with RUN_IMPORT and these flags; fds go with the start and stay the caller's. */

@@ -8,7 +8,7 @@
 
 void client_connect(struct rig_backend *b, struct rig_disk *d)
 {
-	rig_spawn_qemu(&rig, b, d);
+	rig_spawn_serving(&rig, b, d, SERVE_QEMU, RUN_SERVE);
 	rig_ready(b);
 }
 
@@ -177,6 +177,17 @@ uint32_t client_hang_up(struct rig_backend *b)
 	status = rig_exited(b);
 	rig_forget(b);
 	return status;
+}
+
+uint32_t client_answer(struct rig_backend *b)
+{
+	uint32_t rc;
+	struct buf r;
+
+	rsp_len = rig_receive(b, rsp);
+	buf_wrap(&r, rsp, rsp_len);
+	assert_int_equal(buf_skip(&r, 6) | buf_get_u32be(&r, &rc), 0);
+	return rc;
 }
 
 uint32_t client_get_random(struct rig_backend *b)

@@ -42,5 +42,7 @@ void client_extend_pcr16(struct rig_backend *b);
 bool client_pcr16_is_zero(struct rig_backend *b);
 /* Hangs up on both channels and waits for the end; the wait status. */
 uint32_t client_hang_up(struct rig_backend *b);
+/* The answer to what was written to the data channel: a code. */
+uint32_t client_answer(struct rig_backend *b);
 
 #endif

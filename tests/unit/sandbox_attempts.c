@@ -21,7 +21,8 @@
 #include "lib/sandbox.h"
 #include "lib/util.h"
 
-#define B (1u << SANDBOX_BACKEND)
+#define X (1u << SANDBOX_BACKEND_XEN)
+#define B ((1u << SANDBOX_BACKEND) | X)
 #define K (1u << SANDBOX_KEEPER)
 #define M (1u << SANDBOX_MANAGER)
 #define ALL (B | K | M)
@@ -186,6 +187,28 @@ static void try_ioctl(void)
 	syscall(SYS_ioctl, null_fd, TIOCSTI, &c);
 }
 
+/* IOCTL_EVTCHN_BIND_INTERDOMAIN and IOCTL_GNTDEV_MAP_GRANT_REF of xen/sys: another domain's signals and pages. */
+static void try_ioctl_bind(void)
+{
+	uint32_t domain_and_port[2] = { 1, 1 };
+
+	syscall(SYS_ioctl, null_fd, _IOC(_IOC_NONE, 'E', 1, 8), domain_and_port);
+}
+
+static void try_ioctl_map(void)
+{
+	uint32_t map[6] = { 1, 0, 0, 0, 1, 1 };
+
+	syscall(SYS_ioctl, null_fd, _IOC(_IOC_NONE, 'G', 0, 24), map);
+}
+
+static void try_ioctl_notify(void)
+{
+	uint32_t port = 1;
+
+	syscall(SYS_ioctl, null_fd, SANDBOX_IOCTL_NOTIFY, &port);
+}
+
 static void try_prctl(void)
 {
 	syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
@@ -288,6 +311,9 @@ const struct sandbox_attempt sandbox_attempts[] = {
 	{ "mprotect(PROT_EXEC)", try_mprotect_exec, ALL },
 	{ "pkey_mprotect", try_pkey_mprotect, ALL },
 	{ "ioctl", try_ioctl, ALL },
+	{ "ioctl(EVTCHN_BIND_INTERDOMAIN)", try_ioctl_bind, ALL },
+	{ "ioctl(GNTDEV_MAP_GRANT_REF)", try_ioctl_map, ALL },
+	{ "ioctl(EVTCHN_NOTIFY)", try_ioctl_notify, ALL & ~X },
 	{ "prctl", try_prctl, ALL },
 	{ "memfd_create", try_memfd_create, B | K },
 	{ "fcntl(F_SETOWN)", try_fcntl_setown, ALL },

@@ -20,6 +20,8 @@
 void sandbox_work_prepare(const char *dir);
 /* Backend and keeper, in any thread. */
 void sandbox_work_common(void);
+/* A backend that serves a guest of Xen, in any thread. */
+void sandbox_work_xen(void);
 /* The keeper's first thread. */
 void sandbox_work_keeper(void);
 void sandbox_work_manager(void);

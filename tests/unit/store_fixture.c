@@ -69,19 +69,71 @@ struct store_vtpm fixture_make_vtpm(unsigned n)
 
 uint8_t fixture_sealed[STATE_LEN];
 
+/* The next number, in this process or another. */
+static uint64_t next_row(struct store *s)
+{
+	static uint64_t last;
+	struct store_row rows[16];
+	size_t n;
+
+	do {
+		assert_int_equal(store_journal_read(s, last + 1, rows, 16, &n), 0);
+		if (n)
+			last = rows[n - 1].n;
+	} while (n);
+	return ++last;
+}
+
+int fixture_commit(struct store *s, struct store_change *changes, size_t n)
+{
+	struct store_row row = {.n = next_row(s)};
+
+	return store_commit(s, changes, n, &(struct store_tail){.row = &row});
+}
+
+static int commit_one(struct store *s, struct store_change *c)
+{
+	int err = fixture_commit(s, c, 1);
+
+	return err == ERR_AGAIN ? c->result : err;
+}
+
+int fixture_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed, size_t len)
+{
+	return commit_one(s, &(struct store_change){
+				     .op = STORE_INSERT, .row = v, .version = version, .sealed = sealed, .sealed_len = len});
+}
+
+int fixture_configure(struct store *s, const struct store_vtpm *v, uint8_t snapshots, const uint8_t *wrapped)
+{
+	return commit_one(s, &(struct store_change){
+				     .op = STORE_CONFIGURE, .row = v, .snapshots = snapshots, .wrapped = wrapped});
+}
+
+int fixture_delete(struct store *s, int64_t id)
+{
+	return commit_one(s, &(struct store_change){.op = STORE_DELETE, .id = id});
+}
+
+int fixture_group(struct store *s, const char *name)
+{
+	return commit_one(s, &(struct store_change){
+				     .op = STORE_GROUP, .group = name, .sealed = (const uint8_t *)"root", .sealed_len = 4});
+}
+
 static void add_vtpm(struct store *s, unsigned n)
 {
 	struct store_vtpm v = fixture_make_vtpm(n);
 
 	memset(fixture_sealed, (int)n, sizeof(fixture_sealed));
-	assert_int_equal(store_vtpm_insert(s, &v, 1, fixture_sealed, sizeof(fixture_sealed)), 0);
+	assert_int_equal(fixture_insert(s, &v, 1, fixture_sealed, sizeof(fixture_sealed)), 0);
 }
 
 struct store *fixture_with_vtpms(unsigned n)
 {
 	struct store *s = fixture_open_store(true);
 
-	assert_int_equal(store_group_put(s, "default", "root", 4), 0);
+	assert_int_equal(fixture_group(s, "default"), 0);
 	for (unsigned i = 1; i <= n; i++)
 		add_vtpm(s, i);
 	return s;
@@ -89,13 +141,11 @@ struct store *fixture_with_vtpms(unsigned n)
 
 int fixture_commit_one(struct store *s, unsigned n, uint64_t version)
 {
-	struct store_change c = {.version = version, .sealed = fixture_sealed, .sealed_len = sizeof(fixture_sealed)};
-	int err;
+	struct store_change c = {.op = STORE_UPDATE, .version = version, .sealed = fixture_sealed, .sealed_len = sizeof(fixture_sealed)};
 
 	fixture_make_uuid(c.uuid, n);
 	memcpy(fixture_sealed, &version, sizeof(version));
-	err = store_commit(s, &c, 1);
-	return err ? err : c.result;
+	return commit_one(s, &c);
 }
 
 uint64_t fixture_version_of(struct store *s, unsigned n)

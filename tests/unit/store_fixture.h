@@ -23,6 +23,13 @@ void fixture_make_uuid(uint8_t uuid[static UUID_LEN], unsigned n);
 struct store_vtpm fixture_make_vtpm(unsigned n);
 /* A new store with web1 … webN. */
 struct store *fixture_with_vtpms(unsigned n);
+/* All changes, with the next row of the journal. */
+int fixture_commit(struct store *s, struct store_change *changes, size_t n);
+/* One change each; the transaction's error, or else the change's. */
+int fixture_insert(struct store *s, const struct store_vtpm *v, uint64_t version, const uint8_t *sealed, size_t len);
+int fixture_configure(struct store *s, const struct store_vtpm *v, uint8_t snapshots, const uint8_t *wrapped);
+int fixture_delete(struct store *s, int64_t id);
+int fixture_group(struct store *s, const char *name);
 /* Commits a state that holds its version. Returns the transaction's error, or else the change's. */
 int fixture_commit_one(struct store *s, unsigned n, uint64_t version);
 /* The stored version; asserts that the state is the one of that version. */

@@ -132,8 +132,10 @@ static void test_store_failure_is_no_oracle(void **state)
 	commits = disk.commits;
 	assert_int_equal(guest_lockout_counter(&b), 1); /* the one that was executed; the others were not */
 	assert_int_equal(disk.commits, commits + 1);
+	assert_int_equal(disk.flags, COMMIT_AUTH_FAILED); /* however often it had to be tried, it says what is in it */
 	guest_build_write(&cmd, SLOT(2), "pin", "efgh");
 	assert_int_equal(guest_run(&b), 0);
+	assert_int_equal(disk.flags, 0);
 	guest_power_off(&b);
 
 	/* A reset while the store fails: no try at all before it recovers. */
@@ -392,6 +394,26 @@ static void test_no_report_is_lost(void **state)
 	rig_close(&narrow);
 }
 
+/* The last one: it leaves the TPM locked out. */
+static void test_failed_authorisations_are_named(void **state)
+{
+	struct rig_backend b;
+
+	(void)state;
+	guest_power_on(&b);
+	guest_build_define(&cmd, SLOT(2), 4);
+	assert_int_equal(guest_run(&b), 0);
+	assert_int_equal(disk.flags, 0);
+	for (uint32_t rc = 0; rc != TPM_RC_LOCKOUT;) {
+		disk.flags = 0;
+		guest_build_write(&cmd, SLOT(2), "bad", "abcd");
+		rc = guest_run(&b);
+		assert_true(rc == 0x98e || rc == TPM_RC_LOCKOUT); /* TPM_RC_AUTH_FAIL, session 1 */
+		assert_int_equal(disk.flags, rc == 0x98e ? COMMIT_AUTH_FAILED : 0);
+	}
+	guest_power_off(&b);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +431,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_no_twins),
 		cmocka_unit_test(test_no_descriptors_left),
 		cmocka_unit_test(test_no_report_is_lost),
+		cmocka_unit_test(test_failed_authorisations_are_named),
 	};
 
 	return guest_test_main(argc, argv, tests, ARRAY_LEN(tests));

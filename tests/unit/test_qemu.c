@@ -2,18 +2,12 @@
 /* Real spawner, real backends, and a QEMU's two channels: what it does in its life, and what it must not do. */
 #include "tests/unit/qemu_client.h"
 
-#include <arpa/inet.h>
-#include <linux/net_tstamp.h>
-#include <poll.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "vtpm-backend/state.h"
 #include "vtpm-backend/tpm.h"
-
-#define FLOODS 1000000 /* of 64 KiB: more than anybody waits for */
 
 static const uint8_t read_clock[] = { 0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x81 };
 static const uint8_t off[] = { 0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1 };
@@ -24,18 +18,6 @@ static uint64_t now_us(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
-}
-
-/* The answer to what was written to the data channel: a code. */
-static uint32_t answer(struct rig_backend *b)
-{
-	uint32_t rc;
-	struct buf r;
-
-	rsp_len = rig_receive(b, rsp);
-	buf_wrap(&r, rsp, rsp_len);
-	assert_int_equal(buf_skip(&r, 6) | buf_get_u32be(&r, &rc), 0);
-	return rc;
 }
 
 /* DESIGN: what QEMU 7.2 sends from its start to its end, and what it must get. */
@@ -148,77 +130,6 @@ static void test_refusals(void **state)
 	assert_int_equal(client_hang_up(&b), 0);
 }
 
-/* Writes to the data channel until nobody reads any more. */
-static pid_t flood(const struct rig_backend *b)
-{
-	static const uint8_t zeros[65536];
-	pid_t pid = fork();
-
-	assert_true(pid >= 0);
-	if (pid > 0)
-		return pid;
-	for (int i = 0; i < FLOODS; i++)
-		if (send(b->data, zeros, sizeof(zeros), MSG_NOSIGNAL) < 0)
-			_exit(0);
-	_exit(1);
-}
-
-/* What is forgotten with STOP is what has come by then, not what comes as long as somebody sends. */
-static void test_flood(void **state)
-{
-	struct rig_backend b;
-	pid_t writers[4];
-	int status;
-
-	(void)state;
-	client_power_on(&b, &disk);
-	for (size_t i = 0; i < 4; i++)
-		writers[i] = flood(&b);
-	for (int i = 0; i < 50; i++)
-		assert_int_equal(client_command(&b, CMD_STOP), 0);
-	assert_int_equal(client_hang_up(&b), 0);
-	for (size_t i = 0; i < 4; i++) {
-		assert_int_equal(waitpid(writers[i], &status, 0), writers[i]);
-		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	}
-}
-
-/* A socket that is always ready and never has anything keeps the engine thread from sleeping: it is no data channel. */
-static void test_busy_data_channel(void **state)
-{
-	static const uint8_t request[] = { 0, 0, 0, CMD_SET_DATAFD };
-	const int stamps = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(to);
-	struct rig_backend b;
-	struct pollfd p;
-	uint8_t code[4];
-	int fd, tries = 0;
-
-	(void)state;
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&to, &len), 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof(stamps)), 0);
-	assert_int_equal(send(fd, request, 4, 0), 4);
-	assert_int_equal(recv(fd, code, 4, 0), 4); /* its stamp stays in the error queue */
-	p = (struct pollfd){ .fd = fd };
-	assert_int_equal(poll(&p, 1, 10000), 1);
-	assert_true(p.revents & POLLERR);
-	client_connect(&b, &disk);
-	client_send(&b, request, sizeof(request), fd);
-	client_receive(&b, code, sizeof(code));
-	assert_int_equal(code[3], 0);
-	close(fd);
-	/* It is closed as soon as the engine thread looks at it; until then there is one already. */
-	while (client_set_datafd(&b) == QEMU_IOERROR)
-		assert_true(++tries < 10000);
-	assert_int_equal(client_command_u32(&b, CMD_INIT, 0), 0);
-	assert_int_equal(client_get_random(&b), TPM_RC_INITIALIZE);
-	assert_int_equal(client_hang_up(&b), 0);
-}
-
 /* A D-RTM event resets PCR 17 and extends it; nothing else at locality 0 can. */
 static void test_hash(void **state)
 {
@@ -247,20 +158,20 @@ static void test_stray_data(void **state)
 	client_power_on(&b, &disk);
 	rig_submit(&b, six, sizeof(six), 0);
 	assert_int_equal(client_command_u8(&b, CMD_SET_LOCALITY, 0), 0);
-	assert_int_equal(answer(&b), TPM_RC_COMMAND_SIZE);
+	assert_int_equal(client_answer(&b), TPM_RC_COMMAND_SIZE);
 	assert_int_equal(client_get_random(&b), 0);
 	rig_submit(&b, four, sizeof(four), 0);
 	assert_int_equal(client_command_u8(&b, CMD_SET_LOCALITY, 0), 0);
-	assert_int_equal(answer(&b), TPM_RC_COMMAND_SIZE); /* after the time in which the rest could have come */
+	assert_int_equal(client_answer(&b), TPM_RC_COMMAND_SIZE); /* after the time in which the rest could have come */
 	rig_submit(&b, tiny, sizeof(tiny), 0);
-	assert_int_equal(answer(&b), TPM_RC_COMMAND_SIZE);
+	assert_int_equal(client_answer(&b), TPM_RC_COMMAND_SIZE);
 	rig_submit(&b, huge, sizeof(huge), 0);
-	assert_int_equal(answer(&b), TPM_RC_COMMAND_SIZE);
+	assert_int_equal(client_answer(&b), TPM_RC_COMMAND_SIZE);
 	rig_submit(&b, read_clock, 9, 0); /* half a request */
-	assert_int_equal(answer(&b), TPM_RC_COMMAND_SIZE);
+	assert_int_equal(client_answer(&b), TPM_RC_COMMAND_SIZE);
 	for (size_t i = 0; i < sizeof(read_clock); i++) /* in pieces, but in time */
 		rig_submit(&b, read_clock + i, 1, 0);
-	assert_int_equal(answer(&b), 0);
+	assert_int_equal(client_answer(&b), 0);
 	rig_submit(&b, four, sizeof(four), 0); /* a reset forgets it */
 	assert_int_equal(client_command(&b, CMD_STOP), 0);
 	assert_int_equal(client_command_u32(&b, CMD_INIT, 0), 0);
@@ -279,14 +190,14 @@ static void test_pipelined(void **state)
 		memcpy(three + i * sizeof(read_clock), read_clock, sizeof(read_clock));
 	client_power_on(&b, &disk);
 	rig_submit(&b, three, sizeof(three), 0);
-	assert_int_equal(answer(&b), 0);
-	assert_int_equal(answer(&b), 0);
-	assert_int_equal(answer(&b), 0);
+	assert_int_equal(client_answer(&b), 0);
+	assert_int_equal(client_answer(&b), 0);
+	assert_int_equal(client_answer(&b), 0);
 	rig_submit(&b, three, sizeof(three) - 4, 0);
-	assert_int_equal(answer(&b), 0);
-	assert_int_equal(answer(&b), 0);
+	assert_int_equal(client_answer(&b), 0);
+	assert_int_equal(client_answer(&b), 0);
 	rig_submit(&b, read_clock + 6, 4, 0);
-	assert_int_equal(answer(&b), 0);
+	assert_int_equal(client_answer(&b), 0);
 	assert_int_equal(client_get_random(&b), 0);
 	assert_int_equal(client_hang_up(&b), 0);
 }
@@ -312,7 +223,7 @@ static void test_cancel(void **state)
 		rig_submit(&b, cmd.data, cmd.len, 0);
 		begun = now_us();
 		assert_int_equal(client_command(&b, CMD_CANCEL_TPM_CMD), 0);
-		if (answer(&b) == 0x909) {
+		if (client_answer(&b) == 0x909) {
 			cancelled++;
 		} else {
 			struct tpmrsp r;
@@ -382,8 +293,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_life),
 		cmocka_unit_test(test_ends_in_order),
 		cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_flood),
-		cmocka_unit_test(test_busy_data_channel),
 		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_stray_data),
 		cmocka_unit_test(test_pipelined),

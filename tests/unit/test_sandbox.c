@@ -43,7 +43,7 @@ int main(void)
 
 #define NOBODY 65534u
 
-static const char *const kind_names[] = { "backend", "keeper", "manager" };
+static const char *const kind_names[] = { "backend", "keeper", "manager", "backend of a guest of Xen" };
 
 static int null_fd; /* open before the filter */
 static char tmp_dir[] = "/tmp/test_sandbox.XXXXXX";
@@ -156,7 +156,8 @@ static void manager_dies_of_what_is_forbidden(void **state)
 	forbidden(SANDBOX_MANAGER);
 }
 
-static void (*const works[])(void) = { sandbox_work_common, sandbox_work_common, sandbox_work_manager };
+static void (*const works[])(void) = { sandbox_work_common, sandbox_work_common, sandbox_work_manager,
+				     sandbox_work_xen };
 
 /* As the processes do it: identity, threads, limits, filter, work. */
 static void work_status(enum sandbox_kind kind)
@@ -178,10 +179,22 @@ static void work_status(enum sandbox_kind kind)
 	assert_int_equal(reap(pid), 0);
 }
 
+static void xen_backend_dies_of_what_is_forbidden(void **state)
+{
+	(void)state;
+	forbidden(SANDBOX_BACKEND_XEN);
+}
+
 static void backend_can_work(void **state)
 {
 	(void)state;
 	work_status(SANDBOX_BACKEND);
+}
+
+static void xen_backend_can_work(void **state)
+{
+	(void)state;
+	work_status(SANDBOX_BACKEND_XEN);
 }
 
 static void keeper_can_work(void **state)
@@ -476,7 +489,9 @@ int main(void)
 		cmocka_unit_test(backend_dies_of_what_is_forbidden),
 		cmocka_unit_test(keeper_dies_of_what_is_forbidden),
 		cmocka_unit_test(manager_dies_of_what_is_forbidden),
+		cmocka_unit_test(xen_backend_dies_of_what_is_forbidden),
 		cmocka_unit_test(backend_can_work),
+		cmocka_unit_test(xen_backend_can_work),
 		cmocka_unit_test(keeper_can_work),
 		cmocka_unit_test(manager_can_work),
 		cmocka_unit_test(proc_shows_the_sandbox),

@@ -68,7 +68,7 @@ static void test_delete_erases(void **state)
 	(void)state;
 	assert_int_equal(store_vtpm_by_name(s, "web1", &v), 0);
 	assert_true(on_disk("vtpm.db-wal", 0xa1));
-	assert_int_equal(store_vtpm_delete(s, v.id), 0);
+	assert_int_equal(fixture_delete(s, v.id), 0);
 	/* While the store is open; in a child, because closing a file drops this process's locks on it. */
 	if (fork() == 0)
 		_exit(on_disk("vtpm.db-wal", 0xa1) || on_disk("vtpm.db", 0xa1) || !on_disk("vtpm.db", 0xa2));
@@ -78,7 +78,7 @@ static void test_delete_erases(void **state)
 	store_close(s);
 	s = fixture_open_store(false);
 	assert_int_equal(fixture_version_of(s, 2), 2);
-	assert_int_equal(store_vtpm_delete(s, v.id), ERR_NOTFOUND);
+	assert_int_equal(fixture_delete(s, v.id), ERR_NOTFOUND);
 	store_close(s);
 }
 
@@ -107,7 +107,7 @@ static void fill_disk(const char *name)
 static void full_disk(void)
 {
 	struct store *s = fixture_with_vtpms(2);
-	struct store_change c[2] = {{.version = 0}, {.version = 2}};
+	struct store_change c[2] = {{.op = STORE_UPDATE, .version = 0}, {.op = STORE_UPDATE, .version = 2}};
 	char filler[256];
 	uint64_t version = 1;
 	int err = 0;
@@ -125,7 +125,7 @@ static void full_disk(void)
 			c[i].sealed_len = STATE_LEN;
 		}
 		c[0].version = version + 1;
-		assert_int_equal(store_commit(s, c, 2), ERR_FULL);
+		assert_int_equal(fixture_commit(s, c, 2), ERR_FULL);
 		assert_int_equal(c[0].result, ERR_FULL);
 		assert_int_equal(c[1].result, ERR_FULL);
 		assert_int_equal(store_meta_put(s, "x", fixture_sealed, STORE_META_MAX), ERR_FULL);
@@ -193,11 +193,11 @@ static void commit_forever(int fd, uint64_t version)
 	for (;; version++) {
 		for (unsigned i = 0; i < 3; i++) {
 			c[i] = (struct store_change){
-				.version = version + 1, .sealed = fixture_sealed, .sealed_len = STATE_LEN};
+				.op = STORE_UPDATE, .version = version + 1, .sealed = fixture_sealed, .sealed_len = STATE_LEN};
 			fixture_make_uuid(c[i].uuid, i + 1);
 		}
 		memcpy(fixture_sealed, &(uint64_t){version + 1}, sizeof(version));
-		if (store_commit(s, c, 3) || c[0].result || c[1].result || c[2].result)
+		if (fixture_commit(s, c, 3) || c[0].result || c[1].result || c[2].result)
 			_exit(1);
 		if (write(fd, &(uint64_t){version + 1}, sizeof(version)) != sizeof(version))
 			_exit(1);

@@ -73,13 +73,13 @@ static void test_libvirt_starts_it(void **state)
 				     "--tpmstate dir=/var/lib/libvirt/swtpm/U/tpm2,mode=0600 "
 				     "--log file=/var/log/swtpm/libvirt/qemu/web1-swtpm.log --terminate --tpm2",
 				     &l, &o), 0);
-	assert_string_equal(o.ctrl_path, "/run/libvirt/qemu/swtpm/1-web1-swtpm.sock");
-	assert_int_equal(o.mode, 0600);
+	assert_string_equal(o.ctrl.path, "/run/libvirt/qemu/swtpm/1-web1-swtpm.sock");
+	assert_int_equal(o.ctrl.mode, 0600);
 	assert_string_equal(o.place.path, "/var/lib/libvirt/swtpm/U/tpm2");
 	assert_false(o.place.is_file);
 	assert_string_equal(o.log_path, "/var/log/swtpm/libvirt/qemu/web1-swtpm.log");
 	assert_true(o.terminate && o.tpm2 && !o.daemon);
-	assert_int_equal(o.uid, -1);
+	assert_int_equal(o.ctrl.uid, -1);
 	assert_int_equal(serve_parse("socket --print-capabilities", &l, &o), 0);
 	assert_true(o.print_capabilities);
 	assert_int_equal(serve_parse("socket --tpm2 --print-capabilities", &l, &o), 0);
@@ -101,10 +101,44 @@ static void test_proxmox_starts_it(void **state)
 	assert_string_equal(o.pid_path, "/var/run/qemu-server/100.swtpm.pid");
 	assert_string_equal(o.log_prefix, "[id=1]");
 	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,fd=7,terminate --pid fd=8 -d -r tss", &l, &o), 0);
-	assert_int_equal(o.ctrl_fd, 7);
+	assert_int_equal(o.ctrl.fd, 7);
 	assert_int_equal(o.pid_fd, 8);
 	assert_true(o.terminate && o.daemon);
 	assert_string_equal(o.runas, "tss");
+}
+
+/* As the manual pages and test suites of others write it. */
+static void test_scripts_start_it(void **state)
+{
+	struct serve_options o;
+	struct line l;
+
+	(void)state;
+	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/t,mode=0666,uid=1,gid=2,disconnect "
+				     "--ctrl type=unixio,path=/t.ctrl --flags not-need-init,startup-clear --daemon "
+				     "--locality reject-locality-4", &l, &o), 0);
+	assert_true(o.has_server && o.has_ctrl && o.once && o.init && o.reject_locality_4);
+	assert_string_equal(o.server.path, "/t");
+	assert_string_equal(o.ctrl.path, "/t.ctrl");
+	assert_int_equal(o.server.mode, 0666);
+	assert_int_equal(o.server.uid, 1);
+	assert_int_equal(o.server.gid, 2);
+	assert_int_equal(o.ctrl.uid, -1);
+	assert_int_equal(o.startup, STARTUP_CLEAR);
+	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --server type=unixio,fd=5", &l, &o), 0);
+	assert_true(o.has_server && !o.has_ctrl && !o.once && !o.init && !o.reject_locality_4);
+	assert_int_equal(o.server.fd, 5);
+	assert_int_equal(o.server.mode, 0770);
+	assert_int_equal(o.ctrl.fd, -1);
+	assert_int_equal(o.startup, STARTUP_NONE);
+	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/t --flags startup-state", &l, &o), 0);
+	assert_true(o.init && o.startup == STARTUP_STATE);
+	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/t --flags startup-none", &l, &o), 0);
+	assert_true(!o.init && o.startup == STARTUP_NONE);
+	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/t --flags startup-none,not-need-init",
+				     &l, &o), 0);
+	assert_true(o.init && o.startup == STARTUP_NONE);
+	assert_int_equal(serve_parse("socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p --flags not-need-init", &l, &o), 0);
 }
 
 static void test_what_serving_refuses(void **state)
@@ -131,8 +165,23 @@ static void test_what_serving_refuses(void **state)
 		"socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p --key file=/k",
 		"socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p --migration-key pwdfd=3",
 		"socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p --migration incoming",
-		"socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p --flags not-need-init",
 		"socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p --server type=tcp,port=1",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p,port=1",
+		"socket --tpm2 --tpmstate dir=/s --server path=/p", /* TCP, if nothing is said */
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p,fd=3",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,clientfd=3",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p,disconnect=1",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p,mode=9",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p --flags startup-deactivated",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p --flags startup-clear,startup-state",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p --flags frob",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p --flags not-need-init=1",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p --locality allow-set-locality",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p --locality frob",
+		"socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p --locality reject-locality-4", /* QEMU is not read */
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p --port 2321",
+		"socket --tpm2 --tpmstate dir=/s --server type=unixio,path=/p --fd 3",
 		"socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p --frob",
 		"socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p extra",
 		"socket --tpm2 --tpmstate dir=/s --ctrl type=unixio,path=/p --log file=/l,fd=3",
@@ -313,6 +362,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_libvirt_starts_it),
 		cmocka_unit_test(test_proxmox_starts_it),
+		cmocka_unit_test(test_scripts_start_it),
 		cmocka_unit_test(test_what_serving_refuses),
 		cmocka_unit_test(test_libvirt_sets_it_up),
 		cmocka_unit_test(test_what_setting_up_refuses),

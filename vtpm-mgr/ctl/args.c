@@ -232,7 +232,9 @@ static int apply_options(struct ctl_args *a, const struct split *sp, struct ctl_
 /* The command's words are used up; what is left is NAME or nothing. */
 static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, struct ctl_error *e)
 {
-	size_t want = used + (a->command->takes_name ? 1 : 0);
+	bool store = json_is_true(json_object_get(a->params, "store"));
+	bool named = a->command->takes == NAME_NEEDED || (a->command->takes == NAME_OR_STORE && !store);
+	size_t want = used + (named ? 1 : 0);
 
 	if (a->help || a->version)
 		return 0;
@@ -240,7 +242,7 @@ static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, 
 		return usage(e, "a NAME is missing after", a->command->name);
 	if (sp->nwords > want)
 		return usage(e, "one argument too many", sp->words[want]);
-	if (!a->command->takes_name)
+	if (!named)
 		return 0;
 	a->name = sp->words[used];
 	if (json_object_set_new(a->params, "name", json_string(a->name)))

@@ -42,6 +42,14 @@ static const struct ctl_option show_options[] = {
 static const struct ctl_option group_options[] = {
 	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "PCRs of the physical TPM to seal to, such as 0,2,4,7"},
 	{"--insecure-pcrs", NULL, "insecure_pcrs", ARG_FLAG, 0, "accept PCRs that were never extended"},
+	{"--mode", "bounded|strict", "mode", ARG_STRING, 0,
+	 "what a power cut with a restored disk may take back of its vTPMs' changes: the last minutes, or nothing"},
+};
+
+static const struct ctl_option release_options[] = {
+	{"--store", NULL, "store", ARG_FLAG, 0, "the whole store, in place of one vTPM"},
+	{"--i-accept-rollback", NULL, "accept_rollback", ARG_FLAG, 0,
+	 "what is released may be an old state, with old counters of failed authorisations"},
 };
 
 static json_t *select_groups(json_t *params)
@@ -51,26 +59,34 @@ static json_t *select_groups(json_t *params)
 
 #define OPTIONS(o) o, ARRAY_LEN(o)
 const struct ctl_command ctl_commands[] = {
-	{NULL, "create", "Create", true, OPTIONS(create_options), print_created, NULL,
+	{NULL, "create", "Create", NAME_NEEDED, OPTIONS(create_options), print_created, NULL,
 	 "Make a vTPM with endorsement keys and their certificates.", token_prepare},
-	{NULL, "import", "Import", true, OPTIONS(import_options), print_imported, NULL,
+	{NULL, "import", "Import", NAME_NEEDED, OPTIONS(import_options), print_imported, NULL,
 	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare},
-	{NULL, "list", "List", false, NULL, 0, print_list, NULL, "List all vTPMs.", NULL},
-	{NULL, "show", "Show", true, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL},
-	{NULL, "set", "Set", true, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off.", NULL},
-	{NULL, "start", "Start", true, OPTIONS(start_options), print_started, NULL,
+	{NULL, "list", "List", NAME_NONE, NULL, 0, print_list, NULL, "List all vTPMs.", NULL},
+	{NULL, "show", "Show", NAME_NEEDED, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL},
+	{NULL, "set", "Set", NAME_NEEDED, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off.", NULL},
+	{NULL, "start", "Start", NAME_NEEDED, OPTIONS(start_options), print_started, NULL,
 	 "Power a vTPM on and print the path of its ring.", NULL},
-	{NULL, "stop", "Stop", true, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL},
-	{NULL, "reset", "Reset", true, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset.", NULL},
-	{NULL, "destroy", "Destroy", true, OPTIONS(destroy_options), print_nothing, NULL,
+	{NULL, "stop", "Stop", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL},
+	{NULL, "reset", "Reset", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset.", NULL},
+	{NULL, "suspend", "Suspend", NAME_NEEDED, NULL, 0, print_nothing, NULL,
+	 "Announce that its domain of Xen is to be saved or migrated: the next one goes on with the TPM as it is.", NULL},
+	{NULL, "resume", "Resume", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Take that back: the domain is not saved after all.", NULL},
+	{NULL, "destroy", "Destroy", NAME_NEEDED, OPTIONS(destroy_options), print_nothing, NULL,
 	 "Erase the key of a stopped vTPM, then its state. There is no way back.", NULL},
-	{NULL, "status", "Status", false, NULL, 0, print_status, NULL,
+	{NULL, "status", "Status", NAME_NONE, NULL, 0, print_status, NULL,
 	 "Show the physical TPM, the groups and what the manager does.", NULL},
-	{NULL, "ca", "Ca", false, NULL, 0, print_ca, NULL,
+	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
 	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL},
-	{"group", "create", "CreateGroup", true, OPTIONS(group_options), print_group, NULL,
+	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,
 	 "Make a group with a sealed root key of its own.", NULL},
-	{"group", "list", "Status", false, NULL, 0, print_groups, select_groups, "List the groups.", NULL},
+	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL},
+	{"quarantine", "list", "ListQuarantine", NAME_NONE, NULL, 0, print_quarantine, NULL,
+	 "List what is quarantined: vTPMs, or the whole store.", NULL},
+	{"quarantine", "show", "Show", NAME_NEEDED, NULL, 0, print_show, NULL, "Show a quarantined vTPM, and why it is.", NULL},
+	{"quarantine", "release", "Release", NAME_OR_STORE, OPTIONS(release_options), print_nothing, NULL,
+	 "Take what the disk holds for the newest state although nothing proves it.", NULL},
 };
 const size_t ctl_ncommands = ARRAY_LEN(ctl_commands);
 
@@ -90,6 +106,8 @@ const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t 
 	}
 	return NULL;
 }
+
+static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store"};
 
 bool ctl_is_group(const char *word)
 {
@@ -111,8 +129,8 @@ static void print_summary(const char *group)
 		if (group && (!c->group || strcmp(c->group, group) != 0))
 			continue;
 		snprintf(left, sizeof(left), "%s%s%s%s", c->group ? c->group : "", c->group ? " " : "", c->name,
-			 c->takes_name ? " NAME" : "");
-		printf("  %-18s  %s\n", left, c->help);
+			 name_words[c->takes]);
+		printf("  %-33s  %s\n", left, c->help);
 	}
 	printf("\n  --runtime-dir DIR   where the manager's sockets are (default: " CTL_RUNTIME_DIR ")\n"
 	       "  --json              print the reply as JSON\n"
@@ -126,7 +144,7 @@ void ctl_print_help(const struct ctl_command *c, const char *group)
 		return;
 	}
 	printf("usage: vtpmctl %s%s%s%s%s\n\n%s\n", c->group ? c->group : "", c->group ? " " : "", c->name,
-	       c->takes_name ? " NAME" : "", c->noptions ? " [OPTION ...]" : "", c->help);
+	       name_words[c->takes], c->noptions ? " [OPTION ...]" : "", c->help);
 	for (size_t i = 0; i < c->noptions; i++) {
 		const struct ctl_option *o = &c->options[i];
 		char left[64];

@@ -51,7 +51,7 @@ struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
 	const char *method; /* without the interface */
-	bool takes_name;
+	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE } takes; /* NAME_OR_STORE: a NAME, or the option --store */
 	const struct ctl_option *options;
 	size_t noptions;
 	/* Prints the reply for a person. Returns an exit code. */
@@ -133,6 +133,7 @@ int print_imported(const struct ctl_args *a, json_t *params);
 int print_list(const struct ctl_args *a, json_t *params);
 int print_show(const struct ctl_args *a, json_t *params);
 int print_started(const struct ctl_args *a, json_t *params);
+int print_quarantine(const struct ctl_args *a, json_t *params);
 int print_status(const struct ctl_args *a, json_t *params);
 int print_ca(const struct ctl_args *a, json_t *params);
 int print_group(const struct ctl_args *a, json_t *params);

@@ -272,6 +272,10 @@ int print_show(const struct ctl_args *a, json_t *params)
 	line("group", str(v, "group"));
 	line("state", str(v, "state"));
 	line("reason", str(v, "reason"));
+	line("mode", str(v, "mode"));
+	if (num(v, "discontinuities"))
+		linef("continuity", "%lld times a loss or rollback of its last changes could not be ruled out",
+		      num(v, "discontinuities"));
 	line("created", str(v, "created"));
 	linef("changes", "%lld", num(v, "version"));
 	linef("stored", "%lld bytes sealed, at most %lld of state", num(v, "sealed_bytes"), num(v, "state_max"));
@@ -291,7 +295,32 @@ int print_show(const struct ctl_args *a, json_t *params)
 	if (json_is_integer(json_object_get(v, "waiting_uid")))
 		linef("waiting", "a QEMU of uid %lld, to take over", num(v, "waiting_uid"));
 	line("QEMU refused", str(v, "refusal"));
+	if (json_is_integer(json_object_get(v, "domain")))
+		linef("in use by", "domain %lld of Xen", num(v, "domain"));
+	if (json_is_true(json_object_get(v, "announced")))
+		line("announced", "the next domain with its uuid goes on with it as it is");
 	print_eks(v);
+	return EXIT_OK;
+}
+
+int print_quarantine(const struct ctl_args *a, json_t *params)
+{
+	json_t *list = json_object_get(params, "vtpms");
+	int name = width(list, "name", "NAME");
+	json_t *v;
+	size_t i;
+
+	(void)a;
+	if (str(params, "store")[0]) {
+		put_text(stdout, str(params, "store"));
+		putchar('\n');
+	}
+	json_array_foreach(list, i, v)
+	{
+		cell(str(v, "name"), name);
+		put_text(stdout, str(v, "reason"));
+		putchar('\n');
+	}
 	return EXIT_OK;
 }
 
@@ -316,6 +345,7 @@ static void print_one_group(json_t *g, int w)
 
 	cell(str(g, "name"), w);
 	cell(flag(g, "open") ? "open" : "not open", 8);
+	cell(str(g, "mode"), 7);
 	printf("PCRs ");
 	json_array_foreach(json_object_get(g, "pcrs"), i, pcr)
 		printf("%s%lld", i ? "," : "", (long long)json_integer_value(pcr));
@@ -358,6 +388,22 @@ static void print_tpm(json_t *tpm)
 	line("TPM tcti", str(tpm, "tcti"));
 }
 
+static void print_continuity(json_t *c)
+{
+	json_t *wear = json_object_get(c, "wear");
+
+	line("continuity", str(c, "state"));
+	line("reason", str(c, "reason"));
+	line("found", str(c, "found"));
+	if (str(c, "anchor_a")[0])
+		linef("anchors", "%s %s, owner hierarchy: %s", str(c, "anchor_a"), str(c, "anchor_v"), str(c, "owner"));
+	if (num(c, "last_row"))
+		linef("journal", "row %lld, anchored up to row %lld%s%s", num(c, "last_row"), num(c, "anchored_row"),
+		      str(c, "dirty_since")[0] ? ", rows that are not since " : "", str(c, "dirty_since"));
+	linef("wear", "%lld writes to the TPM's flash today, %lld a day in the budget, %lld left, %lld in all",
+	      num(wear, "today"), num(wear, "per_day"), num(wear, "left"), num(wear, "total"));
+}
+
 int print_status(const struct ctl_args *a, json_t *params)
 {
 	json_t *s = json_object_get(params, "status");
@@ -367,6 +413,7 @@ int print_status(const struct ctl_args *a, json_t *params)
 	line("vtpm-mgr", str(s, "version"));
 	print_tpm(json_object_get(s, "tpm"));
 	line("store", str(s, "store"));
+	print_continuity(json_object_get(s, "continuity"));
 	linef("vTPMs", "%lld: %lld running, %lld quarantined", num(s, "vtpms"), num(s, "running"),
 	      num(s, "quarantined"));
 	linef("pool", "%lld of %lld", num(s, "pool"), num(s, "pool_target"));

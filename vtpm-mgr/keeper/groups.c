@@ -31,6 +31,11 @@ static struct group_key *find(const struct groups *g, const char *group)
 	return NULL;
 }
 
+const struct group_key *groups_keys(const struct groups *g, const char *group)
+{
+	return find(g, group);
+}
+
 const uint8_t *groups_find(const struct groups *g, const char *group)
 {
 	const struct group_key *slot = find(g, group);
@@ -43,15 +48,19 @@ int groups_room(const struct groups *g, const char *group)
 	return g->n < KEEPER_GROUPS_MAX || find(g, group) ? 0 : ERR_FULL;
 }
 
-/* The slot behind the last one, with name and wrapping key of a root. */
+/* The slot behind the last one, with name and keys of a root. */
 static int derive(struct groups *g, const char *group, const uint8_t root[static KEY_LEN])
 {
 	struct group_key *slot = &g->slots[g->n];
+	int r;
 
 	if (strlen(group) > NAME_MAX_LEN)
 		return ERR_RANGE;
 	snprintf(slot->group, sizeof(slot->group), "%s", group);
-	return wrap_derive(root, slot->key);
+	r = wrap_derive(root, slot->key);
+	if (!r)
+		r = wrap_derive_row(root, slot->row);
+	return r ? r : wrap_derive_extend(root, slot->extend);
 }
 
 int groups_open(struct groups *g, const char *group, const uint8_t root[static KEY_LEN])

@@ -11,7 +11,9 @@
 
 struct group_key {
 	char group[NAME_MAX_LEN + 1];
-	uint8_t key[KEY_LEN];
+	uint8_t key[KEY_LEN];	 /* wraps */
+	uint8_t row[KEY_LEN];	 /* authenticates journal rows; only those of GROUP_DEFAULT are used */
+	uint8_t extend[KEY_LEN]; /* makes of a row what the anchors are extended with */
 };
 struct groups {
 	struct group_key *slots; /* KEEPER_GROUPS_MAX, and one behind the last to derive into */
@@ -22,6 +24,8 @@ CHECKED int groups_init(struct groups *g);
 void groups_free(struct groups *g);
 /* NULL: not open. */
 const uint8_t *groups_find(const struct groups *g, const char *group);
+/* All keys of it. */
+const struct group_key *groups_keys(const struct groups *g, const char *group);
 /* 0, or ERR_FULL if the group would be one too many. */
 CHECKED int groups_room(const struct groups *g, const char *group);
 /*

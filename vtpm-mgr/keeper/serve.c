@@ -17,8 +17,7 @@ enum {
 	STATE_PINNED = 1u << 1, /* all but OPEN and ADOPT */
 };
 
-/* Returns what a handler returns: non-zero only if the manager is not there to be answered. */
-static int reply(struct keeper *k, uint64_t id, int code, const void *result, size_t len)
+int serve_reply(struct keeper *k, uint64_t id, int code, const void *result, size_t len)
 {
 	struct keeper_reply r = {.id = id, .code = code};
 	uint8_t mem[KEEPER_REPLY_MAX];
@@ -53,7 +52,7 @@ static int on_status(void *peer, struct ipc_msg *m)
 	r = tpm_status(&k->tpm, &s);
 	if (!r)
 		r = keeper_status_encode(&b, &s);
-	return reply(k, id, r, mem, b.len);
+	return serve_reply(k, id, r, mem, b.len);
 }
 
 static int on_open(void *peer, struct ipc_msg *m)
@@ -68,7 +67,7 @@ static int on_open(void *peer, struct ipc_msg *m)
 	r = srk_open(&k->tpm, q.name, q.name_len);
 	if (!r)
 		k->state = STATE_PINNED;
-	return reply(k, id, r, NULL, 0);
+	return serve_reply(k, id, r, NULL, 0);
 }
 
 static int on_adopt(void *peer, struct ipc_msg *m)
@@ -82,7 +81,7 @@ static int on_adopt(void *peer, struct ipc_msg *m)
 	r = srk_adopt(&k->tpm);
 	if (!r)
 		k->state = STATE_PINNED;
-	return reply(k, id, r, k->tpm.srk_name, k->tpm.srk_name_len);
+	return serve_reply(k, id, r, k->tpm.srk_name, k->tpm.srk_name_len);
 }
 
 /* Before the TPM is asked for anything. */
@@ -115,7 +114,7 @@ static int on_group_new(void *peer, struct ipc_msg *m)
 	if (!r)
 		r = groups_replace(&k->groups, q.group, k->root);
 	secmem_wipe(k->root, KEY_LEN);
-	return reply(k, id, r, mem, b.len);
+	return serve_reply(k, id, r, mem, b.len);
 }
 
 static int on_group_open(void *peer, struct ipc_msg *m)
@@ -135,7 +134,7 @@ static int on_group_open(void *peer, struct ipc_msg *m)
 	if (r == ERR_EXISTS)
 		r = tpm_fail(&k->tpm, r, "group %s is open with another root", q.group);
 	secmem_wipe(k->root, KEY_LEN);
-	return reply(k, id, r, NULL, 0);
+	return serve_reply(k, id, r, NULL, 0);
 }
 
 static int group_key(struct keeper *k, const char *group, const uint8_t **key)
@@ -163,7 +162,7 @@ static int on_ca_new(void *peer, struct ipc_msg *m)
 		r = ca_new(&k->ca, key, &blob, &ca);
 	if (!r)
 		r = ca_key_encode(&b, &ca);
-	return reply(k, id, r, mem, b.len);
+	return serve_reply(k, id, r, mem, b.len);
 }
 
 static int on_ca_open(void *peer, struct ipc_msg *m)
@@ -179,7 +178,7 @@ static int on_ca_open(void *peer, struct ipc_msg *m)
 	r = group_key(k, GROUP_DEFAULT, &key);
 	if (!r)
 		r = ca_open(&k->ca, key, &ca);
-	return reply(k, id, r, NULL, 0);
+	return serve_reply(k, id, r, NULL, 0);
 }
 
 static int on_key_new(void *peer, struct ipc_msg *m)
@@ -199,7 +198,7 @@ static int on_key_new(void *peer, struct ipc_msg *m)
 	if (!r)
 		r = wrap_vtpm_key(key, &b, k->give->key, wrapped);
 	secmem_wipe(k->give, sizeof(*k->give));
-	return reply(k, id, r, wrapped, sizeof(wrapped));
+	return serve_reply(k, id, r, wrapped, sizeof(wrapped));
 }
 
 static int unwrap(struct keeper *k, const struct key_binding *b, const uint8_t *wrapped, size_t len)
@@ -238,7 +237,7 @@ static int on_key_rebind(void *peer, struct ipc_msg *m)
 	if (!r)
 		r = wrap_vtpm_key(key, &q.to, k->give->key, wrapped);
 	secmem_wipe(k->give, sizeof(*k->give));
-	return reply(k, id, r, wrapped, sizeof(wrapped));
+	return serve_reply(k, id, r, wrapped, sizeof(wrapped));
 }
 
 static int on_key_hand(void *peer, struct ipc_msg *m)
@@ -254,7 +253,7 @@ static int on_key_hand(void *peer, struct ipc_msg *m)
 	if (!r)
 		r = links_hand(&k->links, q.token, q.certify, k->give);
 	secmem_wipe(k->give, sizeof(*k->give));
-	return reply(k, id, r, NULL, 0);
+	return serve_reply(k, id, r, NULL, 0);
 }
 
 static int on_key_drop(void *peer, struct ipc_msg *m)
@@ -265,7 +264,7 @@ static int on_key_drop(void *peer, struct ipc_msg *m)
 	if (buf_get_u64le(&m->body, &id) || keeper_key_drop_decode(&m->body, &token) || buf_left(&m->body))
 		return ERR_PROTO;
 	links_drop(&k->links, token);
-	return reply(k, id, 0, NULL, 0);
+	return serve_reply(k, id, 0, NULL, 0);
 }
 
 static const struct ipc_rule rules[] = {
@@ -280,6 +279,14 @@ static const struct ipc_rule rules[] = {
 	{KEEPER_KEY_REBIND, STATE_PINNED, KEEPER_KEY_REBIND_MIN, KEEPER_KEY_REBIND_MAX, 0, 0, on_key_rebind},
 	{KEEPER_KEY_HAND, STATE_PINNED, KEEPER_KEY_HAND_MIN, KEEPER_KEY_HAND_MAX, 0, 0, on_key_hand},
 	{KEEPER_KEY_DROP, STATE_PINNED, KEEPER_KEY_DROP_SIZE, KEEPER_KEY_DROP_SIZE, 0, 0, on_key_drop},
+	{KEEPER_ANCHOR_NEW, STATE_PINNED, KEEPER_ANCHOR_NEW_SIZE, KEEPER_ANCHOR_NEW_SIZE, 0, 0, serve_anchor_new},
+	{KEEPER_ANCHOR_RENEW, STATE_PINNED, KEEPER_RECORD_SIZE, KEEPER_RECORD_SIZE, 0, 0, serve_anchor_renew},
+	{KEEPER_ANCHOR_OPEN, STATE_PINNED, KEEPER_RECORD_SIZE, KEEPER_RECORD_SIZE, 0, 0, serve_anchor_open},
+	{KEEPER_ANCHOR_OWN, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_anchor_own},
+	{KEEPER_ROW_MAC, STATE_PINNED, KEEPER_ROW_SIZE, KEEPER_ROW_SIZE, 0, 0, serve_row_mac},
+	{KEEPER_ANCHOR_EXTEND, STATE_PINNED, KEEPER_ROW_SIZE, KEEPER_ROW_SIZE, 0, 0, serve_anchor_extend},
+	{KEEPER_ROWS_VERIFY, STATE_PINNED, KEEPER_ROWS_MIN, KEEPER_ROWS_MAX, 0, 0, serve_rows_verify},
+	{KEEPER_TPM_SHUTDOWN, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_tpm_shutdown},
 };
 
 static void keeper_stop(struct keeper *k, int code)
@@ -292,7 +299,7 @@ static void keeper_stop(struct keeper *k, int code)
 static int answer_dead(struct keeper *k, struct ipc_msg *m)
 {
 	uint64_t id;
-	int r = buf_get_u64le(&m->body, &id) ? ERR_PROTO : reply(k, id, ERR_TPM_LOST, NULL, 0);
+	int r = buf_get_u64le(&m->body, &id) ? ERR_PROTO : serve_reply(k, id, ERR_TPM_LOST, NULL, 0);
 
 	ipc_msg_done(m);
 	keeper_stop(k, 1);
@@ -346,6 +353,8 @@ int keeper_init(struct keeper *k, int mgr_fd, int spawn_fd)
 	if (!r)
 		r = ca_init(&k->ca, &k->tpm);
 	if (!r)
+		r = anchor_init(&k->anchor, &k->tpm, &k->groups);
+	if (!r)
 		r = links_init(&k->links, &k->loop, spawn_fd, &k->ca);
 	if (!r)
 		r = loop_add(&k->loop, &k->mgr_io, mgr_fd, EPOLLIN, manager_ready, k);
@@ -362,6 +371,7 @@ int keeper_run(struct keeper *k)
 void keeper_free(struct keeper *k)
 {
 	links_free(&k->links);
+	anchor_free(&k->anchor);
 	ca_free(&k->ca);
 	groups_free(&k->groups);
 	loop_remove(&k->loop, &k->mgr_io);

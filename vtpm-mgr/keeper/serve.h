@@ -4,6 +4,7 @@
 #define VTPM_KEEPER_SERVE_H
 
 #include "lib/loop.h"
+#include "vtpm-mgr/keeper/anchor.h"
 #include "vtpm-mgr/keeper/ca.h"
 #include "vtpm-mgr/keeper/groups.h"
 #include "vtpm-mgr/keeper/links.h"
@@ -15,6 +16,7 @@ struct keeper {
 	struct groups groups;
 	struct ca ca;
 	struct links links;
+	struct anchor anchor;
 	int mgr_fd;
 	struct loop_io mgr_io;
 	uint32_t state; /* see serve.c */
@@ -29,5 +31,18 @@ CHECKED int keeper_init(struct keeper *k, int mgr_fd, int spawn_fd);
 /* Until the manager or the spawner has gone, or the TPM is lost; returns the exit code of the process. */
 int keeper_run(struct keeper *k);
 void keeper_free(struct keeper *k);
+
+/* Answers a request: with result, or with k->tpm.text. Non-zero only if the manager is not there to be answered. */
+CHECKED int serve_reply(struct keeper *k, uint64_t id, int code, const void *result, size_t len);
+
+/* anchor_serve.c */
+int serve_anchor_new(void *peer, struct ipc_msg *m);
+int serve_anchor_renew(void *peer, struct ipc_msg *m);
+int serve_anchor_open(void *peer, struct ipc_msg *m);
+int serve_anchor_own(void *peer, struct ipc_msg *m);
+int serve_row_mac(void *peer, struct ipc_msg *m);
+int serve_anchor_extend(void *peer, struct ipc_msg *m);
+int serve_rows_verify(void *peer, struct ipc_msg *m);
+int serve_tpm_shutdown(void *peer, struct ipc_msg *m);
 
 #endif

@@ -66,6 +66,7 @@ int tpm_check(struct tpm *t, TSS2_RC rc, const char *what)
 {
 	if (!rc)
 		return 0;
+	t->rc = rc;
 	if (rc_is_lost(rc)) {
 		t->lost = true;
 		return tpm_fail(t, ERR_TPM_LOST, "the TPM at \"%s\" does not answer any more (%s: %s)", t->tcti_name,
@@ -139,7 +140,7 @@ static int tpm_flush_class(struct tpm *t, uint32_t first)
 }
 
 /* Everything but the connection: the next tpm_ready makes it anew. */
-static void tpm_forget(struct tpm *t)
+void tpm_forget(struct tpm *t)
 {
 	Esys_Finalize(&t->esys);
 	t->srk = t->session = ESYS_TR_NONE;
@@ -155,6 +156,7 @@ static int tpm_context(struct tpm *t)
 	rc = Esys_Initialize(&t->esys, t->tcti, NULL);
 	if (rc)
 		return tpm_check(t, rc, "Esys_Initialize");
+	t->context++;
 	r = tpm_flush_class(t, TRANSIENT_FIRST);
 	if (!r)
 		r = tpm_flush_class(t, LOADED_SESSION_FIRST);
@@ -274,6 +276,18 @@ int tpm_session_audits(struct tpm *t, bool audits)
 	return tpm_check(t,
 			 Esys_TRSess_SetAttributes(t->esys, t->session, TPMA_SESSION_CONTINUESESSION | attributes, 0xff),
 			 "session attributes");
+}
+
+int tpm_property(struct tpm *t, uint32_t property, uint32_t *value)
+{
+	TPMS_CAPABILITY_DATA *data = NULL;
+	int r = tpm_capability(t, TPM2_CAP_TPM_PROPERTIES, property, 1, &data);
+
+	*value = 0;
+	if (!r && data->data.tpmProperties.count && data->data.tpmProperties.tpmProperty[0].property == property)
+		*value = data->data.tpmProperties.tpmProperty[0].value;
+	Esys_Free(data);
+	return r;
 }
 
 static void copy_printable(char *out, uint32_t value)

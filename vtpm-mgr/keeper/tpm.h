@@ -29,6 +29,8 @@ struct tpm {
 	bool streams; /* the TCTI is of stream.h */
 	ESYS_CONTEXT *esys;
 	ESYS_TR srk, session;
+	uint64_t context; /* counts the ESYS contexts: a handle of an earlier one is gone */
+	TSS2_RC rc;	  /* of the last command that tpm_check judged a failure */
 	uint8_t srk_name[TPM_NAME_MAX]; /* the pinned Name */
 	size_t srk_name_len;		/* 0 before OPEN and ADOPT */
 	bool lost;			/* no answer: this process can only say so and exit */
@@ -49,6 +51,12 @@ CHECKED int tpm_check(struct tpm *t, TSS2_RC rc, const char *what);
 /* rc without the number of the handle, session or parameter it blames (TPM 2.0 Part 2, 6.6.2). */
 TSS2_RC tpm_rc_base(TSS2_RC rc);
 
+/* Throws context, session and handles away: the next operation makes them anew. */
+void tpm_forget(struct tpm *t);
+/* One word of TPM2_CAP_TPM_PROPERTIES; 0 if the TPM does not have it. For operations. */
+CHECKED int tpm_property(struct tpm *t, uint32_t property, uint32_t *value);
+/* For operations: makes the session an audit session, for commands without a parameter to encrypt, or the usual one again. */
+CHECKED int tpm_session_audits(struct tpm *t, bool audits);
 /* Runs op as described above. */
 CHECKED int tpm_run(struct tpm *t, int (*op)(struct tpm *t, void *arg), void *arg);
 

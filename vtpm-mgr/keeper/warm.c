@@ -7,7 +7,7 @@
 #include "vtpm-mgr/keeper/cert.h"
 #include "vtpm-mgr/keeper/wrap.h"
 
-/* HKDF, SHA-256 and AES-GCM, there and back. */
+/* HKDF, HMAC, SHA-256 and AES-GCM, there and back. */
 static int warm_wrap(void)
 {
 	const struct key_binding b = {.group = "warm", .epoch = 1};
@@ -15,6 +15,8 @@ static int warm_wrap(void)
 	int r;
 
 	r = wrap_derive(root, key);
+	if (!r)
+		r = wrap_hmac(key, root, sizeof(root), back);
 	if (!r)
 		r = wrap_vtpm_key(key, &b, root, wrapped);
 	if (!r)

@@ -12,22 +12,26 @@
 
 /* Labels: no two uses of a key can be taken for each other. */
 static const char label_derive[] = "vtpm wrapping key v1";
+static const char label_row[] = "vtpm journal row key v1";
+static const char label_extend[] = "vtpm anchor key v1";
 static const char label_key[] = "vtpm key v1";
 static const char label_ca[] = "vtpm certificate key auth v1";
+static const char label_anchor[] = "vtpm anchor auth v1";
 
 int wrap_sha256(const void *p, size_t n, uint8_t out[static DIGEST_LEN])
 {
 	return EVP_Digest(p, n, out, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
 }
 
-int wrap_derive(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN])
+/* HKDF-SHA256 (RFC 5869) without a salt. */
+static int derive(const uint8_t root[static KEY_LEN], const char *label, uint8_t key[static KEY_LEN])
 {
-	char digest[] = "SHA256", info[sizeof(label_derive)];
+	char digest[] = "SHA256", info[64];
 	uint8_t secret[KEY_LEN];
 	OSSL_PARAM params[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
 		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, secret, sizeof(secret)),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, sizeof(info) - 1),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, strlen(label)),
 		OSSL_PARAM_construct_end(),
 	};
 	EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
@@ -35,12 +39,34 @@ int wrap_derive(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN])
 	int ok;
 
 	memcpy(secret, root, sizeof(secret));
-	memcpy(info, label_derive, sizeof(info));
+	memcpy(info, label, strlen(label) + 1);
 	ok = ctx && EVP_KDF_derive(ctx, key, KEY_LEN, params) == 1;
 	EVP_KDF_CTX_free(ctx);
 	EVP_KDF_free(kdf);
 	secmem_wipe(secret, sizeof(secret));
 	return ok ? 0 : ERR_CRYPTO;
+}
+
+int wrap_derive(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN])
+{
+	return derive(root, label_derive, key);
+}
+
+int wrap_derive_row(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN])
+{
+	return derive(root, label_row, key);
+}
+
+int wrap_derive_extend(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN])
+{
+	return derive(root, label_extend, key);
+}
+
+int wrap_hmac(const uint8_t key[static KEY_LEN], const void *p, size_t n, uint8_t out[static DIGEST_LEN])
+{
+	unsigned len = 0;
+
+	return HMAC(EVP_sha256(), key, KEY_LEN, p, n, out, &len) && len == DIGEST_LEN ? 0 : ERR_CRYPTO;
 }
 
 static int gcm_seal(const uint8_t key[static KEY_LEN], const struct buf *aad, const uint8_t secret[static KEY_LEN],
@@ -139,4 +165,33 @@ int unwrap_ca_auth(const uint8_t key[static KEY_LEN], const uint8_t *pub, size_t
 	if (in_len != WRAPPED_KEY_LEN)
 		return ERR_AUTH;
 	return aad_for_ca(&aad, pub, pub_len) ? ERR_RANGE : gcm_open(key, &aad, in, secret);
+}
+
+static int aad_for_anchor(struct buf *aad, const struct anchor_record *a, enum anchor_auth which)
+{
+	if (buf_put_str(aad, label_anchor) || buf_put_u8(aad, which) || buf_put_u32le(aad, a->a) ||
+	    buf_put_u32le(aad, a->v) || buf_put_u32le(aad, a->flags) || buf_put_u32le(aad, a->a_attributes) ||
+	    buf_put_u32le(aad, a->v_attributes))
+		return ERR_RANGE;
+	return 0;
+}
+
+int wrap_anchor_auth(const uint8_t key[static KEY_LEN], const struct anchor_record *a, enum anchor_auth which,
+		     const uint8_t secret[static KEY_LEN], uint8_t out[static WRAPPED_KEY_LEN])
+{
+	uint8_t mem[AAD_MAX];
+	struct buf aad;
+
+	buf_init(&aad, mem, sizeof(mem));
+	return aad_for_anchor(&aad, a, which) ? ERR_RANGE : gcm_seal(key, &aad, secret, out);
+}
+
+int unwrap_anchor_auth(const uint8_t key[static KEY_LEN], const struct anchor_record *a, enum anchor_auth which,
+		       const uint8_t in[static WRAPPED_KEY_LEN], uint8_t secret[static KEY_LEN])
+{
+	uint8_t mem[AAD_MAX];
+	struct buf aad;
+
+	buf_init(&aad, mem, sizeof(mem));
+	return aad_for_anchor(&aad, a, which) ? ERR_RANGE : gcm_open(key, &aad, in, secret);
 }

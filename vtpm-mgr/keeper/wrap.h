@@ -10,11 +10,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vtpm-mgr/proto/anchor.h"
 #include "vtpm-mgr/proto/keeper.h"
 
 CHECKED int wrap_sha256(const void *p, size_t n, uint8_t out[static DIGEST_LEN]);
 /* The wrapping key: HKDF-SHA256 (RFC 5869) of the root. */
 CHECKED int wrap_derive(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN]);
+
+/* From the root, too, each under a label of its own: what authenticates the journal's rows, and what makes of a row the bytes
+ * that the anchors are extended with. */
+CHECKED int wrap_derive_row(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN]);
+CHECKED int wrap_derive_extend(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN]);
+/* HMAC-SHA256. */
+CHECKED int wrap_hmac(const uint8_t key[static KEY_LEN], const void *p, size_t n, uint8_t out[static DIGEST_LEN]);
 
 /* A vTPM's key, bound to the whole binding. Opening fails with ERR_AUTH. */
 CHECKED int wrap_vtpm_key(const uint8_t key[static KEY_LEN], const struct key_binding *b,
@@ -26,5 +34,11 @@ CHECKED int wrap_ca_auth(const uint8_t key[static KEY_LEN], const uint8_t *pub, 
 			 const uint8_t secret[static KEY_LEN], uint8_t out[static WRAPPED_KEY_LEN]);
 CHECKED int unwrap_ca_auth(const uint8_t key[static KEY_LEN], const uint8_t *pub, size_t pub_len, const uint8_t *in,
 			   size_t in_len, uint8_t secret[static KEY_LEN]);
+/* An auth value of the anchors' record, bound to what else is in it. */
+enum anchor_auth { AUTH_A = 1, AUTH_V, AUTH_OWNER };
+CHECKED int wrap_anchor_auth(const uint8_t key[static KEY_LEN], const struct anchor_record *a, enum anchor_auth which,
+			     const uint8_t secret[static KEY_LEN], uint8_t out[static WRAPPED_KEY_LEN]);
+CHECKED int unwrap_anchor_auth(const uint8_t key[static KEY_LEN], const struct anchor_record *a, enum anchor_auth which,
+			       const uint8_t in[static WRAPPED_KEY_LEN], uint8_t secret[static KEY_LEN]);
 
 #endif

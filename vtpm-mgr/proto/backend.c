@@ -99,6 +99,21 @@ int backend_refused_decode(struct buf *b, int32_t *code)
 	return *code >= 0 || *code < ERR_LAST ? ERR_PROTO : 0;
 }
 
+int backend_attached_encode(struct buf *b, int32_t code)
+{
+	return buf_put_u32le(b, (uint32_t)code);
+}
+
+int backend_attached_decode(struct buf *b, int32_t *code)
+{
+	uint32_t v;
+
+	if (buf_get_u32le(b, &v))
+		return ERR_PROTO;
+	*code = (int32_t)v;
+	return *code > 0 || *code < ERR_LAST ? ERR_PROTO : 0;
+}
+
 int store_commit_encode(struct buf *b, const struct store_commit *m)
 {
 	if (buf_put_u64le(b, m->version) || buf_put_u8(b, m->flags) || buf_put_var(b, m->sealed, m->sealed_len))
@@ -111,7 +126,7 @@ int store_commit_decode(struct buf *b, struct store_commit *m)
 	if (buf_get_u64le(b, &m->version) || buf_get_u8(b, &m->flags) ||
 	    buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
 		return ERR_PROTO;
-	return (m->flags & ~COMMIT_STARTUP) || m->sealed_len == 0 ? ERR_PROTO : 0;
+	return (m->flags & ~(COMMIT_STARTUP | COMMIT_AUTH_FAILED)) || m->sealed_len == 0 ? ERR_PROTO : 0;
 }
 
 int store_done_encode(struct buf *b, const struct store_done *m)

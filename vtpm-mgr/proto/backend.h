@@ -8,6 +8,9 @@
  *	b -> m  BACKEND_PROVISIONED {…}	a worker is done: sealed state, EK public areas, certificates; it exits 0
  *	b -> m  BACKEND_FAILED {i32 code, str text}	it cannot go on and exits; ERR_AUTH: the state does not verify
  *	b -> m  BACKEND_REFUSED {i32 code}	its QEMU brought a saved state that does not verify
+ *	b -> m  BACKEND_ATTACHED {i32 code}	it has looked at the ring that came over attach: 0, it serves it
+ *	m -> b  BACKEND_DETACH {}		let go of the ring, if there is one; a command in hand is cancelled
+ *	b -> m  BACKEND_DETACHED {}		nothing of the guest's is mapped any more
  *	m -> b  BACKEND_STOP {}		shut the engine down in order, commit, exit 0
  *	End of file: the manager has gone; the backend exits at once, having acknowledged nothing that is not stored.
  *
@@ -43,6 +46,9 @@ enum {
 	BACKEND_FAILED = 0x42450004,
 	BACKEND_STOP = 0x42450005,
 	BACKEND_REFUSED = 0x42450006,
+	BACKEND_ATTACHED = 0x42450007,
+	BACKEND_DETACH = 0x42450008,
+	BACKEND_DETACHED = 0x42450009,
 	STORE_COMMIT = 0x42450011,
 	STORE_DONE = 0x42450012,
 	STORE_TAKE = 0x42450013,
@@ -107,7 +113,8 @@ struct backend_failed {
 	char text[TEXT_MAX + 1];
 };
 
-#define COMMIT_STARTUP (1u << 0) /* the engine's first commit after a power-on */
+#define COMMIT_STARTUP	   (1u << 0) /* the engine's first commit after a power-on */
+#define COMMIT_AUTH_FAILED (1u << 1) /* since the last one that succeeded the engine has answered TPM_RC_AUTH_FAIL or TPM_RC_LOCKOUT */
 struct store_commit {
 	uint64_t version;
 	uint8_t flags;
@@ -149,6 +156,7 @@ struct cert_issued {
 #define BACKEND_PROVISIONED_MIN 28u
 #define BACKEND_PROVISIONED_MAX (BACKEND_PROVISIONED_MIN + SEALED_STATE_MAX + EK_KINDS * (PUBLIC_MAX + CERT_MAX))
 #define BACKEND_REFUSED_SIZE	4u
+#define BACKEND_ATTACHED_SIZE	4u
 #define BACKEND_FAILED_MIN	8u
 #define BACKEND_FAILED_MAX	(BACKEND_FAILED_MIN + TEXT_MAX)
 #define STORE_COMMIT_MIN	13u
@@ -172,6 +180,9 @@ CHECKED int backend_failed_decode(struct buf *b, struct backend_failed *m);
 /* code: negative. */
 CHECKED int backend_refused_encode(struct buf *b, int32_t code);
 CHECKED int backend_refused_decode(struct buf *b, int32_t *code);
+/* code: 0 or negative. */
+CHECKED int backend_attached_encode(struct buf *b, int32_t code);
+CHECKED int backend_attached_decode(struct buf *b, int32_t *code);
 CHECKED int store_commit_encode(struct buf *b, const struct store_commit *m);
 CHECKED int store_commit_decode(struct buf *b, struct store_commit *m);
 CHECKED int store_done_encode(struct buf *b, const struct store_done *m);

@@ -20,6 +20,7 @@
  *	KEY_HAND     {binding, wrapped, token, certify}	-> {}	unwraps; the key goes to the backend of that token as
  *							soon as the spawner has linked it. ERR_AUTH: quarantine it
  *	KEY_DROP     {token}			-> {}	that backend is not to come after all
+ *	and those of anchor.h
  *
  * Asked again for a group or CA that is open, GROUP_OPEN and CA_OPEN succeed; ERR_EXISTS: another is open
  * under that name. A root of GROUP_NEW takes the place of one there was: the manager asks for it only
@@ -36,6 +37,7 @@
 
 #include "lib/ipc.h"
 #include "lib/util.h"
+#include "vtpm-mgr/proto/anchor.h"
 #include "vtpm-mgr/proto/limits.h"
 
 enum {
@@ -153,6 +155,11 @@ struct keeper_reply {
 #define KEEPER_KEY_HAND_MIN   (KEEPER_ID_SIZE + KEY_BINDING_MIN + 13u)
 #define KEEPER_KEY_HAND_MAX   (KEEPER_ID_SIZE + KEY_BINDING_MAX + 13u + WRAPPED_KEY_LEN)
 #define KEEPER_KEY_DROP_SIZE  (KEEPER_ID_SIZE + 8u)
+#define KEEPER_ANCHOR_NEW_SIZE (KEEPER_ID_SIZE + ANCHOR_NEW_SIZE)
+#define KEEPER_RECORD_SIZE    (KEEPER_ID_SIZE + ANCHOR_RECORD_SIZE)
+#define KEEPER_ROW_SIZE	      (KEEPER_ID_SIZE + JOURNAL_ROW_SIZE)
+#define KEEPER_ROWS_MIN	      (KEEPER_ID_SIZE + ROW_SEALED_SIZE)
+#define KEEPER_ROWS_MAX	      (KEEPER_ID_SIZE + ROWS_VERIFY_MAX * ROW_SEALED_SIZE)
 #define KEEPER_REQUEST_MAX (8u + NAME_MAX_LEN + 4u + CA_KEY_MAX)
 #define KEEPER_RESULT_MAX  CA_KEY_MAX
 #define KEEPER_REPLY_MIN   20u

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Manager and spawner (see docs/PROTOCOL.md). The spawner knows three messages:
+ * Manager and spawner (see docs/PROTOCOL.md). The spawner knows four messages:
  *
  *	manager -> spawner  SPAWN_KEEPER	 {}  + 1 fd: the keeper's end of its manager socket
- *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot} + 2 fds {control, store}: a worker that provisions
- *				or + 3 fds {control, store, qemu}: one that serves a QEMU's control channel
- *				or + 5 fds {control, store, memfd, to_back, to_front}: one that serves a ring
+ *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot, u8 kind} + fds {control, store}, and by its kind
+ *				SERVE_RING {memfd, to_back, to_front}, SERVE_QEMU {qemu}, SERVE_XEN {attach}
+ *	manager -> spawner  SPAWN_ATTACH {u32 domid, u32 ref, u32 port} + 1 fd: the manager's end of a backend's attach
  *	manager -> spawner  SPAWN_KILL	 {u64 token}  (0: the keeper)
  *	spawner -> manager  SPAWN_EXITED {u64 token, u32 wait status}  (token 0: the keeper; also when fork or exec failed)
  *	spawner -> keeper   LINK_BACKEND {u64 token} + 1 fd: the keeper's end of that backend's key channel
+ *	spawner -> backend  ATTACH_RING {i32 code, u64 index, u32 port} + 2 fds {grant, port}, or none with a code
+ *				over attach; answers SPAWN_ATTACH: the ring to that guest of Xen, or why not
  *
  * token: chosen by the manager, never 0, never used twice. slot: which uid of the range the
  * process gets; no two live processes share one. A SPAWN_KEEPER ends the keeper there was.
@@ -26,29 +28,51 @@ enum {
 	SPAWN_KILL = 0x53500003,
 	SPAWN_EXITED = 0x53500004,
 	LINK_BACKEND = 0x53500005,
+	SPAWN_ATTACH = 0x53500006,
+	ATTACH_RING = 0x53500007,
 };
+
+/* What a backend serves. */
+enum serve_kind { SERVE_NOBODY, SERVE_RING, SERVE_QEMU, SERVE_XEN, SERVE_KINDS };
 
 #define SPAWN_SLOT_MAX 65535u
 #define UID_BASE_DEFAULT 1879048192u /* 0x70000000: above the ranges that Debian and systemd give away; SPAWN_SLOT_MAX + 2 are used */
-#define SPAWN_WORKER_FDS 2u
-#define SPAWN_QEMU_FDS	 3u
-#define SPAWN_RING_FDS	 5u
+#define SPAWN_FDS_MIN	 2u
+#define SPAWN_FDS_MAX	 5u
+#define ATTACH_FDS	 2u
 
 struct spawn_backend {
 	uint64_t token;
 	uint32_t slot;
+	uint8_t kind; /* enum serve_kind */
+};
+struct spawn_attach {
+	uint32_t domid, ref, port;
+};
+struct attach_ring {
+	int32_t code; /* 0, and two descriptors */
+	uint64_t index;
+	uint32_t port;
 };
 struct spawn_exited {
 	uint64_t token;
 	uint32_t status; /* as waitpid(2) gives it */
 };
 
-#define SPAWN_BACKEND_SIZE 12u
+#define SPAWN_BACKEND_SIZE 13u
+#define SPAWN_ATTACH_SIZE  12u
+#define ATTACH_RING_SIZE   16u
 #define SPAWN_TOKEN_SIZE   8u
 #define SPAWN_EXITED_SIZE  12u
 
 CHECKED int spawn_backend_encode(struct buf *b, const struct spawn_backend *m);
 CHECKED int spawn_backend_decode(struct buf *b, struct spawn_backend *m);
+/* How many descriptors the backend of a kind gets from the manager; 0: there is no such kind. */
+unsigned spawn_backend_fds(uint8_t kind);
+CHECKED int spawn_attach_encode(struct buf *b, const struct spawn_attach *m);
+CHECKED int spawn_attach_decode(struct buf *b, struct spawn_attach *m);
+CHECKED int attach_ring_encode(struct buf *b, const struct attach_ring *m);
+CHECKED int attach_ring_decode(struct buf *b, struct attach_ring *m);
 /* SPAWN_KILL and LINK_BACKEND. */
 CHECKED int spawn_token_encode(struct buf *b, uint64_t token);
 CHECKED int spawn_token_decode(struct buf *b, uint64_t *token);

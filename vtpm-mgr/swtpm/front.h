@@ -6,7 +6,8 @@
  *
  *	main.c	    which of the three
  *	setup.c	    swtpm_setup
- *	serve.c	    swtpm socket; serve_options.c: its command line
+ *	serve.c	    swtpm socket; serve_options.c: its command line; listen.c: its sockets
+ *	server.c    the same with --server; held.c: the TPM is on for the front itself
  *	ioctl.c	    swtpm_ioctl; channel.c: what it says
  *	place.c	    where the token is kept
  *	link.c	    the manager
@@ -84,6 +85,8 @@ void place_forget(const struct place *p);
 
 /* --- link.c --- */
 
+#define LINK_TIMEOUT_MS 180000 /* an RSA key may have to be made, and a TPM to be waited for */
+
 /* Connects to the manager. */
 CHECKED int link_open(int *sock, char why[static WHY_MAX + 1]);
 /* Has a vTPM made; c is its uuid, token and name. */
@@ -97,16 +100,35 @@ CHECKED int link_claim(int sock, const struct front_claim *c, char name[static N
 CHECKED int link_connect(int sock, int qemu);
 /* What has come about that QEMU: FRONT_OFF. ERR_CLOSED: the manager has ended. */
 CHECKED int link_off(int sock, struct front_result *r);
+/* The same, and waits for it. ERR_TIMEOUT: it does not come. */
+CHECKED int link_wait_off(int sock, struct front_result *r);
+
+/* --- listen.c --- */
+
+struct listen_options {
+	const char *path; /* to be bound; or */
+	int fd;		  /* a socket that listens; -1: none */
+	mode_t mode;
+	int64_t uid, gid; /* of the socket's file; -1: as it is */
+};
+
+/* -1 and no error if there is neither path nor descriptor. */
+CHECKED int listen_open(const struct listen_options *o, int *sock, char why[static WHY_MAX + 1]);
+/* Nobody can connect any more. */
+void listen_close(const struct listen_options *o, int *sock);
 
 /* --- serve_options.c --- */
 
+enum startup { STARTUP_NONE, STARTUP_CLEAR, STARTUP_STATE };
+
 struct serve_options {
-	bool tpm2, terminate, daemon, print_capabilities, print_states, has_place, has_ctrl;
+	bool tpm2, terminate, daemon, print_capabilities, print_states, has_place, has_ctrl, has_server;
 	struct place place;
-	const char *ctrl_path; /* to be bound; or */
-	int ctrl_fd, client_fd; /* a listening socket, or a connected one; -1: none */
-	mode_t mode;
-	int64_t uid, gid; /* of the socket's file; -1: as it is */
+	struct listen_options ctrl, server;
+	int client_fd; /* --ctrl: a connected socket; -1: none */
+	/* With --server: a client has one answer; _TPM_Init and TPM2_Startup before the first; SET_LOCALITY takes no 4. */
+	bool once, init, reject_locality_4;
+	enum startup startup;
 	const char *log_path, *log_prefix, *pid_path, *runas;
 	int log_fd, pid_fd; /* -1: none */
 	bool log_truncate;

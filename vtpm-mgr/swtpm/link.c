@@ -10,8 +10,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define LINK_TIMEOUT_MS 180000 /* an RSA key may have to be made, and a TPM to be waited for */
-
 /* A message from the manager, and what it is for. */
 struct answer {
 	uint32_t type; /* of what came */
@@ -163,4 +161,15 @@ int link_off(int sock, struct front_result *r)
 
 	*r = a.result;
 	return err;
+}
+
+int link_wait_off(int sock, struct front_result *r)
+{
+	struct pollfd p = { .fd = sock, .events = POLLIN };
+	int n;
+
+	*r = (struct front_result){ 0 };
+	while ((n = poll(&p, 1, LINK_TIMEOUT_MS)) < 0 && errno == EINTR)
+		;
+	return n > 0 ? link_off(sock, r) : n == 0 ? ERR_TIMEOUT : ERR_SYS;
 }

@@ -16,29 +16,16 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "vtpm-mgr/swtpm/channel.h"
-#include "vtpm-mgr/swtpm/front.h"
-
-struct serve {
-	const struct serve_options *o;
-	char name[NAME_MAX_LEN + 1];
-	int link, listener, signals;
-	int conn;  /* one that has said nothing yet; -1: none */
-	bool on;   /* the manager has one */
-	bool used; /* it had one before */
-	bool end;
-	int status;
-};
+#include "vtpm-mgr/swtpm/serve.h"
 
 static const char capabilities[] =
 	"{ \"type\": \"swtpm\", \"features\": [ \"tpm-2.0\", \"cmdarg-print-states\", \"nvram-backend-dir\", "
 	"\"nvram-backend-file\" ], \"version\": \"" SWTPM_VERSION "\" }\n";
 
-static void serve_end(struct serve *s, int status)
+void serve_end(struct serve *s, int status)
 {
 	s->end = true;
 	s->status = status;
@@ -46,7 +33,7 @@ static void serve_end(struct serve *s, int status)
 
 /* --- the manager --- */
 
-static void on_link(struct serve *s)
+void serve_on_link(struct serve *s)
 {
 	struct front_result r;
 	int err = link_off(s->link, &r);
@@ -62,7 +49,7 @@ static void on_link(struct serve *s)
 		say_error("%s: its TPM is off: %s", s->name, r.text);
 	else
 		say("%s: its TPM is off", s->name);
-	if (s->o->terminate || s->o->client_fd >= 0)
+	if (s->o->terminate || s->o->client_fd >= 0 || s->o->has_server)
 		serve_end(s, r.code ? 1 : 0);
 }
 
@@ -72,7 +59,7 @@ static void bring(struct serve *s)
 		serve_end(s, say_error("%s: the manager does not take the connection", s->name));
 		return;
 	}
-	s->on = s->used = true;
+	s->on = true;
 	fd_close(&s->conn); /* the manager's alone: when that one closes it, QEMU must see it */
 }
 
@@ -124,7 +111,7 @@ static int serve_run(struct serve *s)
 		if (p[SIGNALS].revents)
 			serve_end(s, 0);
 		else if (p[LINK].revents)
-			on_link(s);
+			serve_on_link(s);
 		else if (p[CONN].revents && s->conn >= 0)
 			on_conn(s);
 		else if (p[CONN].revents)
@@ -135,41 +122,12 @@ static int serve_run(struct serve *s)
 
 /* --- the start --- */
 
-static int bind_socket(struct serve *s, char why[static WHY_MAX + 1])
+static int open_channels(struct serve *s, char why[static WHY_MAX + 1])
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	const struct serve_options *o = s->o;
-	struct stat sb;
-	mode_t mask;
-	int rc;
+	int err = listen_open(&s->o->ctrl, &s->listener, why);
 
-	if (strlen(o->ctrl_path) >= sizeof(sa.sun_path))
-		return explain(why, ERR_RANGE, "%.300s: the path is too long for a socket", o->ctrl_path);
-	memcpy(sa.sun_path, o->ctrl_path, strlen(o->ctrl_path));
-	if (lstat(sa.sun_path, &sb) == 0 && S_ISSOCK(sb.st_mode) && unlink(sa.sun_path))
-		return explain(why, err_from_errno(errno), "%s: %s", sa.sun_path, strerror(errno));
-	s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->listener < 0)
-		return explain(why, err_from_errno(errno), "no socket to be had: %s", strerror(errno));
-	mask = umask(0777);
-	rc = bind(s->listener, (struct sockaddr *)&sa, sizeof(sa));
-	umask(mask);
-	/* Nobody can connect before it listens, with its owner and mode. */
-	if (rc || ((o->uid >= 0 || o->gid >= 0) && lchown(sa.sun_path, (uid_t)o->uid, (gid_t)o->gid)) ||
-	    chmod(sa.sun_path, o->mode) || listen(s->listener, 8))
-		return explain(why, err_from_errno(errno), "%s: %s", sa.sun_path, strerror(errno));
-	return 0;
-}
-
-static int open_channel(struct serve *s, char why[static WHY_MAX + 1])
-{
-	if (s->o->ctrl_path)
-		return bind_socket(s, why);
-	s->listener = s->o->ctrl_fd;
 	s->conn = s->o->client_fd;
-	if (s->listener >= 0 && fcntl(s->listener, F_SETFL, O_NONBLOCK))
-		return explain(why, err_from_errno(errno), "--ctrl: fd %d: %s", s->listener, strerror(errno));
-	return 0;
+	return err ? err : listen_open(&s->o->server, &s->server, why);
 }
 
 static int write_pid(const struct serve_options *o, char why[static WHY_MAX + 1])
@@ -243,10 +201,12 @@ static int serve_start(struct serve *s, char why[static WHY_MAX + 1])
 	if (!err)
 		err = link_claim(s->link, &token, s->name, why);
 	explicit_bzero(&token, sizeof(token));
+	if (!err && s->o->has_server)
+		err = held_begin(s, why);
 	if (!err)
 		err = open_signals(s, why);
 	if (!err)
-		err = open_channel(s, why);
+		err = open_channels(s, why);
 	if (!err && s->o->daemon)
 		err = daemon_begin(&ready, why);
 	if (!err)
@@ -256,20 +216,30 @@ static int serve_start(struct serve *s, char why[static WHY_MAX + 1])
 	return err;
 }
 
+/* QEMU resets the TPM before its firmware starts it: what a flag would have done before that leaves no trace. */
+static void say_flags(const struct serve *s)
+{
+	if (s->o->init && !s->o->has_server)
+		say("%s: --flags: it is QEMU that sends INIT; nothing is sent before", s->name);
+}
+
 static int serve(const struct serve_options *o)
 {
-	struct serve s = { .o = o, .link = -1, .listener = -1, .signals = -1, .conn = -1 };
+	struct serve s = { .o = o, .link = -1, .listener = -1, .signals = -1, .conn = -1, .held = -1, .server = -1, .data = -1 };
 	char why[WHY_MAX + 1];
 	int status;
 
 	if (serve_start(&s, why)) {
 		status = say_error("%s", why);
 	} else {
-		say("%s: waiting for QEMU", s.name);
-		status = serve_run(&s);
+		say_flags(&s);
+		say("%s: waiting for %s", s.name, o->has_server ? "clients" : "QEMU");
+		status = o->has_server ? server_run(&s) : serve_run(&s);
 	}
-	if (o->ctrl_path && s.listener >= 0)
-		unlink(o->ctrl_path);
+	listen_close(&o->ctrl, &s.listener);
+	listen_close(&o->server, &s.server);
+	if (o->has_server)
+		held_end(&s);
 	if (o->pid_path && !status)
 		unlink(o->pid_path);
 	return status;

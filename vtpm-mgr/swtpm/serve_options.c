@@ -9,19 +9,18 @@
 
 #define NOT_OFFERED 1000 /* and above: options that are refused, by their place in the table below */
 
-enum { OPT_CTRL = 256, OPT_TPMSTATE, OPT_LOG, OPT_PID, OPT_TPM2, OPT_PRINT_CAPS, OPT_PRINT_STATES, OPT_SECCOMP };
+enum { OPT_CTRL = 256, OPT_TPMSTATE, OPT_LOG, OPT_PID, OPT_TPM2, OPT_PRINT_CAPS, OPT_PRINT_STATES, OPT_SECCOMP, OPT_SERVER, OPT_FLAGS,
+       OPT_LOCALITY };
 
 static const char *const refused[] = {
-	"--server and --port: it serves QEMU's control channel (--ctrl) alone",
-	"--fd: it serves QEMU's control channel (--ctrl) alone",
-	"--flags: the guest's firmware starts the TPM, after INIT on the control channel",
+	"--port: there are unix sockets alone; --server type=unixio,path=PATH",
+	"--fd: --server type=unixio,fd=N takes a socket that listens",
 	"--key: the state is sealed under the host's TPM, and under no key of yours",
 	"--migration-key: what QEMU saves is sealed under the host's TPM, and under no key of yours",
 	"--migration: another host cannot take this TPM over",
-	"--locality: QEMU says on the control channel which locality a command has",
 	"--profile: there is one",
 };
-enum { NO_SERVER, NO_FD, NO_FLAGS, NO_KEY, NO_MIGRATION_KEY, NO_MIGRATION, NO_LOCALITY, NO_PROFILE };
+enum { NO_PORT, NO_FD, NO_KEY, NO_MIGRATION_KEY, NO_MIGRATION, NO_PROFILE };
 
 static const struct option options[] = {
 	{ "ctrl", required_argument, NULL, OPT_CTRL },
@@ -35,14 +34,14 @@ static const struct option options[] = {
 	{ "print-capabilities", no_argument, NULL, OPT_PRINT_CAPS },
 	{ "print-states", no_argument, NULL, OPT_PRINT_STATES },
 	{ "seccomp", required_argument, NULL, OPT_SECCOMP },
-	{ "server", required_argument, NULL, NOT_OFFERED + NO_SERVER },
-	{ "port", required_argument, NULL, NOT_OFFERED + NO_SERVER },
+	{ "server", required_argument, NULL, OPT_SERVER },
+	{ "flags", required_argument, NULL, OPT_FLAGS },
+	{ "locality", required_argument, NULL, OPT_LOCALITY },
+	{ "port", required_argument, NULL, NOT_OFFERED + NO_PORT },
 	{ "fd", required_argument, NULL, NOT_OFFERED + NO_FD },
-	{ "flags", required_argument, NULL, NOT_OFFERED + NO_FLAGS },
 	{ "key", required_argument, NULL, NOT_OFFERED + NO_KEY },
 	{ "migration-key", required_argument, NULL, NOT_OFFERED + NO_MIGRATION_KEY },
 	{ "migration", required_argument, NULL, NOT_OFFERED + NO_MIGRATION },
-	{ "locality", required_argument, NULL, NOT_OFFERED + NO_LOCALITY },
 	{ "profile", required_argument, NULL, NOT_OFFERED + NO_PROFILE },
 	{ NULL, 0, NULL, 0 },
 };
@@ -57,27 +56,97 @@ static int as_fd(const struct keyval *kv, int *out)
 	return 0;
 }
 
+/* What --ctrl and --server have in common, from the first of kv on; option is for errors. */
+enum { L_TYPE, L_PATH, L_FD, L_MODE, L_UID, L_GID, L_PORT, L_BIND, L_IFNAME, L_KEYS };
+#define L_KEYVALS \
+	{ .key = "type" }, { .key = "path" }, { .key = "fd" }, { .key = "mode" }, { .key = "uid" }, { .key = "gid" }, \
+	{ .key = "port" }, { .key = "bindaddr" }, { .key = "ifname" }
+
+static int parse_listen(const char *option, const struct keyval *kv, mode_t mode, struct listen_options *l,
+			char why[static WHY_MAX + 1])
+{
+	if (!kv[L_TYPE].value || strcmp(kv[L_TYPE].value, "unixio") != 0 || kv[L_PORT].value || kv[L_BIND].value ||
+	    kv[L_IFNAME].value)
+		return explain(why, ERR_INVAL, "%s: only type=unixio is offered: the kernel asks nobody at a port who he is", option);
+	if (keyval_mode(&kv[L_MODE], mode, &l->mode) || keyval_number(&kv[L_UID], UINT32_MAX - 1, -1, &l->uid) ||
+	    keyval_number(&kv[L_GID], UINT32_MAX - 1, -1, &l->gid) || as_fd(&kv[L_FD], &l->fd))
+		return explain(why, ERR_INVAL, "%s: a number makes no sense", option);
+	l->path = kv[L_PATH].value;
+	return 0;
+}
+
 static int parse_ctrl(char *value, struct serve_options *o, char why[static WHY_MAX + 1])
 {
-	enum { TYPE, PATH, FD, CLIENT, MODE, UID, GID, TERMINATE, PORT, BIND };
-	struct keyval kv[] = { { .key = "type" }, { .key = "path" }, { .key = "fd" },  { .key = "clientfd" },
-			       { .key = "mode" }, { .key = "uid" },  { .key = "gid" }, { .key = "terminate", .bare = true },
-			       { .key = "port" }, { .key = "bindaddr" } };
+	enum { CLIENT = L_KEYS, TERMINATE };
+	struct keyval kv[] = { L_KEYVALS, { .key = "clientfd" }, { .key = "terminate", .bare = true } };
 	char bad[WHY_MAX + 1];
 
 	if (keyval_parse(value, kv, ARRAY_LEN(kv), bad))
 		return explain(why, ERR_INVAL, "--ctrl: %.600s", bad);
-	if (!kv[TYPE].value || strcmp(kv[TYPE].value, "unixio") != 0 || kv[PORT].value || kv[BIND].value)
-		return explain(why, ERR_INVAL, "--ctrl: only type=unixio is offered");
-	if ((kv[PATH].value != NULL) + (kv[FD].value != NULL) + (kv[CLIENT].value != NULL) != 1)
+	if (parse_listen("--ctrl", kv, 0660, &o->ctrl, why))
+		return ERR_INVAL;
+	if ((kv[L_PATH].value != NULL) + (kv[L_FD].value != NULL) + (kv[CLIENT].value != NULL) != 1)
 		return explain(why, ERR_INVAL, "--ctrl needs one of path, fd and clientfd");
-	if (keyval_mode(&kv[MODE], 0660, &o->mode) || keyval_number(&kv[UID], UINT32_MAX - 1, -1, &o->uid) ||
-	    keyval_number(&kv[GID], UINT32_MAX - 1, -1, &o->gid) || as_fd(&kv[FD], &o->ctrl_fd) ||
-	    as_fd(&kv[CLIENT], &o->client_fd))
+	if (as_fd(&kv[CLIENT], &o->client_fd))
 		return explain(why, ERR_INVAL, "--ctrl: a number makes no sense");
-	o->ctrl_path = kv[PATH].value;
 	o->terminate = o->terminate || kv[TERMINATE].value;
 	o->has_ctrl = true;
+	return 0;
+}
+
+static int parse_server(char *value, struct serve_options *o, char why[static WHY_MAX + 1])
+{
+	enum { DISCONNECT = L_KEYS };
+	struct keyval kv[] = { L_KEYVALS, { .key = "disconnect", .bare = true } };
+	char bad[WHY_MAX + 1];
+
+	if (keyval_parse(value, kv, ARRAY_LEN(kv), bad))
+		return explain(why, ERR_INVAL, "--server: %.600s", bad);
+	if (parse_listen("--server", kv, 0770, &o->server, why))
+		return ERR_INVAL;
+	if ((kv[L_PATH].value != NULL) + (kv[L_FD].value != NULL) != 1)
+		return explain(why, ERR_INVAL, "--server needs one of path and fd");
+	o->once = kv[DISCONNECT].value;
+	o->has_server = true;
+	return 0;
+}
+
+/* As in swtpm, what sends a TPM2_Startup means not-need-init, too. */
+static int parse_flags(char *value, struct serve_options *o, char why[static WHY_MAX + 1])
+{
+	enum { INIT, NONE, CLEAR, STATE, DEACTIVATED };
+	struct keyval kv[] = { { .key = "not-need-init", .bare = true },
+			       { .key = "startup-none", .bare = true },
+			       { .key = "startup-clear", .bare = true },
+			       { .key = "startup-state", .bare = true },
+			       { .key = "startup-deactivated", .bare = true } };
+	char bad[WHY_MAX + 1];
+
+	if (!*value)
+		return 0;
+	if (keyval_parse(value, kv, ARRAY_LEN(kv), bad))
+		return explain(why, ERR_INVAL, "--flags: %.600s", bad);
+	if (kv[DEACTIVATED].value)
+		return explain(why, ERR_INVAL, "--flags: startup-deactivated is of TPM 1.2, which is not offered");
+	if ((kv[NONE].value != NULL) + (kv[CLEAR].value != NULL) + (kv[STATE].value != NULL) > 1)
+		return explain(why, ERR_INVAL, "--flags: one of startup-… at a time");
+	o->startup = kv[CLEAR].value ? STARTUP_CLEAR : kv[STATE].value ? STARTUP_STATE : STARTUP_NONE;
+	o->init = kv[INIT].value || o->startup != STARTUP_NONE;
+	return 0;
+}
+
+static int parse_locality(char *value, struct serve_options *o, char why[static WHY_MAX + 1])
+{
+	enum { REJECT_4, ALLOW_SET };
+	struct keyval kv[] = { { .key = "reject-locality-4", .bare = true }, { .key = "allow-set-locality", .bare = true } };
+	char bad[WHY_MAX + 1];
+
+	if (keyval_parse(value, kv, ARRAY_LEN(kv), bad))
+		return explain(why, ERR_INVAL, "--locality: %.600s", bad);
+	if (kv[ALLOW_SET].value)
+		return explain(why, ERR_INVAL, "--locality: allow-set-locality is not offered: who sends a command does not say "
+					       "what locality it has");
+	o->reject_locality_4 = true;
 	return 0;
 }
 
@@ -153,6 +222,9 @@ static int set_option(int opt, char *value, struct serve_options *o, char why[st
 {
 	switch (opt) {
 	case OPT_CTRL: return parse_ctrl(value, o, why);
+	case OPT_SERVER: return parse_server(value, o, why);
+	case OPT_FLAGS: return parse_flags(value, o, why);
+	case OPT_LOCALITY: return parse_locality(value, o, why);
 	case OPT_TPMSTATE: return parse_tpmstate(value, o, why);
 	case OPT_LOG: return parse_log(value, o, why);
 	case OPT_PID: return parse_pid(value, o, why);
@@ -184,8 +256,10 @@ static int check(struct serve_options *o, char why[static WHY_MAX + 1])
 	}
 	if (!o->has_place)
 		return explain(why, ERR_INVAL, "--tpmstate is missing");
-	if (!o->has_ctrl && !o->print_states)
-		return explain(why, ERR_INVAL, "--ctrl is missing");
+	if (!o->has_ctrl && !o->has_server && !o->print_states)
+		return explain(why, ERR_INVAL, "--ctrl or --server is missing");
+	if (o->reject_locality_4 && !o->has_server)
+		return explain(why, ERR_INVAL, "--locality: not without --server: what QEMU says over --ctrl goes to the TPM unread");
 	return 0;
 }
 
@@ -193,7 +267,7 @@ int serve_options_parse(int argc, char **argv, struct serve_options *o, char why
 {
 	int opt, err = 0;
 
-	*o = (struct serve_options){ .ctrl_fd = -1, .client_fd = -1, .log_fd = -1, .pid_fd = -1, .uid = -1, .gid = -1 };
+	*o = (struct serve_options){ .ctrl.fd = -1, .server.fd = -1, .client_fd = -1, .log_fd = -1, .pid_fd = -1 };
 	optind = 0; /* GNU: begin anew, for who parses twice */
 	opterr = 0;
 	while (!err && (opt = getopt_long(argc, argv, "+tdr:", options, NULL)) != -1)

@@ -8,37 +8,16 @@ cd "$(dirname "$0")/../../.."
 . tests/lib.sh
 . tests/lab/qemu/machine.sh
 . tests/lab/qemu/peers.sh
+. tests/lab/verify.sh
 LOG=$B/lab/log
 mkdir -p "$LOG"
 lab_init
-
-file() { base64 -d <<<"${NOTE[$1]:-}" >"$LAB/$1"; } # a note as a file of its own name
-same() { is "$1" "${NOTE[$2]:-nothing}" "${3:-nothing}"; }
-
-rsa_signature_is_good() { # to somebody who has never seen the TPM
-	local vm=$1
-	file "$vm.rsa_key" && file "$vm.rsa_signature" &&
-		printf 'message of a guest' | openssl dgst -sha256 -verify "$LAB/$vm.rsa_key" -signature "$LAB/$vm.rsa_signature"
-}
-ek_is_the_certified_one() {
-	local vm=$1
-	file "$vm.ek" && file "$vm.ek_certificate" &&
-		cmp <(openssl pkey -pubin -in "$LAB/$vm.ek" -outform der) \
-			<(openssl x509 -inform der -in "$LAB/$vm.ek_certificate" -noout -pubkey | openssl pkey -pubin -outform der)
-}
 
 ek_certificate_is_signed() { # openssl does not know the EK profile's critical extensions
 	local vm=$1
 	"peer_${vm%_*}_ca" "$LAB/$vm.ca" && file "$vm.ek_certificate" &&
 		openssl x509 -inform der -in "$LAB/$vm.ek_certificate" -out "$LAB/$vm.ek.pem" &&
 		openssl verify -partial_chain -ignore_critical -CAfile "$LAB/$vm.ca" "$LAB/$vm.ek.pem"
-}
-
-# What must not change as long as the TPM lives. $1: machine, $2: label, $3 $4 $5: as it was
-kept() {
-	same "$2_keeps_the_ek" "$1.ek" "$3"
-	same "$2_keeps_a_persistent_key" "$1.primary_name" "$4"
-	same "$2_keeps_nv" "$1.nv" "$5"
 }
 
 by_bios() { # machine, device

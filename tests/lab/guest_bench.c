@@ -4,6 +4,7 @@
  * statically, for it runs in the lab's initramfs.
  * guest_bench prepare   defines the NV index
  * guest_bench run       prints "OPERATION NANOSECONDS" lines, the median of each operation's samples
+ * guest_bench create    the same for RSA-2048 primary keys, the same ones each time: how long one takes is chance
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 #define QUOTE_KEY 0x81000012u /* made by the guest's scripts */
 #define SAMPLES	  200u
 #define QUOTES	  40u
+#define CREATIONS 5u
 
 struct operation {
 	const char *name;
@@ -80,6 +82,12 @@ static void build_quote(struct command *c, uint32_t n)
 		die("a command is too long");
 }
 
+static void build_create(struct command *c, uint32_t n)
+{
+	command_create_primary_rsa(c, n);
+}
+
+static const struct operation creation = { "create_primary_rsa", CREATIONS, build_create };
 static const struct operation operations[] = {
 	{ "get_random", SAMPLES, build_random },
 	{ "pcr_extend", SAMPLES, build_extend },
@@ -87,9 +95,11 @@ static const struct operation operations[] = {
 	{ "quote", QUOTES, build_quote },
 };
 
-static uint32_t transact(int fd, const struct command *c)
+/* handle, if not NULL: the first handle of the response. */
+static uint32_t transact(int fd, const struct command *c, uint32_t *handle)
 {
 	uint8_t rsp[CHAN_PACKET_MAX];
+	struct buf b;
 	ssize_t n;
 
 	if (write(fd, c->mem, c->b.len) != (ssize_t)c->b.len)
@@ -97,6 +107,9 @@ static uint32_t transact(int fd, const struct command *c)
 	n = read(fd, rsp, sizeof(rsp));
 	if (n < 0)
 		die("cannot read from the TPM: %s", strerror(errno));
+	buf_wrap(&b, rsp, (size_t)n);
+	if (handle != NULL && (buf_skip(&b, 10) || buf_get_u32be(&b, handle)))
+		*handle = 0;
 	return response_code(rsp, (size_t)n);
 }
 
@@ -119,6 +132,7 @@ static uint64_t median(int fd, const struct operation *op)
 {
 	uint64_t times[SAMPLES];
 	struct command c;
+	uint32_t handle;
 
 	for (unsigned i = 0; i < op->samples; i++) {
 		uint64_t start;
@@ -126,10 +140,15 @@ static uint64_t median(int fd, const struct operation *op)
 
 		op->build(&c, i);
 		start = now_ns();
-		rc = transact(fd, &c);
+		rc = transact(fd, &c, &handle);
 		times[i] = now_ns() - start;
 		if (rc != RC_SUCCESS)
 			die("%s: the TPM answers 0x%x", op->name, rc);
+		if (op != &creation)
+			continue;
+		command_flush(&c, handle);
+		if (transact(fd, &c, NULL) != RC_SUCCESS)
+			die("%s: the key cannot be flushed", op->name);
 	}
 	qsort(times, op->samples, sizeof(times[0]), earlier);
 	return times[op->samples / 2];
@@ -145,13 +164,15 @@ int main(int argc, char **argv)
 		struct command c;
 
 		command_nv_define(&c);
-		if (transact(fd, &c) != RC_SUCCESS)
+		if (transact(fd, &c, NULL) != RC_SUCCESS)
 			die("the NV index cannot be defined");
 	} else if (argc == 2 && strcmp(argv[1], "run") == 0) {
 		for (size_t i = 0; i < ARRAY_LEN(operations); i++)
 			printf("%s %llu\n", operations[i].name, (unsigned long long)median(fd, &operations[i]));
+	} else if (argc == 2 && strcmp(argv[1], "create") == 0) {
+		printf("%s %llu\n", creation.name, (unsigned long long)median(fd, &creation));
 	} else {
-		die("usage: guest_bench prepare|run");
+		die("usage: guest_bench prepare|run|create");
 	}
 	fd_close(&fd);
 	return 0;

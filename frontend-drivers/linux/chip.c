@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The TPM core's view: commands over whatever ring there is. A command waits in send() for its answer, woken by the
+ * event channel, so that it takes no longer than the back end does; the core is told (TPM_CHIP_FLAG_IRQ) not to poll.
+ */
+#include <linux/jiffies.h>
+#include <linux/minmax.h>
+#include <linux/sched/signal.h>
+#include <xen/events.h>
+
+#include "hv/chan_abi.h"
+
+#include "compat.h"
+#include "front.h"
+
+#define CONNECT_LIMIT (30 * HZ) /* a command waits so long for a back end that is being restarted */
+#define CANCEL_LIMIT  (10 * HZ) /* ... for the end of a command that was cancelled */
+#define REMOVE_LIMIT  (5 * HZ)	/* ... for any answer while the driver is leaving */
+
+irqreturn_t chip_interrupt(int irq, void *arg)
+{
+	struct front *front = arg;
+
+	wake_up_all(&front->wait);
+	/* An event that nobody can have a reason for makes the next one wait. */
+	xen_irq_lateeoi(irq, READ_ONCE(front->busy) ? 0 : XEN_EOI_FLAG_SPURIOUS);
+	return IRQ_HANDLED;
+}
+
+/* Is there a ring that takes requests, or will there never be one? */
+static bool is_ready(struct front *front)
+{
+	bool ready;
+
+	spin_lock(&front->lock);
+	ready = front->removing || (front->connected && ring_is_free(&front->ring));
+	spin_unlock(&front->lock);
+	return ready;
+}
+
+/* Puts the request if there is a ring that takes it. -EAGAIN: not now. */
+static int put_request(struct front *front, const u8 *buf, size_t len)
+{
+	int rc = -EAGAIN;
+
+	spin_lock(&front->lock);
+	if (front->connected && ring_is_free(&front->ring)) {
+		ring_put_request(&front->ring, buf, len);
+		front->request_epoch = front->epoch;
+		rc = 0;
+	} else if (front->removing) {
+		rc = -EPIPE; /* about which the core is silent */
+	}
+	spin_unlock(&front->lock);
+	return rc;
+}
+
+/* Has the request been answered, or its ring been lost? */
+static bool is_settled(struct front *front)
+{
+	bool settled;
+
+	spin_lock(&front->lock);
+	settled = front->request_epoch != front->epoch || ring_is_free(&front->ring);
+	spin_unlock(&front->lock);
+	return settled;
+}
+
+void chip_cancel(struct tpm_chip *chip)
+{
+	struct front *front = dev_get_drvdata(&chip->dev);
+
+	spin_lock(&front->lock);
+	if (front->connected)
+		ring_cancel_request(&front->ring);
+	spin_unlock(&front->lock);
+}
+
+/*
+ * TPM 2.0, Part 1, "Command/Response Structure": code at offset 6. A killed process takes its command with it; so does
+ * one that takes longer than any TPM may. The next command then finds a ring that is free, or waits until it is.
+ */
+static int await_answer(struct front *front, u32 code)
+{
+	unsigned long limit = tpm_calc_ordinal_duration(front->chip, code);
+	long rc;
+
+	if (READ_ONCE(front->removing))
+		limit = min(limit, (unsigned long)REMOVE_LIMIT);
+	rc = wait_event_killable_timeout(front->wait, is_settled(front), limit);
+	if (rc > 0)
+		return 0;
+	chip_cancel(front->chip);
+	if (!wait_event_timeout(front->wait, is_settled(front), CANCEL_LIMIT))
+		return -ETIME;
+	return rc < 0 ? -EINTR : 0; /* an answer that came late is one */
+}
+
+static COMPAT_SEND(chip_send)
+{
+	struct front *front = dev_get_drvdata(&chip->dev);
+	unsigned long limit = jiffies + CONNECT_LIMIT;
+	int rc;
+
+	if (len < TPM_HEADER_SIZE || len > CHAN_PACKET_MAX)
+		return -E2BIG;
+	WRITE_ONCE(front->busy, true);
+	while ((rc = put_request(front, buf, len)) == -EAGAIN) {
+		rc = -ETIME;
+		if (time_after(jiffies, limit))
+			break;
+		rc = -EINTR;
+		if (wait_event_killable_timeout(front->wait, is_ready(front), CONNECT_LIMIT) < 0)
+			break;
+	}
+	if (!rc)
+		rc = await_answer(front, get_unaligned_be32(buf + 6));
+	if (rc)
+		WRITE_ONCE(front->busy, false);
+	return rc;
+}
+
+static int chip_recv(struct tpm_chip *chip, u8 *buf, size_t size)
+{
+	struct front *front = dev_get_drvdata(&chip->dev);
+	ssize_t n = -EPIPE;
+
+	spin_lock(&front->lock);
+	if (front->request_epoch == front->epoch)
+		n = ring_take_response(&front->ring, buf, size);
+	spin_unlock(&front->lock);
+	WRITE_ONCE(front->busy, false);
+	if (n == -EPIPE)
+		dev_warn(&front->dev->dev, "the back end left before it answered\n");
+	/* The copy is ours: its header may be believed if it agrees with the length that came with it. */
+	if (n >= 0 && (n < TPM_HEADER_SIZE || get_unaligned_be32(buf + 2) != n))
+		return -EIO;
+	return n;
+}
+
+static const struct tpm_class_ops chip_ops = {
+	.flags = TPM_OPS_AUTO_STARTUP,
+	.send = chip_send,
+	.recv = chip_recv,
+	.cancel = chip_cancel,
+};
+
+int chip_alloc(struct front *front)
+{
+	struct tpm_chip *chip = tpmm_chip_alloc(&front->dev->dev, &chip_ops);
+
+	if (IS_ERR(chip))
+		return PTR_ERR(chip);
+	chip->flags |= TPM_CHIP_FLAG_IRQ;
+	dev_set_drvdata(&chip->dev, front);
+	front->chip = chip;
+	return 0;
+}
+
+/* TPM 2.0 or not: the core asks only those drivers' chips that bring the answer along. */
+static int probe_version(struct tpm_chip *chip)
+{
+	int rc = tpm_chip_start(chip);
+
+	if (rc)
+		return rc;
+	rc = tpm2_probe(chip);
+	tpm_chip_stop(chip);
+	if (!rc && !(chip->flags & TPM_CHIP_FLAG_TPM2))
+		rc = -EPROTONOSUPPORT;
+	return rc;
+}
+
+void chip_register(struct work_struct *work)
+{
+	struct front *front = container_of(work, struct front, register_work);
+	struct tpm_chip *chip = front->chip;
+	unsigned int flags, epoch = READ_ONCE(front->epoch);
+	int rc;
+
+	if (front->registered)
+		return;
+	rc = probe_version(chip);
+	flags = chip->flags;
+	if (!rc)
+		rc = tpm_chip_register(chip);
+	if (!rc) {
+		front->registered = true;
+		return;
+	}
+	if (READ_ONCE(front->removing))
+		return;
+	chip->flags = flags; /* in particular, not bootstrapped */
+	if (epoch != READ_ONCE(front->epoch))
+		dev_info(&front->dev->dev, "the back end left while the TPM was being set up: waiting for it\n");
+	else if (rc == -EPROTONOSUPPORT)
+		xenbus_dev_error(front->dev, rc, "the back end's TPM is no TPM 2.0");
+	else
+		xenbus_dev_error(front->dev, rc, "the TPM cannot be set up");
+}

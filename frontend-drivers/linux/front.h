@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One virtual TPM as this driver sees it. Two halves that know each other by the functions below: front.c follows the
+ * back end's life in xenstore and opens and closes rings; chip.c is the TPM that the kernel's TPM core drives. The chip
+ * outlives rings: a back end that is restarted or a domain that is restored costs at most the command in hand.
+ */
+#ifndef XEN_TPM2FRONT_FRONT_H
+#define XEN_TPM2FRONT_FRONT_H
+
+#include <linux/spinlock.h>
+#include <linux/tpm.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <xen/xenbus.h>
+
+#include "ring.h"
+
+struct front {
+	struct xenbus_device *dev;
+	struct tpm_chip *chip; /* its drvdata is this; the xenbus device's drvdata is the chip, as tpm_pm_suspend wants it */
+
+	/* lock: ring, connected, epoch, removing. Held for no longer than a packet takes to be copied. */
+	spinlock_t lock;
+	struct ring ring;
+	bool connected;	    /* the back end has said so: requests may be put */
+	unsigned int epoch; /* counts the rings that were lost */
+	bool removing;	    /* no ring will come any more */
+	wait_queue_head_t wait; /* for an answer, a connection, or the end of either */
+
+	bool busy; /* a command is on its way, or waits to be */
+	unsigned int request_epoch; /* of the ring that has the request in hand; the core has one command at a time */
+
+	struct work_struct register_work;
+	bool registered;
+	bool asleep; /* between tpm_pm_suspend and tpm_pm_resume */
+};
+
+/* chip.c. Allocates the chip for front->dev and ties the three together; it goes with the device. */
+int chip_alloc(struct front *front);
+/* Work: makes itself known to the kernel, once there is a connection. */
+void chip_register(struct work_struct *work);
+/* Asks the back end to give up the command in hand. */
+void chip_cancel(struct tpm_chip *chip);
+/* The event channel's handler; arg is the front. */
+irqreturn_t chip_interrupt(int irq, void *arg);
+
+#endif

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# What guests have said about their TPMs, judged from outside. Sourced after machine.sh. $1 of each: whose notes.
+
+file() { base64 -d <<<"${NOTE[$1]:-}" >"$LAB/$1"; } # a note as a file of its own name
+same() { is "$1" "${NOTE[$2]:-nothing}" "${3:-nothing}"; }
+
+rsa_signature_is_good() { # to somebody who has never seen the TPM
+	local vm=$1
+	file "$vm.rsa_key" && file "$vm.rsa_signature" &&
+		printf 'message of a guest' | openssl dgst -sha256 -verify "$LAB/$vm.rsa_key" -signature "$LAB/$vm.rsa_signature"
+}
+ek_is_the_certified_one() {
+	local vm=$1
+	file "$vm.ek" && file "$vm.ek_certificate" &&
+		cmp <(openssl pkey -pubin -in "$LAB/$vm.ek" -outform der) \
+			<(openssl x509 -inform der -in "$LAB/$vm.ek_certificate" -noout -pubkey | openssl pkey -pubin -outform der)
+}
+
+# What must not change as long as the TPM lives. $1: machine, $2: label, $3 $4 $5: as it was
+kept() {
+	same "$2_keeps_the_ek" "$1.ek" "$3"
+	same "$2_keeps_a_persistent_key" "$1.primary_name" "$4"
+	same "$2_keeps_nv" "$1.nv" "$5"
+}
+
+# By a CA certificate that nobody took from the guest, in $2.
+ek_certificate_verifies() {
+	file "$1.ek_certificate" && openssl verify -x509_strict -CAfile "$2" <(openssl x509 -inform der -in "$LAB/$1.ek_certificate")
+}

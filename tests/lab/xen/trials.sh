@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# What guests, toolstack and accidents do to the manager of a dom0, and what must come of it. Read by dom0.sh; busybox sh.
+
+back_node() { echo "/local/domain/0/backend/vtpm/$(xl domid "$1")/0/$2"; } # guest, node
+back_state() { xenstore-read "$(back_node "$1" state)"; }
+in_state() { [ "$(back_state "$1")" = "$2" ]; }
+vtpm_state() { ctl list | awk -v n="$1" '$1 == n { print $4 }'; }
+vtpm_is() { [ "$(vtpm_state "$1")" = "$2" ]; }
+log_has() { grep -q "$1" /var/log/vtpm.log; }
+
+trial_guest() { # name, digit, uuid, arguments of the kernel
+	guest_config "$1" "$2" pv "$4" <<-END
+		vtpm = [ "backend=0,uuid=$3" ]
+	END
+}
+with_driver="lab.modules=xen-tpm2front lab.wait=tpmrm0 rng_core.default_quality=0"
+without_driver="lab.modules=xen-gntalloc,xen-evtchn"
+
+# --- who is refused ---
+trial_unknown=aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee
+
+# xl create in the background; its error node is read while xl waits for the back end.
+refused_create() { # name, what the node says
+	local node
+	xl create -q "/run/$1.cfg" >"/tmp/$1.create" 2>&1 &
+	until_works xl domid "$1"
+	until_works xenstore-read "$(back_node "$1" error)"
+	node=$(xenstore-read "$(back_node "$1" error)")
+	case $node in
+	*"$2"*) say "ok $1_error_node_says_why" ;;
+	*) say "fail $1_error_node_says_why: $node" ;;
+	esac
+	if wait $!; then say "fail $1_is_refused: xl made it"; else say "ok $1_is_refused"; fi
+	check "$1_xl_names_the_vtpm" grep -qi vtpm "/tmp/$1.create"
+	check "$1_log_says_why" log_has "$2"
+}
+plan_trial_refusals() {
+	trial_guest unknown 6 $trial_unknown "$without_driver"
+	refused_create unknown "vtpmctl create NAME --uuid $trial_unknown"
+	trial_guest web1 4 "$(uuid_of web1)" "$with_driver"
+	guest_create web1 || return
+	trial_guest twin 6 "$(uuid_of web1)" "$without_driver"
+	refused_create twin "another domain, or a program, has the TPM"
+	guest_plan web1 neighbour 3
+	is local_start_is_refused "$(ctl start web1 2>&1 | grep -c 'belongs to domain')" 1
+	guest_end web1
+	until_works vtpm_is web1 stopped
+}
+
+# --- hostile guests ---
+neighbour() { # plan of the hostile one; the neighbour works meanwhile
+	guest_plan web2 neighbour "$neighbour_count" &
+	guest_plan web1 "$@"
+	wait $!
+}
+trial_pair() {
+	trial_guest web1 4 "$(uuid_of web1)" "$without_driver"
+	trial_guest web2 5 "$(uuid_of web2)" "$with_driver"
+	guest_create web1 && guest_create web2
+}
+plan_trial_hostile() {
+	local ref neighbour_count=12
+	trial_pair || return
+	ref=$(xenstore-read "/local/domain/$(xl domid web2)/device/vtpm/0/ring-ref")
+	neighbour hostile grants "$ref"
+	neighbour hostile nodes 1
+	neighbour hostile flips 2
+	neighbour hostile lengths
+	neighbour hostile states
+	neighbour hostile cancel
+	neighbour hostile locality 0
+	neighbour hostile flood
+	neighbour hostile toggle 3 300
+	neighbour hostile random 4 150
+	neighbour hostile drop
+	neighbour hostile reconnect 5
+	is nobody_broke_a_protocol "$(grep -c 'broke its protocol' /var/log/vtpm.log)" 0
+	is web1_is_still_on "$(vtpm_state web1)" running
+	guest_end web1
+	guest_end web2
+	until_works vtpm_is web1 stopped
+	until_works vtpm_is web2 stopped
+}
+
+# --- ends ---
+# Backends have uids behind the keeper's, 1879048192. The one in reserve is root's.
+backends() { awk '$1 == "Uid:" && $2 > 1879048192 { split(FILENAME, p, "/"); print p[3] }' /proc/[0-9]*/status 2>/dev/null; }
+plan_trial_destroy() {
+	trial_guest web1 4 "$(uuid_of web1)" "$with_driver"
+	trial_guest web2 5 "$(uuid_of web2)" "$with_driver"
+	guest_create web1 && guest_create web2 || return
+	guest_plan web1 busy
+	guest_plan web2 neighbour 10 &
+	usleep 300000 # into the making of a key, most likely; whatever it hits must hold
+	check destroy xl destroy web1
+	wait $!
+	until_works vtpm_is web1 stopped
+	is nodes_are_gone "$(xenstore-ls /local/domain/0/backend/vtpm | grep -c frontend-id)" 1
+	guest_create web1 && guest_plan web1 measured_nothing && guest_plan web1 neighbour 2
+	guest_end web1
+	guest_end web2
+}
+
+plan_trial_killed() {
+	trial_guest web1 4 "$(uuid_of web1)" "$with_driver"
+	guest_create web1 || return
+	guest_plan web1 measured
+	is one_backend "$(backends | wc -w)" 1
+	check kill kill -9 "$(backends)"
+	until_works vtpm_is web1 failed
+	until_works in_state web1 6
+	check error_node_says_why xenstore-read "$(back_node web1 error)"
+	guest_plan web1 has_no_tpm
+	check reset ctl reset web1
+	guest_plan web1 tpm_comes_back
+	guest_plan web1 measured_nothing
+
+	check stop_the_manager mgr_stop
+	check mgr_start mgr_start --xen on
+	until_works in_state web1 6
+	check told_that_it_is_lost log_has "was lost with the manager"
+	is nothing_is_on "$(vtpm_state web1)" stopped
+	guest_plan web1 has_no_tpm
+	check reset_after_restart ctl reset web1
+	guest_plan web1 tpm_comes_back
+	guest_plan web1 measured_nothing
+	guest_end web1
+	until_works vtpm_is web1 stopped
+}
+
+# --- saved and restored ---
+trial_restore() { xl restore /run/web1.saved && guest_attach web1; }
+plan_trial_saved() {
+	trial_guest web1 4 "$(uuid_of web1)" "$with_driver"
+	guest_create web1 || return
+	guest_plan web1 hold
+	check checkpoint xl save -c web1 /run/web1.saved
+	guest_plan web1 held
+	check suspend ctl suspend web1
+	check save xl save web1 /run/web1.saved
+	is held_while_nobody_has_it "$(vtpm_state web1)" running
+	check restore trial_restore
+	guest_plan web1 held
+	refused nothing_is_announced_any_more "no suspend was announced" ctl resume web1
+	check suspend_again ctl suspend web1
+	check resume ctl resume web1
+	check save_without_a_word xl save web1 /run/web1.saved
+	until_works vtpm_is web1 stopped
+	check restore_without_a_word trial_restore
+	guest_plan web1 measured_nothing
+	guest_end web1
+	rm /run/web1.saved
+}
+
+# --- a vTPM for whoever comes, if the manager was told so ---
+plan_trial_autocreate() {
+	mgr_stop
+	check mgr_start_autocreate mgr_start --xen on --autocreate
+	trial_guest anyone 6 $trial_unknown "$with_driver"
+	guest_create anyone || return
+	guest_plan anyone neighbour 2
+	is it_has_the_uuid_for_a_name "$(uuid_of $trial_unknown)" $trial_unknown
+	guest_end anyone
+	until_works vtpm_is $trial_unknown stopped
+}

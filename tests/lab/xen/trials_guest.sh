@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# What guests do in trials.sh. Read by plans.sh, in the guest; busybox sh.
+
+# Without a driver: the program is the front end.
+plan_hostile() { # mode, arguments
+	check "$(echo "$*" | tr ' ' _)" hostile_xen 0 "$@"
+}
+# Commands that must all succeed, whatever others do meanwhile.
+plan_neighbour() { # how many
+	local i bad=0
+	for i in $(seq "$1"); do tpm2 getrandom --hex 8 >/tmp/random 2>/tmp/out || bad=$((bad + 1)); done
+	is neighbour_has_no_failure "$bad" 0
+}
+plan_measured() { check measure measure here; pcr $pcr_used >pcr.was; }
+plan_measured_still() { is pcr_is_what_it_was "$(pcr $pcr_used)" "$(cat pcr.was)"; }
+plan_measured_nothing() { is pcr_is_empty "$(pcr $pcr_used)" "$(zero)"; }
+# Keys without end, from the background.
+plan_busy() { (while tpm2 createprimary -Q -C o -G rsa2048 -c busy.ctx; do :; done >/dev/null 2>&1 &); }
+plan_has_no_tpm() { refused commands_fail . tpm2 getrandom --hex 8; }
+# Our driver waits for a back end that has gone, and goes on with the one that comes.
+plan_tpm_comes_back() {
+	until tpm2 getrandom --hex 8 >/tmp/random 2>&1; do usleep 200000; done
+	check tpm_serves tpm2 getrandom --hex 8
+}

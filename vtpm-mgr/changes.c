@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Durable changes between who makes them and the batch that takes them. A change that a batch has taken goes on, whoever
+ * has asked for it: its backend may be gone, and it becomes durable all the same or not at all.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "vtpm-mgr/mgr.h"
+
+#define DAY_MS (24.0 * 3600.0 * 1000.0)
+
+struct waiter {
+	struct waiter *next;
+	void (*over)(void *arg);
+	void *arg;
+};
+
+static void nobody(void *arg, int code)
+{
+	(void)arg;
+	(void)code;
+}
+
+struct change *change_new(enum store_op op, void (*done)(void *arg, int code), void *arg)
+{
+	struct change *ch = calloc(1, sizeof(*ch));
+
+	if (!ch)
+		return NULL;
+	ch->c.op = op;
+	ch->done = done;
+	ch->arg = arg;
+	return ch;
+}
+
+void change_free(struct change *ch)
+{
+	free(ch->mem);
+	free(ch);
+}
+
+void change_submit(struct mgr *m, struct change *ch)
+{
+	struct change **p = &m->continuity.queue;
+
+	while (*p)
+		p = &(*p)->next;
+	ch->next = NULL;
+	*p = ch;
+}
+
+static void forget(struct change *list, void *arg)
+{
+	for (; list; list = list->next)
+		if (list->arg == arg) {
+			list->done = nobody;
+			list->arg = NULL;
+		}
+}
+
+void change_abandon(struct mgr *m, void *arg)
+{
+	struct change **p = &m->continuity.queue;
+
+	while (*p) {
+		struct change *ch = *p;
+
+		if (ch->arg != arg) {
+			p = &ch->next;
+			continue;
+		}
+		*p = ch->next;
+		change_free(ch);
+	}
+	forget(batch_changes(m), arg);
+	forget(m->continuity.written, arg);
+}
+
+void changes_fail(struct mgr *m, int code)
+{
+	struct change *list = m->continuity.queue;
+
+	m->continuity.queue = NULL;
+	while (list) {
+		struct change *ch = list;
+
+		list = ch->next;
+		ch->done(ch->arg, code);
+		change_free(ch);
+	}
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+void changes_wait(struct mgr *m, void (*over)(void *arg), void *arg)
+{
+	struct waiter *w;
+
+	if (!m->continuity.batch && !m->continuity.written) {
+		over(arg);
+		return;
+	}
+	w = calloc(1, sizeof(*w));
+	if (!w) {
+		over(arg); /* whoever reads the store then finds a state that its leaf does not have, and waits no more */
+		return;
+	}
+	*w = (struct waiter){.next = m->continuity.waiters, .over = over, .arg = arg};
+	m->continuity.waiters = w;
+}
+
+void changes_wait_no_more(struct mgr *m, const void *arg)
+{
+	for (struct waiter *w = m->continuity.waiters; w; w = w->next)
+		if (w->arg == arg)
+			w->over = nothing;
+}
+
+void changes_settled(struct mgr *m)
+{
+	struct waiter *list = m->continuity.waiters;
+
+	m->continuity.waiters = NULL;
+	while (list) {
+		struct waiter *w = list;
+
+		list = w->next;
+		w->over(w->arg);
+		free(w);
+	}
+}
+
+static bool destroys(const struct change *list, int64_t id)
+{
+	for (; list; list = list->next)
+		if (list->c.op == STORE_DELETE && list->c.id == id)
+			return true;
+	return false;
+}
+
+bool changes_destroy(const struct mgr *m, int64_t id)
+{
+	return destroys(m->continuity.queue, id) || destroys(m->continuity.written, id) ||
+	       destroys(batch_changes(m), id);
+}
+
+/*
+ * A guest has as many anchored changes at once as a day gives it. What is over is not refused, and not left unanchored:
+ * the change before it is answered only when the next one is paid for. So a guest that may run can always have its
+ * next failed authorisation anchored at once, and no try is free.
+ */
+uint64_t anchor_quota_spend(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	struct leaf *leaf = leaves_find(&m->continuity.leaves, uuid);
+	double per_ms = m->cfg.anchors_per_guest / DAY_MS;
+	uint64_t now = loop_now_ms();
+
+	if (!leaf || !m->cfg.anchors_per_guest)
+		return 0;
+	if (!leaf->tokens_ms)
+		leaf->tokens = m->cfg.anchors_per_guest;
+	else
+		leaf->tokens += (double)(now - leaf->tokens_ms) * per_ms;
+	if (leaf->tokens > m->cfg.anchors_per_guest)
+		leaf->tokens = m->cfg.anchors_per_guest;
+	leaf->tokens -= 1.0;
+	leaf->tokens_ms = now;
+	return leaf->tokens >= 1.0 ? 0 : (uint64_t)((1.0 - leaf->tokens) / per_ms) + 1;
+}
+
+static void drop(struct change **list)
+{
+	while (*list) {
+		struct change *ch = *list;
+
+		*list = ch->next;
+		change_free(ch);
+	}
+}
+
+void changes_drop(struct mgr *m)
+{
+	drop(&m->continuity.queue);
+	drop(&m->continuity.written);
+	while (m->continuity.waiters) {
+		struct waiter *w = m->continuity.waiters;
+
+		m->continuity.waiters = w->next;
+		free(w);
+	}
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Out of quarantine, because an operator accepts that the state, or the whole store, may be an old one. Each is a row of
+ * its own, is in the audit log, and leaves one discontinuity more in every leaf that it concerns.
+ *
+ *	one vTPM   the state on the disk becomes the newest: its leaf is made anew
+ *	the store  both anchors are defined anew, a genesis row on what the disk holds is extended into them, and
+ *		   only then it is written: as at provisioning, a crash in between leaves the store quarantined
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "vtpm-mgr/keeper_client.h"
+
+/* ---- one vTPM ---- */
+
+struct vtpm_release {
+	struct mgr *m;
+	struct call *c;
+	struct store_vtpm row;
+};
+
+static void vtpm_release_end(struct vtpm_release *r, int code, const char *text)
+{
+	mgr_audit(r->m, r->c, "release", &r->row, code, "rollback accepted");
+	if (code)
+		call_error(r->c, code, "%s is not released: %s", r->row.name, text);
+	else
+		call_reply(r->c, NULL);
+	free(r);
+}
+
+static void on_vtpm_released(void *arg, int code)
+{
+	struct vtpm_release *r = arg;
+
+	if (!code && store_vtpm_quarantine(r->m->store, r->row.uuid, ""))
+		log_warn("%s: the mark of its quarantine is still in the store; its next start removes it", r->row.name);
+	vtpm_release_end(r, code, err_text(code));
+}
+
+/* The leaf of the state that is on the disk. */
+static int leaf_on_disk(const struct vtpm_release *r, struct store_leaf *l)
+{
+	const struct leaf *known = leaves_find(&r->m->continuity.leaves, r->row.uuid);
+	const struct group *g = group_find(r->m, r->row.group);
+	uint8_t *sealed = malloc(SEALED_STATE_MAX);
+	size_t len = SEALED_STATE_MAX;
+	int err = sealed ? 0 : ERR_NOMEM;
+
+	if (!err && !g)
+		err = ERR_NOTFOUND;
+	if (!err)
+		err = store_state_get(r->m->store, r->row.uuid, &l->version, sealed, &len);
+	if (!err)
+		err = leaf_hash(sealed, len, l->hash);
+	free(sealed);
+	if (err)
+		return err;
+	memcpy(l->uuid, r->row.uuid, UUID_LEN);
+	l->epoch = r->row.epoch;
+	l->mode = known ? known->l.mode : g->mode;
+	l->discontinuities = (known ? known->l.discontinuities : 0) + 1;
+	return 0;
+}
+
+static void on_vtpm_gate(void *arg, const struct keeper_reply *reply)
+{
+	struct vtpm_release *r = arg;
+	struct change *ch;
+	int err;
+
+	if (reply->code) {
+		vtpm_release_end(r, reply->code, reply->text);
+		return;
+	}
+	ch = change_new(STORE_NOTHING, on_vtpm_released, r);
+	err = ch ? leaf_on_disk(r, &ch->leaf) : ERR_NOMEM;
+	if (err) {
+		if (ch)
+			change_free(ch);
+		vtpm_release_end(r, err, err == ERR_NOMEM ? err_text(err) : "its state is missing or damaged");
+		return;
+	}
+	memcpy(ch->c.uuid, r->row.uuid, UUID_LEN);
+	change_submit(r->m, ch);
+}
+
+void release_vtpm(struct mgr *m, const struct store_vtpm *row, struct call *c)
+{
+	struct vtpm_release *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		call_error(c, ERR_NOMEM, "out of memory");
+		return;
+	}
+	*r = (struct vtpm_release){.m = m, .c = c, .row = *row};
+	keeper_open_group(m, row->group, on_vtpm_gate, r);
+}
+
+/* ---- the store ---- */
+
+struct store_release {
+	struct mgr *m;
+	struct call *c;
+	struct anchor_record record;
+	struct journal_row row;
+	struct store_row stored;
+};
+
+static void store_release_end(struct store_release *r, int code, const char *text)
+{
+	struct mgr *m = r->m;
+
+	m->continuity.releasing = false;
+	mgr_audit(m, r->c, "release", NULL, code, "the whole store; rollback accepted");
+	if (code) {
+		call_error(r->c, code, "the store is not released: %s", text);
+	} else {
+		log_warn("the store was released from quarantine: an operator accepts that it may be an old one");
+		call_reply(r->c, NULL);
+		keeper_boot_again(m);
+	}
+	free(r);
+}
+
+/* Every vTPM, whatever its mode, may have lost something. */
+static int count_all(struct leaves *leaves)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < leaves->n && !err; i++) {
+		struct store_leaf l = leaves->v[i].l;
+
+		if (l.epoch == 0)
+			continue;
+		l.discontinuities++;
+		err = leaves_put(leaves, &l);
+	}
+	return err;
+}
+
+static int write_it(struct store_release *r)
+{
+	struct leaves *leaves = &r->m->continuity.leaves;
+	const struct store_leaf **put = calloc(leaves->n + 1, sizeof(*put));
+	uint8_t record[ANCHOR_RECORD_SIZE];
+	const struct store_meta meta = {.key = "anchors", .value = record, .len = sizeof(record)};
+	int err = put ? record_encode(&r->record, record) : ERR_NOMEM;
+
+	for (size_t i = 0; i < leaves->n && !err; i++)
+		put[i] = &leaves->v[i].l;
+	if (!err)
+		err = store_commit(r->m->store, NULL, 0,
+				   &(struct store_tail){.leaves = put,
+							.nleaves = leaves->n,
+							.row = &r->stored,
+							.prune = r->row.n,
+							.meta = &meta,
+							.nmeta = 1});
+	free(put);
+	r->m->continuity.last = 0; /* whatever was the last row before */
+	return err;
+}
+
+static void on_extended(void *arg, const struct keeper_reply *reply)
+{
+	struct store_release *r = arg;
+	int err = reply->code;
+
+	if (!err)
+		err = write_it(r);
+	store_release_end(r, err, reply->code ? reply->text : store_why(r->m->store));
+}
+
+static void on_mac(void *arg, const struct keeper_reply *reply)
+{
+	struct store_release *r = arg;
+	struct buf b;
+
+	if (reply->code || reply->result_len != DIGEST_LEN) {
+		store_release_end(r, reply->code ? reply->code : ERR_PROTO, reply->text);
+		return;
+	}
+	memcpy(r->stored.mac, reply->result, DIGEST_LEN);
+	buf_wrap(&b, r->stored.row, sizeof(r->stored.row));
+	keeper_ask_once(r->m, KEEPER_ANCHOR_EXTEND, &b, on_extended, r);
+}
+
+/* The number of the row that is the last one on the disk, whatever else is wrong with it. */
+static int last_row(struct store *s, uint64_t *last)
+{
+	struct store_row rows[ROWS_VERIFY_MAX];
+	size_t n;
+	int err;
+
+	*last = 0;
+	do {
+		err = store_journal_read(s, *last + 1, rows, ROWS_VERIFY_MAX, &n);
+		if (n)
+			*last = rows[n - 1].n;
+	} while (!err && n);
+	/* One that cannot be read has at most a number that is in the way, and then this is refused. */
+	return err == ERR_AUTH ? 0 : err;
+}
+
+static int genesis(struct store_release *r, uint32_t reset_count)
+{
+	struct leaves *leaves = &r->m->continuity.leaves;
+	struct buf b;
+	int err = leaves_load(leaves, r->m->store);
+
+	if (!err)
+		err = count_all(leaves);
+	if (!err)
+		err = last_row(r->m->store, &r->row.n);
+	r->row.n++;
+	r->row.kind = ROW_GENESIS;
+	r->row.reset_count = reset_count;
+	if (!err)
+		err = random_bytes(r->row.prev, DIGEST_LEN);
+	if (!err)
+		err = leaves_root(leaves, r->row.root);
+	r->stored.n = r->row.n;
+	buf_init(&b, r->stored.row, sizeof(r->stored.row));
+	return err ? err : journal_row_encode(&b, &r->row);
+}
+
+static void on_renewed(void *arg, const struct keeper_reply *reply)
+{
+	struct store_release *r = arg;
+	struct anchor_view view;
+	struct buf b;
+	int err = reply->code;
+
+	buf_wrap(&b, reply->result, reply->result_len);
+	if (err || anchor_record_decode(&b, &r->record) || anchor_view_decode(&b, &view)) {
+		store_release_end(r, err ? err : ERR_PROTO, reply->text);
+		return;
+	}
+	err = genesis(r, view.reset_count);
+	if (err) {
+		store_release_end(r, err, err == ERR_AUTH ? "the table leaf is damaged" : err_text(err));
+		return;
+	}
+	buf_wrap(&b, r->stored.row, sizeof(r->stored.row));
+	keeper_ask_once(r->m, KEEPER_ROW_MAC, &b, on_mac, r);
+}
+
+/* Looked at once more: what is wrong may have been put right. */
+static void on_store_gate(void *arg, const struct keeper_reply *reply)
+{
+	struct store_release *r = arg;
+	uint8_t mem[ANCHOR_RECORD_SIZE] = { 0 };
+	struct buf b;
+
+	if (r->m->continuity.state != CONTINUITY_QUARANTINED) {
+		store_release_end(r, ERR_WRONG_STATE, reply->code ? reply->text : "it is not quarantined");
+		return;
+	}
+	if (r->m->continuity.releasing) {
+		call_error(r->c, ERR_BUSY, "the store is being released already");
+		free(r);
+		return;
+	}
+	r->m->continuity.releasing = true;
+	buf_wrap(&b, mem, sizeof(mem));
+	if (record_load(r->m, &r->record) || record_encode(&r->record, mem))
+		store_release_end(r, ERR_AUTH, "its record of the anchors is missing or damaged: put that back first (value anchors of "
+					       "the table meta)");
+	else
+		keeper_ask_once(r->m, KEEPER_ANCHOR_RENEW, &b, on_renewed, r);
+}
+
+void release_store(struct mgr *m, struct call *c)
+{
+	struct store_release *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		call_error(c, ERR_NOMEM, "out of memory");
+		return;
+	}
+	*r = (struct store_release){.m = m, .c = c};
+	keeper_open_group(m, DEFAULT_GROUP, on_store_gate, r);
+}

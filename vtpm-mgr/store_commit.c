@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One transaction for many changes, with the leaves that describe them and the row of the journal that vouches for all. */
+#include "vtpm-mgr/store_sqlite.h"
+
+#include "lib/log.h"
+
+/* ---- single changes ---- */
+
+static int insert_row(struct store *s, const struct store_vtpm *v)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_INSERT);
+
+	bind_uuid(st, 1, v->uuid);
+	bind_str(st, 2, v->name);
+	bind_str(st, 3, v->group);
+	sqlite3_bind_int64(st, 4, (int64_t)v->epoch);
+	sqlite3_bind_int64(st, 5, v->user);
+	sqlite3_bind_int64(st, 6, v->state_max);
+	sqlite3_bind_int64(st, 7, v->commit_rate);
+	sqlite3_bind_int64(st, 8, v->locality_max);
+	sqlite3_bind_int64(st, 9, v->snapshots);
+	sqlite3_bind_int64(st, 10, (int64_t)v->rollbacks);
+	sqlite3_bind_int64(st, 11, v->created);
+	bind_bytes(st, 12, v->machine, v->has_machine ? UUID_LEN : 0);
+	bind_bytes(st, 13, v->token, v->has_token ? DIGEST_LEN : 0);
+	bind_bytes(st, 14, v->wrapped, v->wrapped_len);
+	bind_str(st, 15, v->quarantine);
+	for (int i = 0; i < (int)STORE_EK_KINDS; i++) {
+		bind_bytes(st, 16 + i, v->ek_public[i].data, v->ek_public[i].len);
+		bind_bytes(st, 18 + i, v->cert[i].data, v->cert[i].len);
+	}
+	return store_exec(s, st);
+}
+
+static int insert_state(struct store *s, const uint8_t uuid[static UUID_LEN], uint64_t version, const uint8_t *sealed,
+			size_t sealed_len)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_STATE_INSERT);
+
+	bind_uuid(st, 1, uuid);
+	sqlite3_bind_int64(st, 2, (int64_t)version);
+	bind_bytes(st, 3, sealed, sealed_len);
+	return store_exec(s, st);
+}
+
+/* What was asked for must be what can be read back: the bounds of read_vtpm. */
+static bool insertable(const struct store_vtpm *v, uint64_t version)
+{
+	for (size_t i = 0; i < STORE_EK_KINDS; i++) {
+		if (v->ek_public[i].len > CERT_MAX || v->cert[i].len > CERT_MAX)
+			return false;
+	}
+	return name_valid(v->name) && name_valid(v->group) && v->epoch >= 1 && v->epoch <= INT64_MAX && v->user >= -1 &&
+	       v->user <= UINT32_MAX && v->locality_max <= LOCALITY_TOP && v->snapshots <= SNAPSHOTS_ALLOW &&
+	       v->rollbacks < INT64_MAX && v->created >= 0 &&
+	       v->wrapped_len == WRAPPED_KEY_LEN && version >= 1 && version <= INT64_MAX;
+}
+
+/* Why an update met no row. */
+static int missed(struct store *s, const uint8_t uuid[static UUID_LEN])
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_STATE_GET);
+	int err;
+
+	bind_uuid(st, 1, uuid);
+	err = store_row(s, st);
+	if (err)
+		return err;
+	store_done(st);
+	return ERR_WRONG_STATE;
+}
+
+static int update_state(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *st;
+	int err;
+
+	if (c->version < 1 || c->version > INT64_MAX)
+		return ERR_WRONG_STATE;
+	st = store_stmt(s, SQL_STATE_UPDATE);
+	bind_uuid(st, 1, c->uuid);
+	sqlite3_bind_int64(st, 2, (int64_t)c->version);
+	bind_bytes(st, 3, c->sealed, c->sealed_len);
+	err = store_exec(s, st);
+	if (!err && sqlite3_changes(s->db) != 1)
+		return missed(s, c->uuid);
+	if (err || !c->rollback)
+		return err;
+	st = store_stmt(s, SQL_VTPM_ROLLBACK);
+	bind_uuid(st, 1, c->uuid);
+	return store_exec(s, st);
+}
+
+static int configure_vtpm(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_CONFIGURE);
+	int err;
+
+	bind_uuid(st, 1, c->row->uuid);
+	sqlite3_bind_int64(st, 2, c->snapshots);
+	bind_bytes(st, 3, c->wrapped, WRAPPED_KEY_LEN);
+	bind_bytes(st, 4, c->row->wrapped, c->row->wrapped_len);
+	err = store_exec(s, st);
+	return !err && sqlite3_changes(s->db) != 1 ? ERR_NOTFOUND : err;
+}
+
+static int insert_vtpm(struct store *s, const struct store_change *c)
+{
+	int err;
+
+	if (!insertable(c->row, c->version))
+		return ERR_INVAL;
+	err = insert_row(s, c->row);
+	return err ? err : insert_state(s, c->row->uuid, c->version, c->sealed, c->sealed_len);
+}
+
+static int delete_vtpm(struct store *s, const struct store_change *c)
+{
+	int err = store_exec_id(s, SQL_STATE_DELETE, c->id);
+
+	if (!err)
+		err = store_exec_id(s, SQL_VTPM_DELETE, c->id);
+	if (!err && sqlite3_changes(s->db) != 1)
+		err = ERR_NOTFOUND;
+	return err;
+}
+
+static int insert_group(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *st;
+
+	if (!name_valid(c->group))
+		return ERR_INVAL;
+	if (c->sealed_len > STORE_META_MAX)
+		return ERR_RANGE;
+	st = store_stmt(s, SQL_GROUP_PUT);
+	bind_str(st, 1, c->group);
+	bind_bytes(st, 2, c->sealed, c->sealed_len);
+	return store_exec(s, st);
+}
+
+static int apply(struct store *s, const struct store_change *c)
+{
+	switch (c->op) {
+	case STORE_UPDATE:
+		return update_state(s, c);
+	case STORE_INSERT:
+		return insert_vtpm(s, c);
+	case STORE_DELETE:
+		return delete_vtpm(s, c);
+	case STORE_CONFIGURE:
+		return configure_vtpm(s, c);
+	case STORE_GROUP:
+		return insert_group(s, c);
+	case STORE_NOTHING:
+		return 0;
+	}
+	return ERR_INVAL;
+}
+
+/* ---- all of them ---- */
+
+/* A damaged page, a wrong version or a name that is taken concerns one vTPM. */
+static bool concerns_one(const struct store *s, int err)
+{
+	return (err == ERR_WRONG_STATE || err == ERR_NOTFOUND || err == ERR_AUTH || err == ERR_RANGE || err == ERR_EXISTS ||
+		err == ERR_INVAL) &&
+	       !sqlite3_get_autocommit(s->db);
+}
+
+/* 0; ERR_AGAIN: some concern one vTPM each, and have their result; or what ends the transaction. */
+static int apply_all(struct store *s, struct store_change *changes, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		changes[i].result = apply(s, &changes[i]);
+		if (!changes[i].result)
+			continue;
+		if (!concerns_one(s, changes[i].result))
+			return changes[i].result;
+		err = ERR_AGAIN;
+	}
+	return err;
+}
+
+static int put_meta(struct store *s, const struct store_tail *t)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < t->nmeta && !err; i++) {
+		sqlite3_stmt *st = store_stmt(s, SQL_META_PUT);
+
+		bind_str(st, 1, t->meta[i].key);
+		bind_bytes(st, 2, t->meta[i].value, t->meta[i].len);
+		err = t->meta[i].len > STORE_META_MAX ? ERR_RANGE : store_exec(s, st);
+	}
+	return err;
+}
+
+int store_commit(struct store *s, struct store_change *changes, size_t n, const struct store_tail *tail)
+{
+	bool erased = false;
+	int err = store_begin(s);
+
+	if (!err)
+		err = apply_all(s, changes, n);
+	if (!err)
+		err = put_meta(s, tail);
+	if (!err)
+		err = store_journal_put(s, tail);
+	/* secure_delete has overwritten a key in the database; the log still holds pages from before. */
+	for (size_t i = 0; i < n; i++)
+		erased |= changes[i].op == STORE_DELETE;
+	if (!err && erased)
+		s->dirty_wal = true;
+	if (!err || !sqlite3_get_autocommit(s->db))
+		err = store_end(s, err);
+	if (!err && erased && s->dirty_wal)
+		log_warn("store: an erased key may still be in the log, which is wiped as soon as possible: %s", s->why);
+	for (size_t i = 0; i < n && err && err != ERR_AGAIN; i++)
+		changes[i].result = err;
+	return err;
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Guests of Xen: finds the devices that libxl has made for this domain as their back end, by a watch on
+ * backend/vtpm, and keeps a struct xen_front for each. Another watch is on the state of each front end, and one on
+ * domains that end, where this domain may have it (dom0 may).
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "vtpm-mgr/xen.h"
+
+#define TOKEN_BACK   "back"
+#define TOKEN_DOMAIN "domain"
+#define TOKEN_FRONT  "front/" /* DOMID/HANDLE */
+
+int xen_back_path(const struct xen_front *f, const char *node, char *out, size_t cap)
+{
+	int n = snprintf(out, cap, "%s/%u/%u%s%s", f->m->xen->base, f->domid, f->handle, node[0] ? "/" : "", node);
+
+	return n < 0 || (size_t)n >= cap ? ERR_RANGE : 0;
+}
+
+int xen_front_path(const struct xen_front *f, const char *node, char *out, size_t cap)
+{
+	int n = snprintf(out, cap, "/local/domain/%u/device/vtpm/%u/%s", f->domid, f->handle, node);
+
+	return n < 0 || (size_t)n >= cap ? ERR_RANGE : 0;
+}
+
+/* --- front ends --- */
+
+static void front_token(const struct xen_front *f, char token[static 32])
+{
+	snprintf(token, 32, TOKEN_FRONT "%u/%u", f->domid, f->handle);
+}
+
+static struct xen_front *front_find(const struct mgr *m, unsigned domid, unsigned handle)
+{
+	struct xen_front *f = m->xen->fronts;
+
+	while (f && (f->domid != domid || f->handle != handle))
+		f = f->next;
+	return f;
+}
+
+static void on_watched(void *arg, int err, const char *value, size_t len)
+{
+	struct xen_front *f = arg;
+	char text[96];
+
+	(void)value;
+	(void)len;
+	if (!err || err == ERR_CLOSED)
+		return;
+	snprintf(text, sizeof(text), "its front end's state cannot be watched: %s", err_text(err));
+	xen_log_front(f, text);
+}
+
+/* Looks at a device that may be new. */
+static void front_touch(struct mgr *m, unsigned domid, unsigned handle)
+{
+	struct xen_front *f = front_find(m, domid, handle);
+	char path[128], token[32];
+
+	if (f) {
+		xen_look(f);
+		return;
+	}
+	f = calloc(1, sizeof(*f));
+	if (!f) {
+		log_error("domain %u: no memory to serve it", domid);
+		return;
+	}
+	*f = (struct xen_front){ .m = m, .domid = domid, .handle = handle, .at = XEN_NODES, .next = m->xen->fronts };
+	m->xen->fronts = f;
+	front_token(f, token);
+	f->watched = !xen_front_path(f, "state", path, sizeof(path));
+	if (f->watched)
+		xenstore_watch(m->xen->store, path, token, on_watched, f); /* fires at once: the first look */
+}
+
+void xen_front_free(struct xen_front *f)
+{
+	char path[128], token[32];
+
+	for (struct xen_front **p = &f->m->xen->fronts; *p; p = &(*p)->next)
+		if (*p == f) {
+			*p = f->next;
+			break;
+		}
+	xen_look_end(f);
+	xen_making_end(f);
+	front_token(f, token);
+	if (f->watched && f->m->xen->store && !xen_front_path(f, "state", path, sizeof(path)))
+		xenstore_unwatch(f->m->xen->store, path, token);
+	free(f);
+}
+
+/* --- what there is --- */
+
+static void list_handles(struct mgr *m, unsigned domid);
+
+/* The names of children that are numbers; others are nobody's device. */
+static void each_number(const char *list, size_t len, void (*fn)(struct mgr *m, unsigned parent, unsigned n), struct mgr *m,
+			unsigned parent)
+{
+	const char *end = list + len;
+	uint64_t v;
+
+	for (const char *p = list; p < end; p += strlen(p) + 1)
+		if (!parse_u64(p, UINT16_MAX, &v))
+			fn(m, parent, (unsigned)v);
+}
+
+struct listing {
+	struct mgr *m;
+	unsigned domid;
+};
+
+static void on_handles(void *arg, int err, const char *value, size_t len)
+{
+	struct listing *l = arg;
+
+	if (!err && l->m->xen->store)
+		each_number(value, len, front_touch, l->m, l->domid);
+	free(l);
+}
+
+static void list_handles(struct mgr *m, unsigned domid)
+{
+	struct listing *l = malloc(sizeof(*l));
+	char path[96];
+
+	if (!l)
+		return;
+	*l = (struct listing){ m, domid };
+	snprintf(path, sizeof(path), "%s/%u", m->xen->base, domid);
+	xenstore_list(m->xen->store, path, on_handles, l);
+}
+
+static void on_domain(struct mgr *m, unsigned parent, unsigned domid)
+{
+	(void)parent;
+	list_handles(m, domid);
+}
+
+static void on_domains(void *arg, int err, const char *value, size_t len)
+{
+	struct mgr *m = arg;
+
+	if (!err && m->xen->store)
+		each_number(value, len, on_domain, m, 0);
+	else if (err != ERR_NOTFOUND && err != ERR_CLOSED)
+		log_error("the guests of Xen cannot be listed: %s", err_text(err));
+}
+
+/* A subtree that goes away fires with its own path only. */
+static void look_at_all(struct mgr *m)
+{
+	for (struct xen_front *f = m->xen->fronts; f; f = f->next)
+		xen_look(f);
+}
+
+/* rest: of a path below base; "" or "/DOMID…" */
+static void on_back(struct mgr *m, const char *rest)
+{
+	unsigned domid, handle;
+	const char *end;
+	uint64_t v;
+
+	if (rest[0] == '/' && !xen_path_parse(rest + 1, &domid, &handle, &end)) {
+		front_touch(m, domid, handle);
+		return;
+	}
+	look_at_all(m);
+	if (rest[0] == '\0')
+		xenstore_list(m->xen->store, m->xen->base, on_domains, m);
+	else if (!parse_u64(rest + 1, UINT16_MAX, &v))
+		list_handles(m, (unsigned)v);
+}
+
+/* --- domains that end --- */
+
+static void on_introduced(void *arg, int err, const char *value, size_t len)
+{
+	struct xen_front *f = arg;
+
+	(void)len;
+	if (err || strcmp(value, "F") != 0)
+		return;
+	f->d.dead = true;
+	xen_look(f);
+}
+
+static void on_released(struct mgr *m)
+{
+	for (struct xen_front *f = m->xen->fronts; f; f = f->next)
+		xenstore_is_introduced(m->xen->store, f->domid, on_introduced, f);
+}
+
+/* --- xenstore --- */
+
+static void on_fired(void *arg, const char *path, const char *token)
+{
+	struct mgr *m = arg;
+	size_t n = strlen(m->xen->base);
+	struct xen_front *f;
+	unsigned domid, handle;
+	const char *end;
+
+	if (m->draining)
+		return;
+	if (!strcmp(token, TOKEN_DOMAIN)) {
+		on_released(m);
+	} else if (!strcmp(token, TOKEN_BACK)) {
+		if (!strncmp(path, m->xen->base, n))
+			on_back(m, path + n);
+	} else if (!strncmp(token, TOKEN_FRONT, strlen(TOKEN_FRONT)) &&
+		   !xen_path_parse(token + strlen(TOKEN_FRONT), &domid, &handle, &end)) {
+		f = front_find(m, domid, handle);
+		if (f)
+			xen_look(f);
+	}
+}
+
+/* The kernel gives no second connection to a process in its sandbox. Guests that have their ring go on. */
+static void on_lost(void *arg)
+{
+	struct mgr *m = arg;
+
+	log_error("xenstore has gone: guests of Xen keep their TPMs, and none can come or go before the manager is restarted");
+	xenstore_free(m->xen->store);
+	m->xen->store = NULL;
+}
+
+static void on_watching(void *arg, int err, const char *value, size_t len)
+{
+	struct mgr *m = arg;
+
+	(void)value;
+	(void)len;
+	if (err)
+		log_error("guests of Xen are not served: %s cannot be watched: %s", m->xen->base, err_text(err));
+	else
+		log_info("serving guests of Xen below %s", m->xen->base);
+}
+
+static void on_domid(void *arg, int err, const char *value, size_t len)
+{
+	struct mgr *m = arg;
+	uint64_t domid;
+
+	(void)len;
+	if (err == ERR_CLOSED)
+		return;
+	/* xenstored's own socket knows no domain that a path could be relative to. It is where dom0 is. */
+	if (err == ERR_NOTFOUND) {
+		err = 0;
+		value = "0";
+	}
+	if (err || parse_u64(value, UINT16_MAX, &domid)) {
+		log_error("guests of Xen are not served: this domain has no id: %s", err_text(err ? err : ERR_PROTO));
+		return;
+	}
+	snprintf(m->xen->base, sizeof(m->xen->base), "/local/domain/%u/backend/vtpm", (unsigned)domid);
+	m->xen->policy.own = domid != 0;
+	xenstore_watch(m->xen->store, m->xen->base, TOKEN_BACK, on_watching, m);
+	xenstore_watch(m->xen->store, "@releaseDomain", TOKEN_DOMAIN, NULL, NULL); /* elsewhere libxl takes the nodes away */
+}
+
+int xen_open(struct mgr *m, int fd)
+{
+	const struct xenstore_events events = { on_fired, on_lost, m };
+	int err;
+
+	m->xen = calloc(1, sizeof(*m->xen));
+	if (!m->xen) {
+		fd_close(&fd);
+		return ERR_NOMEM;
+	}
+	m->xen->policy.autocreate = m->cfg.autocreate;
+	err = xenstore_new(&m->xen->store, &m->loop, fd, &events);
+	if (!err)
+		xenstore_read(m->xen->store, "domid", on_domid, m);
+	return err;
+}
+
+void xen_close(struct mgr *m)
+{
+	if (!m->xen)
+		return;
+	xenstore_free(m->xen->store);
+	m->xen->store = NULL;
+	while (m->xen->fronts)
+		xen_front_free(m->xen->fronts);
+	free(m->xen);
+	m->xen = NULL;
+}
