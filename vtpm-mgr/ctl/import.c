@@ -209,6 +209,10 @@ int import_prepare(struct ctl_args *a, struct ctl_error *e)
 	int dir;
 	int err;
 
+	if (a->at.xen_domain)
+		return ctl_fail(e, ERR_INVAL, EXIT_USAGE,
+				"import gives the manager descriptors, which do not pass between domains of Xen: it takes a manager "
+				"in this one");
 	if (!a->swtpm)
 		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "import needs --swtpm DIR, the directory of swtpm's state");
 	if (a->key && a->pwd)

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../../.."
 . tests/lib.sh
 . tests/lab/xen/machine.sh
 . tests/lab/verify.sh
+. tests/lab/xen/stub_machines.sh
 LOG=$B/lab/log
 mkdir -p "$LOG"
 
@@ -104,7 +105,7 @@ run_machine() {
 
 lab_init
 image_build || { echo "not ok image"; exit 1; }
-machines=(${LAB_XEN:-power hostile guests ends driver host})
+machines=(${LAB_XEN:-power stub hostile guests ends driver host})
 for vm in "${machines[@]}"; do
 	declare -F "machine_$vm" >/dev/null || { echo "not ok $vm: no such machine"; exit 1; }
 done
