@@ -63,6 +63,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
             tests/integration/takeover.sh \
+            tests/integration/walk.sh \
             tests/integration/fronts.sh \
             tests/integration/fronts_server.sh \
             tests/integration/qemu_same.sh \

@@ -27,6 +27,12 @@ check bad_bodies front bad_bodies
 check wrong_state front wrong_state
 check descriptors front descriptors
 check tokens front tokens
+check crowd front crowd
+if [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null && [ -e /dev/fuse ]; then
+	check stuck_file front stuck_file
+else
+	echo "skip stuck_file: mounting a file system of one's own needs root and FUSE"
+fi
 check on_and_off front on_and_off
 check undone front undone
 check undone_leaves_nothing becomes 0 count undone

@@ -76,7 +76,7 @@ kernel_prepare() {
 	mv "$1"/boot/vmlinuz-* "$1/vmlinuz"
 	# Drivers of hardware that no machine of the labs has are most of it.
 	rm -rf "$modules"/kernel/{sound,drivers/{gpu,infiniband,media,iio,usb,staging,hwmon,hid}} "$1"/boot/System.map-*
-	find "$modules/kernel/drivers/net" -mindepth 1 ! -path '*xen*' -delete
+	find "$modules/kernel/drivers/net" ! -type d ! -path '*/xen-net*' -delete
 	busybox depmod -b "$1" "$(basename "$modules")"
 }
 
