@@ -106,6 +106,13 @@ exits serve_the_imported 0 old
 pid=$(cat "$LAB/old.pid")
 exits use_the_imported 0 tool swtpm_ioctl --unix "$LAB/old.ctrl" -i
 check imported_ends ended "$pid"
+is a_token_of_ones_own_is_nothing_to_say "$(grep -c "others may open" "$LAB/old.log")" 0
+chmod 644 "$LAB/old/vtpm-token"
+exits serve_with_a_shared_token 0 old
+pid=$(cat "$LAB/old.pid")
+exits use_with_a_shared_token 0 tool swtpm_ioctl --unix "$LAB/old.ctrl" -i
+check shared_token_ends ended "$pid"
+check a_shared_token_is_said grep -q "others may open the token" "$LAB/old.log"
 exits a_second_token_is_refused 4 ctl create other --token "$LAB/old"
 exits a_machine_without_token 2 ctl create other --machine 33333333-2222-4333-8444-555555555555
 # The manager goes while it waits.
