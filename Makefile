@@ -27,7 +27,7 @@ LDPIE    := -pie
 
 include sources.mk
 
-PROGRAMS := $(addprefix $(BUILD)/,vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-swtpm)
+PROGRAMS := $(addprefix $(BUILD)/,vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-swtpm vtpm-vchan)
 # The names that vtpm-swtpm is called by, in a directory that can stand first in PATH.
 SWTPM_NAMES := $(addprefix $(BUILD)/swtpm/,swtpm swtpm_setup swtpm_ioctl)
 LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
@@ -49,6 +49,7 @@ help:
 ## make check      unit tests and lint, under a minute
 ## make module     the Linux driver for Xen guests, against KDIR (default: headers of the running kernel)
 ## make install-module   its sources for DKMS, in a guest
+## make stubdom    the stub domain that owns the TPM: kernel, initramfs, xl's configuration, in build/stubdom (docs/xen.md)
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
 ## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
@@ -95,6 +96,7 @@ $(eval $(call program,vtpm-backend,$(BACKEND_SRCS),$(LIBS_BACKEND),$(LDPIE)))
 $(eval $(call program,vtpm-spawn,$(SPAWN_SRCS),$(LIBS_BACKEND),$(LDPIE)))
 $(eval $(call program,vtpm-swtpm,$(SWTPM_SRCS),,$(LDPIE)))
 $(eval $(call program,vtpmctl,$(CTL_SRCS),$(LIBS_CTL),$(LDPIE)))
+$(eval $(call program,vtpm-vchan,$(BRIDGE_SRCS),$(LIBS_BRIDGE),$(LDPIE)))
 
 $(SWTPM_NAMES): $(BUILD)/vtpm-swtpm
 	@mkdir -p $(@D)
@@ -125,6 +127,10 @@ install-module:
 	install -m 644 hv/chan_abi.h $(DESTDIR)$(DKMS_DIR)/hv/
 	install -m 644 frontend-drivers/linux/modprobe.conf $(DESTDIR)/usr/lib/modprobe.d/xen-tpm2front.conf
 	install -m 644 docs/man/xen-tpm2front.4 $(DESTDIR)$(MANDIR)/man4/
+
+stubdom: $(BUILD)/stubdom/initramfs
+$(BUILD)/stubdom/initramfs: $(PROGRAMS) $(addprefix hv/xen/stubdom/,init vtpmmgr.cfg image.sh)
+	hv/xen/stubdom/image.sh $(BUILD)
 
 # --- installing what is needed ---
 
@@ -163,8 +169,8 @@ lab-qemu: deps
 lab-libvirt: programs $(GUEST)
 	tests/run.sh --build $(BUILD) --name lab-libvirt tests/lab/libvirt/run.sh
 
-LAB_XEN ?= power hostile guests ends driver host
-lab-xen: programs $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
+LAB_XEN ?= power stub hostile guests ends driver host
+lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
 	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -199,7 +205,7 @@ install: programs
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCDIR) \
 	  $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
 	  $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
-	install -m 755 $(BUILD)/vtpm-mgr $(DESTDIR)$(SBINDIR)/
+	install -m 755 $(BUILD)/vtpm-mgr $(BUILD)/vtpm-vchan $(DESTDIR)$(SBINDIR)/
 	install -m 755 $(BUILD)/vtpmctl $(DESTDIR)$(BINDIR)/
 	install -m 755 $(BUILD)/vtpm-keeper $(BUILD)/vtpm-spawn $(BUILD)/vtpm-backend $(BUILD)/vtpm-swtpm $(DESTDIR)$(LIBEXECDIR)/
 	install -d $(DESTDIR)$(LIBEXECDIR)/swtpm
@@ -223,6 +229,10 @@ install: programs
 	$(call fill,service.conf.in,systemd/system/virtqemud.service.d/vtpm.conf)
 	$(call fill,apparmor-libvirtd.in,apparmor.d/vtpm/usr.sbin.libvirtd)
 	$(call fill,apparmor-vtpm-swtpm.in,apparmor.d/vtpm-swtpm)
+
+install-stubdom: stubdom
+	install -d $(DESTDIR)$(PREFIX)/lib/vtpm/stubdom
+	install -m 644 $(BUILD)/stubdom/vmlinux $(BUILD)/stubdom/initramfs $(BUILD)/stubdom/vtpmmgr.cfg $(DESTDIR)$(PREFIX)/lib/vtpm/stubdom/
 
 clean:
 	rm -rf $(BUILD)

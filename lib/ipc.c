@@ -142,17 +142,19 @@ static int take_control(struct ipc_msg *m, struct msghdr *mh)
 	return m->nfds == IPC_FDS_MAX ? ERR_PROTO : ERR_FULL;
 }
 
-int ipc_recv(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags)
+static int receive(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags, union control *ctl)
 {
 	uint8_t head[IPC_TYPE_SIZE];
 	struct buf h;
 	struct iovec iov[2] = {{head, sizeof(head)}, {storage, cap}};
-	union control ctl;
-	struct msghdr mh = {
-		.msg_iov = iov, .msg_iovlen = 2, .msg_control = ctl.bytes, .msg_controllen = sizeof(ctl.bytes)};
+	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = 2};
 	int err;
 	ssize_t r;
 
+	if (ctl) {
+		mh.msg_control = ctl->bytes;
+		mh.msg_controllen = sizeof(ctl->bytes);
+	}
 	msg_clear(m);
 	fd_hurry_begin(); /* descriptors that do not fit are closed by the kernel, here */
 	do
@@ -172,6 +174,20 @@ int ipc_recv(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags)
 	if (err != ERR_PROTO)
 		buf_wrap(&m->body, storage, (size_t)r - sizeof(head));
 	return err;
+}
+
+int ipc_recv(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags)
+{
+	union control ctl;
+
+	return receive(fd, m, storage, cap, flags, &ctl);
+}
+
+int ipc_recv_bare(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags)
+{
+	int err = receive(fd, m, storage, cap, flags, NULL);
+
+	return err == ERR_FULL ? ERR_PROTO : err;
 }
 
 int ipc_take_fd(struct ipc_msg *m, unsigned i)

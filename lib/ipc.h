@@ -58,6 +58,11 @@ CHECKED int ipc_send_wait(int fd, uint32_t type, const struct buf *body, const i
  * message can be read, without any descriptor, for a reply that says so.
  */
 CHECKED int ipc_recv(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags);
+/*
+ * The same from a stranger, who has no descriptors to give: some are ERR_PROTO, and never become this process's. To close one that
+ * is can take as long as its file system likes, even if nothing was done with it.
+ */
+CHECKED int ipc_recv_bare(int fd, struct ipc_msg *m, void *storage, size_t cap, int flags);
 /* Takes descriptor i out of the message: the caller owns it now. -1 if there is none. */
 int ipc_take_fd(struct ipc_msg *m, unsigned i);
 /* Closes the descriptors that nobody took. */

@@ -297,6 +297,18 @@ static const struct control_method *find_method(const struct control *c, const c
 	return NULL;
 }
 
+/* What Varlink itself answers; NULL: the method is to be run. */
+static json_t *early_reply(const struct control *c, const struct request *r, const struct control_method *m)
+{
+	const char *unknown = m && r->params ? request_unknown(r, m->takes) : NULL;
+
+	if (!r->params || unknown)
+		return reply_service_error(VARLINK_SERVICE ".InvalidParameter", "parameter", unknown ? unknown : "parameters");
+	if (r->upgrade)
+		return reply_service_error(VARLINK_SERVICE ".MethodNotImplemented", "method", r->method);
+	return m ? NULL : service_reply(r, c->cfg.description);
+}
+
 /* What the table does not permit ends the client; who may not call at all is told so, and has no descriptors to give. */
 static bool fds_fit(const struct client *cl, const struct control_method *m)
 {
@@ -310,7 +322,7 @@ static int client_call(struct client *cl, const struct request *r)
 	struct control *c = cl->control;
 	const struct control_method *m = find_method(c, request_method(r));
 	struct call *call;
-	json_t *reply = NULL;
+	json_t *reply;
 
 	if (!fds_fit(cl, m))
 		return ERR_PROTO;
@@ -320,12 +332,7 @@ static int client_call(struct client *cl, const struct request *r)
 	*call = (struct call){.client = cl, .uid = cl->uid, .pid = cl->pid, .role = cl->role, .oneway = r->oneway};
 	call->nfds = inbox_take_fds(&cl->in, call->fds);
 	cl->call = call;
-	if (!r->params)
-		reply = reply_service_error(VARLINK_SERVICE ".InvalidParameter", "parameter", "parameters");
-	else if (r->upgrade)
-		reply = reply_service_error(VARLINK_SERVICE ".MethodNotImplemented", "method", r->method);
-	else if (!m)
-		reply = service_reply(r, c->cfg.description);
+	reply = early_reply(c, r, m);
 	if (reply)
 		call_end(call, reply);
 	else if (m && cl->role < m->role)

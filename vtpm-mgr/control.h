@@ -34,6 +34,7 @@ struct call; /* one method call in flight: it ends with exactly one call_reply o
 struct control_method {
 	const char *name; /* without the interface */
 	enum control_role role;
+	const char *takes; /* the names of its parameters, with a space between two: any other is refused */
 	unsigned min_fds, max_fds; /* descriptors with the call, which only operators may send: another number ends the client */
 	void (*handle)(void *arg, struct call *c, json_t *params); /* params is borrowed, an object */
 };

@@ -154,6 +154,32 @@ const char *request_method(const struct request *r)
 	return method_of(r->method, CONTROL_INTERFACE);
 }
 
+static bool is_word_of(const char *key, const char *words)
+{
+	size_t n = strlen(key);
+
+	for (const char *w = words; *w; w += strspn(w, " ")) {
+		size_t len = strcspn(w, " ");
+
+		if (len == n && memcmp(w, key, n) == 0)
+			return true;
+		w += len;
+	}
+	return false;
+}
+
+const char *request_unknown(const struct request *r, const char *takes)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(r->params, key, value) {
+		if (!is_word_of(key, takes))
+			return key;
+	}
+	return NULL;
+}
+
 static json_t *service_info(void)
 {
 	return json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "vtpm", "product", "vtpm-mgr", "version",

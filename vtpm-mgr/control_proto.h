@@ -36,6 +36,8 @@ json_t *reply_error(const char *error, json_t *params);
 json_t *reply_service_error(const char *error, const char *key, const char *value);
 /* The method's name without the interface; NULL if it is one of another interface than ours. */
 const char *request_method(const struct request *r);
+/* The first of the parameters that is not among the words of takes; NULL: none. */
+const char *request_unknown(const struct request *r, const char *takes);
 /* Answers a call of what every service has, with an error if there is no such method. description: of our interface. */
 json_t *service_reply(const struct request *r, const char *description);
 /* The name of our error for a code, without the interface. */

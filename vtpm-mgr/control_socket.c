@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vtpm-mgr/control_socket.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -49,6 +52,46 @@ int socket_listen(const char *path, int *fd, ino_t *ino)
 	*ino = sb.st_ino;
 	/* Everybody may connect, and is asked who it is; before listen nobody can. */
 	return chmod(sa.sun_path, 0666) || listen(*fd, SOMAXCONN) ? err_from_errno(errno) : 0;
+}
+
+int socket_listen_anew(const char *path, int type, int backlog, int *fd)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return ERR_RANGE;
+	memcpy(sa.sun_path, path, strlen(path));
+	*fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (*fd < 0 || (unlink(path) && errno != ENOENT))
+		return err_from_errno(errno);
+	if (bind(*fd, (struct sockaddr *)&sa, sizeof(sa)) || chmod(path, 0666) || listen(*fd, backlog))
+		return err_from_errno(errno);
+	return 0;
+}
+
+static bool ends_in(const char *name, const char *suffix)
+{
+	size_t n = strlen(name), len = strlen(suffix);
+
+	return n > len && strcmp(name + n - len, suffix) == 0;
+}
+
+int socket_sweep(const char *dir, const char *suffix)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	struct stat sb;
+	int err = 0;
+
+	if (!d)
+		return err_from_errno(errno);
+	while ((e = readdir(d)) != NULL) {
+		if (ends_in(e->d_name, suffix) && fstatat(dirfd(d), e->d_name, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISSOCK(sb.st_mode) && unlinkat(dirfd(d), e->d_name, 0) && errno != ENOENT)
+			err = err_from_errno(errno);
+	}
+	closedir(d);
+	return err;
 }
 
 void socket_remove(const char *path, ino_t ino)

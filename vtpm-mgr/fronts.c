@@ -9,7 +9,6 @@
  * leaves the first one as it is, and the store says that it is an orphan.
  */
 #include <ctype.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -22,13 +21,15 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/control_socket.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/proto/front.h"
 
 /* Connections that have not shown a token: of those who may set up, and of all others. */
 #define KNOWN_MAX     64u
 #define STRANGERS_MAX 16u
-#define CLAIMED_MAX   8192u /* one for each vTPM that is served */
+#define CLAIMED_MAX   8192u /* that have: some for each vTPM that is served, */
+#define EACH_MAX      8u    /* no more than this; one QEMU has it and one waits */
 #define KEEP_MS	      30000u /* for the front's disk */
 #define NAMES_MAX     1000u  /* vTPMs of machines that are all called the same */
 #define NAME_ROOM     (NAME_MAX_LEN - 8u) /* leaves place for a number */
@@ -343,6 +344,15 @@ static int claim_check(struct mgr *m, const struct front_claim *c, struct store_
 	return err == ERR_NOTFOUND ? ERR_DENIED : err;
 }
 
+static unsigned fronts_of(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	unsigned n = 0;
+
+	for (const struct front *f = m->fronts->list; f; f = f->next)
+		n += f->kind == KIND_CLAIMED && memcmp(f->made.uuid, uuid, UUID_LEN) == 0;
+	return n;
+}
+
 /* 0, or the code that it is refused with. */
 static int claim_admit(struct mgr *m, const struct front_claim *c, struct store_vtpm *row, char why[static TEXT_MAX + 1])
 {
@@ -365,6 +375,10 @@ static int claim_admit(struct mgr *m, const struct front_claim *c, struct store_
 	if (m->fronts->count[KIND_CLAIMED] >= CLAIMED_MAX) {
 		snprintf(why, TEXT_MAX + 1, "%u machines are served already", CLAIMED_MAX);
 		return ERR_FULL;
+	}
+	if (fronts_of(m, row->uuid) >= EACH_MAX) {
+		snprintf(why, TEXT_MAX + 1, "%s is served by %u fronts already", row->name, EACH_MAX);
+		return ERR_BUSY;
 	}
 	return 0;
 }
@@ -465,9 +479,13 @@ static void on_message(void *arg, uint32_t events)
 	struct ipc_msg msg;
 	uint8_t mem[FRONT_BODY_MAX];
 	uid_t uid = f->uid;
-	int err = ipc_recv(f->sock, &msg, mem, sizeof(mem), MSG_DONTWAIT);
+	int err;
 
 	(void)events;
+	if (f->state == FRONT_CLAIMED)
+		err = ipc_recv(f->sock, &msg, mem, sizeof(mem), MSG_DONTWAIT);
+	else
+		err = ipc_recv_bare(f->sock, &msg, mem, sizeof(mem), MSG_DONTWAIT);
 	if (err == ERR_AGAIN)
 		return;
 	if (!err)
@@ -518,21 +536,14 @@ static void on_listener(void *arg, uint32_t events)
 
 static int listener_open(struct mgr *m)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	struct fronts *s = m->fronts;
-	int n = snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/" FRONT_SOCKET, m->cfg.runtime_dir);
+	int n = snprintf(path, sizeof(path), "%s/" FRONT_SOCKET, m->cfg.runtime_dir);
+	int err = n < 0 || (size_t)n >= sizeof(path) ? ERR_RANGE : 0;
 
-	if (n < 0 || (size_t)n >= sizeof(sa.sun_path))
-		return ERR_RANGE;
-	s->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->listener < 0)
-		return err_from_errno(errno);
-	/* As in ring.c: the file is a dead manager's. */
-	if (unlink(sa.sun_path) && errno != ENOENT)
-		return err_from_errno(errno);
-	if (bind(s->listener, (struct sockaddr *)&sa, sizeof(sa)) || chmod(sa.sun_path, 0666) || listen(s->listener, 64))
-		return err_from_errno(errno);
-	return loop_add(&m->loop, &s->io, s->listener, EPOLLIN, on_listener, m);
+	if (!err)
+		err = socket_listen_anew(path, SOCK_SEQPACKET, 64, &s->listener);
+	return err ? err : loop_add(&m->loop, &s->io, s->listener, EPOLLIN, on_listener, m);
 }
 
 int fronts_open(struct mgr *m)
@@ -555,10 +566,11 @@ void fronts_close(struct mgr *m)
 
 	if (!m->fronts)
 		return;
-	while (m->fronts->list) {
-		if (m->fronts->list->state == FRONT_HELD)
-			undo(m->fronts->list);
-		front_free(m->fronts->list);
+	for (struct front *f = m->fronts->list, *next; f; f = next) {
+		next = f->next;
+		if (f->state == FRONT_HELD)
+			undo(f);
+		front_free(f);
 	}
 	loop_remove(&m->loop, &m->fronts->io);
 	snprintf(path, sizeof(path), "%s/" FRONT_SOCKET, m->cfg.runtime_dir);

@@ -22,6 +22,7 @@
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/secmem.h"
+#include "vtpm-mgr/control_socket.h"
 #include "vtpm-mgr/identity.h"
 #include "vtpm-mgr/keeper_client.h"
 #include "vtpm-mgr/options.h"
@@ -242,6 +243,13 @@ static void open_control(struct mgr *m, const struct identity *id)
 		die(path, err == ERR_BUSY ? "another vtpm-mgr is listening there" : err_text(err));
 }
 
+/* A manager that was killed has left sockets, perhaps of vTPMs that are not there any more. */
+static void sweep(const struct mgr *m)
+{
+	if (socket_sweep(m->cfg.runtime_dir, ".ring") || socket_sweep(m->cfg.runtime_dir, ".swtpm"))
+		log_warn("%s: sockets of a manager that has ended cannot be removed", m->cfg.runtime_dir);
+}
+
 /* With the rights of root: that is what it takes to speak to xenstore. -1: no guests of Xen. */
 static int connect_xen(const struct config *cfg)
 {
@@ -387,8 +395,10 @@ int main(int argc, char **argv)
 	if (loop_open(&m->loop) || host_watch_spawner(m))
 		die("event loop", strerror(errno));
 	watch_signals(m);
-	if (!m->cfg.init)
+	if (!m->cfg.init) {
 		open_control(m, &id);
+		sweep(m);
+	}
 	if (!m->cfg.init && qemu_ports_open(m))
 		die(m->cfg.state_dir, store_why(m->store));
 	if (xenstore >= 0 && xen_open(m, xenstore))

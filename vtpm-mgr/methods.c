@@ -461,22 +461,25 @@ static void method_release(void *arg, struct call *c, json_t *params)
 	free(row);
 }
 
+/* What wanted_row reads. */
+#define ROW_PARAMS "name uuid group user state_max commit_rate locality_max snapshots token machine"
+
 const struct control_method methods[] = {
-	{ "Create", ROLE_OPERATOR, 0, 0, method_create },
-	{ "Import", ROLE_OPERATOR, 1, IMPORT_FDS_MAX, method_import },
-	{ "List", ROLE_VIEWER, 0, 0, method_list },
-	{ "Show", ROLE_VIEWER, 0, 0, method_show },
-	{ "Set", ROLE_OPERATOR, 0, 0, method_set },
-	{ "Start", ROLE_OPERATOR, 0, 0, method_start },
-	{ "Stop", ROLE_OPERATOR, 0, 0, method_stop },
-	{ "Reset", ROLE_OPERATOR, 0, 0, method_reset },
-	{ "Suspend", ROLE_OPERATOR, 0, 0, method_suspend },
-	{ "Resume", ROLE_OPERATOR, 0, 0, method_resume },
-	{ "Destroy", ROLE_OPERATOR, 0, 0, method_destroy },
-	{ "Status", ROLE_VIEWER, 0, 0, method_status },
-	{ "Ca", ROLE_VIEWER, 0, 0, method_ca },
-	{ "CreateGroup", ROLE_OPERATOR, 0, 0, method_create_group },
-	{ "ListQuarantine", ROLE_VIEWER, 0, 0, method_list_quarantine },
-	{ "Release", ROLE_OPERATOR, 0, 0, method_release },
+	{ "Create", ROLE_OPERATOR, ROW_PARAMS, 0, 0, method_create },
+	{ "Import", ROLE_OPERATOR, ROW_PARAMS " secret", 1, IMPORT_FDS_MAX, method_import },
+	{ "List", ROLE_VIEWER, "", 0, 0, method_list },
+	{ "Show", ROLE_VIEWER, "name", 0, 0, method_show },
+	{ "Set", ROLE_OPERATOR, "name snapshots", 0, 0, method_set },
+	{ "Start", ROLE_OPERATOR, "name firmware", 0, 0, method_start },
+	{ "Stop", ROLE_OPERATOR, "name", 0, 0, method_stop },
+	{ "Reset", ROLE_OPERATOR, "name", 0, 0, method_reset },
+	{ "Suspend", ROLE_OPERATOR, "name", 0, 0, method_suspend },
+	{ "Resume", ROLE_OPERATOR, "name", 0, 0, method_resume },
+	{ "Destroy", ROLE_OPERATOR, "name force", 0, 0, method_destroy },
+	{ "Status", ROLE_VIEWER, "", 0, 0, method_status },
+	{ "Ca", ROLE_VIEWER, "", 0, 0, method_ca },
+	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode", 0, 0, method_create_group },
+	{ "ListQuarantine", ROLE_VIEWER, "", 0, 0, method_list_quarantine },
+	{ "Release", ROLE_OPERATOR, "name store accept_rollback", 0, 0, method_release },
 };
 const size_t methods_len = ARRAY_LEN(methods);

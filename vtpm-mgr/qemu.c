@@ -8,18 +8,17 @@
  * time. One more may come meanwhile, to wait or to take over (takeover.c); any other is hung up on, with a line in the
  * log, if there was none in the last second.
  */
-#include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/control_socket.h"
 #include "vtpm-mgr/mgr.h"
 
 #define REFUSALS_LOGGED 8u /* of one connection */
@@ -220,20 +219,12 @@ void qemu_offer(struct mgr *m, const uint8_t uuid[static UUID_LEN], int sock, ui
 
 static int listener_open(struct qemu_port *p)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int err = qemu_path(p->m, p->name, sa.sun_path, sizeof(sa.sun_path));
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	int err = qemu_path(p->m, p->name, path, sizeof(path));
 
-	if (err)
-		return err;
-	p->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (p->listener < 0)
-		return err_from_errno(errno);
-	/* As in ring.c: the file is a dead manager's. */
-	if (unlink(sa.sun_path) && errno != ENOENT)
-		return err_from_errno(errno);
-	if (bind(p->listener, (struct sockaddr *)&sa, sizeof(sa)) || chmod(sa.sun_path, 0666) || listen(p->listener, 8))
-		return err_from_errno(errno);
-	return loop_add(&p->m->loop, &p->listener_io, p->listener, EPOLLIN, on_listener, p);
+	if (!err)
+		err = socket_listen_anew(path, SOCK_STREAM, 8, &p->listener);
+	return err ? err : loop_add(&p->m->loop, &p->listener_io, p->listener, EPOLLIN, on_listener, p);
 }
 
 static void port_free(struct qemu_port *p)

@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/control_socket.h"
 #include "vtpm-mgr/mgr.h"
 
 int ring_path(const struct mgr *m, const char *name, char *out, size_t cap)
@@ -90,20 +90,12 @@ static void on_listener(void *arg, uint32_t events)
 
 static int listener_open(struct vtpm *v)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int err = ring_path(v->m, v->row.name, sa.sun_path, sizeof(sa.sun_path));
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	int err = ring_path(v->m, v->row.name, path, sizeof(path));
 
-	if (err)
-		return err;
-	v->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (v->listener < 0)
-		return ERR_SYS;
-	/* The store is ours alone, so nobody else serves a vTPM of this name here: the file is a dead manager's. */
-	if (unlink(sa.sun_path) && errno != ENOENT)
-		return err_from_errno(errno);
-	if (bind(v->listener, (struct sockaddr *)&sa, sizeof(sa)) || chmod(sa.sun_path, 0666) || listen(v->listener, 8))
-		return err_from_errno(errno);
-	return loop_add(&v->m->loop, &v->listener_io, v->listener, EPOLLIN, on_listener, v);
+	if (!err)
+		err = socket_listen_anew(path, SOCK_SEQPACKET, 8, &v->listener);
+	return err ? err : loop_add(&v->m->loop, &v->listener_io, v->listener, EPOLLIN, on_listener, v);
 }
 
 int ring_open(struct vtpm *v)

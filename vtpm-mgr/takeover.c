@@ -106,8 +106,10 @@ static void settle(void *arg)
 		sealed = malloc(SEALED_STATE_MAX);
 		err = sealed ? vtpm_state_get(v, sealed, &len, &why) : ERR_NOMEM;
 	}
-	if (err == ERR_AUTH)
+	if (err == ERR_AUTH && !v->row.quarantine[0]) { /* however often it asks */
 		vtpm_quarantine(v->m, &v->row, why);
+		snprintf(v->row.quarantine, sizeof(v->row.quarantine), "%s", why);
+	}
 	if (err)
 		refuse(v, err, "%s: %s", why, err_text(err));
 	else if (!v->asked_version)
@@ -185,12 +187,26 @@ int takeover_ask(struct vtpm *v, struct ipc_msg *msg)
 	return 0;
 }
 
+/* As one that connects anew: otherwise a QEMU that makes TPMs crash would only need another that waits. */
+static void send_off(struct vtpm *v, const struct vtpm *owner)
+{
+	qemu_refused(v, "it crashed %u times in a row and is not started again before \"vtpmctl stop %s\": %.200s",
+		     owner->crashes, v->row.name, owner->reason);
+	vtpm_send_off(v);
+	if (v->asked)
+		decide(v);
+}
+
 void takeover_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
 	struct vtpm *v = takeover_waiting(m, uuid), *owner = vtpm_find(m, uuid);
 
 	if (!v || (owner && owner->state != VTPM_FAILED))
 		return;
+	if (owner && owner->crashes >= CRASHES_MAX) {
+		send_off(v, owner);
+		return;
+	}
 	if (owner) {
 		v->crashes = owner->crashes;
 		vtpm_free(owner);

@@ -32,6 +32,7 @@ struct request {
 struct xenstore {
 	struct loop *loop;
 	struct loop_io io;
+	struct loop_timer broken; /* armed: a request could not be sent */
 	int fd;
 	struct xenstore_events events;
 	struct request *first, **last; /* the first is on its way */
@@ -94,6 +95,7 @@ static void request_end(struct xenstore *x, int err, const char *value, size_t l
 static void lose(struct xenstore *x)
 {
 	loop_remove(x->loop, &x->io);
+	loop_timer_cancel(x->loop, &x->broken);
 	fd_close(&x->fd);
 	while (x->first != NULL)
 		request_end(x, ERR_CLOSED, "", 0);
@@ -129,6 +131,11 @@ static int push(struct xenstore *x)
 	return rewatch(x) != 0 ? ERR_CLOSED : 0;
 }
 
+static void on_broken(void *arg)
+{
+	lose(arg);
+}
+
 /*
  * text: what goes into the payload, n bytes, with the NULs that the request wants. Whether it went out shows in the
  * loop: nothing is torn down under a caller.
@@ -159,9 +166,9 @@ static void ask(struct xenstore *x, uint32_t type, const void *payload, size_t n
 	*x->last = r;
 	x->last = &r->next;
 	x->queued++;
-	/* An error is found again, and handled, when the loop comes to it. */
-	if (x->first == r)
-		(void)!loop_modify(x->loop, &x->io, EPOLLIN | EPOLLOUT);
+	/* At once: the kernel's device never says that it can be written to. */
+	if (x->first == r && push(x) != 0)
+		loop_timer_set(x->loop, &x->broken, 0, on_broken, x);
 }
 
 /* Two strings: the first with its NUL, the second with or without. */
@@ -371,6 +378,7 @@ void xenstore_free(struct xenstore *x)
 	if (x == NULL)
 		return;
 	loop_remove(x->loop, &x->io);
+	loop_timer_cancel(x->loop, &x->broken);
 	fd_close(&x->fd);
 	while (x->first != NULL)
 		request_end(x, ERR_CLOSED, "", 0);

@@ -9,6 +9,9 @@ import struct
 import sys
 import uuid
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
+from stuck_file import StuckFile  # noqa: E402
+
 SETUP, MADE, KEPT, CLAIM, READY, CONNECT, OFF, REFUSED = range(0x46520001, 0x46520009)
 path = os.path.join(sys.argv[1], "swtpm.sock")
 
@@ -146,6 +149,36 @@ def descriptors():
                 continue
             assert hear(s)[0] is None, fds
             orderly()
+
+
+def stuck_file():
+    """who has shown no token cannot have the manager close a file that does not let itself be closed"""
+    stuck = StuckFile(os.path.join(os.path.dirname(sys.argv[1]), "stuck"))
+    try:
+        for kind, body in ((0, b""), (SETUP, bytes(16) + var(b"m")), (CLAIM, bytes(48)), (CONNECT, b"")):
+            dropped(ancillary(kind, body, [stuck.fd]))
+            orderly()
+    finally:
+        stuck.release()
+
+
+def crowd():
+    """who has one token cannot take what there is for all"""
+    a, token_a = kept(b"a")
+    b, token_b = kept(b"b")
+    fronts = []
+    for _ in range(100):
+        s, kind, body = claim(a, token_a)
+        fronts.append(s)
+        if kind != READY:
+            break
+    assert kind == REFUSED and "served" in text(body)[1], (kind, body)
+    assert claim(b, token_b)[1] == READY
+    fronts[0].close()
+    for _ in range(100):  # that it has gone, and that another comes, are two events
+        if claim(a, token_a)[1] == READY:
+            return
+    raise AssertionError("one that goes does not make room")
 
 
 def undone():

@@ -27,6 +27,12 @@ check bad_bodies front bad_bodies
 check wrong_state front wrong_state
 check descriptors front descriptors
 check tokens front tokens
+check crowd front crowd
+if [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null && [ -e /dev/fuse ]; then
+	check stuck_file front stuck_file
+else
+	echo "skip stuck_file: mounting a file system of one's own needs root and FUSE"
+fi
 check on_and_off front on_and_off
 check undone front undone
 check undone_leaves_nothing becomes 0 count undone
@@ -100,6 +106,13 @@ exits serve_the_imported 0 old
 pid=$(cat "$LAB/old.pid")
 exits use_the_imported 0 tool swtpm_ioctl --unix "$LAB/old.ctrl" -i
 check imported_ends ended "$pid"
+is a_token_of_ones_own_is_nothing_to_say "$(grep -c "others may open" "$LAB/old.log")" 0
+chmod 644 "$LAB/old/vtpm-token"
+exits serve_with_a_shared_token 0 old
+pid=$(cat "$LAB/old.pid")
+exits use_with_a_shared_token 0 tool swtpm_ioctl --unix "$LAB/old.ctrl" -i
+check shared_token_ends ended "$pid"
+check a_shared_token_is_said grep -q "others may open the token" "$LAB/old.log"
 exits a_second_token_is_refused 4 ctl create other --token "$LAB/old"
 exits a_machine_without_token 2 ctl create other --machine 33333333-2222-4333-8444-555555555555
 # The manager goes while it waits.

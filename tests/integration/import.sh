@@ -306,8 +306,9 @@ exits uuid_is_taken 4 ctl import other --swtpm "$D/closed" --uuid "$(ctl show la
 check imported_for_qemu swtpm_ioctl --unix "$LAB/run/k128.swtpm" -i
 
 # Two at once: whoever comes second to the store is refused. One swtpm's lock does not exclude two readers.
+long=$(printf './%.0s' {1..150}) # and paths may be as long as they like
 check destroy_for_two ctl destroy b256
-for n in one two; do ctl import "$n" --swtpm "$D/b256" --key "$K/256.bin,format=binary" >"$LAB/$n.out" 2>&1 & pids+=($!); done
+for n in one two; do ctl import "$n" --swtpm "$D/${long}b256" --key "$K/${long}256.bin,format=binary" >"$LAB/$n.out" 2>&1 & pids+=($!); done
 codes=0
 for p in "${pids[@]}"; do
 	wait "$p"
@@ -319,7 +320,7 @@ is two_at_once "$codes" 4 # 0 and EXIT_STATE
 
 given() { python3 tests/integration/import_given.py "$LAB/run/control.sock" "$F" "$@"; }
 cp "$P" "$F"
-for w in pipe plain-file unsealed half-sealed zero socket; do is "given_$w" "$(given $w)" org.vtpm.Manager.Invalid; done
+for w in pipe plain-file unsealed half-sealed written-later huge zero socket directory path; do is "given_$w" "$(given $w)" org.vtpm.Manager.Invalid; done
 is given_no_secret "$(given sealed secret=hex)" org.vtpm.Manager.Invalid
 is given_a_secret_that_is_none "$(given sealed sealed secret=rot13)" org.vtpm.Manager.Invalid
 is given_one_too_many "$(given sealed sealed)" org.vtpm.Manager.Invalid

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 
-SEAL, SHRINK, GROW, WRITE = 1, 2, 4, 8
+SEAL, SHRINK, GROW, WRITE, FUTURE_WRITE = 1, 2, 4, 8, 16
 
 
 def memfd(data, seals, at=0):
@@ -15,6 +15,13 @@ def memfd(data, seals, at=0):
     os.write(fd, data)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     os.lseek(fd, at, os.SEEK_SET)
+    return fd
+
+
+def sparse(size, seals):
+    fd = os.memfd_create("given", os.MFD_ALLOW_SEALING)
+    os.truncate(fd, size)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     return fd
 
 
@@ -27,6 +34,10 @@ def make(kind, path):
         "half-sealed": lambda: memfd(data, SHRINK | GROW),
         "unsealed": lambda: memfd(data, 0),
         "empty": lambda: memfd(b"", every),
+        "written-later": lambda: memfd(data, SEAL | SHRINK | GROW | FUTURE_WRITE),
+        "huge": lambda: sparse(1 << 40, every),
+        "directory": lambda: os.open("/", os.O_RDONLY),
+        "path": lambda: os.open(path, os.O_PATH),
         "plain-file": lambda: os.open(path, os.O_RDONLY),
         "zero": lambda: os.open("/dev/zero", os.O_RDONLY),
         "pipe": lambda: os.pipe()[0],

@@ -198,6 +198,7 @@ check destroy ctl destroy web1
 exits destroyed_is_gone 3 ctl show web1
 check name_can_be_used_again ctl create web1 --json
 if [ "$(json "$LAB/out" 'd["vtpm"]["ek"][0]["public"]')" != "$(json "$LAB/web1.json" 'd["vtpm"]["ek"][0]["public"]')" ]; then ok new_identity; else not_ok new_identity; fi
+check methods_take_what_is_described python3 tests/integration/parameters.py "$LAB/run/control.sock"
 exits status 0 ctl status
 says status_says_not_hardware "not hardware-backed"
 
@@ -216,8 +217,13 @@ check stop_before_pool mgr_stop
 check start_with_pool mgr_start --pool 2
 check pool_fills pool_is_full
 mgr_stop KILL
+# What it leaves, also if it had just removed a row: a start removes it, and nothing else.
+python3 -c 'import socket, sys; [socket.socket(socket.AF_UNIX).bind(sys.argv[1] + n) for n in ("gone.swtpm", "gone.ring", "kept.sock")]' "$LAB/run/"
+touch "$LAB/run/kept.ring"
 states_are_of_vtpms pool_is_not_on_disk_after_a_crash
 check start_with_pool_again mgr_start --pool 2
+is sockets_of_nothing_are_removed "$(cd "$LAB/run" && ls -d gone.* kept.* 2>/dev/null | xargs)" "kept.ring kept.sock"
+rm -f "$LAB/run/kept.ring" "$LAB/run/kept.sock"
 check pool_fills_again pool_is_full
 for i in 1 2 3 4 5 6; do ctl create "ahead$i" >"$LAB/out" 2>&1 & creates[i]=$!; done
 for i in 1 2 3 4 5 6; do check "create_ahead_$i" wait "${creates[i]}"; done

@@ -351,6 +351,10 @@ def operator_stops():
     first, second = connect("web1"), connect("web1")
     first.boot()
     second.arrive()
+    for word in ("destroy", "reset", "start"):
+        expect(complaints, word, ctl(word, "web1").returncode, 4)
+    expect(complaints, "set", ctl("set", "web1", "--snapshots", "allow").returncode, 4)
+    expect(complaints, "both have noticed nothing", (first.random(), show("web1").get("waiting_uid")), (0, os.getuid()))
     expect(complaints, "stop", ctl("stop", "web1").returncode, 0)
     expect(complaints, "the first is hung up on", is_gone(first.random), True)
     expect(complaints, "the second, too", until(lambda: is_gone(second.go_on)), True)
@@ -358,6 +362,52 @@ def operator_stops():
     second.hang_up()
     expect(complaints, "off at the end", off("web1"), True)
     report("stop_ends_both", complaints)
+
+
+def crash_after_crash():
+    """Whoever makes its TPM crash and has another QEMU wait is stopped as one that connects anew is."""
+    complaints, crashes = [], 0
+    has = connect("web2")
+    has.boot()
+    while crashes < 6:
+        waits = connect("web2")
+        waits.arrive()
+        os.kill(backend_of(has), signal.SIGSEGV)
+        crashes += 1
+        expect(complaints, "its own QEMU is hung up on", until(lambda: is_gone(has.go_on)), True)
+        has.hang_up()
+        until(lambda: show("web2")["state"] == "failed" or "waiting_uid" not in show("web2"))
+        if show("web2")["state"] == "failed":
+            break
+        has = waits
+        expect(complaints, "the next one's turn", until(lambda: has.init() == 0), True)
+    expect(complaints, "crashes", crashes, 3)
+    expect(complaints, "who waited is hung up on", until(lambda: is_gone(waits.go_on)), True)
+    waits.hang_up()
+    expect(complaints, "who comes, too", is_gone(lambda: connect("web2").boot()), True)
+    expect(complaints, "show says what to do", "vtpmctl stop web2" in show("web2").get("refusal", ""), True)
+    ctl("stop", "web2")
+    has = connect("web2")
+    expect(complaints, "after a stop", has.boot(), 0)
+    has.hang_up()
+    expect(complaints, "off at the end", off("web2"), True)
+    report("three_crashes_end_whoever_waits", complaints)
+
+
+def mixed():
+    """The permanent state of one save and the volatile one of another; web1 may go back."""
+    complaints = []
+    qemu = connect("web1")
+    qemu.boot()
+    first = qemu.save()
+    qemu.extend()
+    second = qemu.save()
+    for blobs in ((first[0], second[1]), (second[0], first[1])):
+        expect(complaints, "two saves", qemu.bring(blobs), [0, FAIL])
+    expect(complaints, "each for the other", qemu.bring(first[::-1]), [FAIL, FAIL])
+    qemu.hang_up()
+    off("web1")
+    report("blobs_of_two_saves", complaints)
 
 
 def with_a_ring():
@@ -371,8 +421,8 @@ def with_a_ring():
 
 def main():
     every_order()
-    for test in (target_goes_away, boots_beside, at_once, once, foreign, policy, older, too_often, forbidden_again, operator_stops,
-                 with_a_ring):
+    for test in (target_goes_away, boots_beside, at_once, once, foreign, policy, older, mixed, too_often, forbidden_again, operator_stops,
+                 crash_after_crash, with_a_ring):
         test()
     # Left for takeover.sh to end the manager over.
     first, second = connect("web1"), connect("web1")

@@ -27,6 +27,13 @@ initramfs_modules() { # root, kernel, module…
 	busybox depmod -b "$root" "$version"
 }
 
+# The same tree makes the same bytes.
+initramfs_pack() { # root, file
+	find "$1" -exec touch -h -d @0 {} +
+	(cd "$1" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) >"$2.new"
+	mv "$2.new" "$2"
+}
+
 # Prints the path of the image. $1: its name, $2: the function that fills a root. The rest are files or words that its
 # content is derived from.
 initramfs() {
@@ -37,10 +44,8 @@ initramfs() {
 		tree=$(mktemp -d "$lab/root.XXXXXX")
 		chmod 755 "$tree"
 		"$fill" "$tree"
-		find "$tree" -exec touch -h -d @0 {} +
-		(cd "$tree" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) >"$file.new"
+		initramfs_pack "$tree" "$file"
 		rm -rf "$tree"
-		mv "$file.new" "$file"
 	fi
 	echo "$file"
 }

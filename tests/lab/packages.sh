@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Debian packages for the labs' machines: downloaded, unpacked below $lab, never installed. Sourced, with $lab, by a script
-# that ends when a command fails (errexit, inherit_errexit).
+# that ends when a command fails (errexit, inherit_errexit). Who sources it is alone below $lab until it ends: labs that
+# are run side by side make the same trees.
+exec {lab_lock}>"$lab/lock"
+flock "$lab_lock"
 
 package_depends() { # package, pattern: the first of what it depends on that matches, "linux-image-amd64" 'linux-image-.*'
 	apt-cache depends "$1" 2>/dev/null | awk -v p="^$2$" '$1 == "Depends:" && $2 ~ p && !n++ { print $2 }'
@@ -73,6 +76,15 @@ kernel_prepare() {
 	mv "$1"/boot/vmlinuz-* "$1/vmlinuz"
 	# Drivers of hardware that no machine of the labs has are most of it.
 	rm -rf "$modules"/kernel/{sound,drivers/{gpu,infiniband,media,iio,usb,staging,hwmon,hid}} "$1"/boot/System.map-*
-	find "$modules/kernel/drivers/net" -mindepth 1 ! -path '*xen*' -delete
+	find "$modules/kernel/drivers/net" ! -type d ! -path '*/xen-net*' -delete
 	busybox depmod -b "$1" "$(basename "$modules")"
+}
+
+# The ELF inside a bzImage (Documentation/arch/x86/boot.rst: payload_offset, payload_length), or each domain would
+# unpack it anew, which takes 7 s without hardware virtualisation.
+raw_kernel() { # bzImage, ELF
+	local setup offset length
+	setup=$(od -An -tu1 -j $((0x1f1)) -N 1 "$1")
+	read -r offset length < <(od -An -tu4 -j $((0x248)) -N 8 "$1")
+	dd if="$1" bs=1M iflag=skip_bytes,count_bytes skip=$(((setup + 1) * 512 + offset)) count="$length" status=none | xz -dc --single-stream >"$2.new" && mv "$2.new" "$2"
 }

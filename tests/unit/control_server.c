@@ -70,12 +70,12 @@ static void quit(void *arg, struct call *c, json_t *params)
 }
 
 static const struct control_method methods[] = {
-	{"Echo", ROLE_VIEWER, 0, 0, echo},
-	{"Hold", ROLE_OPERATOR, 0, 0, hold},
-	{"Big", ROLE_OPERATOR, 0, 0, big},
-	{"Count", ROLE_VIEWER, 0, 0, count},
-	{"Give", ROLE_OPERATOR, 1, 2, give},
-	{"Quit", ROLE_OPERATOR, 0, 0, quit},
+	{"Echo", ROLE_VIEWER, "a n", 0, 0, echo},
+	{"Hold", ROLE_OPERATOR, "", 0, 0, hold},
+	{"Big", ROLE_OPERATOR, "size", 0, 0, big},
+	{"Count", ROLE_VIEWER, "", 0, 0, count},
+	{"Give", ROLE_OPERATOR, "", 1, 2, give},
+	{"Quit", ROLE_OPERATOR, "", 0, 0, quit},
 };
 
 void control_server_run(const char *path, int ready)

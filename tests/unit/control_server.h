@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A control server for tests: Echo (viewer) returns its parameters and who asked; Hold (operator) is not
+ * A control server for tests: Echo (viewer) returns its parameters, a and n, and who asked; Hold (operator) is not
  * answered until the next Hold, which makes it Busy; Big (operator) returns "size" bytes; Count (viewer) tells how often
  * it was called before; Give (operator, 1 or 2 descriptors) takes the first, leaves the second, and returns what the first
  * holds, at most 100 bytes, and how many came; Quit ends it.

@@ -309,6 +309,31 @@ static void test_of_others(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* A parameter that the method does not take: the call is refused, with what came with it, and the client stays. */
+static void test_unknown_parameters(void **state)
+{
+	static const char *const keys[] = {"grop", "", " ", "a n", "na", "A", "a ", "parameters"};
+	char text[160];
+	int sock = dial();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		json_t *r, *p;
+
+		snprintf(text, sizeof(text), "{\"method\":\"" CONTROL_INTERFACE ".%s\",\"parameters\":{\"%s\":1}}",
+			 i == 0 ? "Give" : "Echo", keys[i]);
+		put(sock, text, strlen(text) + 1, i == 0);
+		r = client_get(sock);
+		assert_non_null(r);
+		assert_string_equal(json_string_value(json_object_get(r, "error")), "org.varlink.service.InvalidParameter");
+		p = json_object_get(json_object_get(r, "parameters"), "parameter");
+		assert_string_equal(json_string_value(p), keys[i]);
+		json_decref(r);
+	}
+	close(sock);
+	assert_int_equal(server_fds(), fds_at_rest);
+}
+
 /* No room for them is the end of this client alone. */
 static void test_no_room(void **state)
 {
@@ -333,7 +358,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_given),     TEST(test_in_pieces), TEST(test_wrong_number), TEST(test_two_helpings),
 		TEST(test_not_alone), TEST(test_glued),	    TEST(test_too_long),     TEST(test_gone),
-		TEST(test_of_others), TEST(test_no_room),
+		TEST(test_of_others), TEST(test_no_room),   TEST(test_unknown_parameters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,7 +158,7 @@ static int ask(const char *bytes, size_t n, struct ctl_error *e)
 	assert_non_null(mkdtemp(dir));
 	pid = answer(dir, bytes, n);
 	*e = (struct ctl_error){.status = EXIT_FAILED};
-	err = client_call(dir, "Status", params, NULL, 0, &reply, e);
+	err = client_call(&(struct ctl_target){.runtime_dir = dir}, "Status", params, NULL, 0, &reply, e);
 	assert_true(err || json_is_object(reply));
 	json_decref(reply);
 	json_decref(params);
@@ -212,7 +212,7 @@ static void test_unreachable(void **state)
 	json_t *reply;
 
 	(void)state;
-	assert_int_equal(client_call("/nonexistent", "Status", params, NULL, 0, &reply, &e), ERR_CLOSED);
+	assert_int_equal(client_call(&(struct ctl_target){.runtime_dir = "/nonexistent"}, "Status", params, NULL, 0, &reply, &e), ERR_CLOSED);
 	assert_int_equal(e.status, EXIT_UNREACHABLE);
 	assert_non_null(strstr(e.message, "/nonexistent/control.sock"));
 	assert_non_null(strstr(e.message, "is vtpm-mgr running?"));

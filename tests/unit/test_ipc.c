@@ -164,6 +164,20 @@ static void a_truncated_record_is_refused_and_its_fds_closed(void **state)
 	expect_proto(0);
 }
 
+/* As from a stranger: what has none is received, what has some is refused, and none is let in. */
+static void a_stranger_gives_no_fds(void **state)
+{
+	static const uint8_t small[4];
+	struct ipc_msg m;
+
+	(void)state;
+	for (unsigned n = 0; n < 4; n++) {
+		send_raw(small, sizeof(small), n);
+		assert_int_equal(ipc_recv_bare(sv[1], &m, storage, sizeof(storage), 0), n ? ERR_PROTO : 0);
+		assert_int_equal(m.nfds, 0);
+	}
+}
+
 static void too_many_fds_are_refused_and_closed(void **state)
 {
 	static const uint8_t small[4];
@@ -335,7 +349,7 @@ int main(void)
 		IPC_TEST(the_largest_message_fits_and_no_larger),
 		IPC_TEST(an_empty_body_works),
 		IPC_TEST(a_truncated_record_is_refused_and_its_fds_closed),
-		IPC_TEST(too_many_fds_are_refused_and_closed),
+		IPC_TEST(a_stranger_gives_no_fds), IPC_TEST(too_many_fds_are_refused_and_closed),
 		IPC_TEST(records_without_a_type_are_refused_and_their_fds_closed),
 		IPC_TEST(fds_without_room_leave_a_readable_message),
 		IPC_TEST(foreign_control_data_is_refused),

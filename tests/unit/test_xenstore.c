@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The client of xenstore on a socket whose other end is the test: the wire format, and what is no such thing. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +15,7 @@
 
 #include <xen/io/xs_wire.h>
 
-#include "hv/xen/xenstore.h"
+#include "hv/xen/xenstore_wait.h"
 #include "lib/util.h"
 
 struct scene {
@@ -113,7 +114,8 @@ static int end(void **state)
 	struct scene *s = *state;
 
 	xenstore_free(s->x);
-	close(s->peer);
+	if (s->peer >= 0)
+		close(s->peer);
 	loop_close(&s->loop);
 	free(s);
 	return 0;
@@ -150,6 +152,92 @@ static void reply(struct scene *s, uint32_t type, uint32_t id, const char *paylo
 {
 	reply_head(s, type, id, (uint32_t)n);
 	assert_int_equal(send(s->peer, payload, n, MSG_NOSIGNAL), n);
+}
+
+/* The kernel's device never says that it can be written to: poll(2) tells of what can be read, and that alone. */
+static void a_request_goes_out_by_itself(void **state)
+{
+	struct scene *s = *state;
+	char got[64];
+
+	xenstore_read(s->x, "/a", on_done, s);
+	assert_int_equal(recv(s->peer, got, sizeof(got), MSG_DONTWAIT), sizeof(struct xsd_sockmsg) + 3);
+}
+
+/* Whoever asks is not called back from there, and nothing is torn down under it. */
+static void a_request_that_cannot_go_out(void **state)
+{
+	struct scene *s = *state;
+
+	close(s->peer);
+	s->peer = -1;
+	xenstore_read(s->x, "/a", on_done, s);
+	assert_int_equal(s->ended + s->lost, 0);
+	until(s, 2);
+	assert_int_equal(s->err, ERR_CLOSED);
+	assert_int_equal(s->lost, 1);
+}
+
+/* --- for who waits: the answer of the stand-in is there before the question --- */
+
+static int wait_begin(struct xenstore_wait *w, int *peer)
+{
+	int sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	*peer = sv[1];
+	return xenstore_wait_new(w, sv[0]);
+}
+
+static void peer_says(int peer, uint32_t type, uint32_t id, const char *payload, uint32_t n)
+{
+	const struct xsd_sockmsg head = { .type = type, .req_id = id, .len = n };
+
+	assert_int_equal(send(peer, &head, sizeof(head), 0), sizeof(head));
+	assert_int_equal(send(peer, payload, n, 0), n);
+}
+
+static void who_waits_gets_the_answer(void **state)
+{
+	struct xenstore_wait w;
+	char value[8];
+	int peer;
+
+	(void)state;
+	assert_int_equal(wait_begin(&w, &peer), 0);
+	peer_says(peer, XS_READ, 0, "text", 4);
+	assert_int_equal(xenstore_wait_read(&w, "/a", 20000, value, sizeof(value)), 0);
+	assert_string_equal(value, "text");
+	peer_says(peer, XS_READ, 1, "12345678", 8);
+	assert_int_equal(xenstore_wait_read(&w, "/a", 20000, value, sizeof(value)), ERR_RANGE);
+	assert_string_equal(value, "");
+	peer_says(peer, XS_READ, 2, "a\0b", 3);
+	assert_int_equal(xenstore_wait_read(&w, "/a", 20000, value, sizeof(value)), ERR_PROTO);
+	peer_says(peer, XS_ERROR, 3, "ENOENT", 7);
+	assert_int_equal(xenstore_wait_read(&w, "/a", 20000, value, sizeof(value)), ERR_NOTFOUND);
+	peer_says(peer, XS_WATCH_EVENT, 0, "/a\0changed", 11);
+	peer_says(peer, XS_WATCH, 4, "OK", 3);
+	assert_int_equal(xenstore_wait_watch(&w, "/a", 20000), 0);
+	assert_int_equal(xenstore_wait_change(&w, 20000), 0);
+	assert_int_equal(xenstore_wait_change(&w, 0), ERR_TIMEOUT);
+	close(peer);
+	xenstore_wait_close(&w);
+}
+
+/* An answer that comes too late is nobody's. */
+static void who_has_waited_in_vain_asks_no_more(void **state)
+{
+	struct xenstore_wait w;
+	char value[8];
+	int peer;
+
+	(void)state;
+	assert_int_equal(wait_begin(&w, &peer), 0);
+	assert_int_equal(xenstore_wait_read(&w, "/a", 0, value, sizeof(value)), ERR_TIMEOUT);
+	peer_says(peer, XS_READ, 0, "late", 4);
+	assert_int_equal(xenstore_wait_read(&w, "/b", 20000, value, sizeof(value)), ERR_CLOSED);
+	close(peer);
+	xenstore_wait_close(&w);
 }
 
 static void requests_as_the_wire_wants_them(void **state)
@@ -314,6 +402,10 @@ static void bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_request_goes_out_by_itself, begin, end),
+		cmocka_unit_test_setup_teardown(a_request_that_cannot_go_out, begin, end),
+		cmocka_unit_test(who_waits_gets_the_answer),
+		cmocka_unit_test(who_has_waited_in_vain_asks_no_more),
 		cmocka_unit_test_setup_teardown(requests_as_the_wire_wants_them, begin, end),
 		cmocka_unit_test_setup_teardown(events_in_the_middle_of_a_request, begin, end),
 		cmocka_unit_test_setup_teardown(a_value_in_pieces, begin, end),
@@ -324,5 +416,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bounds, begin, end),
 	};
 
+	signal(SIGPIPE, SIG_IGN); /* as whoever speaks to xenstored does */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 
 static const struct ctl_option global_options[] = {
 	{"--runtime-dir", "DIR", NULL, ARG_STRING, 0, NULL},
+	{"--xen-domain", "DOMAIN", NULL, ARG_STRING, 0, NULL},
 	{"--json", NULL, NULL, ARG_FLAG, 0, NULL},
 	{"--help", NULL, NULL, ARG_FLAG, 0, NULL},
 	{"--version", NULL, NULL, ARG_FLAG, 0, NULL},
@@ -37,10 +38,12 @@ static const struct ctl_option *find_option(const struct ctl_option *o, size_t n
 static void set_global(struct ctl_args *a, const struct ctl_option *o, const char *value)
 {
 	if (o == &global_options[0])
-		a->runtime_dir = value;
+		a->at.runtime_dir = value;
 	else if (o == &global_options[1])
-		a->json = true;
+		a->at.xen_domain = value;
 	else if (o == &global_options[2])
+		a->json = true;
+	else if (o == &global_options[3])
 		a->help = true;
 	else
 		a->version = true;
@@ -257,7 +260,7 @@ int args_parse(struct ctl_args *a, int argc, char **argv, struct ctl_error *e)
 	size_t skip = 0;
 	int err;
 
-	*a = (struct ctl_args){.runtime_dir = CTL_RUNTIME_DIR, .params = json_object(), .lock = -1};
+	*a = (struct ctl_args){.at.runtime_dir = CTL_RUNTIME_DIR, .params = json_object(), .lock = -1};
 	err = split_args(&sp, argc, argv, e);
 	if (err)
 		return err;

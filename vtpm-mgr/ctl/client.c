@@ -1,110 +1,36 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <errno.h>
-#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "lib/util.h"
 #include "vtpm-mgr/control.h"
 #include "vtpm-mgr/ctl/ctl.h"
+#include "vtpm-mgr/ctl/link.h"
 
 #define CHUNK 4096u
 
-static int unreachable(struct ctl_error *e, const char *path, const char *why)
-{
-	snprintf(e->name, sizeof(e->name), "org.vtpm.ctl.Unreachable");
-	return ctl_fail(e, ERR_CLOSED, EXIT_UNREACHABLE, "no manager at %s: %s; is vtpm-mgr running?", path, why);
-}
-
-static int dial(const char *path, int *fd, struct ctl_error *e)
-{
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return unreachable(e, path, "the path is too long for a socket");
-	memcpy(sa.sun_path, path, strlen(path));
-	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (*fd >= 0 && connect(*fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
-		return 0;
-	return unreachable(e, path, strerror(errno));
-}
-
-union rights {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(sizeof(int) * CTL_FDS_MAX)];
-};
-
-/* Descriptors go with the first byte. */
-static void put_fds(struct msghdr *mh, union rights *room, const int *fds, unsigned nfds)
-{
-	struct cmsghdr *c;
-
-	memset(room, 0, sizeof(*room));
-	mh->msg_control = room->bytes;
-	mh->msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
-	c = CMSG_FIRSTHDR(mh);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int) * nfds);
-	memcpy(CMSG_DATA(c), fds, sizeof(int) * nfds);
-}
-
-static int send_all(int fd, const char *p, size_t n, const int *fds, unsigned nfds)
-{
-	union rights room;
-
-	while (n > 0) {
-		struct iovec iov = {(void *)(uintptr_t)p, n};
-		struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
-		ssize_t r;
-
-		if (nfds > 0)
-			put_fds(&mh, &room, fds, nfds);
-		r = sendmsg(fd, &mh, MSG_NOSIGNAL);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return err_from_errno(errno);
-		nfds = 0;
-		p += r;
-		n -= (size_t)r;
-	}
-	return 0;
-}
-
 /* More of the message into *buf, which grows. */
-static int receive_chunk(int fd, char **buf, size_t *len)
+static int receive_chunk(struct link *l, char **buf, size_t *len)
 {
-	struct pollfd pfd = {.fd = fd, .events = POLLIN};
 	char *bigger;
-	ssize_t r;
-	int n = poll(&pfd, 1, CTL_TIMEOUT_MS);
+	size_t n;
+	int err;
 
-	if (n < 0)
-		return errno == EINTR ? 0 : err_from_errno(errno);
-	if (n == 0)
-		return ERR_TIMEOUT;
 	if (*len > CONTROL_REPLY_MAX)
 		return ERR_RANGE;
 	bigger = realloc(*buf, *len + CHUNK);
 	if (!bigger)
 		return ERR_NOMEM;
 	*buf = bigger;
-	r = recv(fd, *buf + *len, CHUNK, 0);
-	if (r < 0)
-		return errno == EINTR ? 0 : err_from_errno(errno);
-	*len += (size_t)r;
-	return r == 0 ? ERR_CLOSED : 0;
+	err = link_receive(l, *buf + *len, CHUNK, &n);
+	*len += n;
+	return err;
 }
 
 /* One message up to its NUL. */
-static int receive(int fd, char **buf)
+static int receive(struct link *l, char **buf)
 {
 	size_t len = 0;
 	size_t seen = 0;
@@ -113,7 +39,7 @@ static int receive(int fd, char **buf)
 	*buf = NULL;
 	do {
 		seen = len;
-		err = receive_chunk(fd, buf, &len);
+		err = receive_chunk(l, buf, &len);
 	} while (!err && !(len > seen && memchr(*buf + seen, '\0', len - seen)));
 	return err;
 }
@@ -174,54 +100,50 @@ static int read_reply(const char *text, json_t **reply, struct ctl_error *e)
 	return err;
 }
 
-static int exchange(const char *path, const char *request, const int *fds, unsigned nfds, json_t **reply,
+static int exchange(const struct ctl_target *at, const char *request, const int *fds, unsigned nfds, json_t **reply,
 		    struct ctl_error *e)
 {
 	char *text = NULL;
-	int fd = -1;
-	int err = dial(path, &fd, e);
+	struct link l;
+	int err = link_open(&l, at, e);
 
 	if (err)
 		goto out;
-	err = send_all(fd, request, strlen(request) + 1, fds, nfds); /* the NUL ends the message */
+	err = link_send(&l, request, strlen(request) + 1, fds, nfds); /* the NUL ends the message */
 	if (!err || err == ERR_CLOSED)			  /* who refuses says so, perhaps, before it closes */
-		err = receive(fd, &text);
+		err = receive(&l, &text);
 	if (err == ERR_CLOSED)
-		err = unreachable(e, path, "it closed the connection: too many clients, or a request it did not like");
+		err = link_unreachable(&l, e, "it closed the connection: too many clients, or a request it did not like");
 	else if (err)
-		err = ctl_fail(e, err, EXIT_FAILED, "%s: %s", path, err_text(err));
+		err = ctl_fail(e, err, EXIT_FAILED, "%s: %s", l.where, err_text(err));
 	else
 		err = read_reply(text, reply, e);
 out:
 	free(text);
-	fd_close(&fd);
+	link_close(&l);
 	return err;
 }
 
-int client_call(const char *runtime_dir, const char *method, json_t *params, const int *fds, unsigned nfds,
+int client_call(const struct ctl_target *at, const char *method, json_t *params, const int *fds, unsigned nfds,
 		json_t **reply, struct ctl_error *e)
 {
-	char *path = NULL;
 	char *name = NULL;
 	char *request = NULL;
 	json_t *root = NULL;
 	int err;
 
 	*reply = NULL;
-	if (asprintf(&path, "%s/control.sock", runtime_dir) < 0)
-		path = NULL;
 	if (asprintf(&name, CONTROL_INTERFACE ".%s", method) < 0)
 		name = NULL;
-	if (path && name)
+	if (name)
 		root = json_pack("{s:s, s:O}", "method", name, "parameters", params);
 	request = root ? json_dumps(root, JSON_COMPACT) : NULL;
 	if (request)
-		err = exchange(path, request, fds, nfds, reply, e);
+		err = exchange(at, request, fds, nfds, reply, e);
 	else
 		err = ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
 	json_decref(root);
 	free(request);
 	free(name);
-	free(path);
 	return err;
 }

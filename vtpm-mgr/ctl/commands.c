@@ -120,7 +120,7 @@ bool ctl_is_group(const char *word)
 
 static void print_summary(const char *group)
 {
-	printf("usage: vtpmctl [--runtime-dir DIR] [--json] %s%sCOMMAND [OPTION ...]\n\n", group ? group : "",
+	printf("usage: vtpmctl [--runtime-dir DIR | --xen-domain DOMAIN] [--json] %s%sCOMMAND [OPTION ...]\n\n", group ? group : "",
 	       group ? " " : "");
 	for (size_t i = 0; i < ctl_ncommands; i++) {
 		const struct ctl_command *c = &ctl_commands[i];
@@ -133,6 +133,7 @@ static void print_summary(const char *group)
 		printf("  %-33s  %s\n", left, c->help);
 	}
 	printf("\n  --runtime-dir DIR   where the manager's sockets are (default: " CTL_RUNTIME_DIR ")\n"
+	       "  --xen-domain DOMAIN the manager in that domain of Xen, by name or number\n"
 	       "  --json              print the reply as JSON\n"
 	       "  --help, --version   of vtpmctl; COMMAND --help: of a command\n");
 }

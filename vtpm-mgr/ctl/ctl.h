@@ -2,7 +2,8 @@
 /*
  * vtpmctl: turns a command line into one Varlink call and its reply into text. main.c runs it,
  * commands.c is the table of commands, args.c reads the command line by that table, import.c reads
- * what an import takes along, token.c makes and keeps a token, client.c speaks to the manager, output.c prints. What the manager sends is data, never trusted to be
+ * what an import takes along, token.c makes and keeps a token, client.c speaks to the manager over a link.c,
+ * domain.c finds one in another domain, output.c prints. What the manager sends is data, never trusted to be
  * printable.
  */
 #ifndef VTPM_CTL_H
@@ -16,6 +17,7 @@
 #include "lib/err.h"
 
 #define CTL_RUNTIME_DIR "/run/vtpm"
+#define CTL_XEN_NODE	"data/vtpmctl" /* below a domain's own directory in xenstore: its vchan (vtpm-vchan(8)) */
 #define CTL_TIMEOUT_MS	120000 /* a manager that says nothing for that long is not well */
 #define CTL_MESSAGE_MAX 1200u
 
@@ -63,10 +65,16 @@ struct ctl_command {
 	int (*prepare)(struct ctl_args *a, struct ctl_error *e);
 };
 
+/* Which manager. */
+struct ctl_target {
+	const char *runtime_dir;
+	const char *xen_domain; /* by name or number: the manager in that domain; NULL: the one of runtime_dir */
+};
+
 struct ctl_args {
 	const struct ctl_command *command;
 	const char *group; /* the first word of commands of two, alone; NULL: none */
-	const char *runtime_dir;
+	struct ctl_target at;
 	bool json, help, version;
 	const char *name;    /* NULL: none */
 	const char *ek_cert; /* kind as the interface names it */
@@ -106,7 +114,7 @@ CHECKED int args_parse(struct ctl_args *a, int argc, char **argv, struct ctl_err
 /* ---- client.c ---- */
 
 /* Calls a method of the manager, with nfds descriptors. All is borrowed. On success *reply is its parameters, owned by the caller. */
-CHECKED int client_call(const char *runtime_dir, const char *method, json_t *params, const int *fds, unsigned nfds,
+CHECKED int client_call(const struct ctl_target *at, const char *method, json_t *params, const int *fds, unsigned nfds,
 			json_t **reply, struct ctl_error *e);
 
 /* ---- import.c ---- */

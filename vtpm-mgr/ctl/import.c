@@ -61,9 +61,9 @@ static int check_off(int dir, const char *path, struct ctl_error *e)
 }
 
 /* An empty memfd. */
-static int make_memfd(const char *name, struct ctl_error *e)
+static int make_memfd(struct ctl_error *e)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = memfd_create("import", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		(void)failed(e, errno, "memfd_create", "");
@@ -101,7 +101,7 @@ static int copy(int from, int to, size_t max)
 /* Gives the copy of from, which is closed, to the call. */
 static int give(struct ctl_args *a, int from, const char *path, size_t max, struct ctl_error *e)
 {
-	int fd = make_memfd(path, e);
+	int fd = make_memfd(e);
 	int err = fd < 0 ? ERR_SYS : copy(from, fd, max);
 
 	fd_close(&from);
@@ -209,6 +209,10 @@ int import_prepare(struct ctl_args *a, struct ctl_error *e)
 	int dir;
 	int err;
 
+	if (a->at.xen_domain)
+		return ctl_fail(e, ERR_INVAL, EXIT_USAGE,
+				"import gives the manager descriptors, which do not pass between domains of Xen: it takes a manager "
+				"in this one");
 	if (!a->swtpm)
 		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "import needs --swtpm DIR, the directory of swtpm's state");
 	if (a->key && a->pwd)

@@ -27,7 +27,7 @@ static int call(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 	int err = a->command->prepare ? a->command->prepare(a, e) : 0;
 
 	if (!err)
-		err = client_call(a->runtime_dir, a->command->method, a->params, a->fds, a->nfds, reply, e);
+		err = client_call(&a->at, a->command->method, a->params, a->fds, a->nfds, reply, e);
 	if (!err && (err = token_keep(a, *reply, e)))
 		json_decref(*reply);
 	for (unsigned i = 0; i < a->nfds; i++)

@@ -119,6 +119,14 @@ static int open_to_read(const struct place *p, int *dir)
 	return fd;
 }
 
+static void warn_if_shared(const struct place *p, int fd)
+{
+	struct stat sb;
+
+	if (!fstat(fd, &sb) && S_ISREG(sb.st_mode) && (sb.st_mode & (S_IRWXG | S_IRWXO)))
+		say("%s: others may open the token there, and with it the TPM; its mode should be 0600", p->path);
+}
+
 int place_read(const struct place *p, struct front_claim *c, char why[static WHY_MAX + 1])
 {
 	char text[BLOCK];
@@ -142,6 +150,8 @@ int place_read(const struct place *p, struct front_claim *c, char why[static WHY
 	else if (text_parse(text, p->is_file && len > TEXT_LEN ? TEXT_LEN : len, c) || (!p->is_file && len != TEXT_LEN))
 		err = explain(why, p->is_file ? ERR_EXISTS : ERR_AUTH, "%.300s holds something else than the token of a TPM",
 			   p->path);
+	if (!err)
+		warn_if_shared(p, fd);
 	explicit_bzero(text, sizeof(text));
 	fd_close(&fd);
 	fd_close(&dir);

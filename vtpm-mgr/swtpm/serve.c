@@ -265,8 +265,12 @@ static char **copy_arguments(int argc, char **argv)
 
 	for (int i = 0; copy && i < argc; i++) {
 		copy[i] = strdup(argv[i]);
-		if (!copy[i])
-			return NULL;
+		if (copy[i])
+			continue;
+		while (i-- > 0)
+			free(copy[i]);
+		free(copy);
+		return NULL;
 	}
 	return copy;
 }

@@ -45,7 +45,7 @@ libvirtd_start() {
 	return 1
 }
 
-# A machine with a second serial port to talk to its guest over. $1: name, $2: uuid
+# A machine with a second serial port to talk to its guest over, and a disk for snapshots. $1: name, $2: uuid
 domain_xml() {
 	cat <<-END
 		<domain type='qemu'>
@@ -65,6 +65,11 @@ domain_xml() {
 		    <emulator>/usr/bin/qemu-system-x86_64</emulator>
 		    <serial type='file'><source path='$LAB/guests/$1.console'/><target port='0'/></serial>
 		    <serial type='pipe'><source path='$LAB/guests/$1'/><target port='1'/></serial>
+		    <disk type='file' device='disk'>
+		      <driver name='qemu' type='qcow2'/>
+		      <source file='$LAB/guests/$1.disk'/>
+		      <target dev='vda' bus='virtio'/>
+		    </disk>
 		    <controller type='usb' model='none'/>
 		    <memballoon model='none'/>
 		    <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>
@@ -78,6 +83,7 @@ domain_define() { # name, uuid
 	chmod 777 "$LAB/guests"
 	rm -f "$LAB/guests/$1.in" "$LAB/guests/$1.out"
 	mkfifo -m 666 "$LAB/guests/$1.in" "$LAB/guests/$1.out"
+	qemu-img create -q -f qcow2 "$LAB/guests/$1.disk" 64M
 	domain_xml "$1" "$2" >"$LAB/$1.xml"
 	virsh define "$LAB/$1.xml"
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Debian's libvirt with vtpm-swtpm in swtpm's place, through virsh: a machine is defined, uses its TPM, is rebooted,
-# destroyed, saved, undefined; and what must be refused is refused. docs/lab.md says more.
+# destroyed, saved, put back to a snapshot, undefined; and what must be refused is refused. docs/lab.md says more.
 set -u
 cd "$(dirname "$0")/../../.."
 if [ "${1:-}" != inside ]; then
@@ -95,6 +95,29 @@ restarted() {
 	check ends_the_front ended "$pid"
 }
 
+# An internal snapshot of a machine that runs: its TPM goes back only where the operator permits it.
+snapshots() { # the machine, which is on
+	vm_plan "$1" hold
+	check snapshot virsh snapshot-create-as "$1" before || return 1
+	vm_plan "$1" held "${1}_after_it"
+	refused refused_to_go_back "tpm-emulator" virsh snapshot-revert "$1" before
+	check show_says_what_to_do grep -q "vtpmctl set $1 --snapshots allow" <(ctl show "$1")
+	virsh destroy "$1" >"$LAB/out" 2>&1; domain_close "$1"
+	is refused_and_off "$(member "$1" state) $(member "$1" rollbacks)" "stopped 0"
+	check permit ctl set "$1" --snapshots allow
+	domain_start "$1" "${1}_permitted" && vm_ready "$1" && vm_plan "$1" hold || { echo "not ok start_permitted"; return 1; }
+	check another_snapshot virsh snapshot-create-as "$1" again || return 1
+	vm_plan "$1" spoil "${1}_spoilt"
+	check reverted virsh snapshot-revert "$1" again || { domain_log "$1"; return 1; }
+	vm_plan "$1" held "${1}_reverted"
+	check destroy_reverted domain_destroy "$1"
+	check reverted_from_off virsh snapshot-revert "$1" again || { domain_log "$1"; return 1; }
+	domain_open "$1" "${1}_from_off"
+	vm_plan "$1" held "${1}_from_off"
+	is both_are_counted "$(member "$1" rollbacks)" 2
+	check destroy_at_last domain_destroy "$1"
+}
+
 # A machine whose TPM swtpm made, with Debian's own tools, before vtpm-swtpm came.
 taken_over() {
 	local uuid=33333333-2222-4333-8444-555555555555 dir
@@ -105,7 +128,8 @@ taken_over() {
 	refused state_of_swtpm "state of a TPM of swtpm itself" virsh start old
 	check import_it ctl import old --swtpm "$dir" --token "$dir" --machine $uuid
 	domain_start old old && is and_it_starts "$(member old state) $(member old machine)" "running $uuid"
-	check and_ends domain_destroy old
+	vm_ready old || { echo "not ok and_boots"; return 1; }
+	snapshots old
 }
 
 wrong_tokens() {

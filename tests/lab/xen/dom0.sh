@@ -5,6 +5,7 @@ state=/var/lib/vtpm
 
 . /guests.sh
 . /trials.sh
+. /stub.sh
 
 # A daemon says nothing when it is ready; the bound is the machine's.
 until_works() { until "$@" >/dev/null 2>&1; do usleep 50000; done; }
@@ -36,7 +37,7 @@ mgr_start() {
 }
 mgr_stop() { kill "$(cat /run/mgr.pid)" && until_works mgr_gone; }
 mgr_gone() { ! kill -0 "$(cat /run/mgr.pid)"; }
-mgr_init() { vtpm-mgr --init $mgr_options --insecure-pcrs; }
+mgr_init() { vtpm-mgr --init $mgr_options --insecure-pcrs "$@"; }
 ctl() { vtpmctl "$@"; }
 
 plan_host() {
@@ -48,8 +49,8 @@ plan_host() {
 }
 
 # By hand, through a local ring: that manager and chip are there.
-plan_manager() {
-	check mgr_init mgr_init
+plan_manager() { # options of --init
+	check mgr_init mgr_init "$@"
 	check mgr_start mgr_start --xen on
 	check create ctl create local
 	check start ctl start local

@@ -18,20 +18,12 @@ XEN_PACKAGES="xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore
 XEN_BIN=/usr/lib/xen-4.17/bin # where libxl looks for its helpers
 PROGRAMS="vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl libtss2-tcti-vtpm.so.0"
 TOOLS="$B/tests/xenback"
+DOM0_TOOLS="/bin/bash /bin/busybox /usr/bin/flock /usr/bin/tpm2 /sbin/mke2fs" # flock and bash for the scripts of Xen
 GUEST_MODULES="xen-tpmfront xen-blkfront xen-gntalloc xen-evtchn"
 DOM0_MODULES="xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop virtio_pci virtio_blk ext4 crc32c_generic"
 
 xen_packages() { echo $XEN_PACKAGES; }
 xen_prepare() { gunzip -c "$1"/boot/xen-4.17-amd64.gz >"$1/xen"; }
-
-# The ELF inside a bzImage (Documentation/arch/x86/boot.rst: payload_offset, payload_length), or each domain would
-# unpack it anew, which takes 7 s without hardware virtualisation.
-raw_kernel() { # bzImage, ELF
-	local setup offset length
-	setup=$(od -An -tu1 -j $((0x1f1)) -N 1 "$1")
-	read -r offset length < <(od -An -tu4 -j $((0x248)) -N 8 "$1")
-	dd if="$1" bs=1M iflag=skip_bytes,count_bytes skip=$(((setup + 1) * 512 + offset)) count="$length" status=none | xz -dc --single-stream >"$2.new" && mv "$2.new" "$2"
-}
 
 guest_root() {
 	guest_fill "$1" tests/lab/plans.sh $here/trials_guest.sh
@@ -44,10 +36,10 @@ dom0_root() {
 	local root=$1 p tools=()
 	mkdir -p "$root"/{bin,dev,proc,sys,tmp,run,etc,guest,var/lib/xen,var/lib/xenstored,var/log/xen,var/lib/vtpm,usr/bin,usr/lib/xen-4.17} "$root$XEN_BIN"
 	ln -s /run "$root/var/run"
-	for p in xl xenstored xen-init-dom0 xenconsoled libxl-save-helper; do tools+=("$xen$XEN_BIN/$p"); done
+	for p in xl xenstored xen-init-dom0 xenconsoled libxl-save-helper vchan-socket-proxy; do tools+=("$xen$XEN_BIN/$p"); done
 	install -m 755 "${tools[@]}" "$root$XEN_BIN/"
 	# Xen's device scripts are written for bash, and look for it and the others where Debian has them.
-	install -m 755 /bin/bash /bin/busybox /usr/bin/tpm2 "$xen"/usr/bin/xenstore* "$root/bin/"
+	install -m 755 $DOM0_TOOLS "$xen"/usr/bin/xenstore* "$root/bin/"
 	cp -a "$xen/etc/xen" "$root/etc/"
 	echo 'run_hotplug_scripts=1' >"$root/etc/xen/xl.conf"
 	for p in $PROGRAMS; do install -m 755 "$B/$p" "$root/bin/"; done
@@ -56,15 +48,17 @@ dom0_root() {
 	printf 'root:x:0:0:root:/:/bin/sh\nvtpm:x:900:900::/:/bin/false\n' >"$root/etc/passwd"
 	printf 'root:x:0:\nvtpm:x:900:\n' >"$root/etc/group"
 	install -m 755 tests/lab/init "$root/init"
-	install -m 644 tests/lab/assert.sh $here/guests.sh $here/trials.sh "$root/"
+	install -m 644 tests/lab/assert.sh $here/guests.sh $here/trials.sh $here/stub.sh "$root/"
+	install -m 644 "$B/stubdom/vtpmmgr.cfg" "$root/etc/xen/"
 	install -m 644 $here/dom0.sh "$root/plans.sh"
 	# libgcc_s is loaded when a thread is cancelled, the TCTI when it is named.
 	LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu initramfs_libraries "$root" $tcti /lib/x86_64-linux-gnu/libgcc_s.so.1 \
-		$(LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu libraries "${tools[@]}" "$xen"/usr/bin/xenstore /bin/bash /usr/bin/tpm2 $tcti $TOOLS \
+		$(LIBRARY_PATH=$xen/usr/lib/x86_64-linux-gnu libraries "${tools[@]}" "$xen"/usr/bin/xenstore $DOM0_TOOLS $tcti $TOOLS \
 			$(for p in $PROGRAMS; do echo "$B/$p"; done))
 	initramfs_modules "$root" "$kernel" $DOM0_MODULES
-	cp "$kernel/vmlinux" "$guest" "$root/guest/"
-	mv "$root/guest/$(basename "$guest")" "$root/guest/initramfs"
+	cp "$kernel/vmlinux" "$root/guest/"
+	cp "$guest" "$root/guest/initramfs"
+	cp "$B/stubdom/initramfs" "$root/guest/stubdom"
 }
 
 xen=$(package_tree xen xen_packages xen_prepare)
@@ -79,4 +73,4 @@ common=("$0" tests/lab/{initramfs,assert}.sh tests/lab/init "$(guest_versions)" 
 guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh $here/trials_guest.sh "$B"/tests/{guest_bench,hostile_xen} "$module" "$GUEST_MODULES")
 echo "$xen/xen"
 echo "$kernel/vmlinux"
-initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh $here/trials.sh "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)
+initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh $here/trials.sh $here/stub.sh "$B"/stubdom/{vtpmmgr.cfg,initramfs} "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)
