@@ -38,7 +38,7 @@ rejected power_loss_invented "$nth"' $2 == "recovered" && $3 == 0 && nth(3) { $3
 rejected stop_in_order_invented "$nth"' $2 == "recovered" && $3 == 2 && nth(1) { $3 = 1 } { print }'
 rejected refused "$nth"' $2 == "recovered" && nth(3) { $3 = 7 } { print }'
 rejected discontinuity_forgotten "$nth"' $2 == "opened" && $3 > 0 && nth(1) { $3-- } { print }'
-rejected discontinuity_not_inherited "$nth"' $2 == "opened" && $3 > 1 && nth(1) { $3 = 1 } { print }'
+rejected discontinuity_not_inherited "$nth"' $2 == "opened" && $3 > 0 && nth(2) { $3 = 0 } { print }'
 rejected reset_invented "$nth"' $2 == "recovered" && nth(5) { $4++ } { print }'
 rejected row_on_another_row "$nth"' $2 == "writing" { if (nth(8)) $7 = before; before = $7 } { print }'
 rejected row_names_another_v "$nth"' $2 == "writing" { now = $9; if (nth(8)) $9 = before; before = now } { print }'
