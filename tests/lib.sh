@@ -27,12 +27,12 @@ lab_end() {
 	exit $rc
 }
 
-# The stand-in for the chip: Debian's swtpm. --daemon returns when it listens. $1: name of its state, default chip.
+# The stand-in for the chip: Debian's swtpm. --daemon returns when it listens. $1: name of its state, default chip. $2: its socket.
 chip_start() {
-	local d=$LAB/${1:-chip}
+	local d=$LAB/${1:-chip} sock=$LAB/${2:-chip.sock}
 	mkdir -p "$d"
-	swtpm socket --tpm2 --tpmstate "dir=$d" --server "type=unixio,path=$LAB/chip.sock" \
-		--ctrl "type=unixio,path=$LAB/chip.sock.ctrl" --flags not-need-init,startup-clear \
+	swtpm socket --tpm2 --tpmstate "dir=$d" --server "type=unixio,path=$sock" \
+		--ctrl "type=unixio,path=$sock.ctrl" --flags not-need-init,startup-clear \
 		--daemon --pid "file=$LAB/chip.pid" --log "file=$LAB/chip.log,level=1"
 	CHIP_PID=$(cat "$LAB/chip.pid")
 }
@@ -48,7 +48,7 @@ chip_stop() {
 }
 
 # A tool on the chip itself, as host software would use it. swtpm serves one connection at a time: only while no manager runs.
-chip() { TPM2TOOLS_TCTI="swtpm:path=$LAB/chip.sock" "$@"; }
+chip() { TPM2TOOLS_TCTI="swtpm:path=$LAB/${CHIP_SOCK:-chip.sock}" "$@"; }
 
 mgr_options() {
 	echo --state-dir "$LAB/state" --runtime-dir "$LAB/run" --tcti "${MGR_TCTI:-swtpm:path=$LAB/chip.sock}" \

@@ -53,9 +53,7 @@ off() { local g; for g in "$@"; do line_close $g; done; }
 chip_cut() {
 	kill -KILL "$CHIP_PID"
 	ended "$CHIP_PID"
-	rm -f "$LAB/chip.sock" "$LAB/chip.sock.ctrl"
-	chip_start
-	chip_measure
+	chip_boot
 }
 host_cut() { mgr_stop KILL || true; chip_cut; } # all of the host
 disk_copy() { rm -rf "$LAB/disk.$1"; cp -a "$LAB/state" "$LAB/disk.$1"; }

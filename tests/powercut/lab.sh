@@ -57,11 +57,9 @@ chip_kill() {
 }
 chip_alive() { [ -e "/proc/$CHIP_PID/exe" ]; }
 chip_again() {
-	rm -f "$LAB/chip.sock" "$LAB/chip.sock.ctrl"
 	note reset
 	RESETS=$((RESETS + 1))
-	chip_start
-	chip_measure
+	chip_boot
 }
 # What the disk holds after the cut, chosen by a number.
 disk_cut() { "$B/tests/powercut_disk" "$LAB/base" "$LAB/state" "$LAB/cut/disk" "$1"; }
