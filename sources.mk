@@ -34,7 +34,7 @@ TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/link.c \
             vtpm-mgr/ctl/output.c vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) lib/buf.c lib/err.c lib/loop.c lib/util.c
 CTL_SRCS := vtpm-mgr/ctl/main.c $(CTL_LIB_SRCS)
-BRIDGE_SRCS := vtpm-mgr/vchan/main.c vtpm-mgr/vchan/pump.c vtpm-mgr/identity.c $(VCHAN_SRCS) lib/err.c lib/log.c lib/loop.c lib/util.c $(SANDBOX_SRCS)
+BRIDGE_SRCS := vtpm-mgr/vchan/main.c vtpm-mgr/vchan/pump.c vtpm-mgr/identity.c $(VCHAN_SRCS) lib/buf.c lib/err.c lib/log.c lib/loop.c lib/util.c $(SANDBOX_SRCS)
 SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/held.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c vtpm-mgr/swtpm/listen.c $(TOKEN_SRCS) \
             vtpm-mgr/swtpm/serve.c vtpm-mgr/swtpm/serve_options.c vtpm-mgr/swtpm/server.c vtpm-mgr/swtpm/setup.c vtpm-mgr/swtpm/user.c \
             vtpm-mgr/proto/front.c lib/buf.c lib/err.c lib/ipc.c lib/util.c
