@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * State continuity: commit, checkpoint, open, close and recovery, with a crash or a power cut between any two steps, and, with
+ * -DADVERSARY, somebody who puts back any earlier disk, grafts rows, and removes or replaces the indices while the
+ * manager is down, or runs a second manager on a copy of the disk.
+ *
+ * What is abstracted. A row is its number in the table `row`; what an extend index holds after row r has been extended into the
+ * value that r recorded is called r, too; 0 is an index that holds nothing (never written, lost at a reset, or
+ * removed); ALIEN is any value that no row leads to, or an index that is not ours. So an equality of hashes is an
+ * equality of numbers, and what a MAC protects is what no transition of the adversary does: he cannot make a row. A journal is
+ * an array, so that he can cut it and append any row that ever was of the right number, linked or not. A state is the row that
+ * made it: a state contains a change if its row descends from the change's. Open and close rows have no randomness
+ * in them: made twice of the same inputs, they are the same row.
+ *
+ * Every other row's content is unique, as a sealed state is. Many guests are one guest: a batch is one transaction and one extend.
+ *
+ * Claims, asserted where the manager begins to serve ("opened") and where it acknowledges:
+ *	acknowledged by A	is in every state that is ever served afterwards
+ *	acknowledged by V	the same, unless the chip was really reset since; then the state says so (discontinuities)
+ *	quarantine		only where somebody tampered
+ *
+ * Switches that break it, each with the name of the idea: ACK_EARLY, A_BEFORE_V, NO_LINK, RESET_OF_LAST, ONE_SUCCESSOR, REDO,
+ * REUSE_OPEN, NO_INHERIT, RESEND_BLINDLY, NO_READ_BACK, DISK_FIRST. tests/model/run.sh demands a counterexample of each.
+ */
+#ifndef ROWS
+#define ROWS 5
+#endif
+#ifndef RESETS
+#define RESETS 2
+#endif
+#define ALIEN 255
+
+#define GENESIS 1
+#define OPEN 2
+#define CLOSE 3
+#define ANCHOR 4 /* what A must hold before it is acknowledged */
+#define PLAIN 5	 /* what is acknowledged when V holds it */
+
+typedef Row {
+	byte n;	     /* its number in the journal */
+	byte parent; /* H(row before it) */
+	byte kind;
+	byte reset;  /* resetCount when it was made */
+	byte aprev, vprev; /* what the indices held then */
+	byte disc;   /* discontinuities */
+};
+
+Row row[ROWS + 1];
+byte rows;	    /* that were ever made */
+byte disk[ROWS + 1]; /* the journal, from 1 */
+byte last;
+byte a, v, resets;  /* the chip */
+byte know_a, know_v; /* what the manager has read there last */
+byte acked_a, acked_v; /* the newest row acknowledged by A, and by either */
+byte acked_reset;   /* resetCount at the latter */
+bool tampered;
+
+/* The manager's; hidden where they mean nothing, so that they do not tell states apart. */
+byte r, i, j, k, x, base_a, base_v, flagged, kind;
+bool yes, verdict;
+
+/* yes: a state of row `state` contains what row `what` changed. */
+inline contains(state, what)
+{
+	x = state;
+	do
+	:: x == what || x == 0 -> break
+	:: else -> x = row[x].parent
+	od;
+	yes = x == what;
+	x = 0
+}
+
+/* r = a row of this content on top of the disk's last one; an open or close row of the same inputs is the same row. */
+inline make_row(thekind, thedisc)
+{
+	r = 0;
+	if
+	:: thekind == OPEN || thekind == CLOSE ->
+		k = 1;
+		do
+		:: k > rows -> break
+		:: k <= rows && row[k].kind == thekind && row[k].parent == disk[last] && row[k].reset == resets &&
+		   row[k].aprev == know_a && row[k].vprev == know_v && row[k].disc == (thedisc) -> r = k; break
+		:: else -> k++
+		od;
+		k = 0
+	:: else
+	fi;
+	if
+	:: r == 0 && rows < ROWS ->
+		rows++;
+		r = rows;
+		row[r].n = last + 1;
+		row[r].parent = disk[last];
+		row[r].kind = thekind;
+		row[r].reset = resets;
+		row[r].aprev = know_a;
+		row[r].vprev = know_v;
+		row[r].disc = thedisc
+	:: else
+	fi
+}
+
+/* journal_append: the store's transaction. */
+inline write_row()
+{
+	last++;
+	disk[last] = r
+}
+
+/* anchor_extend, of V or A. Read back: anything but the value that r leads to stops the manager. */
+inline extend_v()
+{
+	if
+	:: v == row[r].vprev -> v = r
+	:: else -> v = ALIEN
+	fi
+}
+inline extend_a()
+{
+	if
+	:: a == row[r].aprev -> a = r
+	:: else -> a = ALIEN
+	fi
+}
+
+/* A step of the manager's is done. */
+inline settle()
+{
+	r = 0; kind = 0; flagged = 0; yes = false; verdict = false
+}
+
+inline crash()
+{
+	settle();
+	know_a = 0; know_v = 0
+}
+
+inline power_cut()
+{
+	resets++;
+	v = 0
+}
+
+#ifdef REUSE_OPEN
+#define CAN_BE_USED row[disk[last]].vprev == v && row[disk[last]].aprev == a
+#else
+#define CAN_BE_USED true
+#endif
+
+/*
+ * recovery_decide: verdict, and flagged where power was lost. The base is always the disk's last row.
+ */
+inline decide()
+{
+	verdict = false;
+	flagged = 0;
+	know_a = a;
+	know_v = v;
+	i = 1;
+	do
+	:: i > last || (disk[i] == a && row[disk[i]].kind != PLAIN) -> break
+	:: else -> i++
+	od;
+	j = 1;
+	do
+	:: j > last || disk[j] == v -> break
+	:: else -> j++
+	od;
+	if
+	:: last == 0 || a == 0 || a == ALIEN || i > last -> skip /* A is missing, not ours, or no row has its value */
+	:: else ->
+		verdict = true;
+		/* journal_verify: every row from A's through the last */
+		k = i + 1;
+		do
+		:: k > last -> break
+		:: else ->
+#ifndef NO_LINK
+			if
+			:: row[disk[k]].parent != disk[k - 1] -> verdict = false
+			:: else
+			fi;
+#endif
+			k++
+		od;
+		k = 0;
+		if
+		:: v == ALIEN || (v != 0 && j > last) -> verdict = false /* V is not ours, or no row has its value */
+		:: v != 0 && j <= last ->
+			if
+			:: a == row[disk[j]].aprev || (row[disk[j]].kind != PLAIN && a == disk[j]) -> skip
+			:: else -> verdict = false
+			fi;
+#ifdef ONE_SUCCESSOR
+			if
+			:: last > j + 1 -> verdict = false
+			:: else
+			fi
+#endif
+		:: v == 0 ->
+#ifdef RESET_OF_LAST
+			k = disk[last];
+#else
+			k = disk[i];
+#endif
+			if
+			:: row[k].reset == resets -> verdict = false /* somebody removed V */
+			:: row[k].reset != resets && (row[disk[i]].kind == CLOSE || row[disk[i]].kind == GENESIS) -> skip
+			:: else -> flagged = 1 /* power was lost */
+			fi;
+#ifdef ONE_SUCCESSOR
+			if
+			:: last > i + 1 -> verdict = false
+			:: else
+			fi;
+#endif
+			k = 0
+		fi
+	fi;
+	i = 0;
+	j = 0
+}
+
+/* The disk as it was when row k had just been written to it; 0: an empty one. */
+inline put_back()
+{
+	do
+	:: last == 0 -> break
+	:: else -> disk[last] = 0; last--
+	od;
+	last = (k == 0 -> 0 : row[k].n);
+	i = last;
+	do
+	:: i == 0 -> break
+	:: else -> disk[i] = k; k = row[k].parent; i--
+	od
+}
+
+/* What was promised until now, when a state that r made is about to be served. */
+inline opened()
+{
+	contains(r, acked_a);
+	assert(yes);
+	contains(r, acked_v);
+	assert(yes || acked_reset != resets);		    /* the chip was really reset since */
+	assert(yes || row[r].disc > row[acked_v].disc);	    /* and the state says so */
+	acked_a = r;
+	acked_v = r;
+	acked_reset = resets
+}
+
+/* What is acknowledged stands in one line with what was: before it or, if somebody went on from it, behind. */
+inline acknowledge()
+{
+	contains(acked_a, r);
+	if
+	:: yes -> skip
+	:: else ->
+		contains(r, acked_v);
+		assert(yes);
+		acked_v = r;
+		acked_reset = resets;
+		if
+		:: kind == ANCHOR -> acked_a = r
+		:: else
+		fi
+	fi
+}
+
+#if defined(ADVERSARY) && defined(TWO)
+/* Another manager on a copy of the disk, with or without r: if that passes recovery_decide it opens, commits and acknowledges. */
+#define OR_ANOTHER \
+	:: !tampered && rows + 2 <= ROWS -> d_step { another() } \
+	:: !tampered && rows + 2 <= ROWS && r != 0 && disk[last] == r -> d_step { last--; another(); last++ }
+inline another()
+{
+	base_a = know_a; base_v = know_v;
+	decide();
+	know_a = base_a; know_v = base_v;
+	if
+	:: verdict ->
+		tampered = true;
+		rows++;
+		row[rows].n = last + 1; row[rows].parent = disk[last]; row[rows].kind = OPEN;
+		row[rows].reset = resets; row[rows].aprev = a; row[rows].vprev = v;
+		row[rows].disc = row[disk[last]].disc + flagged;
+		rows++;
+		row[rows].n = last + 2; row[rows].parent = rows - 1; row[rows].kind = ANCHOR;
+		row[rows].reset = resets; row[rows].aprev = rows - 1; row[rows].vprev = rows - 1;
+		row[rows].disc = row[rows - 1].disc;
+		a = rows; v = rows;
+		acked_a = rows; acked_v = rows; acked_reset = resets
+	:: else
+	fi;
+	verdict = false; flagged = 0; base_a = 0; base_v = 0
+}
+#else
+#define OR_ANOTHER
+#endif
+
+/* What may happen between any two steps. */
+#define MAY_DIE \
+	if \
+	:: skip \
+	:: crash(); goto down \
+	:: resets < RESETS -> power_cut(); crash(); goto down \
+	OR_ANOTHER \
+	fi
+
+#ifdef NO_READ_BACK
+#define STOP_UNLESS(what) if :: true fi
+#else
+#define STOP_UNLESS(what) if :: what :: else -> goto stopped fi
+#endif
+
+#ifdef RESEND_BLINDLY /* the chip has done its work, but the response is lost */
+#define EXTEND(it) if :: d_step { it } :: d_step { it; it } fi
+#else
+#define EXTEND(it) d_step { it }
+#endif
+
+init
+{
+provision:
+	skip; /* anchor_provision: chip first, then the disk. Begun anew after a crash: with a fresh nonce, explicitly. */
+	d_step { a = 0; v = 0; know_a = 0; know_v = 0; make_row(GENESIS, 0) }
+	if
+	:: r == 0 -> goto exhausted
+	:: else
+	fi;
+#ifdef DISK_FIRST
+	d_step { write_row() }
+	if
+	:: skip
+	:: crash(); goto down
+	fi;
+#endif
+	d_step { extend_v() }
+	if
+	:: skip
+#ifndef DISK_FIRST
+	:: crash(); goto provision
+#else
+	:: crash(); goto down
+#endif
+	fi;
+	d_step { extend_a() }
+#ifndef DISK_FIRST
+	if
+	:: skip
+	:: crash(); goto provision
+	fi;
+	d_step { write_row() }
+#endif
+	d_step { acked_a = r; acked_v = r; acked_reset = resets; crash() }
+
+down:
+	do
+	:: break
+	:: resets < RESETS -> d_step { power_cut() }
+	od;
+#ifdef ADVERSARY
+	if
+	:: skip
+	:: select (k : 0 .. rows); skip; d_step { put_back(); k = 0; tampered = true }
+	fi;
+	if
+	:: skip
+	:: last > 0 ->
+		select (k : 1 .. rows);
+		if
+		:: row[k].n == last + 1 -> d_step { last++; disk[last] = k; k = 0; tampered = true }
+		:: else -> k = 0
+		fi
+	fi;
+	if
+	:: skip
+	:: d_step { v = 0; tampered = true }
+	:: d_step { v = ALIEN; tampered = true }
+	:: d_step { a = 0; tampered = true }
+	:: d_step { a = ALIEN; tampered = true }
+	fi;
+#endif
+	skip;
+
+	/* recovery_run */
+	d_step { decide() }
+	if
+	:: !verdict -> goto quarantined
+	:: else
+	fi;
+#if defined(REDO) || defined(REUSE_OPEN)
+	/* An open row that was interrupted is finished instead. */
+	if
+	:: row[disk[last]].kind == OPEN && disk[last] != a && CAN_BE_USED -> d_step { r = disk[last]; flagged = 0 };
+	   goto finish_open
+	:: else
+	fi;
+#endif
+#ifdef NO_INHERIT
+	d_step { make_row(OPEN, flagged) }
+#else
+	d_step { make_row(OPEN, row[disk[last]].disc + flagged) }
+#endif
+	if
+	:: r == 0 -> goto exhausted
+	:: else
+	fi;
+	MAY_DIE;
+	d_step { write_row() }
+#if defined(REDO) || defined(REUSE_OPEN)
+finish_open:
+#endif
+	MAY_DIE;
+	EXTEND(extend_v());
+	STOP_UNLESS(v == r);
+	know_v = r;
+	MAY_DIE;
+	EXTEND(extend_a());
+	STOP_UNLESS(a == r);
+	know_a = r;
+	d_step { opened(); settle() }
+
+serve:
+	MAY_DIE;
+	if
+	:: kind = PLAIN
+	:: kind = ANCHOR /* a change that must be anchored, or the checkpoint of those that were not */
+	:: kind = CLOSE
+	fi;
+	d_step { make_row(kind, row[disk[last]].disc) }
+	if
+	:: r == 0 -> goto exhausted
+	:: else
+	fi;
+	MAY_DIE;
+	d_step { write_row() }
+#ifdef ACK_EARLY
+	d_step { acknowledge() }
+#endif
+#ifdef A_BEFORE_V
+	if
+	:: kind != PLAIN -> MAY_DIE; EXTEND(extend_a()); STOP_UNLESS(a == r); know_a = r
+	:: else
+	fi;
+#endif
+	MAY_DIE;
+	EXTEND(extend_v());
+	STOP_UNLESS(v == r);
+	know_v = r;
+#ifndef A_BEFORE_V
+	if
+	:: kind != PLAIN ->
+		MAY_DIE;
+		EXTEND(extend_a());
+		STOP_UNLESS(a == r);
+		know_a = r
+	:: else
+	fi;
+#endif
+	if
+	:: kind == CLOSE -> d_step { opened(); crash() }; goto down
+	:: else -> d_step { acknowledge(); settle() }; goto serve
+	fi;
+
+stopped: /* the read-back shows what is not ours: nothing is acknowledged; the next start decides */
+	assert(tampered);
+	goto down;
+
+quarantined: /* nothing is written and nothing is served */
+	assert(tampered);
+exhausted: /* of the rows that this run may make */
+	skip
+}
