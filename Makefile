@@ -34,7 +34,7 @@ LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
-.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-libvirt
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-libvirt torture model
 all: programs tests
 programs: $(PROGRAMS) $(LIBS) $(SWTPM_NAMES)
 tests: $(TESTS)
@@ -54,6 +54,8 @@ help:
 ## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
 ## make lab-libvirt   Debian's libvirt with vtpm-swtpm in swtpm's place, through virsh
+## make torture    CUTS power cuts of processes, chip and disk; SEED=n does one life again (docs/continuity.md)
+## make model      the model of state continuity with its larger bounds
 ## make bench      measure, beside swtpm and libtpms; writes build/bench.json
 ## make fuzz       fuzz the parsers (FUZZ_SECONDS each)
 ## make analyze    clang-tidy and cppcheck
@@ -174,6 +176,15 @@ lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: programs
 	VTPM_TCTI=$(CURDIR)/$(BUILD)/libtss2-tcti-vtpm.so.0 $(MAKE) BUILD=$(BUILD)/asan OPT='-O1 -g' HARDEN= SANFLAGS='$(ASAN_FLAGS)' unit integration
+
+# Lives of hosts that lose processes, chip and disk at random instants; SEED=n does one life again.
+CUTS ?= 2000
+torture: programs tests
+	tests/powercut/run.sh --build $(BUILD) $(CUTS)
+
+# The model of state continuity with its larger bounds: minutes, and 8 GiB.
+model:
+	tests/model/run.sh full
 
 FUZZ_SECONDS ?= 60
 fuzz:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What each target is made of. Paths from the project's root; a source stands in every list that needs it.
 
+comma := ,
 LIB_SRCS   := lib/buf.c lib/err.c lib/ipc.c lib/log.c lib/loop.c lib/secmem.c lib/util.c
 SANDBOX_SRCS := lib/sandbox.c lib/sandbox_filter.c
 HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
@@ -33,7 +34,7 @@ TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/link.c \
             vtpm-mgr/ctl/output.c vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) lib/buf.c lib/err.c lib/loop.c lib/util.c
 CTL_SRCS := vtpm-mgr/ctl/main.c $(CTL_LIB_SRCS)
-BRIDGE_SRCS := vtpm-mgr/vchan/main.c vtpm-mgr/vchan/pump.c vtpm-mgr/identity.c $(VCHAN_SRCS) lib/err.c lib/log.c lib/loop.c lib/util.c $(SANDBOX_SRCS)
+BRIDGE_SRCS := vtpm-mgr/vchan/main.c vtpm-mgr/vchan/pump.c vtpm-mgr/identity.c $(VCHAN_SRCS) lib/buf.c lib/err.c lib/log.c lib/loop.c lib/util.c $(SANDBOX_SRCS)
 SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/held.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c vtpm-mgr/swtpm/listen.c $(TOKEN_SRCS) \
             vtpm-mgr/swtpm/serve.c vtpm-mgr/swtpm/serve_options.c vtpm-mgr/swtpm/server.c vtpm-mgr/swtpm/setup.c vtpm-mgr/swtpm/user.c \
             vtpm-mgr/proto/front.c lib/buf.c lib/err.c lib/ipc.c lib/util.c
@@ -82,7 +83,8 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/breaches.sh \
             tests/integration/resume.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
-TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback
+TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
+            powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
 FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm
 
 LIBTEST_SRCS := $(LIB_SRCS)
@@ -184,6 +186,15 @@ mortal_backend_SRCS := $(BACKEND_SRCS) tests/tools/mortal.c
 mortal_backend_LIBS := $(LIBS_BACKEND) $(MORTAL_WRAPS)
 mortal_spawn_SRCS := $(SPAWN_SRCS) tests/tools/mortal.c
 mortal_spawn_LIBS := $(LIBS_BACKEND) $(MORTAL_WRAPS)
+# The real manager and keeper, which say what they do; the manager over a disk that is looked at.
+powercut_mgr_SRCS := $(MGR_SRCS) tests/powercut/shim.c tests/powercut/trace_mgr.c
+powercut_mgr_LIBS := $(LIBS_MGR) $(addprefix -Wl$(comma)--wrap=,store_commit recovery_decide recovery_opened wear_dirty wear_clean continuity_lost)
+powercut_keeper_SRCS := $(KEEPER_SRCS) tests/powercut/trace_keeper.c
+powercut_keeper_LIBS := $(LIBS_KEEPER) $(addprefix -Wl$(comma)--wrap=,anchor_extend nv_extend nv_extended nv_read)
+powercut_disk_SRCS := tests/powercut/disk.c
+powercut_guests_SRCS := tests/powercut/guests.c tests/tools/command.c $(LIBVTPM_SRCS)
+powercut_guests_LIBS := -lpthread
+powercut_log_SRCS := tests/powercut/log.c
 tpmline_SRCS := tests/tools/tpmline.c $(LIBVTPM_SRCS)
 xenback_SRCS := tests/tools/xenback.c lib/util.c lib/err.c
 xenback_LIBS := -lxenevtchn -lxengnttab -lxenstore -lpthread

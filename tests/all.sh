@@ -20,6 +20,9 @@ step build make -s -j2 all
 step lint make -s lint
 step unit make -s unit
 step integration make -s integration
+step model tests/run.sh --name model tests/model/run.sh tests/model/names.sh tests/model/trace_test.sh
+step attack tests/run.sh --name attack tests/powercut/attack.sh
+step torture make -s torture CUTS=100
 step demo tests/demo.sh build
 step lab-qemu make -s lab-qemu
 step install tests/install.sh build

@@ -282,9 +282,9 @@ static _Noreturn void exec_keeper(const struct spawner *s)
 	_exit(EXIT_EXEC);
 }
 
-pid_t birth_keeper(struct spawner *s, int sock, int link)
+pid_t birth_keeper(struct spawner *s, int sock, int link, int fence)
 {
-	const int fds[2] = { sock, link };
+	const int fds[3] = { sock, link, fence };
 	pid_t pid;
 
 	pid = fork();

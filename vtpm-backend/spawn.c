@@ -135,7 +135,7 @@ static int on_keeper(void *peer, struct ipc_msg *m)
 		return 0;
 	}
 	err = children_reserve(&s->children);
-	pid = err != 0 ? err : birth_keeper(s, m->fds[0], link[1]);
+	pid = err != 0 ? err : birth_keeper(s, m->fds[0], link[1], m->fds[1]);
 	close(link[1]);
 	if (pid < 0) {
 		close(link[0]);
@@ -304,7 +304,7 @@ static int on_attach(void *peer, struct ipc_msg *m)
 }
 
 static const struct ipc_rule spawn_rules[] = {
-	{ SPAWN_KEEPER, 1, 0, 0, 1, 1, on_keeper },
+	{ SPAWN_KEEPER, 1, 0, 0, SPAWN_KEEPER_FDS, SPAWN_KEEPER_FDS, on_keeper },
 	{ SPAWN_BACKEND, 1, SPAWN_BACKEND_SIZE, SPAWN_BACKEND_SIZE, SPAWN_FDS_MIN, SPAWN_FDS_MAX, on_backend },
 	{ SPAWN_ATTACH, 1, SPAWN_ATTACH_SIZE, SPAWN_ATTACH_SIZE, 1, 1, on_attach },
 	{ SPAWN_KILL, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },

@@ -187,7 +187,7 @@ static void take_changes(struct mgr *m, struct batch *b)
 	}
 }
 
-/* Power was lost: kept in their leaves, and so in whatever is shown of them from now on. */
+/* Model: make_row. Power was lost: kept in their leaves, and so in whatever is shown of them from now on. */
 static int count_discontinuities(struct mgr *m, struct batch *b)
 {
 	int err = 0;
@@ -203,6 +203,7 @@ static int count_discontinuities(struct mgr *m, struct batch *b)
 	return err;
 }
 
+/* Model: make_row. */
 static int row_make(struct mgr *m, struct batch *b)
 {
 	struct continuity *c = &m->continuity;
@@ -271,7 +272,7 @@ static void batch_failed(struct mgr *m, struct batch *b, int code, const char *t
 		mgr_closed(m, code);
 }
 
-/* Step 4. */
+/* Model: acknowledge. Step 4. */
 static void batch_done(struct mgr *m, struct batch *b)
 {
 	struct continuity *c = &m->continuity;
@@ -293,6 +294,7 @@ static void batch_done(struct mgr *m, struct batch *b)
 		mgr_closed(m, 0);
 }
 
+/* Model: opened. */
 void batch_answer_written(struct mgr *m, int code)
 {
 	struct change *list = m->continuity.written;
@@ -303,6 +305,7 @@ void batch_answer_written(struct mgr *m, int code)
 		changes_settled(m);
 }
 
+/* Model: crash. */
 void batch_interrupt(struct mgr *m)
 {
 	struct continuity *c = &m->continuity;
@@ -326,6 +329,7 @@ void batch_interrupt(struct mgr *m)
 
 /* ---- the anchors ---- */
 
+/* Model: stopped. */
 static void on_extended(void *arg, const struct keeper_reply *r)
 {
 	struct mgr *m = arg;
@@ -344,6 +348,7 @@ static void on_extended(void *arg, const struct keeper_reply *r)
 	batch_done(m, b);
 }
 
+/* Model: extend_v, extend_a. */
 static void batch_extend(struct mgr *m)
 {
 	struct batch *b = m->continuity.batch;
@@ -386,6 +391,7 @@ static void without_the_failed(struct mgr *m, struct batch *b)
 	batch_requeue(m, b);
 }
 
+/* Model: write_row. */
 static int transaction(struct mgr *m, struct batch *b)
 {
 	struct continuity *c = &m->continuity;
@@ -410,7 +416,7 @@ static int transaction(struct mgr *m, struct batch *b)
 	return err;
 }
 
-/* Step 1. A row that was authenticated and is not written is never used: the next one has its number. */
+/* Model: write_row. Step 1. A row that was authenticated and is not written is never used: the next one has its number. */
 static void batch_write(struct mgr *m)
 {
 	struct continuity *c = &m->continuity;
@@ -450,6 +456,7 @@ static void on_mac(void *arg, const struct keeper_reply *r)
 	batch_write(m);
 }
 
+/* Model: make_row. */
 static void batch_mac(struct mgr *m)
 {
 	struct batch *b = m->continuity.batch;
@@ -473,7 +480,7 @@ static void batch_begin(struct mgr *m, struct batch *b)
 	batch_mac(m);
 }
 
-/* What kind of row is due, before it is known what is in it. */
+/* Model: serve. What kind of row is due, before it is known what is in it. */
 static uint8_t kind_due(const struct mgr *m)
 {
 	const struct continuity *c = &m->continuity;
@@ -483,6 +490,7 @@ static uint8_t kind_due(const struct mgr *m)
 	return c->checkpoint_due || c->record.flags & ANCHOR_STRICT_ONLY ? ROW_ANCHOR : ROW_PLAIN;
 }
 
+/* Model: serve. */
 static void batch_form(struct mgr *m)
 {
 	uint8_t kind = kind_due(m);
@@ -512,6 +520,7 @@ void commit_flush(struct mgr *m)
 	batch_form(m);
 }
 
+/* Model: make_row. */
 void batch_open(struct mgr *m, bool power_lost)
 {
 	struct batch *b = batch_new(m, ROW_OPEN, m->continuity.leaves.n);

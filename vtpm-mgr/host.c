@@ -6,13 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
 
 #define SPAWN_FD 3
+
+#define FENCE_FILE    "keeper.lock"
+#define FENCE_POLL_MS 10
+#define FENCE_MAX_MS  90000 /* a keeper has patience with its TPM for a minute (keeper/anchor.c) */
 
 static void exec_spawner(struct mgr *m, int sock)
 {
@@ -66,6 +72,28 @@ int host_start_spawner(struct mgr *m)
 		return ERR_SYS;
 	}
 	m->spawner = sv[0];
+	return 0;
+}
+
+int host_fence(struct mgr *m)
+{
+	const struct timespec poll = {.tv_nsec = FENCE_POLL_MS * 1000000L};
+	char path[PATH_MAX];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/" FENCE_FILE, m->cfg.state_dir) >= sizeof(path))
+		return ERR_RANGE;
+	m->fence = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (m->fence < 0)
+		return err_from_errno(errno);
+	for (unsigned waited = 0; flock(m->fence, LOCK_EX | LOCK_NB); waited += FENCE_POLL_MS) {
+		if (errno != EWOULDBLOCK)
+			return err_from_errno(errno);
+		if (waited == 0)
+			log_warn("waiting for the keeper of an earlier vtpm-mgr to end: it may still change the anchors");
+		if (waited >= FENCE_MAX_MS)
+			return ERR_BUSY;
+		nanosleep(&poll, NULL);
+	}
 	return 0;
 }
 

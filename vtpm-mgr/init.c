@@ -32,6 +32,7 @@ static void init_end(struct init *in, int err, const char *text)
 
 /* ---- last: all of it in one transaction ---- */
 
+/* Model: provision. */
 static int init_write(struct init *in)
 {
 	struct mgr *m = in->m;
@@ -88,6 +89,7 @@ static void on_extended(void *arg, const struct keeper_reply *r)
 		init_store(arg);
 }
 
+/* Model: provision. */
 static void on_mac(void *arg, const struct keeper_reply *r)
 {
 	struct init *in = arg;
@@ -102,7 +104,7 @@ static void on_mac(void *arg, const struct keeper_reply *r)
 	keeper_ask(in->m, KEEPER_ANCHOR_EXTEND, &b, on_extended, in);
 }
 
-/* The first row: on nothing, with a nonce in the place of a row before it, so that no two are alike. */
+/* Model: provision. The first row: on nothing, with a nonce in the place of a row before it, so that no two are alike. */
 static int genesis(struct init *in, const struct anchor_view *view)
 {
 	struct leaves *leaves = &in->m->continuity.leaves;
@@ -121,6 +123,7 @@ static int genesis(struct init *in, const struct anchor_view *view)
 	return err ? err : journal_row_encode(&b, &row);
 }
 
+/* Model: provision. */
 static void on_anchors(void *arg, const struct keeper_reply *r)
 {
 	struct init *in = arg;
@@ -141,6 +144,7 @@ static void on_anchors(void *arg, const struct keeper_reply *r)
 		keeper_ask(in->m, KEEPER_ROW_MAC, &b, on_mac, in);
 }
 
+/* Model: provision. */
 static void on_ca(void *arg, const struct keeper_reply *r)
 {
 	struct init *in = arg;

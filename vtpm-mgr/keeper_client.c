@@ -265,13 +265,15 @@ static int keeper_spawn(struct mgr *m)
 {
 	struct keeper *k = &m->keeper;
 	struct buf none;
-	int sv[2];
+	int sv[2], gives[SPAWN_KEEPER_FDS];
 	int err = ipc_pair(sv);
 
 	if (err)
 		return err;
 	buf_init(&none, NULL, 0);
-	err = host_send(m, SPAWN_KEEPER, &none, &sv[1], 1);
+	gives[0] = sv[1];
+	gives[1] = m->fence;
+	err = host_send(m, SPAWN_KEEPER, &none, gives, SPAWN_KEEPER_FDS);
 	fd_close(&sv[1]);
 	k->sock = sv[0];
 	if (!err)

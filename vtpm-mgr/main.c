@@ -168,6 +168,15 @@ static void open_store(struct mgr *m)
 		die(m->cfg.state_dir, store_why(m->store));
 }
 
+/* No other manager has the store; the keeper of one that has died may still be there. */
+static void raise_fence(struct mgr *m)
+{
+	int err = host_fence(m);
+
+	if (err)
+		die(m->cfg.state_dir, err == ERR_BUSY ? "the keeper of an earlier vtpm-mgr does not end" : err_text(err));
+}
+
 /* What is there already is not touched by --init. */
 static void check_no_store(const struct mgr *m)
 {
@@ -364,7 +373,7 @@ int main(int argc, char **argv)
 		die("cannot close inherited descriptors", strerror(errno));
 	umask(0077);
 	block_signals();
-	m->spawner = m->spawner_io.fd = m->signals_io.fd = m->audit.fd = -1;
+	m->spawner = m->spawner_io.fd = m->signals_io.fd = m->audit.fd = m->fence = -1;
 	m->keeper.sock = m->keeper.io.fd = -1;
 	find_identity(&m->cfg, &id);
 	make_dirs(&m->cfg, &id);
@@ -378,6 +387,7 @@ int main(int argc, char **argv)
 		die("cannot forbid core dumps", strerror(errno));
 	if (!m->cfg.init)
 		open_store(m);
+	raise_fence(m);
 	if (audit_open(&m->audit, m->cfg.state_dir))
 		die(m->cfg.state_dir, "the audit log cannot be opened");
 	if (continuity_init(m))

@@ -468,6 +468,7 @@ struct mgr {
 	struct audit audit;
 	struct control *control;
 	int spawner;
+	int fence; /* of this manager and its keepers: host_fence */
 	struct loop_io spawner_io;
 	pid_t spawner_pid;
 	int signals;
@@ -494,6 +495,11 @@ struct mgr {
 };
 
 CHECKED int host_start_spawner(struct mgr *m);
+/*
+ * Waits until no keeper of an earlier manager lives: one that was in the middle of an extend would go on with it (docs/continuity.md,
+ * "Variants"). Each holds the lock that this takes, through a descriptor that it got from its manager. ERR_BUSY: one does not end.
+ */
+CHECKED int host_fence(struct mgr *m);
 CHECKED int host_watch_spawner(struct mgr *m);
 CHECKED int host_send(struct mgr *m, uint32_t type, const struct buf *body, const int *fds, unsigned nfds);
 void host_close(struct mgr *m);

@@ -54,7 +54,7 @@ int record_encode(const struct anchor_record *record, uint8_t mem[static ANCHOR_
 
 /* ---- how it ends ---- */
 
-/* Named, kept; nothing is written and nothing is served. */
+/* Model: quarantined. Named, kept; nothing is written and nothing is served. */
 static void quarantine(struct mgr *m, enum recovery_outcome o)
 {
 	struct continuity *c = &m->continuity;
@@ -113,6 +113,7 @@ static void check_groups(struct mgr *m)
 	}
 }
 
+/* Model: opened. */
 void recovery_opened(struct mgr *m, int code, const char *text)
 {
 	struct continuity *c = &m->continuity;
@@ -135,7 +136,7 @@ void recovery_opened(struct mgr *m, int code, const char *text)
 
 /* ---- step by step ---- */
 
-/* Whether the last row vouches for the leaves in the store. */
+/* Model: decide. Whether the last row vouches for the leaves in the store. */
 static int recovery_leaves(struct recovery *rec)
 {
 	struct leaves *leaves = &rec->m->continuity.leaves;
@@ -150,6 +151,7 @@ static int recovery_leaves(struct recovery *rec)
 }
 
 /*
+ * Model: decide.
  * A manager that has written rows finds the last of them: otherwise the disk was changed under it. So the base contains
  * whatever a batch that was interrupted had written.
  */
@@ -160,6 +162,7 @@ static bool ends_with_ours(const struct recovery *rec)
 	return !c->last || (c->last == rec->last && !memcmp(c->last_hash, rec->last_hash, DIGEST_LEN));
 }
 
+/* Model: decide. */
 static void recovery_end(struct recovery *rec)
 {
 	struct mgr *m = rec->m;
@@ -193,7 +196,7 @@ static void recovery_end(struct recovery *rec)
 	batch_open(m, o == RECOVERY_POWER_LOST);
 }
 
-/* Each row from A's on must be ours, and follow the one before it. */
+/* Model: decide. Each row from A's on must be ours, and follow the one before it. */
 static int take_row(struct recovery *rec, size_t i, const struct row_view *after)
 {
 	const struct journal_row *row = &rec->parsed[i];
@@ -266,6 +269,7 @@ static int read_rows(struct recovery *rec, struct buf *b)
 	return err;
 }
 
+/* Model: decide. */
 static void recovery_rows(struct recovery *rec)
 {
 	struct mgr *m = rec->m;
@@ -317,6 +321,7 @@ static void on_anchors(void *arg, const struct keeper_reply *r)
 	recovery_rows(rec);
 }
 
+/* Model: decide. */
 static void recovery_anchors(struct mgr *m)
 {
 	uint8_t mem[ANCHOR_RECORD_SIZE] = { 0 };
@@ -358,6 +363,7 @@ static void on_retry(void *arg)
 	keeper_boot_again(arg);
 }
 
+/* Model: crash. */
 void continuity_lost(struct mgr *m, int code, const char *text)
 {
 	struct continuity *c = &m->continuity;

@@ -43,7 +43,7 @@ static enum recovery_outcome refuse_a(enum anchor_state a)
 	}
 }
 
-/* V holds nothing: because of a TPM reset, or because somebody made it so. */
+/* Model: decide. V holds nothing: because of a TPM reset, or because somebody made it so. */
 static enum recovery_outcome without_v(const struct recovery_facts *f)
 {
 	if (f->reset_count == f->a_reset_count)
@@ -51,6 +51,7 @@ static enum recovery_outcome without_v(const struct recovery_facts *f)
 	return f->a_kind == ROW_CLOSE || f->a_kind == ROW_GENESIS ? RECOVERY_REBOOTED : RECOVERY_POWER_LOST;
 }
 
+/* Model: decide. */
 enum recovery_outcome recovery_decide(const struct recovery_facts *f)
 {
 	if (f->a != ANCHOR_VALUE)

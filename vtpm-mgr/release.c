@@ -142,6 +142,7 @@ static int count_all(struct leaves *leaves)
 	return err;
 }
 
+/* Model: provision. */
 static int write_it(struct store_release *r)
 {
 	struct leaves *leaves = &r->m->continuity.leaves;
@@ -175,6 +176,7 @@ static void on_extended(void *arg, const struct keeper_reply *reply)
 	store_release_end(r, err, reply->code ? reply->text : store_why(r->m->store));
 }
 
+/* Model: provision. */
 static void on_mac(void *arg, const struct keeper_reply *reply)
 {
 	struct store_release *r = arg;
@@ -206,6 +208,7 @@ static int last_row(struct store *s, uint64_t *last)
 	return err == ERR_AUTH ? 0 : err;
 }
 
+/* Model: provision. */
 static int genesis(struct store_release *r, uint32_t reset_count)
 {
 	struct leaves *leaves = &r->m->continuity.leaves;
@@ -228,6 +231,7 @@ static int genesis(struct store_release *r, uint32_t reset_count)
 	return err ? err : journal_row_encode(&b, &r->row);
 }
 
+/* Model: provision. */
 static void on_renewed(void *arg, const struct keeper_reply *reply)
 {
 	struct store_release *r = arg;
@@ -249,7 +253,7 @@ static void on_renewed(void *arg, const struct keeper_reply *reply)
 	keeper_ask_once(r->m, KEEPER_ROW_MAC, &b, on_mac, r);
 }
 
-/* Looked at once more: what is wrong may have been put right. */
+/* Model: provision. Looked at once more: what is wrong may have been put right. */
 static void on_store_gate(void *arg, const struct keeper_reply *reply)
 {
 	struct store_release *r = arg;

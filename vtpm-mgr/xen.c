@@ -294,8 +294,10 @@ void xen_close(struct mgr *m)
 		return;
 	xenstore_free(m->xen->store);
 	m->xen->store = NULL;
-	while (m->xen->fronts)
-		xen_front_free(m->xen->fronts);
+	for (struct xen_front *f = m->xen->fronts, *next; f; f = next) {
+		next = f->next;
+		xen_front_free(f);
+	}
 	free(m->xen);
 	m->xen = NULL;
 }

@@ -431,7 +431,7 @@ bool xen_reset_lost(struct mgr *m, const struct store_vtpm *row, struct call *c)
 {
 	struct xen_front *f = m->xen ? m->xen->fronts : NULL;
 
-	while (f && (f->d.phase != XEN_REFUSED || f->n.bad || memcmp(f->n.uuid, row->uuid, UUID_LEN) ||
+	while (f && (f->d.phase != XEN_REFUSED || f->n.bad || memcmp(f->n.uuid, row->uuid, UUID_LEN) != 0 ||
 		     xen_device_leaving(&f->d, &f->n)))
 		f = f->next;
 	if (!f)

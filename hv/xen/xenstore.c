@@ -14,6 +14,7 @@
 
 #include <xen/io/xs_wire.h>
 
+#include "lib/buf.h"
 #include "lib/util.h"
 
 #define XENSTORED_SOCKET "/var/run/xenstored/socket"
@@ -175,17 +176,17 @@ static void ask(struct xenstore *x, uint32_t type, const void *payload, size_t n
 static void ask_two(struct xenstore *x, uint32_t type, const char *a, const char *b, bool nul, xenstore_done *done,
 		    void *arg)
 {
-	char payload[XENSTORE_PAYLOAD_MAX];
+	uint8_t payload[XENSTORE_PAYLOAD_MAX];
 	size_t na = strlen(a) + 1, nb = strlen(b) + (nul ? 1 : 0);
+	struct buf p;
 
-	if (na > XENSTORE_PATH_MAX || na + nb > sizeof(payload)) {
+	buf_init(&p, payload, sizeof(payload));
+	if (na > XENSTORE_PATH_MAX || buf_put_bytes(&p, a, na) || buf_put_bytes(&p, b, nb)) {
 		if (done != NULL)
 			done(arg, ERR_RANGE, "", 0);
 		return;
 	}
-	memcpy(payload, a, na);
-	memcpy(payload + na, b, nb);
-	ask(x, type, payload, na + nb, done, arg);
+	ask(x, type, payload, p.len, done, arg);
 }
 
 static void ask_path(struct xenstore *x, uint32_t type, const char *path, xenstore_done *done, void *arg)

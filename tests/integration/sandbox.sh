@@ -107,7 +107,9 @@ if root; then
 	is backend_descriptors "$(fds "$BACKEND")" \
 		"0:/dev/null 1:/dev/null 2:/dev/null 3:socket 4:socket 7:eventfd 8:eventfd 10:eventfd 11:eventfd "
 	echo "    keeper: $(kinds "$KEEPER")"
-	is keeper_opens_nothing_but_its_ends "$(fds "$KEEPER" | tr ' ' '\n' | sed 's/^[0-9]*://' | grep -vE '^(/dev/null|socket|pipe|eventpoll|eventfd|)$')" ""
+	is keeper_opens_nothing_but_its_ends "$(fds "$KEEPER" | tr ' ' '\n' | sed 's/^[0-9]*://' | grep -vE '^(/dev/null|socket|pipe|eventpoll|eventfd|)$')" \
+		"$LAB/state/keeper.lock"
+	is keeper_cannot_write_its_fence "$(awk '$1 == "flags:" { print substr($2, length($2)) }' "/proc/$KEEPER/fdinfo/5")" 0 # O_RDONLY
 	echo "    manager: $(kinds "$MGR_PID" | sed "s|$LAB|…|g")"
 	is backend_has_a_uid_of_its_own "$(field "$BACKEND" Uid | tr '\t' '\n' | sort -u | wc -l) $(field "$BACKEND" Uid | cut -f1 | grep -cxE "0|$(id -u nobody)|$(field "$VICTIM" Uid | cut -f1)|$(field "$KEEPER" Uid | cut -f1)")" "1 0"
 	is backend_group_is_its_own "$(field "$BACKEND" Gid)" "$(field "$BACKEND" Uid)"

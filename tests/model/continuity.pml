@@ -20,7 +20,10 @@
  *	quarantine		only where somebody tampered
  *
  * Switches that break it, each with the name of the idea: ACK_EARLY, A_BEFORE_V, NO_LINK, RESET_OF_LAST, ONE_SUCCESSOR, REDO,
- * REUSE_OPEN, NO_INHERIT, RESEND_BLINDLY, NO_READ_BACK, DISK_FIRST. tests/model/run.sh demands a counterexample of each.
+ * REUSE_OPEN, NO_INHERIT, RESEND_BLINDLY, NO_READ_BACK, DISK_FIRST, OUTLIVES. tests/model/run.sh demands a counterexample of each.
+ *
+ * "step NAME: FUNCTIONS" says what does that step; the functions' comments say "Model: NAME". tests/model/names.sh
+ * holds the two together.
  */
 #ifndef ROWS
 #define ROWS 5
@@ -28,7 +31,37 @@
 #ifndef RESETS
 #define RESETS 2
 #endif
+#ifndef TRACE
+#define ROWNO byte
 #define ALIEN 255
+#define TOLD(what, args)
+#define TOLD_ROW
+#define MORE_RESETS resets < RESETS
+#else
+/*
+ * One run alone: that of a recorded trace (trace.h). Where the model does what the trace tells, the next event must be that one; what
+ * happened just before a crash, or while the chip was reset, it need not have told. The claims are asserted all along.
+ */
+#define ROWNO short
+#define ALIEN 32767
+c_decl { \#include "trace.h" };
+short t; /* events that are over */
+bool accepted;
+#define TOLD(what, args) if :: c_expr { (told_##what) args } -> t++ :: CUT fi;
+#define TOLD_ROW \
+	if \
+	:: c_expr { (told_writing)(now.t, now.row[now.r].id, now.row[now.r].n, now.row[now.r].kind, now.row[now.r].reset, \
+			now.row[now.row[now.r].parent].id, now.row[now.row[now.r].aprev].id, now.row[now.row[now.r].vprev].id) } -> \
+		c_code { now.row[now.r].id = told_id(now.t); now.t++; } \
+	:: CUT \
+	fi; \
+	if :: skip :: CUT fi;
+#define CUT \
+	c_expr { (told_crash)(now.t) } -> t++; \
+	if :: skip :: MORE_RESETS -> power_cut() fi; \
+	crash(); goto down
+#define MORE_RESETS c_expr { now.resets < (told_resets)(now.t) }
+#endif
 
 #define GENESIS 1
 #define OPEN 2
@@ -37,26 +70,31 @@
 #define PLAIN 5	 /* what is acknowledged when V holds it */
 
 typedef Row {
-	byte n;	     /* its number in the journal */
-	byte parent; /* H(row before it) */
+	ROWNO n;      /* its number in the journal */
+	ROWNO parent; /* H(row before it) */
 	byte kind;
-	byte reset;  /* resetCount when it was made */
-	byte aprev, vprev; /* what the indices held then */
-	byte disc;   /* discontinuities */
+	byte reset;   /* resetCount when it was made */
+	ROWNO aprev, vprev; /* what the indices held then */
+	byte disc;    /* discontinuities */
+#ifdef TRACE
+	short id;     /* which one it is in the trace */
+#endif
 };
 
 Row row[ROWS + 1];
-byte rows;	    /* that were ever made */
-byte disk[ROWS + 1]; /* the journal, from 1 */
-byte last;
-byte a, v, resets;  /* the chip */
-byte know_a, know_v; /* what the manager has read there last */
-byte acked_a, acked_v; /* the newest row acknowledged by A, and by either */
+ROWNO rows;	    /* that were ever made */
+ROWNO disk[ROWS + 1]; /* the journal, from 1 */
+ROWNO last;
+ROWNO a, v;	    /* the chip */
+byte resets;
+ROWNO know_a, know_v; /* what the manager has read there last */
+ROWNO acked_a, acked_v; /* the newest row acknowledged by A, and by either */
 byte acked_reset;   /* resetCount at the latter */
 bool tampered;
 
 /* The manager's; hidden where they mean nothing, so that they do not tell states apart. */
-byte r, i, j, k, x, base_a, base_v, flagged, kind;
+ROWNO r, i, j, k, x, base_a, base_v;
+byte flagged, kind;
 bool yes, verdict;
 
 /* yes: a state of row `state` contains what row `what` changed. */
@@ -71,7 +109,11 @@ inline contains(state, what)
 	x = 0
 }
 
-/* r = a row of this content on top of the disk's last one; an open or close row of the same inputs is the same row. */
+/*
+ * step make_row: row_make, count_discontinuities, batch_open, batch_mac, anchor_mac
+ *
+ * r = a row of this content on top of the disk's last one; an open or close row of the same inputs is the same row.
+ */
 inline make_row(thekind, thedisc)
 {
 	r = 0;
@@ -102,14 +144,19 @@ inline make_row(thekind, thedisc)
 	fi
 }
 
-/* journal_append: the store's transaction. */
+/* step write_row: batch_write, transaction. The store's transaction. */
 inline write_row()
 {
 	last++;
 	disk[last] = r
 }
 
-/* anchor_extend, of V or A. Read back: anything but the value that r leads to stops the manager. */
+/*
+ * step extend_v: batch_extend, anchor_extend, extend_op, extend_one
+ * step extend_a: batch_extend, anchor_extend, extend_op, extend_one
+ *
+ * Read back: anything but the value that r leads to stops the manager.
+ */
 inline extend_v()
 {
 	if
@@ -131,6 +178,7 @@ inline settle()
 	r = 0; kind = 0; flagged = 0; yes = false; verdict = false
 }
 
+/* step crash: continuity_lost, batch_interrupt. Or the end of a process, which is no function of anybody's. */
 inline crash()
 {
 	settle();
@@ -150,7 +198,10 @@ inline power_cut()
 #endif
 
 /*
- * recovery_decide: verdict, and flagged where power was lost. The base is always the disk's last row.
+ * step decide: recovery_anchors, anchor_open, recovery_rows, anchor_check, take_row, recovery_end, recovery_decide, without_v, ends_with_ours,
+ *	recovery_leaves
+ *
+ * verdict, and flagged where power was lost. The base is always the disk's last row.
  */
 inline decide()
 {
@@ -172,7 +223,7 @@ inline decide()
 	:: last == 0 || a == 0 || a == ALIEN || i > last -> skip /* A is missing, not ours, or no row has its value */
 	:: else ->
 		verdict = true;
-		/* journal_verify: every row from A's through the last */
+		/* every row from A's through the last */
 		k = i + 1;
 		do
 		:: k > last -> break
@@ -238,7 +289,7 @@ inline put_back()
 	od
 }
 
-/* What was promised until now, when a state that r made is about to be served. */
+/* step opened: recovery_opened, batch_answer_written. What was promised until now, when a state that r made is about to be served. */
 inline opened()
 {
 	contains(r, acked_a);
@@ -251,7 +302,7 @@ inline opened()
 	acked_reset = resets
 }
 
-/* What is acknowledged stands in one line with what was: before it or, if somebody went on from it, behind. */
+/* step acknowledge: batch_done. What is acknowledged stands in one line with what was: before it or, if somebody went on from it, behind. */
 inline acknowledge()
 {
 	contains(acked_a, r);
@@ -300,14 +351,38 @@ inline another()
 #define OR_ANOTHER
 #endif
 
+#ifdef OUTLIVES /* a keeper that its manager's end does not stop goes on with what it was asked for */
+byte late, late_n; /* the row, and how many of its extends are done */
+inline extend_late()
+{
+	if
+	:: late_n == 0 && v == row[late].vprev -> v = late; late_n = 1
+	:: late_n == 0 && v != row[late].vprev -> late = 0 /* it looks first */
+	:: late_n == 1 && row[late].kind != PLAIN -> a = (a == row[late].aprev -> late : ALIEN); late = 0; late_n = 0
+	:: else -> late = 0; late_n = 0
+	fi
+}
+#define OR_LATE :: late != 0 -> d_step { extend_late() }
+#define LEAVES_A_KEEPER :: r != 0 && disk[last] == r && v == row[r].vprev -> late = r; late_n = 0; crash(); goto down
+#else
+#define OR_LATE
+#define LEAVES_A_KEEPER
+#endif
+
 /* What may happen between any two steps. */
+#ifdef TRACE
+#define MAY_DIE if :: skip :: CUT fi
+#else
 #define MAY_DIE \
 	if \
 	:: skip \
 	:: crash(); goto down \
 	:: resets < RESETS -> power_cut(); crash(); goto down \
 	OR_ANOTHER \
+	OR_LATE \
+	LEAVES_A_KEEPER \
 	fi
+#endif
 
 #ifdef NO_READ_BACK
 #define STOP_UNLESS(what) if :: true fi
@@ -323,8 +398,17 @@ inline another()
 
 init
 {
+#ifdef TRACE
+	c_code { trace_load(); };
+#endif
+/*
+ * step provision: on_ca, on_anchors, anchor_new, define_both, genesis, on_mac, init_write; of a released store on_store_gate, anchor_renew, renew_op,
+ *	on_renewed, write_it
+ *
+ * The chip first, then the disk. Begun anew after a crash: with a fresh nonce, explicitly.
+ */
 provision:
-	skip; /* anchor_provision: chip first, then the disk. Begun anew after a crash: with a fresh nonce, explicitly. */
+	skip;
 	d_step { a = 0; v = 0; know_a = 0; know_v = 0; make_row(GENESIS, 0) }
 	if
 	:: r == 0 -> goto exhausted
@@ -338,6 +422,7 @@ provision:
 	fi;
 #endif
 	d_step { extend_v() }
+	TOLD(v, (now.t, 1))
 	if
 	:: skip
 #ifndef DISK_FIRST
@@ -347,19 +432,28 @@ provision:
 #endif
 	fi;
 	d_step { extend_a() }
+	TOLD(a, (now.t, 1))
 #ifndef DISK_FIRST
 	if
 	:: skip
 	:: crash(); goto provision
 	fi;
+	TOLD_ROW
 	d_step { write_row() }
+	TOLD(written, (now.t, now.row[now.r].id))
 #endif
 	d_step { acked_a = r; acked_v = r; acked_reset = resets; crash() }
 
 down:
+#ifdef TRACE
+	if
+	:: c_expr { (told_end)(now.t) } -> accepted = true; assert(!accepted)
+	:: else
+	fi;
+#endif
 	do
 	:: break
-	:: resets < RESETS -> d_step { power_cut() }
+	:: MORE_RESETS -> d_step { power_cut() }
 	od;
 #ifdef ADVERSARY
 	if
@@ -385,8 +479,8 @@ down:
 #endif
 	skip;
 
-	/* recovery_run */
 	d_step { decide() }
+	TOLD(recovered, (now.t, now.resets, now.verdict, now.v != 0, now.flagged))
 	if
 	:: !verdict -> goto quarantined
 	:: else
@@ -409,7 +503,9 @@ down:
 	:: else
 	fi;
 	MAY_DIE;
+	TOLD_ROW
 	d_step { write_row() }
+	TOLD(written, (now.t, now.row[now.r].id))
 #if defined(REDO) || defined(REUSE_OPEN)
 finish_open:
 #endif
@@ -417,12 +513,17 @@ finish_open:
 	EXTEND(extend_v());
 	STOP_UNLESS(v == r);
 	know_v = r;
+	TOLD(v, (now.t, now.row[now.r].id))
 	MAY_DIE;
 	EXTEND(extend_a());
 	STOP_UNLESS(a == r);
 	know_a = r;
+	TOLD(a, (now.t, now.row[now.r].id))
+	TOLD(acked, (now.t, now.row[now.r].id))
+	TOLD(opened, (now.t, now.row[now.r].disc))
 	d_step { opened(); settle() }
 
+/* step serve: batch_form, kind_due */
 serve:
 	MAY_DIE;
 	if
@@ -436,7 +537,9 @@ serve:
 	:: else
 	fi;
 	MAY_DIE;
+	TOLD_ROW
 	d_step { write_row() }
+	TOLD(written, (now.t, now.row[now.r].id))
 #ifdef ACK_EARLY
 	d_step { acknowledge() }
 #endif
@@ -450,25 +553,30 @@ serve:
 	EXTEND(extend_v());
 	STOP_UNLESS(v == r);
 	know_v = r;
+	TOLD(v, (now.t, now.row[now.r].id))
 #ifndef A_BEFORE_V
 	if
 	:: kind != PLAIN ->
 		MAY_DIE;
 		EXTEND(extend_a());
 		STOP_UNLESS(a == r);
-		know_a = r
+		know_a = r;
+		TOLD(a, (now.t, now.row[now.r].id))
 	:: else
 	fi;
 #endif
+	TOLD(acked, (now.t, now.row[now.r].id))
 	if
 	:: kind == CLOSE -> d_step { opened(); crash() }; goto down
 	:: else -> d_step { acknowledge(); settle() }; goto serve
 	fi;
 
+/* step stopped: foreign_value, on_extended */
 stopped: /* the read-back shows what is not ours: nothing is acknowledged; the next start decides */
 	assert(tampered);
 	goto down;
 
+/* step quarantined: quarantine */
 quarantined: /* nothing is written and nothing is served */
 	assert(tampered);
 exhausted: /* of the rows that this run may make */

@@ -50,7 +50,7 @@ holds nothing_old_is_accepted -DADVERSARY -DROWS=5 -DRESETS=2
 holds nor_by_two_managers -DADVERSARY -DTWO -DROWS=5 -DRESETS=1
 
 # Locked out without anybody's doing.
-for v in A_BEFORE_V RESET_OF_LAST ONE_SUCCESSOR REDO RESEND_BLINDLY DISK_FIRST; do
+for v in A_BEFORE_V RESET_OF_LAST ONE_SUCCESSOR REDO RESEND_BLINDLY DISK_FIRST OUTLIVES; do
 	breaks "$v" tampered -DROWS=5 -DRESETS=2
 done
 # What was acknowledged is not there, or what is not there is not said.

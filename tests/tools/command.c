@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/tools/rogue.h"
 
@@ -19,6 +20,8 @@
 #define ALG_CFB	       0x0043u
 #define ECC_P256       0x0003u
 #define NV_ATTRIBUTES  0x00060006u /* OWNERWRITE, AUTHWRITE, OWNERREAD, AUTHREAD */
+#define PIN_ATTRIBUTES 0x00040004u /* AUTHWRITE, AUTHREAD */
+#define PIN_SIZE       4u
 #define KEY_ATTRIBUTES 0x00030072u /* restricted, decrypt, fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth */
 
 /* A command that does not fit its own buffer is a bug of this file. */
@@ -46,14 +49,21 @@ static void u32(struct command *c, uint32_t v)
 	must(buf_put_u32be(&c->b, v));
 }
 
-/* One password session with the empty auth. */
-static void auth(struct command *c)
+/* One password session. */
+static void auth_with(struct command *c, const char *password)
 {
-	u32(c, 9);
+	size_t n = strlen(password);
+
+	u32(c, (uint32_t)(9 + n));
 	u32(c, RS_PW);
 	u16(c, 0);
 	must(buf_put_u8(&c->b, 0));
-	u16(c, 0);
+	must(buf_put_2b(&c->b, password, n));
+}
+
+static void auth(struct command *c)
+{
+	auth_with(c, "");
 }
 
 static void end(struct command *c)
@@ -123,6 +133,53 @@ void command_nv_read(struct command *c)
 	auth(c);
 	u16(c, COMMAND_NV_SIZE);
 	u16(c, 0);
+	end(c);
+}
+
+void command_pin_define(struct command *c, const char *pin)
+{
+	begin(c, ST_SESSIONS, 0x12a);
+	u32(c, RH_OWNER);
+	auth(c);
+	must(buf_put_2b(&c->b, pin, strlen(pin)));
+	u16(c, 14);
+	u32(c, COMMAND_PIN);
+	u16(c, ALG_SHA256);
+	u32(c, PIN_ATTRIBUTES);
+	u16(c, 0);
+	u16(c, PIN_SIZE);
+	end(c);
+}
+
+void command_pin_try(struct command *c, const char *pin)
+{
+	begin(c, ST_SESSIONS, 0x14e);
+	u32(c, COMMAND_PIN);
+	u32(c, COMMAND_PIN);
+	auth_with(c, pin);
+	u16(c, PIN_SIZE);
+	u16(c, 0);
+	end(c);
+}
+
+void command_da_parameters(struct command *c, uint32_t max_tries, uint32_t seconds)
+{
+	begin(c, ST_SESSIONS, 0x13a);
+	u32(c, RH_LOCKOUT);
+	auth(c);
+	u32(c, max_tries);
+	u32(c, seconds);
+	u32(c, seconds);
+	end(c);
+}
+
+/* TPM_CAP_TPM_PROPERTIES, TPM_PT_LOCKOUT_COUNTER: the last four bytes of the answer. */
+void command_lockout_counter(struct command *c)
+{
+	begin(c, ST_NO_SESSIONS, 0x17a);
+	u32(c, 6);
+	u32(c, 0x20e);
+	u32(c, 1);
 	end(c);
 }
 

@@ -13,6 +13,7 @@
 #define COMMAND_NV	0x01500020u /* written and read with owner authorisation */
 #define COMMAND_NV_SIZE 32u
 #define COMMAND_DIGEST	32u
+#define COMMAND_PIN	0x01500021u /* read under an auth value that can be guessed, and locks out */
 
 enum {
 	RC_SUCCESS = 0,
@@ -21,6 +22,8 @@ enum {
 	RC_NV_DEFINED = 0x14c,
 	RC_LOCALITY = 0x907,
 	RC_CANCELED = 0x909,
+	RC_RETRY = 0x922,
+	RC_AUTH_FAIL_1 = 0x98e, /* of the first session */
 };
 
 struct command {
@@ -34,6 +37,12 @@ void command_pcr_extend(struct command *c, const uint8_t digest[static COMMAND_D
 void command_nv_define(struct command *c);
 void command_nv_write(struct command *c, const uint8_t data[static COMMAND_NV_SIZE]);
 void command_nv_read(struct command *c);
+/* COMMAND_PIN, of 4 bytes. */
+void command_pin_define(struct command *c, const char *pin);
+void command_pin_try(struct command *c, const char *pin);
+/* The lockout authorisation is empty. */
+void command_da_parameters(struct command *c, uint32_t max_tries, uint32_t seconds);
+void command_lockout_counter(struct command *c);
 /* A storage key in the owner hierarchy, another one for each value of unique. */
 void command_create_primary_rsa(struct command *c, uint32_t unique);
 void command_create_primary_ecc(struct command *c);

@@ -77,11 +77,14 @@ void rig_start_keeper(struct rig *r)
 {
 	struct ipc_msg m;
 	uint8_t none[1];
-	int sv[2];
+	int sv[2], gives[SPAWN_KEEPER_FDS];
 
 	MUST(ipc_pair(sv) == 0);
-	MUST(ipc_send(r->manager, SPAWN_KEEPER, NULL, &sv[1], 1) == 0);
+	gives[0] = sv[1];
+	gives[1] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	MUST(gives[1] >= 0 && ipc_send(r->manager, SPAWN_KEEPER, NULL, gives, SPAWN_KEEPER_FDS) == 0);
 	close(sv[1]);
+	close(gives[1]);
 	r->keeper = sv[0];
 	MUST(ipc_recv(r->keeper, &m, none, sizeof(none), 0) == 0 && m.type == STUB_LINK);
 	r->link = ipc_take_fd(&m, 0);

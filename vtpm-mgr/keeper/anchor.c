@@ -154,6 +154,7 @@ static int record_open(struct anchor *an, const struct anchor_record *record)
 	return r ? tpm_fail(an->tpm, r, "the record of the anchors does not verify: it was changed or damaged") : 0;
 }
 
+/* Model: decide. */
 int anchor_open(struct anchor *an, const struct anchor_record *record, struct anchor_view *view)
 {
 	int r = record_open(an, record);
@@ -203,7 +204,7 @@ static int refuse_taken(struct tpm *t, uint32_t handle)
 			handle, handle);
 }
 
-/* A first, then V; a TPM without room for V, or without orderly indices, gets A alone. */
+/* Model: provision. A first, then V; a TPM without room for V, or without orderly indices, gets A alone. */
 static int define_both(struct anchor *an)
 {
 	struct tpm *t = an->tpm;
@@ -241,6 +242,7 @@ static int new_op(struct tpm *t, void *arg)
 	return r ? r : define_both(an);
 }
 
+/* Model: provision. */
 static int renew_op(struct tpm *t, void *arg)
 {
 	struct anchor *an = arg;
@@ -272,6 +274,7 @@ static int make(struct anchor *an, int (*op)(struct tpm *t, void *arg), struct a
 	return r ? r : look(an, view);
 }
 
+/* Model: provision. */
 int anchor_new(struct anchor *an, const struct anchor_new *want, struct anchor_view *view)
 {
 	int r = random_auth(an->secrets->owner);
@@ -286,6 +289,7 @@ int anchor_new(struct anchor *an, const struct anchor_new *want, struct anchor_v
 	return make(an, new_op, view);
 }
 
+/* Model: provision. */
 int anchor_renew(struct anchor *an, const struct anchor_record *old, struct anchor_view *view)
 {
 	int r = record_open(an, old);
@@ -342,6 +346,7 @@ static int row_bytes(const struct journal_row *row, uint8_t mem[static JOURNAL_R
 	return journal_row_encode(&b, row);
 }
 
+/* Model: make_row. */
 int anchor_mac(struct anchor *an, const struct journal_row *row, uint8_t mac[static DIGEST_LEN])
 {
 	uint8_t mem[JOURNAL_ROW_SIZE];
@@ -375,6 +380,7 @@ static int row_after(struct anchor *an, const struct journal_row *row, uint8_t e
 	return r;
 }
 
+/* Model: decide. */
 int anchor_check(struct anchor *an, const struct journal_row *row, const uint8_t mac[static DIGEST_LEN],
 		 struct row_view *view)
 {
@@ -396,12 +402,14 @@ struct extend_job {
 	struct row_view after;
 };
 
+/* Model: stopped. */
 static int foreign_value(struct tpm *t, const struct nv_index *x, const char *what)
 {
 	return tpm_fail(t, ERR_WRONG_STATE, "the anchor at 0x%08x %s", x->handle, what);
 }
 
 /*
+ * Model: extend_v, extend_a.
  * Extends one index and reads it back. In a new context, which is also what follows a failure, it is read first: the old
  * value is extended, the new one was extended by the attempt that failed, and anything else is somebody else's.
  */
@@ -432,7 +440,7 @@ static int extend_one(struct tpm *t, struct extend_job *job, struct nv_index *x,
 	return r;
 }
 
-/* V always before A. */
+/* Model: extend_v, extend_a. V always before A. */
 static int extend_op(struct tpm *t, void *arg)
 {
 	struct extend_job *job = arg;
@@ -483,6 +491,7 @@ static int extend_patiently(struct extend_job *job)
 	return r;
 }
 
+/* Model: extend_v, extend_a. */
 int anchor_extend(struct anchor *an, const struct journal_row *row)
 {
 	struct extend_job job = {.an = an, .row = row};

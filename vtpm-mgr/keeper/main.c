@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vtpm-keeper: the one process that speaks to the physical TPM and knows the groups' keys. It is
- * started by vtpm-spawn with the manager on descriptor 3 and the spawner on 4, opens the TPM,
+ * started by vtpm-spawn with the manager on descriptor 3, the spawner on 4 and the fence (host_fence) on 5, opens the TPM,
  * enters the sandbox, and only then reads its first request.
  */
 #include <getopt.h>
@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -20,6 +21,7 @@
 
 #define MANAGER_FD 3
 #define SPAWNER_FD 4
+#define FENCE_FD   5 /* never used: only its end counts */
 
 #define DEFAULT_TCTI "device:/dev/tpmrm0"
 
@@ -73,7 +75,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 /* While the process is still itself: everything that opens a file, a socket or a library. */
 static int prepare(struct keeper *k)
 {
-	const int keep[] = {MANAGER_FD, SPAWNER_FD};
+	const int keep[] = {MANAGER_FD, SPAWNER_FD, FENCE_FD};
 	int r;
 
 	/* The TPM's socket, if it is one, may be closed from the other side at any moment. */
@@ -92,10 +94,22 @@ static int prepare(struct keeper *k)
 	return r;
 }
 
+/*
+ * It must not outlive its spawner, not even in the middle of a command: a row that it extends when the next keeper has looked at the
+ * anchors already locks everybody out. (The spawner ends it when the manager ends, or wants another.) A change of ids takes this back,
+ * so it comes after. Who has died before it asks nothing more.
+ */
+static int end_with_spawner(void)
+{
+	return prctl(PR_SET_PDEATHSIG, SIGKILL) ? ERR_SYS : 0;
+}
+
 static int enter_sandbox(const struct options *o)
 {
 	int r = sandbox_drop((uid_t)o->uid, (gid_t)o->gid, o->empty_dir);
 
+	if (!r)
+		r = end_with_spawner();
 	if (!r)
 		r = sandbox_limit(SANDBOX_KEEPER);
 	return r ? r : sandbox_filter(SANDBOX_KEEPER);

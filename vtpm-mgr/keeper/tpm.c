@@ -284,7 +284,7 @@ int tpm_property(struct tpm *t, uint32_t property, uint32_t *value)
 	int r = tpm_capability(t, TPM2_CAP_TPM_PROPERTIES, property, 1, &data);
 
 	*value = 0;
-	if (!r && data->data.tpmProperties.count && data->data.tpmProperties.tpmProperty[0].property == property)
+	if (!r && data && data->data.tpmProperties.count && data->data.tpmProperties.tpmProperty[0].property == property)
 		*value = data->data.tpmProperties.tpmProperty[0].value;
 	Esys_Free(data);
 	return r;

@@ -2,7 +2,7 @@
 /*
  * Manager and spawner (see docs/PROTOCOL.md). The spawner knows four messages:
  *
- *	manager -> spawner  SPAWN_KEEPER	 {}  + 1 fd: the keeper's end of its manager socket
+ *	manager -> spawner  SPAWN_KEEPER	 {}  + 2 fds: the keeper's end of its manager socket; the fence, which it holds while it lives
  *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot, u8 kind, u64 replaces} + fds {control, store}, and by its kind
  *				SERVE_RING {memfd, to_back, to_front}, SERVE_QEMU {qemu}, SERVE_XEN {attach}
  *	manager -> spawner  SPAWN_ATTACH {u32 domid, u32 ref, u32 port} + 1 fd: the manager's end of a backend's attach
@@ -39,6 +39,7 @@ enum serve_kind { SERVE_NOBODY, SERVE_RING, SERVE_QEMU, SERVE_XEN, SERVE_KINDS }
 
 #define SPAWN_SLOT_MAX 65535u
 #define UID_BASE_DEFAULT 1879048192u /* 0x70000000: above the ranges that Debian and systemd give away; SPAWN_SLOT_MAX + 2 are used */
+#define SPAWN_KEEPER_FDS 2u
 #define SPAWN_FDS_MIN	 2u
 #define SPAWN_FDS_MAX	 5u
 #define ATTACH_FDS	 2u

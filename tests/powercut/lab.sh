@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# A host that may die at any instant, on top of tests/lib.sh: manager and keeper that say what they do, a disk that is looked at, a chip
+# whose power can be cut. Sourced after tests/integration/faults.sh.
+
+LOG_PID= RESETS=0
+ENV=() MORTAL=()
+# The programs as the manager finds them, with the traced keeper in the keeper's place.
+powercut_init() {
+	LIBEXEC=$LAB/libexec
+	mkdir "$LIBEXEC" "$LAB/cut" "$LAB/know" "$LAB/base"
+	ln -s "$B/vtpm-spawn" "$B/vtpm-backend" "$LIBEXEC/"
+	ln -s "$B/tests/powercut_keeper" "$LIBEXEC/vtpm-keeper"
+	touch "$LAB/cut/disk" "$LAB/cut/victims"
+	chmod 777 "$LAB/cut"
+	chmod 666 "$LAB/cut/disk"
+}
+note() { echo "powercut: trace $*" >>"$LAB/mgr.log"; } # what nobody else can say
+
+# Everything that the manager and its processes say goes through one reader, which ends with the last of them.
+log_open() {
+	rm -f "$LAB/log.in"
+	mkfifo "$LAB/log.in"
+	"$B/tests/powercut_log" "$LAB/mgr.log" "$LAB/cut/victims" <"$LAB/log.in" &
+	LOG_PID=$!
+}
+traced_init() {
+	log_open
+	"$B/tests/powercut_mgr" --init $(mgr_options) "$@" >/dev/null 2>"$LAB/log.in"
+	wait "$LOG_PID"
+}
+# ENV says where it ends, MORTAL who dies with it. Status 1: it has ended before it was ready.
+traced_start() {
+	rm -f "$LAB/ready" "$LAB"/base/*
+	cp -a "$LAB"/state/vtpm.db* "$LAB/base/"
+	: >"$LAB/cut/disk"
+	mkfifo "$LAB/ready"
+	log_open
+	env "${ENV[@]}" POWERCUT_LOG="$LAB/cut/disk" "$B/tests/powercut_mgr" $(mgr_options) --ready-fd 9 --pool 0 \
+		--anchor-writes-per-day 1000000 --anchors-per-guest 1000000 "$@" 9>"$LAB/ready" 2>"$LAB/log.in" &
+	MGR_PID=$!
+	for pid in "${MORTAL[@]/MGR/$MGR_PID}"; do echo "$pid"; done >"$LAB/cut/victims"
+	read -r _ <"$LAB/ready"
+}
+# Waits for the end of all of its processes. What it did is noted, so that the next one is another.
+traced_down() {
+	wait "$MGR_PID" 2>/dev/null || true
+	MGR_PID=
+	wait "$LOG_PID" || true
+	note crash
+}
+up() { [ -n "$MGR_PID" ] && [ -e "/proc/$MGR_PID/exe" ]; }
+
+# The chip loses power: no TPM2_Shutdown, and what it has in RAM is gone. PCRs begin anew, and the host boots as before.
+chip_kill() {
+	kill -KILL "$CHIP_PID" 2>/dev/null || true
+	ended "$CHIP_PID"
+}
+chip_alive() { [ -e "/proc/$CHIP_PID/exe" ]; }
+chip_again() {
+	rm -f "$LAB/chip.sock" "$LAB/chip.sock.ctrl"
+	note reset
+	RESETS=$((RESETS + 1))
+	chip_start
+	chip_measure
+}
+# What the disk holds after the cut, chosen by a number.
+disk_cut() { "$B/tests/powercut_disk" "$LAB/base" "$LAB/state" "$LAB/cut/disk" "$1"; }
+# One value of what vtpmctl says with --json, a line each. Asked all the time, so no Python.
+value_of() { sed -n "s/^ *\"$1\": \"\{0,1\}\(.*[^\",]\)\"\{0,1\},\{0,1\}\$/\\1/p"; }
+continuity() { ctl status --json | sed -n '/^ *"continuity": {/,/^    }/p' | value_of "$1"; }
