@@ -218,12 +218,14 @@ static void send_key(struct rig_backend *b, const struct rig_disk *d)
 	struct key_give k = { .epoch = 1 };
 	uint8_t mem[KEY_GIVE_SIZE];
 	struct buf msg;
+	int err;
 
 	memcpy(k.uuid, d->uuid, UUID_LEN);
 	memcpy(k.key, d->key, KEY_LEN);
 	buf_init(&msg, mem, sizeof(mem));
 	MUST(key_give_encode(&msg, &k) == 0);
-	MUST(ipc_send(b->key, KEY_GIVE, &msg, NULL, 0) == 0);
+	err = ipc_send(b->key, KEY_GIVE, &msg, NULL, 0);
+	MUST(err == 0 || err == ERR_CLOSED); /* what it was started with was reason enough to end */
 }
 
 void rig_kill_keeper(struct rig *r)
