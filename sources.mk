@@ -13,7 +13,7 @@ STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_schema.c vtpm-mgr/store_com
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_proto.c vtpm-mgr/control_socket.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/resume.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
             vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c \
@@ -21,10 +21,10 @@ MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
 KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
-BACKEND_LIB_SRCS := vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
+BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
             vtpm-backend/import.c vtpm-backend/swtpm_state.c \
             vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
-            vtpm-backend/qemu_job.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
+            vtpm-backend/qemu_job.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/resume.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
             vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/warm.c vtpm-backend/xen.c \
             $(PROTO_SRCS) $(HV_SRCS) $(XEN_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_SRCS := vtpm-backend/main.c $(BACKEND_LIB_SRCS)
@@ -55,7 +55,7 @@ MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_qemu test_qemu_data test_qemu_saved test_xen_device test_xenstore test_vchan test_backend_xen test_keeper_wrap
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_resume test_qemu test_qemu_data test_qemu_saved test_xen_device test_xenstore test_vchan test_backend_xen test_keeper_wrap
 INTEGRATION_TESTS := test_keeper test_anchor
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -80,9 +80,10 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/tpm_nonsense.sh \
             tests/integration/continuity.sh \
             tests/integration/import.sh \
-            tests/integration/breaches.sh
+            tests/integration/breaches.sh \
+            tests/integration/resume.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
-TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn tpmline tpmproxy xenback \
+TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
 FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm
 
@@ -130,13 +131,17 @@ test_ek_SRCS := $(BACKEND_LIB_SRCS)
 test_ek_LIBS := $(LIBS_BACKEND)
 test_engine_SRCS := $(BACKEND_LIB_SRCS)
 test_engine_LIBS := $(LIBS_BACKEND)
-test_backend_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_LIBS := $(LIBS_BACKEND)
-test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_hostile_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_hostile_LIBS := $(LIBS_BACKEND)
-test_backend_import_SRCS := tests/unit/swtpm_file.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_import_SRCS := tests/unit/swtpm_file.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_import_LIBS := $(LIBS_BACKEND)
-test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_checkpoint_SRCS := $(BACKEND_LIB_SRCS)
+test_checkpoint_LIBS := $(LIBS_BACKEND)
+test_resume_SRCS := tests/unit/resume_guest.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_resume_LIBS := $(LIBS_BACKEND)
+test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_qemu_LIBS := $(LIBS_BACKEND)
 test_qemu_saved_SRCS := $(test_qemu_SRCS)
 test_qemu_saved_LIBS := $(LIBS_BACKEND)
@@ -144,7 +149,7 @@ test_xen_device_SRCS := vtpm-mgr/xen_device.c $(LIB_SRCS)
 test_xenstore_SRCS := hv/xen/xenstore_wait.c $(XENSTORE_SRCS) $(LIB_SRCS)
 test_vchan_SRCS := vtpm-mgr/vchan/pump.c hv/xen/vchan.c hv/xen/vchan_device.c $(LIB_SRCS)
 test_vchan_LIBS := -lpthread
-test_backend_xen_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_xen_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_xen_LIBS := $(LIBS_BACKEND)
 test_qemu_data_SRCS := $(test_qemu_SRCS)
 test_qemu_data_LIBS := $(LIBS_BACKEND)
@@ -168,11 +173,19 @@ hostile_LIBS := -lpthread
 neighbour_SRCS := tests/tools/neighbour.c tests/tools/command.c $(LIBVTPM_SRCS)
 neighbour_LIBS := -lcrypto
 # The real backend and spawner, with a gap between them and the engine.
+comma := ,
 ROGUE_SRCS := tests/tools/rogue.c tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c
 rogue_backend_SRCS := $(BACKEND_SRCS) $(ROGUE_SRCS)
 rogue_backend_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
 rogue_spawn_SRCS := $(SPAWN_SRCS) $(ROGUE_SRCS)
 rogue_spawn_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
+# The same, with gaps in which they can be killed.
+MORTAL_WRAPS := $(addprefix -Wl$(comma)--wrap=,engine_process chan_take chan_respond state_seal_parts checkpoint_write \
+            checkpoint_redo_write checkpoint_settle checkpoint_answer ipc_send)
+mortal_backend_SRCS := $(BACKEND_SRCS) tests/tools/mortal.c
+mortal_backend_LIBS := $(LIBS_BACKEND) $(MORTAL_WRAPS)
+mortal_spawn_SRCS := $(SPAWN_SRCS) tests/tools/mortal.c
+mortal_spawn_LIBS := $(LIBS_BACKEND) $(MORTAL_WRAPS)
 # The real manager and keeper, which say what they do; the manager over a disk that is looked at.
 powercut_mgr_SRCS := $(MGR_SRCS) tests/powercut/shim.c tests/powercut/trace_mgr.c
 powercut_mgr_LIBS := $(LIBS_MGR) $(addprefix -Wl$(comma)--wrap=,store_commit recovery_decide recovery_opened wear_dirty wear_clean continuity_lost)

@@ -6,8 +6,12 @@
  *	2. chan_take sees SUBMIT (acquire), reads each field once and copies the packet out. From
  *	   here on the page says nothing more about this request, whatever the guest writes there;
  *	   only the state is still looked at, by chan_cancelled.
- *	3. chan_respond writes packet and length where step 2 found the packet, then FINISH
- *	   (release), then signals.
+ *	3. chan_respond writes packet and length where step 2 found the packet, then FINISH and the number of the response
+ *	   (one store, release), then signals.
+ *
+ * Responses are numbered, and the byte that tpmif calls pad has the low bits of the last one that was delivered: SUBMIT beside the
+ * number before the last one says that the last one was not. A front end leaves the byte alone; one that does not can only have
+ * a response of its own twice, or a command of its own executed twice, and only if the back end is killed in that moment.
  *
  * A front end that gives up writes CANCEL over SUBMIT. If it does so before step 2, or too
  * late, over FINISH, no request is in hand: the back end answers IDLE, "cancel complete", or
@@ -58,9 +62,17 @@ static void chan_end_cancel(struct chan *c)
 		(void)c->port.notify(&c->port);
 }
 
+/* Where the packet is. At most 8 + 4 * 255 = 1028: always inside the page, with room for an error reply. */
+static void chan_hold(struct chan *c, uint32_t head)
+{
+	c->head = head;
+	c->data_off = CHAN_HEADER_SIZE + CHAN_EXTRA_REF_SIZE * head_get(head, CHAN_OFF_NR_EXTRA);
+}
+
 enum chan_verdict chan_take(struct chan *c, uint8_t out[static CHAN_PACKET_MAX], struct chan_request *req)
 {
-	uint8_t state = page_get_state(c->page);
+	uint32_t head = page_get_head(c->page);
+	uint8_t state = head_get(head, CHAN_OFF_STATE);
 	uint32_t len;
 
 	req->len = 0;
@@ -70,8 +82,7 @@ enum chan_verdict chan_take(struct chan *c, uint8_t out[static CHAN_PACKET_MAX],
 	if (state != CHAN_STATE_SUBMIT)
 		return CHAN_NONE;
 
-	/* At most 8 + 4 * 255 = 1028: always inside the page, with room for an error reply. */
-	c->data_off = CHAN_HEADER_SIZE + CHAN_EXTRA_REF_SIZE * page_get_u8(c->page, CHAN_OFF_NR_EXTRA);
+	chan_hold(c, head);
 	len = page_get_length(c->page);
 	if (len < TPM_HEADER_SIZE || len > CHAN_PAGE_SIZE - c->data_off)
 		return CHAN_BAD;
@@ -81,11 +92,35 @@ enum chan_verdict chan_take(struct chan *c, uint8_t out[static CHAN_PACKET_MAX],
 		return CHAN_BAD;
 	}
 	req->len = len;
-	req->locality = page_get_u8(c->page, CHAN_OFF_LOCALITY);
+	req->locality = head_get(head, CHAN_OFF_LOCALITY);
 	return CHAN_REQUEST;
 }
 
-int chan_respond(struct chan *c, const uint8_t *resp, size_t len)
+void chan_begin(struct chan *c, uint8_t seq)
+{
+	page_set_u8(c->page, CHAN_OFF_PAD, seq);
+}
+
+enum chan_left chan_resume(struct chan *c, uint8_t seq)
+{
+	uint32_t head = page_get_head(c->page);
+	uint8_t state = head_get(head, CHAN_OFF_STATE);
+
+	if (state != CHAN_STATE_SUBMIT && state != CHAN_STATE_CANCEL)
+		return CHAN_LEFT_NOTHING;
+	if (head_get(head, CHAN_OFF_PAD) == (uint8_t)(seq - 1)) {
+		chan_hold(c, head);
+		return CHAN_LEFT_RESPONSE;
+	}
+	return state == CHAN_STATE_SUBMIT ? CHAN_LEFT_REQUEST : CHAN_LEFT_NOTHING;
+}
+
+int chan_nudge(struct chan *c)
+{
+	return c->port.notify(&c->port);
+}
+
+int chan_respond(struct chan *c, uint8_t seq, const uint8_t *resp, size_t len)
 {
 	/* TPM_ST_NO_SESSIONS, 10 bytes, TPM_RC_SIZE */
 	static const uint8_t does_not_fit[] = {0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0x95};
@@ -98,7 +133,7 @@ int chan_respond(struct chan *c, const uint8_t *resp, size_t len)
 	}
 	page_write(c->page, c->data_off, resp, len);
 	page_set_length(c->page, (uint32_t)len);
-	page_set_state(c->page, CHAN_STATE_FINISH);
+	page_set_head(c->page, head_set(head_set(c->head, CHAN_OFF_PAD, seq), CHAN_OFF_STATE, CHAN_STATE_FINISH));
 	return c->port.notify(&c->port);
 }
 

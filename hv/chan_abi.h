@@ -6,7 +6,7 @@
  *	offset 0  u32 length		bytes of request or response
  *	       4  u8  state
  *	       5  u8  locality		written by the front end with a request
- *	       6  u8  pad
+ *	       6  u8  pad		low bits of the number of the response; the back end's, see hv/chan.c
  *	       7  u8  nr_extra_pages	u32 grant references that follow; no extra pages are used
  *	       8 + 4 * nr_extra_pages	the packet
  *
@@ -20,6 +20,7 @@
 #define CHAN_OFF_LENGTH	    0u
 #define CHAN_OFF_STATE	    4u
 #define CHAN_OFF_LOCALITY   5u
+#define CHAN_OFF_PAD	    6u
 #define CHAN_OFF_NR_EXTRA   7u
 #define CHAN_HEADER_SIZE    8u
 #define CHAN_EXTRA_REF_SIZE 4u

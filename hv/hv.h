@@ -34,6 +34,7 @@ struct chan {
 	volatile uint8_t *page; /* CHAN_PAGE_SIZE bytes, shared with the guest */
 	struct chan_port port;
 	uint32_t data_off;	/* where the packet of the request in hand begins */
+	uint32_t head;		/* state, locality, pad and nr_extra_pages as they were when it was taken */
 	struct spin spin;	/* of chan_wait */
 };
 
@@ -59,11 +60,25 @@ void chan_init(struct chan *c, void *page, const struct chan_port *port);
  */
 enum chan_verdict chan_take(struct chan *c, uint8_t out[static CHAN_PACKET_MAX], struct chan_request *req);
 /*
- * Writes a response of 10 … CHAN_PACKET_MAX bytes and its length, then state FINISH with
- * release order, then signals. A response that does not fit where the guest put its extra
+ * The number under which a back end begins to answer on this page: it has answered number seq, or nothing yet. Before
+ * the first chan_take.
+ */
+void chan_begin(struct chan *c, uint8_t seq);
+enum chan_left {
+	CHAN_LEFT_NOTHING,  /* it has it, and wants nothing more */
+	CHAN_LEFT_REQUEST,  /* it has it, and chan_take finds a new request */
+	CHAN_LEFT_RESPONSE, /* it waits for it: the next chan_respond is that response's */
+};
+/* For a back end that takes the place of one that was killed, whose last response was number seq: how the guest stands. */
+enum chan_left chan_resume(struct chan *c, uint8_t seq);
+/*
+ * Writes a response of 10 … CHAN_PACKET_MAX bytes and its length, then, with release order and in one store, state FINISH and
+ * the low bits of the number seq of the response, then signals. A response that does not fit where the guest put its extra
  * pages is replaced by TPM_RC_SIZE. ERR_RANGE: len is out of bounds (a bug of the caller).
  */
-CHECKED int chan_respond(struct chan *c, const uint8_t *resp, size_t len);
+CHECKED int chan_respond(struct chan *c, uint8_t seq, const uint8_t *resp, size_t len);
+/* Signals the guest once more: a back end that was killed may have written FINISH and not come to that. */
+CHECKED int chan_nudge(struct chan *c);
 /* True while the guest asks to cancel the request in hand (state CANCEL). */
 bool chan_cancelled(const struct chan *c);
 /*

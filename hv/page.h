@@ -21,6 +21,34 @@ static inline uint8_t page_get_state(const volatile uint8_t *page)
 	return __atomic_load_n(page + CHAN_OFF_STATE, __ATOMIC_ACQUIRE);
 }
 
+/* The four bytes from the state on (state, locality, pad, nr_extra_pages) in one access, with the same order. */
+static inline uint32_t page_get_head(const volatile uint8_t *page)
+{
+	const volatile void *p = page + CHAN_OFF_STATE;
+
+	return le32toh(__atomic_load_n((const volatile uint32_t *)p, __ATOMIC_ACQUIRE));
+}
+
+static inline void page_set_head(volatile uint8_t *page, uint32_t head)
+{
+	volatile void *p = page + CHAN_OFF_STATE;
+
+	__atomic_store_n((volatile uint32_t *)p, htole32(head), __ATOMIC_RELEASE);
+}
+
+/* The byte at offset off in it, and a new value for that byte. */
+static inline uint8_t head_get(uint32_t head, unsigned off)
+{
+	return (uint8_t)(head >> (8 * (off - CHAN_OFF_STATE)));
+}
+
+static inline uint32_t head_set(uint32_t head, unsigned off, uint8_t v)
+{
+	const unsigned shift = 8 * (off - CHAN_OFF_STATE);
+
+	return (head & ~(0xffu << shift)) | (uint32_t)v << shift;
+}
+
 /* Release: what was written before is visible to whoever sees this state. */
 static inline void page_set_state(volatile uint8_t *page, uint8_t state)
 {

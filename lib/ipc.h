@@ -17,7 +17,7 @@
 #include "lib/err.h"
 
 #define IPC_BODY_MAX (320u * 1024u) /* a sealed state and its company */
-#define IPC_FDS_MAX 6u
+#define IPC_FDS_MAX 7u
 
 struct ipc_msg {
 	uint32_t type;

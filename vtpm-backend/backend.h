@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "hv/hv.h"
+#include "vtpm-backend/checkpoint.h"
 #include "vtpm-backend/commit.h"
 #include "vtpm-backend/state.h"
 #include "vtpm-mgr/proto/backend.h"
@@ -28,10 +29,11 @@ enum {
 	BACKEND_FD_KEY = 5,
 	BACKEND_FD_QEMU = 6,  /* only to serve a QEMU: its control channel */
 	BACKEND_FD_ATTACH = 6, /* only to serve a guest of Xen: where its rings come from */
-	BACKEND_FD_MEMFD = 6, /* this and the two below only to serve a ring */
+	BACKEND_FD_MEMFD = 6, /* this and those below only to serve a ring */
 	BACKEND_FD_TO_BACK = 7,
 	BACKEND_FD_TO_FRONT = 8,
-	BACKEND_FD_END = 9, /* nothing is open from here on */
+	BACKEND_FD_CHECKPOINT = 9,
+	BACKEND_FD_END = 10, /* nothing is open from here on */
 };
 
 struct transport;
@@ -55,6 +57,13 @@ struct backend {
 	bool shutdown_seen;  /* the last command was a successful TPM2_Shutdown */
 	uint8_t *plain;	     /* the opened state, until the engine has it */
 	size_t plain_len;
+	struct checkpoint_area area; /* with transport_ring; resume.h */
+	struct checkpoint last;	     /* with RUN_RESUME: where to go on, until the engine has it; views of last_mem */
+	uint8_t *last_mem;
+	size_t last_mem_len;
+	uint64_t seq;	     /* number of the last command that was executed or answered */
+	uint64_t kept_seq;   /* the same of the newest checkpoint */
+	bool unsettled;	     /* the next command is checkpointed whatever it is */
 	int import_fd[IMPORT_FDS_MAX]; /* with RUN_IMPORT: swtpm's file, and what opens it; -1: none */
 
 	sem_t go;	     /* control thread -> engine thread: begin */

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "lib/util.h"
+
 #define CHILDREN_STEP 64u
 
 int children_reserve(struct children *c)
@@ -19,9 +21,9 @@ int children_reserve(struct children *c)
 	return 0;
 }
 
-void children_add(struct children *c, uint8_t kind, uint64_t token, pid_t pid)
+void children_add(struct children *c, uint8_t kind, uint64_t token, pid_t pid, int area)
 {
-	c->list[c->n++] = (struct child){ .token = token, .pid = pid, .kind = kind };
+	c->list[c->n++] = (struct child){ .token = token, .pid = pid, .area = area, .kind = kind };
 }
 
 struct child *children_find_pid(struct children *c, pid_t pid)
@@ -32,12 +34,22 @@ struct child *children_find_pid(struct children *c, pid_t pid)
 	return NULL;
 }
 
-struct child *children_find_token(struct children *c, uint64_t token)
+static struct child *find(struct children *c, uint8_t kind, uint64_t token)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->list[i].kind == CHILD_BACKEND && c->list[i].token == token)
+		if (c->list[i].kind == kind && c->list[i].token == token)
 			return &c->list[i];
 	return NULL;
+}
+
+struct child *children_find_token(struct children *c, uint64_t token)
+{
+	return find(c, CHILD_BACKEND, token);
+}
+
+struct child *children_find_gone(struct children *c, uint64_t token)
+{
+	return find(c, CHILD_GONE, token);
 }
 
 struct child *children_find_keeper(struct children *c)
@@ -55,6 +67,8 @@ void children_remove(struct children *c, struct child *ch)
 
 void children_free(struct children *c)
 {
+	for (size_t i = 0; i < c->n; i++)
+		fd_close(&c->list[i].area);
 	free(c->list);
 	*c = (struct children){ 0 };
 }
@@ -65,14 +79,14 @@ int children_encode(struct buf *b, const struct children *c)
 		return ERR_RANGE;
 	for (size_t i = 0; i < c->n; i++)
 		if (buf_put_u8(b, c->list[i].kind) || buf_put_u64le(b, c->list[i].token) ||
-		    buf_put_u32le(b, (uint32_t)c->list[i].pid))
+		    buf_put_u32le(b, (uint32_t)c->list[i].pid) || buf_put_u32le(b, (uint32_t)c->list[i].area))
 			return ERR_RANGE;
 	return 0;
 }
 
 int children_decode(struct buf *b, struct children *c)
 {
-	uint32_t n, pid;
+	uint32_t n, pid, area;
 	uint64_t token;
 	uint8_t kind;
 	int err;
@@ -80,12 +94,13 @@ int children_decode(struct buf *b, struct children *c)
 	if (buf_get_u32le(b, &n))
 		return ERR_RANGE;
 	while (n-- > 0) {
-		if (buf_get_u8(b, &kind) || buf_get_u64le(b, &token) || buf_get_u32le(b, &pid))
+		if (buf_get_u8(b, &kind) || buf_get_u64le(b, &token) || buf_get_u32le(b, &pid) ||
+		    buf_get_u32le(b, &area))
 			return ERR_RANGE;
 		err = children_reserve(c);
 		if (err != 0)
 			return err;
-		children_add(c, kind, token, (pid_t)pid);
+		children_add(c, kind, token, (pid_t)pid, (int32_t)area);
 	}
 	return 0;
 }

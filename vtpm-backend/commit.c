@@ -12,6 +12,14 @@ void commit_init(struct commit *c, uint64_t version)
 	c->first = true;
 }
 
+void commit_resume(struct commit *c, uint64_t version, int why)
+{
+	commit_init(c, version);
+	c->stale = why != 0;
+	c->why = why;
+	c->first = false;
+}
+
 uint64_t commit_next(const struct commit *c)
 {
 	return c->version + 1;

@@ -37,6 +37,8 @@ struct commit {
 
 /* version: of the state that was loaded. */
 void commit_init(struct commit *c, uint64_t version);
+/* The same for a state that another process had in use. why: the store does not have it, and the code of that; 0: it has. */
+void commit_resume(struct commit *c, uint64_t version, int why);
 /* The version under which the next state is sent. */
 uint64_t commit_next(const struct commit *c);
 /* The state of this version is given away. */

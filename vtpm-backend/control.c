@@ -10,6 +10,7 @@
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/qemu.h"
+#include "vtpm-backend/resume.h"
 #include "vtpm-backend/transport.h"
 #include "vtpm-backend/xen.h"
 
@@ -43,6 +44,8 @@ static int on_start(void *peer, struct ipc_msg *m)
 	if (err != 0)
 		return err;
 	if ((b->start.flags & RUN_STARTUP) && b->transport == &transport_qemu)
+		return ERR_PROTO;
+	if ((b->start.flags & RUN_RESUME) && b->transport != &transport_ring)
 		return ERR_PROTO;
 	if ((b->start.flags & RUN_STANDBY) && b->transport != &transport_qemu)
 		return ERR_PROTO;
@@ -160,7 +163,10 @@ static int use_key(struct backend *b, const uint8_t key[static KEY_LEN])
 	b->plain = malloc(b->start.sealed_len - STATE_OVERHEAD);
 	if (b->plain == NULL)
 		return ERR_NOMEM;
-	return state_open(key, &id, b->start.sealed, b->start.sealed_len, b->plain, &b->plain_len);
+	err = state_open(key, &id, b->start.sealed, b->start.sealed_len, b->plain, &b->plain_len);
+	if (err == 0 && (b->start.flags & RUN_RESUME))
+		resume_open(b, key);
+	return err;
 }
 
 static int take_key(struct backend *b)

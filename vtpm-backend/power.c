@@ -75,7 +75,7 @@ static int stir(void)
 	return err;
 }
 
-int power_resume(struct backend *b, const uint8_t *state, size_t len)
+int power_continue(struct backend *b, const uint8_t *state, size_t len)
 {
 	int err;
 
@@ -86,7 +86,15 @@ int power_resume(struct backend *b, const uint8_t *state, size_t len)
 		return err;
 	b->powered = true;
 	b->shutdown_seen = false;
-	return store_commit_newest(b);
+	return 0;
+}
+
+int power_resume(struct backend *b, const uint8_t *state, size_t len)
+{
+	int err;
+
+	err = power_continue(b, state, len);
+	return err != 0 ? err : store_commit_newest(b);
 }
 
 /*

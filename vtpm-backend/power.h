@@ -13,6 +13,8 @@
 CHECKED int power_on(struct backend *b);
 /* The same with a volatile state that belongs to the newest permanent one: the guest notices nothing. */
 CHECKED int power_resume(struct backend *b, const uint8_t *state, size_t len);
+/* The same without a commit: for another process that had them when it was killed. */
+CHECKED int power_continue(struct backend *b, const uint8_t *state, size_t len);
 /*
  * TPM2_Shutdown if the guest did not send it, and a commit of what has changed. The engine keeps its state for another
  * power_on. A code: the store does not have the newest state.

@@ -47,6 +47,16 @@ static int inherit(int fd, bool yes)
 	return fd < 0 || fcntl(fd, F_SETFD, yes ? 0 : FD_CLOEXEC) == 0 ? 0 : err_from_errno(errno);
 }
 
+/* The areas of the children's checkpoints go on, too. */
+static int inherit_areas(const struct children *c, bool yes)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < c->n && err == 0; i++)
+		err = inherit(c->list[i].area, yes);
+	return err;
+}
+
 /* execv(3) has no const for historical reasons, and writes nothing. */
 static char *as_arg(const char *s)
 {
@@ -85,10 +95,11 @@ int reexec(struct spawner *s)
 		return err_from_errno(errno);
 	err = save_state(s, fd);
 	if (err == 0 && inherit(fd, true) == 0 && inherit(s->link_fd, true) == 0 &&
-	    inherit(SPAWN_FD_MANAGER, true) == 0)
+	    inherit(SPAWN_FD_MANAGER, true) == 0 && inherit_areas(&s->children, true) == 0)
 		exec_self(s, fd);
 	close(fd);
-	if (inherit(s->link_fd, false) != 0 || inherit(SPAWN_FD_MANAGER, false) != 0)
+	if (inherit(s->link_fd, false) != 0 || inherit(SPAWN_FD_MANAGER, false) != 0 ||
+	    inherit_areas(&s->children, false) != 0)
 		return ERR_SYS;
 	return err != 0 ? err : ERR_SYS;
 }
@@ -96,13 +107,15 @@ int reexec(struct spawner *s)
 static int decode_state(struct buf *b, struct spawner *s)
 {
 	uint32_t link;
+	int err;
 
 	if (buf_get_u32le(b, &link))
 		return ERR_RANGE;
 	s->link_fd = (int32_t)link;
 	if (inherit(s->link_fd, false) != 0)
 		return ERR_SYS;
-	return children_decode(b, &s->children);
+	err = children_decode(b, &s->children);
+	return err != 0 ? err : inherit_areas(&s->children, false);
 }
 
 int reexec_resume(struct spawner *s)

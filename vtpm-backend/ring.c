@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The transport over a local ring: hv/chan.c does the work. */
 #include "vtpm-backend/power.h"
+#include "vtpm-backend/resume.h"
 #include "vtpm-backend/transport.h"
 
 #define SPIN_US 30u /* about the time in which a guest's next command follows the last */
 
 static int ring_begin(struct backend *b)
 {
+	int err;
+
 	b->locality_max = b->start.locality_max;
-	return power_on(b);
+	if (b->start.flags & RUN_RESUME)
+		return resume_restore(b);
+	err = power_on(b);
+	return err != 0 ? err : resume_begin(b);
 }
 
 static int ring_wait(struct backend *b)
@@ -23,7 +29,7 @@ static enum chan_verdict ring_take(struct backend *b, struct chan_request *req)
 
 static int ring_respond(struct backend *b, size_t len)
 {
-	return chan_respond(&b->chan, b->rsp, len);
+	return chan_respond(&b->chan, (uint8_t)b->seq, b->rsp, len);
 }
 
 static bool ring_cancelled(struct backend *b)

@@ -82,9 +82,12 @@ static int attach_ring(struct backend *b)
 	int err;
 
 	err = local_attach_back(&b->chan, &ring);
+	if (err == 0)
+		err = checkpoint_area_map(&b->area, BACKEND_FD_CHECKPOINT);
 	if (err != 0)
 		return err;
 	close(BACKEND_FD_MEMFD);
+	close(BACKEND_FD_CHECKPOINT);
 	return 0;
 }
 
@@ -131,6 +134,8 @@ _Noreturn void backend_run(struct backend *b, const struct run_config *cfg)
 	const enum sandbox_kind kind = cfg->transport ? cfg->transport->sandbox : SANDBOX_BACKEND;
 	int err;
 
+	/* libtpms takes 128 KiB for each checkpoint, and writes a few: off the heap that is not mapped anew each time. */
+	(void)mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
 	err = sandbox_drop(cfg->uid, cfg->gid, cfg->empty_dir);
 	if (err == 0)
 		err = make_signals(b);

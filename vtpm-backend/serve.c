@@ -6,7 +6,8 @@
  *	2. if an earlier commit failed, or QEMU was given the state, send the newest one to the store
  *	3. may it run? (commit.h, quota.c)
  *	4. run it
- *	5. if it changed the permanent state: seal, send to the store, wait until it is durable
+ *	5. leave a checkpoint, if it can have changed anything (resume.h); if it changed the permanent state: seal,
+ *	   send to the store, wait until it is durable
  *	6. only then answer
  */
 #include "vtpm-backend/serve.h"
@@ -16,6 +17,7 @@
 
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/resume.h"
 #include "vtpm-backend/store.h"
 #include "vtpm-backend/tpm.h"
 #include "vtpm-backend/tpmcmd.h"
@@ -82,9 +84,11 @@ static size_t execute(struct backend *b, const struct chan_request *req, uint32_
 
 	if (lengthy)
 		begin_long(b);
+	resume_attempt(b);
 	err = engine_process(b->cmd, req->len, req->locality, b->rsp, &len);
 	if (lengthy)
 		atomic_store(&b->busy, false);
+	b->seq++;
 	if (err != 0)
 		return put_rc(b, TPM_RC_FAILURE);
 	b->shutdown_seen = code == TPM_CC_Shutdown && response_code(b, len) == TPM_RC_SUCCESS;
@@ -103,18 +107,42 @@ static bool over_quota(const struct backend *b, size_t len)
 	return quota_refuses(b->cmd, len, state_len, b->start.state_max);
 }
 
+/*
+ * The commit of what a response of len bytes speaks of. The checkpoint goes first: it counts once the store has the version,
+ * so the two become durable as one. A state that the store does not take goes into another one.
+ */
+static int commit_newest(struct backend *b, size_t *len)
+{
+	int err;
+
+	resume_keep(b, *len, true);
+	err = store_commit_newest(b);
+	if (err != 0)
+		return err;
+	if (!b->commit.stale) {
+		checkpoint_settle(&b->area);
+		return 0;
+	}
+	if (*len > 0 && commit_withholds(&b->commit, true))
+		*len = put_rc(b, TPM_RC_NV_UNAVAILABLE);
+	resume_keep(b, *len, false);
+	return 0;
+}
+
 /* Steps 2 to 5. A non-zero return is the end of the process. */
 static int answer(struct backend *b, const struct chan_request *req, size_t *len)
 {
 	struct tpm_header h;
 	struct buf c;
+	bool due;
 	int err;
 
 	buf_wrap(&c, b->cmd, req->len);
 	if (tpm_header_get(&c, &h))
 		return ERR_RANGE;
 	if (commit_due(&b->commit)) {
-		err = store_commit_newest(b);
+		*len = 0;
+		err = commit_newest(b, len);
 		if (err != 0)
 			return err;
 	}
@@ -128,16 +156,17 @@ static int answer(struct backend *b, const struct chan_request *req, size_t *len
 	}
 	engine_clean();
 	*len = execute(b, req, h.code);
-	if (!engine_dirty())
-		return 0;
-	err = store_commit_newest(b);
-	if (err == 0 && commit_withholds(&b->commit, true))
-		*len = put_rc(b, TPM_RC_NV_UNAVAILABLE);
-	return err;
+	due = resume_is_due(b, &h);
+	if (engine_dirty())
+		return commit_newest(b, len);
+	if (due && !resume_redo(b, req, response_code(b, *len) == TPM_RC_SUCCESS))
+		resume_keep(b, *len, false);
+	return 0;
 }
 
 static int serve_one(struct backend *b)
 {
+	const uint64_t seq = b->seq + 1;
 	struct chan_request req = { 0 };
 	size_t len = 0;
 	int err = 0;
@@ -149,7 +178,7 @@ static int serve_one(struct backend *b)
 		len = put_rc(b, TPM_RC_COMMAND_SIZE);
 		break;
 	case CHAN_REQUEST:
-		if (!b->powered || b->halted)
+		if (!b->powered || b->halted || resume_refuses(b))
 			len = put_rc(b, TPM_RC_FAILURE);
 		else if (req.locality > b->locality_max)
 			len = put_rc(b, TPM_RC_LOCALITY);
@@ -157,8 +186,10 @@ static int serve_one(struct backend *b)
 			err = answer(b, &req, &len);
 		break;
 	}
-	if (err == 0)
+	if (err == 0) {
+		resume_answer(b, seq, len);
 		err = b->transport->respond(b, len);
+	}
 	secmem_wipe(b->cmd, req.len);
 	secmem_wipe(b->rsp, sizeof(b->rsp)); /* all of it: a withheld answer may have been longer */
 	return err;

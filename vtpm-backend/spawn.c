@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -23,6 +24,7 @@
 #include "lib/secmem.h"
 #include "lib/util.h"
 #include "lib/version.h"
+#include "vtpm-backend/checkpoint.h"
 #include "vtpm-backend/spawner.h"
 #include "vtpm-backend/warm.h"
 
@@ -61,9 +63,15 @@ static bool is_crash(int status)
 
 static void child_ended(struct spawner *s, struct child *ch, int status)
 {
-	const struct child was = *ch;
+	struct child was = *ch;
 
-	children_remove(&s->children, ch);
+	if (was.kind == CHILD_BACKEND && was.area >= 0 && WIFSIGNALED(status)) {
+		ch->kind = CHILD_GONE;
+		ch->pid = 0;
+	} else {
+		children_remove(&s->children, ch);
+		fd_close(&was.area);
+	}
 	if (was.kind == CHILD_REPLACED)
 		return;
 	if (was.kind == CHILD_KEEPER)
@@ -135,7 +143,7 @@ static int on_keeper(void *peer, struct ipc_msg *m)
 		return 0;
 	}
 	s->link_fd = link[0];
-	children_add(&s->children, CHILD_KEEPER, 0, pid);
+	children_add(&s->children, CHILD_KEEPER, 0, pid, -1);
 	return 0;
 }
 
@@ -160,9 +168,27 @@ static void link_backend(struct spawner *s, uint64_t token, int end)
 		log_warn("cannot link a backend with the keeper: %s", err_text(err));
 }
 
-static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, const struct ipc_msg *m)
+/* Where one that serves a ring leaves its checkpoints: a new area, or that of the one whose place it takes. */
+static int take_area(struct spawner *s, const struct spawn_backend *req, int *area)
 {
-	int fds[SPAWN_FDS_MAX + 1], key[2], err;
+	struct child *gone;
+
+	*area = -1;
+	if (req->kind != SERVE_RING)
+		return req->replaces == 0 ? 0 : ERR_INVAL;
+	if (req->replaces == 0)
+		return checkpoint_area_make(area);
+	gone = children_find_gone(&s->children, req->replaces);
+	if (gone == NULL)
+		return ERR_NOTFOUND;
+	*area = gone->area;
+	children_remove(&s->children, gone);
+	return 0;
+}
+
+static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, const struct ipc_msg *m, int area)
+{
+	int fds[SPAWN_FDS_MAX + 2], key[2], err;
 	unsigned n = 0;
 	pid_t pid;
 
@@ -178,6 +204,8 @@ static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, co
 	}
 	if (m->nfds == KEY_CHANNEL)
 		fds[n++] = key[1];
+	if (area >= 0)
+		fds[n++] = area;
 	pid = s->opt.no_prefork ? birth_exec(s, req, fds, n) : birth_backend(s, req, fds, n);
 	reserve_later(s);
 	close(key[1]);
@@ -191,22 +219,36 @@ static int on_backend(void *peer, struct ipc_msg *m)
 {
 	struct spawner *s = peer;
 	struct spawn_backend req;
+	int err, area;
 	pid_t pid;
-	int err;
 
 	err = spawn_backend_decode(&m->body, &req);
 	if (err != 0)
 		return err;
 	if (m->nfds != spawn_backend_fds(req.kind) || children_find_token(&s->children, req.token) != NULL)
 		return ERR_PROTO;
-	pid = make_backend(s, &req, m);
+	err = take_area(s, &req, &area);
+	pid = err != 0 ? err : make_backend(s, &req, m, area);
 	if (pid > 0) {
-		children_add(&s->children, CHILD_BACKEND, req.token, pid);
+		children_add(&s->children, CHILD_BACKEND, req.token, pid, area);
 		return 0;
 	}
-	log_error("cannot fork a backend: %s", err_text(pid));
+	fd_close(&area);
+	log_error("cannot make a backend: %s", err_text(pid));
 	report_exit(s, req.token, STATUS_NOT_BORN);
 	return 0;
+}
+
+static void forget_area(struct spawner *s, uint64_t token)
+{
+	struct child *gone = children_find_gone(&s->children, token);
+	int area;
+
+	if (gone == NULL)
+		return;
+	area = gone->area;
+	children_remove(&s->children, gone);
+	fd_close(&area);
 }
 
 static int on_kill(void *peer, struct ipc_msg *m)
@@ -220,8 +262,12 @@ static int on_kill(void *peer, struct ipc_msg *m)
 	if (err != 0)
 		return err;
 	ch = token == 0 ? children_find_keeper(&s->children) : children_find_token(&s->children, token);
-	if (ch != NULL) /* otherwise it ended meanwhile, and its SPAWN_EXITED is on the way */
+	if (ch != NULL) {
 		kill(ch->pid, SIGKILL);
+		fd_close(&ch->area); /* nobody is to go on from there */
+	} else { /* it has ended, and its SPAWN_EXITED is on the way or there */
+		forget_area(s, token);
+	}
 	return 0;
 }
 
@@ -358,7 +404,8 @@ static int watch(struct spawner *s)
 static void end_children(struct spawner *s)
 {
 	for (size_t i = 0; i < s->children.n; i++)
-		kill(s->children.list[i].pid, SIGKILL);
+		if (s->children.list[i].pid > 0)
+			kill(s->children.list[i].pid, SIGKILL);
 	fd_close(&s->spare_fd); /* it ends by itself */
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
@@ -431,6 +478,17 @@ static int parse_options(int argc, char **argv, struct spawn_options *o)
 	return o->keeper != NULL && o->backend != NULL ? 0 : ERR_INVAL;
 }
 
+/* Each guest with a ring costs one: where its backend leaves checkpoints. */
+static int raise_descriptors(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) != 0)
+		return ERR_SYS;
+	rl.rlim_cur = rl.rlim_max;
+	return setrlimit(RLIMIT_NOFILE, &rl) == 0 ? 0 : ERR_SYS;
+}
+
 static int start(struct spawner *s)
 {
 	int err;
@@ -438,7 +496,9 @@ static int start(struct spawner *s)
 	/* Nothing that comes from here gains rights by executing a program. */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return ERR_SYS;
-	err = birth_prepare(s);
+	err = raise_descriptors();
+	if (err == 0)
+		err = birth_prepare(s);
 	if (err == 0)
 		err = secmem_process(); /* no secrets here, but the address layout that all backends share */
 	if (err == 0)

@@ -48,8 +48,8 @@ struct spawner {
 /* Forks the keeper; sock is its manager socket, link its end of the link, fence what it holds. The pid, or a negative code. */
 CHECKED pid_t birth_keeper(struct spawner *s, int sock, int link, int fence);
 /*
- * Makes a backend of the one in reserve, or forks one. fds: control, store, key channel, then what its kind is given: in
- * the order of their places (backend.h). The pid, or a negative code.
+ * Makes a backend of the one in reserve, or forks one. fds: control, store, key channel, then what its kind is given, and with a
+ * ring an area for checkpoints: in the order of their places (backend.h). The pid, or a negative code.
  */
 CHECKED pid_t birth_backend(struct spawner *s, const struct spawn_backend *req, const int *fds, unsigned n);
 /* The same by fork and exec, with an address layout of its own. */

@@ -127,12 +127,42 @@ void sealer_wipe(struct sealer *s)
 	secmem_wipe(s, sizeof(*s));
 }
 
-int state_seal(struct sealer *s, const struct state_id *id, const uint8_t *plain, size_t n, struct buf *out)
+static int encrypt(EVP_CIPHER_CTX *ctx, const struct state_part *parts, unsigned nparts, uint8_t *text,
+		   uint8_t tag[static STATE_TAG_LEN])
+{
+	int len;
+
+	for (unsigned i = 0; i < nparts; i++) {
+		if (parts[i].len == 0)
+			continue;
+		if (EVP_EncryptUpdate(ctx, text, &len, parts[i].data, (int)parts[i].len) != 1 ||
+		    (size_t)len != parts[i].len)
+			return ERR_CRYPTO;
+		text += len;
+	}
+	if (EVP_EncryptFinal_ex(ctx, text, &len) != 1 || len != 0 ||
+	    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, STATE_TAG_LEN, tag) != 1)
+		return ERR_CRYPTO;
+	return 0;
+}
+
+static size_t parts_len(const struct state_part *parts, unsigned nparts)
+{
+	size_t n = 0;
+
+	/* One by one: a length that is beyond all measure must not wrap the sum. */
+	for (unsigned i = 0; i < nparts && n <= STATE_PLAIN_MAX; i++)
+		n = parts[i].len > STATE_PLAIN_MAX ? STATE_PLAIN_MAX + 1u : n + parts[i].len;
+	return n;
+}
+
+int state_seal_parts(struct sealer *s, const struct state_id *id, const struct state_part *parts, unsigned nparts,
+		     struct buf *out)
 {
 	struct state_header h = { .kind = id->kind, .version = id->version, .counter = s->counter + 1 };
+	const size_t n = parts_len(parts, nparts);
 	size_t begin = out->len;
-	uint8_t *text, tag[STATE_TAG_LEN];
-	int len;
+	uint8_t tag[STATE_TAG_LEN];
 
 	if (n == 0 || n > STATE_PLAIN_MAX || out->cap - out->len < n + STATE_OVERHEAD)
 		return ERR_RANGE;
@@ -140,15 +170,17 @@ int state_seal(struct sealer *s, const struct state_id *id, const uint8_t *plain
 	s->counter = h.counter; /* used up, whatever comes of it */
 	if (header_encode(out, &h))
 		return ERR_RANGE;
-	text = out->data + out->len;
-	if (cipher_begin(s->ctx, &h, id->uuid) || EVP_EncryptUpdate(s->ctx, text, &len, plain, (int)n) != 1 ||
-	    (size_t)len != n || EVP_EncryptFinal_ex(s->ctx, text + n, &len) != 1 || len != 0 ||
-	    EVP_CIPHER_CTX_ctrl(s->ctx, EVP_CTRL_GCM_GET_TAG, STATE_TAG_LEN, tag) != 1) {
+	if (cipher_begin(s->ctx, &h, id->uuid) || encrypt(s->ctx, parts, nparts, out->data + out->len, tag)) {
 		out->len = begin;
 		return ERR_CRYPTO;
 	}
 	out->len += n;
 	return buf_put_bytes(out, tag, sizeof(tag));
+}
+
+int state_seal(struct sealer *s, const struct state_id *id, const uint8_t *plain, size_t n, struct buf *out)
+{
+	return state_seal_parts(s, id, &(struct state_part){ plain, n }, 1, out);
 }
 
 /* text: n bytes of ciphertext and the tag. */

@@ -40,6 +40,8 @@ enum state_kind {
 	STATE_PERMANENT = 1,
 	STATE_SAVED_PERMANENT = 2, /* what a hypervisor keeps while a guest is saved or migrated; never in the store */
 	STATE_SAVED_VOLATILE = 3,  /* the volatile state that belongs to it */
+	STATE_CHECKPOINT = 4,	   /* these two: checkpoint.h; never in the store */
+	STATE_REDO = 5,
 };
 
 /* What a sealed state must be to be accepted. */
@@ -66,6 +68,13 @@ void sealer_wipe(struct sealer *s);
  * n is 0 or beyond STATE_PLAIN_MAX.
  */
 CHECKED int state_seal(struct sealer *s, const struct state_id *id, const uint8_t *plain, size_t n, struct buf *out);
+/* The same of a plaintext in several pieces, of which some may be empty. */
+struct state_part {
+	const uint8_t *data;
+	size_t len;
+};
+CHECKED int state_seal_parts(struct sealer *s, const struct state_id *id, const struct state_part *parts, unsigned nparts,
+			     struct buf *out);
 /*
  * Opens a sealed state of at most SEALED_STATE_MAX bytes into plain, which has room for
  * n - STATE_OVERHEAD bytes. ERR_VERSION: a newer format. ERR_AUTH: anything else that is not

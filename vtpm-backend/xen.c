@@ -174,7 +174,7 @@ static enum chan_verdict xen_take(struct backend *b, struct chan_request *req)
 
 static int xen_respond(struct backend *b, size_t len)
 {
-	return chan_respond(&b->chan, b->rsp, len);
+	return chan_respond(&b->chan, (uint8_t)b->seq, b->rsp, len);
 }
 
 const struct transport transport_xen = {

@@ -12,12 +12,15 @@ static void answer(struct vtpm *v, uint64_t version, int code)
 {
 	uint8_t mem[STORE_DONE_SIZE];
 	struct buf b;
+	int err;
 
 	buf_init(&b, mem, sizeof(mem));
 	if (v->w.store < 0)
 		return;
-	if (store_done_encode(&b, &(struct store_done){ .version = version, .code = code }) ||
-	    ipc_send(v->w.store, STORE_DONE, &b, NULL, 0))
+	err = store_done_encode(&b, &(struct store_done){ .version = version, .code = code });
+	if (!err)
+		err = ipc_send(v->w.store, STORE_DONE, &b, NULL, 0);
+	if (err && err != ERR_CLOSED) /* one that has ended has broken nothing: the spawner says how it ended */
 		worker_kill(&v->w);
 }
 
@@ -26,6 +29,7 @@ static void on_paid(void *arg)
 	struct vtpm *v = arg;
 
 	v->held = false;
+	v->held_until = 0;
 	answer(v, v->version, 0);
 }
 
@@ -58,6 +62,7 @@ static void on_committed(void *arg, int code)
 	if (v->anchoring)
 		wait = anchor_quota_spend(v->m, v->row.uuid);
 	v->held = wait > 0 && v->state != VTPM_STOPPING;
+	v->held_until = v->held ? loop_now_ms() + wait : 0;
 	if (v->held)
 		loop_timer_set(&v->m->loop, &v->held_timer, wait, on_paid, v);
 	else

@@ -8,6 +8,7 @@
  *	worker.c	one backend process: its two channels and its end
  *	power_on.c	power-on of a vTPM, and what its backend says
  *	vtpm.c		its end: power-off, reset and failure
+ *	resume.c	one whose backend was killed goes on in another
  *	takeover.c	which of two QEMUs has a vTPM, and which state it goes on from
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come
@@ -80,6 +81,8 @@ struct worker {
 	struct worker *next;
 	struct mgr *m;
 	uint64_t token; /* 0: no process */
+	uint64_t ended; /* token of the last one that has ended */
+	bool killed;	/* on our word: nobody goes on from there */
 	uint32_t slot;
 	int control, store;
 	struct loop_io control_io, store_io;
@@ -97,6 +100,7 @@ struct worker {
 struct worker_guest {
 	enum serve_kind kind;
 	int fds[SPAWN_FDS_MAX - SPAWN_FDS_MIN]; /* as its kind wants them (proto/spawn.h); the caller's */
+	uint64_t replaces; /* the token of the one that was killed and whose guest it goes on with; 0: none */
 };
 
 /*
@@ -108,6 +112,8 @@ CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const 
 uint64_t worker_token_next(struct mgr *m);
 /* It has done what it was started for, or serves: the time in which it must is over. */
 void worker_settled(struct worker *w);
+/* Nobody will go on from where the process of that token ended. */
+void worker_forget(struct mgr *m, uint64_t token);
 /* Closes the channels and has the process killed; exited is still called when it is gone. */
 void worker_kill(struct worker *w);
 CHECKED int worker_send(struct worker *w, uint32_t type);
@@ -208,6 +214,14 @@ struct vtpm {
 	int32_t failed_code;	  /* what the backend said before it ended */
 	uint64_t version;
 	struct loop_timer stop_timer;
+	/* resume.c */
+	bool resuming;	     /* VTPM_STARTING, for a guest that runs */
+	bool crashed;	     /* what ended the last backend was no SIGKILL */
+	bool stop_asked;     /* stop or reset has come meanwhile */
+	uint64_t replaces;   /* token of the last backend, until another has its place */
+	unsigned kills;	     /* in a row, without one that was ready in between */
+	uint64_t replacements; /* since it was powered on */
+	struct loop_timer resume_timer;
 	/* qemu.c */
 	int qemu; /* the control channel of the QEMU that it is on for; -1: it is on for a ring */
 	uid_t qemu_uid;
@@ -237,6 +251,7 @@ struct vtpm {
 	bool anchoring;		  /* it is anchored at once */
 	bool held;		  /* it is durable, and its answer waits for the quota of anchored changes */
 	struct loop_timer held_timer;
+	uint64_t held_until; /* on the clock of loop_now_ms; 0: not held */
 	bool startup_seen; /* the first change of this power-on has come */
 	struct loop_timer change_timer;
 	double bucket;
@@ -294,6 +309,22 @@ void vtpm_verified(struct vtpm *v);
 CHECKED int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len, const char **why);
 /* After a reset. */
 void vtpm_start_again(struct vtpm *v);
+
+/* What has to be said of an end. */
+void vtpm_describe_end(char *out, size_t cap, uint32_t status);
+/* It is off, asked for or not in order: tells who waits, and starts it anew after a reset. */
+void vtpm_stopped(struct vtpm *v, uint32_t status);
+
+/* --- resume.c --- */
+
+/* Its backend has ended. True: another one takes its place; otherwise nobody can go on from there. */
+bool resume_try(struct vtpm *v, uint32_t status);
+/* That one is ready. */
+void resume_done(struct vtpm *v);
+/* That came to nothing. */
+void resume_failed(struct vtpm *v, int code, const char *text);
+/* Stop or reset (v->restart) is asked for while it resumes: as soon as it has. */
+void resume_stop(struct vtpm *v);
 
 /* --- ring.c --- */
 

@@ -21,6 +21,10 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 	bool damaged = code == ERR_AUTH || code == ERR_VERSION;
 	uint8_t uuid[UUID_LEN];
 
+	if (v->resuming) {
+		resume_failed(v, code, text);
+		return;
+	}
 	if (damaged) {
 		vtpm_quarantine(m, &v->row, text);
 		code = ERR_QUARANTINE;
@@ -98,6 +102,10 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 	v->state = VTPM_RUNNING;
 	if (!v->standby)
 		vtpm_verified(v);
+	if (v->resuming) {
+		resume_done(v);
+		return 0;
+	}
 	audit_start(v);
 	answer_start(v);
 	xen_tpm_changed(v->m, v->row.uuid);
@@ -177,12 +185,14 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 	int attach[2], err;
 
 	if (v->qemu >= 0) {
-		*guest = (struct worker_guest){ SERVE_QEMU, { v->qemu } };
+		*guest = (struct worker_guest){ .kind = SERVE_QEMU, .fds = { v->qemu } };
 		return qemu_watch(v);
 	}
 	if (!v->xen) {
 		err = ring_open(v);
-		*guest = (struct worker_guest){ SERVE_RING, { v->ring.memfd, v->ring.to_back, v->ring.to_front } };
+		*guest = (struct worker_guest){ .kind = SERVE_RING,
+						.fds = { v->ring.memfd, v->ring.to_back, v->ring.to_front },
+						.replaces = v->replaces };
 		return err;
 	}
 	err = ipc_pair(attach);
@@ -191,7 +201,7 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 	fd_close(&v->attach);
 	v->attach = attach[0];
 	*theirs = attach[1];
-	*guest = (struct worker_guest){ SERVE_XEN, { attach[1] } };
+	*guest = (struct worker_guest){ .kind = SERVE_XEN, .fds = { attach[1] } };
 	return 0;
 }
 
@@ -223,9 +233,16 @@ int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size
 	return check_leaf(v, sealed, *len, why);
 }
 
+static uint32_t run_flags(const struct vtpm *v)
+{
+	if (v->resuming)
+		return RUN_SERVE | RUN_RESUME | (v->crashed ? RUN_CRASHED : 0u);
+	return RUN_SERVE | (v->firmware ? 0u : RUN_STARTUP) | (v->standby ? RUN_STANDBY : 0u);
+}
+
 static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 {
-	struct backend_start s = { .flags = RUN_SERVE | (v->firmware ? 0 : RUN_STARTUP),
+	struct backend_start s = { .flags = run_flags(v),
 				   .state_max = v->row.state_max,
 				   .locality_max = v->row.locality_max };
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);
@@ -237,15 +254,15 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 	memcpy(s.uuid, v->row.uuid, UUID_LEN);
 	memcpy(s.from_uuid, v->row.uuid, UUID_LEN);
 	s.sealed = sealed;
-	if (v->standby)
-		s.flags |= RUN_STANDBY;
-	else
+	if (!v->standby)
 		err = vtpm_state_get(v, sealed, &s.sealed_len, why);
 	s.version = v->version;
 	if (!err)
 		err = make_guest(v, &guest, &theirs);
 	if (!err)
 		err = worker_start(v->m, &v->w, token, &guest, &s);
+	if (!err)
+		v->replaces = 0; /* it has its place */
 	fd_close(&theirs);
 	free(sealed);
 	return err;
@@ -282,7 +299,7 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 	v->w.exited = vtpm_exited;
 	v->w.arg = v;
 	v->failed_code = 0;
-	v->startup_seen = false;
+	v->startup_seen = v->resuming;
 	changes_wait(v->m, on_settled, v);
 }
 

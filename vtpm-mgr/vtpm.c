@@ -4,7 +4,8 @@
  *
  *	stop:  BACKEND_STOP -> the backend shuts its engine down, commits, exits
  *	reset: stop, then start with the same ring: _TPM_Init for a guest that keeps its channel
- *	crash: failed until somebody resets or starts it: it never comes back by itself with empty PCRs
+ *	crash: another backend goes on with its guest (resume.c), or it has failed until somebody resets or starts it: it never
+ *	       comes back by itself with empty PCRs
  */
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -100,7 +101,7 @@ const char *vtpm_state_word(const struct vtpm *v)
 
 /* --- its end --- */
 
-static void describe_end(char *out, size_t cap, uint32_t status)
+void vtpm_describe_end(char *out, size_t cap, uint32_t status)
 {
 	int s = (int)status;
 
@@ -115,7 +116,7 @@ static void crashed(struct vtpm *v, uint32_t status)
 	v->state = VTPM_FAILED;
 	v->crashes++;
 	if (!v->failed_code)
-		describe_end(v->reason, sizeof(v->reason), status);
+		vtpm_describe_end(v->reason, sizeof(v->reason), status);
 	log_error("%s: failed: %s; its TPM is gone until its guest is reset", v->row.name, v->reason);
 	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, v->reason);
 	xen_backend_ended(v, v->reason);
@@ -133,16 +134,17 @@ static const char *end_detail(const struct vtpm *v)
 	return v->standby ? "it only waited for another's TPM" : NULL;
 }
 
-static void stopped(struct vtpm *v, uint32_t status)
+void vtpm_stopped(struct vtpm *v, uint32_t status)
 {
 	struct call *c = v->stopping;
 	int result = (status == 0 || v->fenced) && !v->failed_code ? 0 : v->failed_code ? v->failed_code : ERR_ENGINE;
 
 	v->stopping = NULL;
 	if (result && !v->failed_code)
-		describe_end(v->reason, sizeof(v->reason), status);
+		vtpm_describe_end(v->reason, sizeof(v->reason), status);
 	mgr_audit(v->m, c, "stop", &v->row, result, result ? v->reason : end_detail(v));
-	v->crashes = 0;
+	v->crashes = v->kills = 0;
+	v->replacements = 0;
 	if (v->restart) {
 		v->restart = false;
 		vtpm_start_again(v);
@@ -166,6 +168,8 @@ void vtpm_exited(void *arg, uint32_t status)
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	loop_timer_cancel(&m->loop, &v->stop_timer);
 	commit_forget(v);
+	if (resume_try(v, status))
+		return;
 	/* What the store gave is judged by the backend that takes over when it is the first to open it. */
 	if (v->opening && (v->failed_code == ERR_AUTH || v->failed_code == ERR_VERSION))
 		v->state = VTPM_STARTING;
@@ -175,10 +179,10 @@ void vtpm_exited(void *arg, uint32_t status)
 	} else if (v->state == VTPM_STARTING) {
 		v->crashes += WIFSIGNALED((int)status);
 		if (!v->failed_code)
-			describe_end(v->reason, sizeof(v->reason), status);
+			vtpm_describe_end(v->reason, sizeof(v->reason), status);
 		vtpm_start_failed(v, v->failed_code ? v->failed_code : ERR_ENGINE, v->reason);
 	} else if (v->state == VTPM_STOPPING || (v->qemu >= 0 && status == 0)) {
-		stopped(v, status); /* a backend ends by itself, in order, when its QEMU has gone or said so */
+		vtpm_stopped(v, status); /* a backend ends by itself, in order, when its QEMU has gone or said so */
 	} else {
 		crashed(v, status);
 	}
@@ -261,16 +265,19 @@ void vtpm_stop(struct vtpm *v, struct call *c)
 		call_reply(c, NULL);
 		return;
 	}
-	if (v->state == VTPM_STARTING) {
+	if (v->state == VTPM_STARTING && !v->resuming) {
 		abandon(v, c);
 		return;
 	}
-	if (v->state != VTPM_RUNNING) {
+	if ((v->state != VTPM_RUNNING && !v->resuming) || v->stop_asked) {
 		call_error(c, ERR_BUSY, "%s is %s", v->row.name, vtpm_state_word(v));
 		return;
 	}
 	v->stopping = c;
-	stop_run(v);
+	if (v->resuming)
+		resume_stop(v);
+	else
+		stop_run(v);
 }
 
 void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c)
@@ -279,7 +286,7 @@ void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c)
 		vtpm_start(v->m, row, v->firmware, c);
 		return;
 	}
-	if (v->state != VTPM_RUNNING) {
+	if ((v->state != VTPM_RUNNING && !v->resuming) || v->stop_asked) {
 		call_error(c, ERR_BUSY, "%s is %s", v->row.name, vtpm_state_word(v));
 		return;
 	}
@@ -290,7 +297,10 @@ void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c)
 	}
 	v->restart = true;
 	v->starting = c;
-	stop_run(v);
+	if (v->resuming)
+		resume_stop(v);
+	else
+		stop_run(v);
 }
 
 void vtpm_stop_all(struct mgr *m)

@@ -43,9 +43,20 @@ void worker_kill(struct worker *w)
 	struct buf b;
 
 	channels_close(w);
+	w->killed = true;
 	buf_init(&b, mem, sizeof(mem));
 	if (spawn_token_encode(&b, w->token) || host_send(w->m, SPAWN_KILL, &b, NULL, 0))
 		log_error("cannot have backend %llu killed", (unsigned long long)w->token);
+}
+
+void worker_forget(struct mgr *m, uint64_t token)
+{
+	uint8_t mem[SPAWN_TOKEN_SIZE];
+	struct buf b;
+
+	buf_init(&b, mem, sizeof(mem));
+	if (token != 0 && (spawn_token_encode(&b, token) || host_send(m, SPAWN_KILL, &b, NULL, 0)))
+		log_warn("what backend %llu has left cannot be thrown away", (unsigned long long)token);
 }
 
 /* Handles one message; false when there is none, or will be none. */
@@ -100,7 +111,8 @@ static void on_deadline(void *arg)
 
 static int spawn(struct worker *w, int control, int store, const struct worker_guest *guest)
 {
-	struct spawn_backend req = { .token = w->token, .slot = w->slot, .kind = guest->kind };
+	struct spawn_backend req = { .token = w->token, .slot = w->slot, .kind = guest->kind,
+				     .replaces = guest->replaces };
 	int fds[SPAWN_FDS_MAX] = { control, store };
 	uint8_t mem[SPAWN_BACKEND_SIZE];
 	struct buf b;
@@ -141,6 +153,7 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 
 	w->m = m;
 	w->token = token;
+	w->killed = false;
 	w->control = w->store = w->control_io.fd = w->store_io.fd = -1;
 	err = slot_take(m, &w->slot);
 	if (err)
@@ -167,7 +180,7 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 		err = loop_add(&m->loop, &w->control_io, w->control, EPOLLIN, on_control, w);
 	if (!err)
 		err = loop_add(&m->loop, &w->store_io, w->store, EPOLLIN, on_store, w);
-	if (err)
+	if (err && err != ERR_CLOSED)
 		worker_kill(w); /* it exists: its end is reported as any other, and says that the start failed */
 	return 0;
 }
@@ -203,5 +216,6 @@ void worker_exited(struct mgr *m, uint64_t token, uint32_t status)
 		keeper_drop(m, token); /* perhaps it never came to fetch its key */
 	slot_give(m, w->slot);
 	w->token = 0;
+	w->ended = token;
 	w->exited(w->arg, status);
 }

@@ -73,7 +73,7 @@ static void make_guests(const struct bench *b, unsigned n)
 static void measure_warm(const struct bench *b)
 {
 	static const char *const pool[] = { "create_ms", "create_pool_ms", NULL };
-	static const char *const commands[] = { "getrandom_us", "pcr_read_us", "pcr_extend_us", NULL };
+	static const char *const commands[] = { "getrandom_us", "pcr_read_us", "pcr_extend_us", "checkpoint_us", NULL };
 	static const char *const writers[] = { "nv_write_64_guests_per_s", "nv_write_1_guest_per_s", NULL };
 	static const char *const idle[] = { "pss_kib", "pss_shared_kib", "idle_cpu_pct", NULL };
 

@@ -64,6 +64,7 @@ void command_startup(struct command *c);
 void command_get_random(struct command *c, uint16_t n);
 void command_pcr_read(struct command *c, unsigned pcr);
 void command_pcr_extend(struct command *c, unsigned pcr);
+void command_pcr_reset(struct command *c, unsigned pcr);
 /* An index of NV_BYTES that the owner may write and read. */
 void command_nv_define(struct command *c);
 /* Other bytes at each call: an NV_Write of what is there already changes nothing. */

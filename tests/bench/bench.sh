@@ -18,7 +18,7 @@ wants() { # whether one of $1 … was asked for; everything is, where nothing wa
 }
 keys=("$@")
 declare -A known
-for k in getrandom_us pcr_read_us pcr_extend_us spawn_us create_ms create_pool_ms create_cold_ms nv_write_us \
+for k in getrandom_us pcr_read_us pcr_extend_us checkpoint_us spawn_us create_ms create_pool_ms create_cold_ms nv_write_us \
 	nv_write_1_guest_per_s nv_write_64_guests_per_s cancel_ms qemu_us pss_kib idle_cpu_pct; do known[$k]=1; done
 for k in "${keys[@]}"; do
 	[ -n "${known[$k]:-}" ] || { echo "bench: no such figure: $k; there are: ${!known[*]}" >&2; exit 2; }

@@ -9,6 +9,7 @@ enum {
 	TPM_CC_NV_DefineSpace = 0x12a,
 	TPM_CC_CreatePrimary = 0x131,
 	TPM_CC_NV_Write = 0x137,
+	TPM_CC_PCR_Reset = 0x13d,
 	TPM_CC_Startup = 0x144,
 	TPM_CC_FlushContext = 0x165,
 	TPM_CC_GetRandom = 0x17b,
@@ -102,6 +103,14 @@ void command_pcr_extend(struct command *c, unsigned pcr)
 	put32(c, 1);
 	put16(c, TPM_ALG_SHA256);
 	put(c, digest, sizeof(digest));
+	end(c);
+}
+
+void command_pcr_reset(struct command *c, unsigned pcr)
+{
+	begin(c, TPM_ST_SESSIONS, TPM_CC_PCR_Reset);
+	put32(c, pcr);
+	put_password(c);
 	end(c);
 }
 

@@ -19,6 +19,7 @@ static const struct figure {
 	{ "getrandom_us", "GetRandom(32), round trip", AT_MOST, 1, SWTPM, NULL, NULL },
 	{ "pcr_read_us", "PCR_Read, one SHA-256 PCR", AT_MOST, 1, SWTPM, NULL, NULL },
 	{ "pcr_extend_us", "PCR_Extend, PCR 16, SHA-256", AT_MOST, 1, SWTPM, NULL, NULL },
+	{ "checkpoint_us", "  what a whole checkpoint adds", BELOW, 15, 0, NULL, NULL },
 	{ "spawn_us", "power-on until the first answer", AT_MOST, 0.25, SWTPM, NULL, NULL },
 	{ "spawn_reply_us", "  until Start is answered", NONE, 0, 0, NULL, NULL },
 	{ "create_ms", "create (from the pool)", AT_MOST, 0.05, SWTPM, NULL, NULL },

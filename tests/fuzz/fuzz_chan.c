@@ -84,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (verdict != CHAN_NONE) {
 		overlay(data + used, size - used, CHAN_PAGE_SIZE);
 		memcpy(before, page, sizeof(page));
-		demand(chan_respond(&c, resp, len) == 0);
+		demand(chan_respond(&c, 1, resp, len) == 0);
 		check_response(off, len);
 	}
 	free(out);

@@ -105,7 +105,7 @@ confined manager "$MGR_PID" 1
 
 if root; then
 	is backend_descriptors "$(fds "$BACKEND")" \
-		"0:/dev/null 1:/dev/null 2:/dev/null 3:socket 4:socket 7:eventfd 8:eventfd 9:eventfd 10:eventfd "
+		"0:/dev/null 1:/dev/null 2:/dev/null 3:socket 4:socket 7:eventfd 8:eventfd 10:eventfd 11:eventfd "
 	echo "    keeper: $(kinds "$KEEPER")"
 	is keeper_opens_nothing_but_its_ends "$(fds "$KEEPER" | tr ' ' '\n' | sed 's/^[0-9]*://' | grep -vE '^(/dev/null|socket|pipe|eventpoll|eventfd|)$')" \
 		"$LAB/state/keeper.lock"
@@ -132,7 +132,7 @@ if root; then
 	is spawner_threads "$(ls "/proc/$SPAWNER/task" | wc -l)" 1
 	is spawner_core_limit "$(awk '/^Max core file size/ { print $5, $6 }' "/proc/$SPAWNER/limits")" "0 0"
 	is spawner_descriptors "$(fds "$SPAWNER" | tr ' ' '\n' | grep . | grep -v '^[012]:' | sed 's/^[0-9]*://' | sort -u | tr '\n' ' ')" \
-		"$(printf '%s\n' /dev/null "$B/vtpm-spawn" eventpoll net signalfd socket | sort | tr '\n' ' ')"
+		"$(printf '%s\n' /dev/null "$B/vtpm-spawn" /memfd:vtpm-checkpoint eventpoll net signalfd socket | sort | tr '\n' ' ')"
 	is spawner_sockets "$([ "$(fds "$SPAWNER" | grep -o ':socket' | wc -l)" -le 3 ] && echo few)" few # manager, keeper, the one in reserve
 	for p in $(reserve); do
 		is the_one_in_reserve_has_one_socket "$(fds "$p")" "0:/dev/null 1:/dev/null 2:/dev/null 3:socket "
@@ -170,7 +170,8 @@ attempts() { # how the backends are started, options…
 		got=$(timeout 20 "$B/tests/hostile" "$LAB/run/guest.ring" rogue "$n" "$victim" 2>&1)
 		report=$(ctl show guest --json | python3 -c 'import json,sys; d=json.load(sys.stdin)["vtpm"]; print(d["state"], d.get("reason", ""))')
 		if [ "$want" = died ]; then
-			is "${how}_dies_of_$name" "$got: $report" "died: failed its backend crashed (signal 31)"
+			report+=$(grep '"action":"crash","vtpm":"guest"' "$LAB/state/audit.log" | tail -n 1 | grep -o 'crashed (signal [0-9]*)')
+			is "${how}_dies_of_$name" "$got: $report" "died: running crashed (signal 31)"
 		else
 			is "${how}_is_refused_$name" "$got: $report" "$want: running "
 		fi

@@ -119,7 +119,7 @@ static void mode_hold(struct front *f, char **args)
 static void mode_rogue(struct front *f, char **args)
 {
 	struct command c;
-	uint32_t errnum;
+	uint32_t errnum, rc;
 	struct buf b;
 
 	command_rogue(&c, (uint32_t)strtoul(args[0], NULL, 0), (uint32_t)strtoul(args[1], NULL, 0));
@@ -128,7 +128,12 @@ static void mode_rogue(struct front *f, char **args)
 		puts("died");
 		return;
 	}
-	if (front_response(f, 0) != RC_SUCCESS)
+	rc = front_response(f, 0);
+	if (rc == RC_FAILURE) { /* its heir does not try that again */
+		puts("died");
+		return;
+	}
+	if (rc != RC_SUCCESS)
 		front_die("this is no rogue");
 	buf_wrap(&b, f->rsp + 10, f->rsp_len - 10);
 	if (buf_get_u32be(&b, &errnum) != 0)

@@ -48,7 +48,7 @@ static char *as_arg(const char *s)
 	return (char *)(uintptr_t)s;
 }
 
-static _Noreturn void exec_spawner(int sock, bool no_prefork)
+static _Noreturn void exec_spawner(int sock, bool no_prefork, bool mortal)
 {
 	char spawn[PATH_MAX + 64], backend[PATH_MAX + 64], self[PATH_MAX];
 	char *argv[10];
@@ -57,8 +57,8 @@ static _Noreturn void exec_spawner(int sock, bool no_prefork)
 
 	MUST(len > 0);
 	self[len] = '\0';
-	program(spawn, sizeof(spawn), "vtpm-spawn");
-	program(backend, sizeof(backend), "vtpm-backend");
+	program(spawn, sizeof(spawn), mortal ? "tests/mortal_spawn" : "vtpm-spawn");
+	program(backend, sizeof(backend), mortal ? "tests/mortal_backend" : "vtpm-backend");
 	argv[n++] = spawn;
 	argv[n++] = as_arg("--keeper");
 	argv[n++] = self;
@@ -100,7 +100,7 @@ void rig_open(struct rig *r, bool no_prefork)
 	r->spawn = fork();
 	MUST(r->spawn >= 0);
 	if (r->spawn == 0)
-		exec_spawner(sv[1], no_prefork);
+		exec_spawner(sv[1], no_prefork, r->mortal);
 	close(sv[1]);
 	r->manager = sv[0];
 	r->token = 0;
@@ -161,37 +161,55 @@ static void make_guest(struct rig_backend *b, enum serve_kind kind, int fds[stat
 	fds[4] = b->ring.to_front;
 }
 
-static void send_spawn(struct rig *r, struct rig_backend *b, enum serve_kind kind)
+/* New channels to it, and fds[0] and fds[1] for the other ends. */
+static void make_channels(struct rig_backend *b, int fds[static SPAWN_FDS_MAX])
 {
-	const struct spawn_backend req = { .token = b->token, .slot = (uint32_t)(b->token % 1000), .kind = kind };
-	uint8_t mem[SPAWN_BACKEND_SIZE];
-	int control[2], store[2], fds[SPAWN_FDS_MAX];
-	struct buf msg;
+	int control[2], store[2];
 
 	MUST(ipc_pair(control) == 0 && ipc_pair(store) == 0);
 	b->control = control[0];
 	b->store = store[0];
 	fds[0] = control[1];
 	fds[1] = store[1];
-	make_guest(b, kind, fds);
+}
+
+static void send_spawn_fds(struct rig *r, struct rig_backend *b, enum serve_kind kind, uint64_t replaces,
+			   int fds[static SPAWN_FDS_MAX])
+{
+	const struct spawn_backend req = {
+		.token = b->token, .slot = (uint32_t)(b->token % 1000), .kind = kind, .replaces = replaces };
+	uint8_t mem[SPAWN_BACKEND_SIZE];
+	struct buf msg;
+
 	buf_init(&msg, mem, sizeof(mem));
 	MUST(spawn_backend_encode(&msg, &req) == 0);
 	MUST(ipc_send(r->manager, SPAWN_BACKEND, &msg, fds, spawn_backend_fds(kind)) == 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void send_spawn(struct rig *r, struct rig_backend *b, enum serve_kind kind)
+{
+	int fds[SPAWN_FDS_MAX];
+
+	make_channels(b, fds);
+	make_guest(b, kind, fds);
+	send_spawn_fds(r, b, kind, 0, fds);
 	if (kind == SERVE_QEMU || kind == SERVE_XEN)
 		close(fds[2]);
-	close(control[1]);
-	close(store[1]);
 }
 
 static void send_start(struct rig_backend *b, const struct backend_start *start, const int *fds, unsigned n)
 {
 	uint8_t *mem = malloc(BACKEND_START_MAX);
 	struct buf msg;
+	int err;
 
 	MUST(mem != NULL);
 	buf_init(&msg, mem, BACKEND_START_MAX);
 	MUST(backend_start_encode(&msg, start) == 0);
-	MUST(ipc_send(b->control, BACKEND_START, &msg, fds, n) == 0);
+	err = ipc_send(b->control, BACKEND_START, &msg, fds, n);
+	MUST(err == 0 || err == ERR_CLOSED); /* the spawner has refused it, and says so */
 	free(mem);
 }
 
@@ -200,12 +218,14 @@ static void send_key(struct rig_backend *b, const struct rig_disk *d)
 	struct key_give k = { .epoch = 1 };
 	uint8_t mem[KEY_GIVE_SIZE];
 	struct buf msg;
+	int err;
 
 	memcpy(k.uuid, d->uuid, UUID_LEN);
 	memcpy(k.key, d->key, KEY_LEN);
 	buf_init(&msg, mem, sizeof(mem));
 	MUST(key_give_encode(&msg, &k) == 0);
-	MUST(ipc_send(b->key, KEY_GIVE, &msg, NULL, 0) == 0);
+	err = ipc_send(b->key, KEY_GIVE, &msg, NULL, 0);
+	MUST(err == 0 || err == ERR_CLOSED); /* what it was started with was reason enough to end */
 }
 
 void rig_kill_keeper(struct rig *r)
@@ -273,6 +293,35 @@ void rig_spawn_serving(struct rig *r, struct rig_backend *b, struct rig_disk *d,
 	send_key(b, d);
 }
 
+void rig_spawn_replacing(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, uint64_t replaces)
+{
+	int fds[SPAWN_FDS_MAX] = { -1, -1, b->ring.memfd, b->ring.to_back, b->ring.to_front };
+	struct backend_start start;
+
+	fd_close(&b->control);
+	fd_close(&b->store);
+	fd_close(&b->key);
+	b->disk = d;
+	b->token = ++r->token;
+	make_channels(b, fds);
+	send_spawn_fds(r, b, SERVE_RING, replaces, fds);
+	fill_start(&start, d, RUN_SERVE | RUN_RESUME | flags);
+	send_start(b, &start, NULL, 0);
+}
+
+void rig_resume(struct rig_backend *b, uint32_t flags)
+{
+	rig_spawn_replacing(b->rig, b, b->disk, flags, b->token);
+	receive_link(b->rig, b);
+	send_key(b, b->disk);
+}
+
+void rig_give_key(struct rig_backend *b)
+{
+	receive_link(b->rig, b);
+	send_key(b, b->disk);
+}
+
 void rig_spawn_standby(struct rig *r, struct rig_backend *b, struct rig_disk *d)
 {
 	rig_spawn_serving(r, b, d, SERVE_QEMU, RUN_SERVE | RUN_STANDBY);
@@ -327,6 +376,18 @@ void rig_ready(struct rig_backend *b)
 	if (m.type == BACKEND_FAILED && backend_failed_decode(&m.body, &f) == 0)
 		fprintf(stderr, "backend failed: %d %s\n", f.code, f.text);
 	MUST(m.type == BACKEND_READY);
+}
+
+bool rig_ready_or_gone(struct rig_backend *b)
+{
+	uint8_t mem[BACKEND_FAILED_MAX];
+	struct ipc_msg m;
+
+	(void)wait_serving(b, b->control);
+	if (ipc_recv(b->control, &m, mem, sizeof(mem), 0) != 0)
+		return false;
+	MUST(m.type == BACKEND_READY);
+	return true;
 }
 
 int rig_failed(struct rig_backend *b)
@@ -512,40 +573,4 @@ uint32_t rig_command(struct rig_backend *b, const void *cmd, size_t len, uint8_t
 	buf_wrap(&r, rsp, *rsp_len);
 	MUST(buf_skip(&r, 6) == 0 && buf_get_u32be(&r, &rc) == 0);
 	return rc;
-}
-
-unsigned long rig_status(pid_t pid, const char *field)
-{
-	unsigned long v = 0;
-	char path[64], line[256];
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	f = fopen(path, "re");
-	while (f != NULL && fgets(line, sizeof(line), f))
-		if (strncmp(line, field, strlen(field)) == 0)
-			v = strtoul(line + strlen(field), NULL, 10);
-	if (f != NULL)
-		fclose(f);
-	return v;
-}
-
-pid_t rig_newest_child(const struct rig *r)
-{
-	char path[64], text[65536], *p;
-	pid_t pid = -1;
-	ssize_t n;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)r->spawn, (int)r->spawn);
-	fd = open(path, O_RDONLY);
-	MUST(fd >= 0);
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	MUST(n > 0);
-	text[n] = '\0';
-	for (p = strtok(text, " "); p != NULL; p = strtok(NULL, " "))
-		if (rig_status((pid_t)atoi(p), "Seccomp:") == 2) /* the one in reserve has no filter yet */
-			pid = (pid_t)atoi(p);
-	return pid;
 }

@@ -33,6 +33,7 @@ struct rig {
 	int keeper;  /* to the stand-in for the keeper */
 	int link;    /* the keeper's end of its link */
 	uint64_t token;
+	bool mortal; /* spawner and backends are those of tests/tools/mortal.h */
 	int queue; /* bytes of what the spawner may have on the way to the manager; 0: as always */
 };
 
@@ -77,6 +78,17 @@ void rig_spawn_serving(struct rig *r, struct rig_backend *b, struct rig_disk *d,
 void rig_spawn_standby(struct rig *r, struct rig_backend *b, struct rig_disk *d);
 /* A worker with RUN_IMPORT and these flags; fds go with the start and stay the caller's. */
 void rig_spawn_import(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, const int *fds, unsigned n);
+/*
+ * For the ring of b, whose backend has exited: spawns another with RUN_RESUME and these flags, in the place of the one of that token. No
+ * key is given.
+ */
+void rig_spawn_replacing(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, uint64_t replaces);
+/* The same in the place of its own, and with the key. */
+void rig_resume(struct rig_backend *b, uint32_t flags);
+/* Gives a backend that was spawned without one its key. */
+void rig_give_key(struct rig_backend *b);
+/* Waits for BACKEND_READY; false: it has gone. */
+bool rig_ready_or_gone(struct rig_backend *b);
 /* Without a keeper: no link is awaited and no key sent. */
 void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
 void rig_kill_keeper(struct rig *r);
@@ -111,7 +123,9 @@ uint32_t rig_command(struct rig_backend *b, const void *cmd, size_t len, uint8_t
 		     size_t *rsp_len);
 /* A number out of /proc/PID/status; 0 if there is none. */
 unsigned long rig_status(pid_t pid, const char *field);
-/* The process of the newest backend of the spawner that is ready. */
+/* The process of the newest backend of the spawner that is in its sandbox; -1: there is none. */
 pid_t rig_newest_child(const struct rig *r);
+/* Waits for one, and sends it a signal. */
+void rig_kill_newest(const struct rig *r, int sig);
 
 #endif

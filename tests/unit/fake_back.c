@@ -97,7 +97,7 @@ void fake_back_stop(struct fake_back *b)
 
 int serve_echo(struct fake_back *b, uint8_t *cmd, size_t len)
 {
-	return chan_respond(&b->chan, cmd, len);
+	return chan_respond(&b->chan, 1, cmd, len);
 }
 
 int serve_until_cancelled(struct fake_back *b, uint8_t *cmd, size_t len)
@@ -113,7 +113,7 @@ int serve_until_cancelled(struct fake_back *b, uint8_t *cmd, size_t len)
 			return -1;
 		demand(b->chan.port.ack(&b->chan.port) == 0, "ack");
 	}
-	return chan_respond(&b->chan, canceled, sizeof(canceled));
+	return chan_respond(&b->chan, 1, canceled, sizeof(canceled));
 }
 
 int serve_hang_up(struct fake_back *b, uint8_t *cmd, size_t len)

@@ -167,7 +167,7 @@ static void test_stop_and_kill(void **state)
 	assert_int_equal(guest_lockout_counter(&b), before);
 	guest_build_write(&cmd, SLOT(3), "pin", "wxyz");
 	assert_int_equal(guest_run(&b), 0);
-	kill(rig_newest_child(&rig), SIGKILL);
+	rig_kill_newest(&rig, SIGKILL);
 	assert_true(WIFSIGNALED((int)rig_exited(&b)));
 	rig_forget(&b);
 	guest_power_on(&b);

@@ -217,7 +217,7 @@ static void test_crash_renews_the_spawner(void **state)
 	guest_power_on(&survivor);
 	rig_spawn(&rig, &victim, &copy, RUN_SERVE | RUN_STARTUP);
 	rig_ready(&victim);
-	kill(rig_newest_child(&rig), SIGABRT);
+	rig_kill_newest(&rig, SIGABRT);
 	assert_int_equal(rig_exited(&victim) & 0x7f, SIGABRT);
 	rig_forget(&victim);
 	rig_spawn(&rig, &next, &copy, RUN_SERVE | RUN_STARTUP);

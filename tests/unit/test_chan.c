@@ -109,6 +109,46 @@ static void submit(struct fixture *f, uint8_t nr_extra, uint32_t length, uint32_
 	page_set_state(f->page, CHAN_STATE_SUBMIT);
 }
 
+/* What the next back end finds after one that was killed with response 256 + n as its last. */
+static enum chan_left left_by(struct fixture *f, uint8_t state, uint8_t pad, uint8_t n)
+{
+	page_set_u8(f->page, CHAN_OFF_PAD, pad);
+	page_set_state(f->page, state);
+	return chan_resume(&f->c, n);
+}
+
+static void numbers_its_responses(void **state)
+{
+	struct fixture *f = *state;
+	const uint8_t resp[10] = {0x80, 0x01, 0, 0, 0, 10};
+	struct chan_request req;
+
+	for (unsigned n = 0; n < 600; n += 37) {
+		page_set_u8(f->page, CHAN_OFF_LOCALITY, 2);
+		submit(f, 3, 10, 10);
+		assert_int_equal(chan_take(&f->c, f->out, &req), CHAN_REQUEST);
+		assert_int_equal(chan_respond(&f->c, (uint8_t)n, resp, sizeof(resp)), 0);
+		assert_int_equal(page_get_state(f->page), CHAN_STATE_FINISH);
+		assert_int_equal(page_get_u8(f->page, CHAN_OFF_PAD), (uint8_t)n);
+		assert_int_equal(page_get_u8(f->page, CHAN_OFF_LOCALITY), 2);
+		assert_int_equal(page_get_u8(f->page, CHAN_OFF_NR_EXTRA), 3);
+		assert_int_equal(chan_resume(&f->c, (uint8_t)n), CHAN_LEFT_NOTHING);
+		submit(f, 3, 10, 10);
+		assert_int_equal(chan_resume(&f->c, (uint8_t)n), CHAN_LEFT_REQUEST);
+		assert_int_equal(chan_resume(&f->c, (uint8_t)(n + 1)), CHAN_LEFT_RESPONSE);
+	}
+	chan_begin(&f->c, 9);
+	assert_int_equal(chan_resume(&f->c, 9), CHAN_LEFT_REQUEST); /* it was there before */
+	for (unsigned n = 0; n < 256; n++) {
+		const uint8_t last = (uint8_t)(n - 1);
+
+		assert_int_equal(left_by(f, CHAN_STATE_CANCEL, last, (uint8_t)n), CHAN_LEFT_RESPONSE);
+		assert_int_equal(left_by(f, CHAN_STATE_CANCEL, (uint8_t)n, (uint8_t)n), CHAN_LEFT_NOTHING);
+		assert_int_equal(left_by(f, CHAN_STATE_IDLE, last, (uint8_t)n), CHAN_LEFT_NOTHING);
+		assert_int_equal(left_by(f, 77, last, (uint8_t)n), CHAN_LEFT_NOTHING);
+	}
+}
+
 static void takes_a_request_and_answers(void **state)
 {
 	struct fixture *f = *state;
@@ -125,7 +165,7 @@ static void takes_a_request_and_answers(void **state)
 	assert_int_equal(page_get_state(f->page), CHAN_STATE_SUBMIT);
 
 	resp[19] = 0xa5;
-	assert_int_equal(chan_respond(&f->c, resp, sizeof(resp)), 0);
+	assert_int_equal(chan_respond(&f->c, 1, resp, sizeof(resp)), 0);
 	assert_int_equal(page_get_state(f->page), CHAN_STATE_FINISH);
 	assert_int_equal(page_get_length(f->page), 20);
 	assert_memory_equal(f->page + CHAN_HEADER_SIZE, resp, sizeof(resp));
@@ -200,12 +240,12 @@ static void answers_where_the_request_was(void **state)
 	submit(f, 255, 10, 10);
 	assert_int_equal(chan_take(&f->c, f->out, &req), CHAN_REQUEST);
 	page_set_u8(f->page, CHAN_OFF_NR_EXTRA, 1); /* too late */
-	assert_int_equal(chan_respond(&f->c, resp, CHAN_PAGE_SIZE - off), 0);
+	assert_int_equal(chan_respond(&f->c, 1, resp, CHAN_PAGE_SIZE - off), 0);
 	assert_int_equal(page_get_length(f->page), CHAN_PAGE_SIZE - off);
 	assert_int_equal(f->page[off - 1], 0);
 	assert_int_equal(f->page[off], 0xee);
 
-	assert_int_equal(chan_respond(&f->c, resp, CHAN_PAGE_SIZE - off + 1), 0);
+	assert_int_equal(chan_respond(&f->c, 1, resp, CHAN_PAGE_SIZE - off + 1), 0);
 	assert_int_equal(page_get_length(f->page), sizeof(rc_size));
 	assert_memory_equal(f->page + off, rc_size, sizeof(rc_size));
 }
@@ -215,9 +255,9 @@ static void refuses_to_send_nonsense(void **state)
 	struct fixture *f = *state;
 	uint8_t resp[CHAN_PACKET_MAX + 1] = {0};
 
-	assert_int_equal(chan_respond(&f->c, resp, 0), ERR_RANGE);
-	assert_int_equal(chan_respond(&f->c, resp, 9), ERR_RANGE);
-	assert_int_equal(chan_respond(&f->c, resp, sizeof(resp)), ERR_RANGE);
+	assert_int_equal(chan_respond(&f->c, 1, resp, 0), ERR_RANGE);
+	assert_int_equal(chan_respond(&f->c, 1, resp, 9), ERR_RANGE);
+	assert_int_equal(chan_respond(&f->c, 1, resp, sizeof(resp)), ERR_RANGE);
 	assert_int_equal(f->notifies, 0);
 }
 
@@ -260,7 +300,7 @@ static void sees_a_cancel_of_the_request_in_hand(void **state)
 	assert_false(chan_cancelled(&f->c));
 	page_set_state(f->page, CHAN_STATE_CANCEL);
 	assert_true(chan_cancelled(&f->c));
-	assert_int_equal(chan_respond(&f->c, f->out, 10), 0);
+	assert_int_equal(chan_respond(&f->c, 1, f->out, 10), 0);
 	assert_int_equal(page_get_state(f->page), CHAN_STATE_FINISH);
 }
 
@@ -367,7 +407,7 @@ static void survives_a_page_that_changes_while_it_is_read(void **state)
 			assert_in_range(req.len, 10, CHAN_PACKET_MAX);
 			assert_int_equal(header_size(f->out), req.len);
 		}
-		assert_int_equal(chan_respond(&f->c, resp, 10 + (size_t)req.locality * 15), 0);
+		assert_int_equal(chan_respond(&f->c, 1, resp, 10 + (size_t)req.locality * 15), 0);
 	}
 	__atomic_store_n(&race_over, true, __ATOMIC_RELAXED);
 	assert_int_equal(pthread_join(t, NULL), 0);
@@ -386,6 +426,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ignores_states_that_are_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(ends_a_cancel_that_has_no_request, setup, teardown),
 		cmocka_unit_test_setup_teardown(sees_a_cancel_of_the_request_in_hand, setup, teardown),
+		cmocka_unit_test_setup_teardown(numbers_its_responses, setup, teardown),
 		cmocka_unit_test_setup_teardown(stops_also_while_the_guest_is_busy, setup, teardown),
 		cmocka_unit_test_setup_teardown(waits_for_work_and_not_for_signals, setup, teardown),
 		cmocka_unit_test_setup_teardown(gives_up_spinning_that_does_not_pay, setup, teardown),

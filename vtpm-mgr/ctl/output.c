@@ -276,6 +276,8 @@ int print_show(const struct ctl_args *a, json_t *params)
 	if (num(v, "discontinuities"))
 		linef("continuity", "%lld times a loss or rollback of its last changes could not be ruled out",
 		      num(v, "discontinuities"));
+	if (num(v, "replacements"))
+		linef("replaced", "%lld times its backend was killed and another one went on", num(v, "replacements"));
 	line("created", str(v, "created"));
 	linef("changes", "%lld", num(v, "version"));
 	linef("stored", "%lld bytes sealed, at most %lld of state", num(v, "sealed_bytes"), num(v, "state_max"));

@@ -14,8 +14,8 @@ int backend_start_encode(struct buf *b, const struct backend_start *m)
 /* Serving needs a state, at once or later, and excludes provisioning; a new TPM has none; one of swtpm's comes by another way. */
 static int start_flags_check(const struct backend_start *m)
 {
-	const uint32_t all = RUN_SERVE | RUN_STARTUP | RUN_MANUFACTURE | RUN_CERTIFY | RUN_STANDBY | RUN_IMPORT |
-			     RUN_SECRET(7);
+	const uint32_t all = RUN_SERVE | RUN_STARTUP | RUN_MANUFACTURE | RUN_CERTIFY | RUN_STANDBY | RUN_RESUME |
+			     RUN_CRASHED | RUN_IMPORT | RUN_SECRET(7);
 	uint32_t job = m->flags & (RUN_SERVE | RUN_MANUFACTURE | RUN_CERTIFY | RUN_IMPORT);
 	bool has_state = m->version != 0 && m->sealed_len != 0;
 
@@ -24,6 +24,10 @@ static int start_flags_check(const struct backend_start *m)
 	if ((m->flags & RUN_SERVE) && job != RUN_SERVE)
 		return ERR_PROTO;
 	if ((m->flags & RUN_STARTUP) && !(m->flags & RUN_SERVE))
+		return ERR_PROTO;
+	if ((m->flags & RUN_RESUME) && (m->flags & ~(uint32_t)RUN_CRASHED) != (RUN_SERVE | RUN_RESUME))
+		return ERR_PROTO;
+	if ((m->flags & RUN_CRASHED) && !(m->flags & RUN_RESUME))
 		return ERR_PROTO;
 	if ((m->flags & RUN_STANDBY) && m->flags != (RUN_SERVE | RUN_STANDBY))
 		return ERR_PROTO;

@@ -3,14 +3,16 @@
 
 int spawn_backend_encode(struct buf *b, const struct spawn_backend *m)
 {
-	if (buf_put_u64le(b, m->token) || buf_put_u32le(b, m->slot) || buf_put_u8(b, m->kind))
+	if (buf_put_u64le(b, m->token) || buf_put_u32le(b, m->slot) || buf_put_u8(b, m->kind) ||
+	    buf_put_u64le(b, m->replaces))
 		return ERR_RANGE;
 	return 0;
 }
 
 int spawn_backend_decode(struct buf *b, struct spawn_backend *m)
 {
-	if (buf_get_u64le(b, &m->token) || buf_get_u32le(b, &m->slot) || buf_get_u8(b, &m->kind))
+	if (buf_get_u64le(b, &m->token) || buf_get_u32le(b, &m->slot) || buf_get_u8(b, &m->kind) ||
+	    buf_get_u64le(b, &m->replaces))
 		return ERR_PROTO;
 	return m->token == 0 || m->slot > SPAWN_SLOT_MAX || m->kind >= SERVE_KINDS ? ERR_PROTO : 0;
 }

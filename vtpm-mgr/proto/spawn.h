@@ -3,7 +3,7 @@
  * Manager and spawner (see docs/PROTOCOL.md). The spawner knows four messages:
  *
  *	manager -> spawner  SPAWN_KEEPER	 {}  + 2 fds: the keeper's end of its manager socket; the fence, which it holds while it lives
- *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot, u8 kind} + fds {control, store}, and by its kind
+ *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot, u8 kind, u64 replaces} + fds {control, store}, and by its kind
  *				SERVE_RING {memfd, to_back, to_front}, SERVE_QEMU {qemu}, SERVE_XEN {attach}
  *	manager -> spawner  SPAWN_ATTACH {u32 domid, u32 ref, u32 port} + 1 fd: the manager's end of a backend's attach
  *	manager -> spawner  SPAWN_KILL	 {u64 token}  (0: the keeper)
@@ -13,7 +13,9 @@
  *				over attach; answers SPAWN_ATTACH: the ring to that guest of Xen, or why not
  *
  * token: chosen by the manager, never 0, never used twice. slot: which uid of the range the
- * process gets; no two live processes share one. A SPAWN_KEEPER ends the keeper there was.
+ * process gets; no two live processes share one. replaces: 0, or, of one that serves a ring, the token of another that a signal
+ * has ended and whose place it takes: it gets the area that the other left its checkpoints in. Such an area is kept until then, or until a
+ * SPAWN_KILL of that token. A SPAWN_KEEPER ends the keeper there was.
  */
 #ifndef VTPM_PROTO_SPAWN_H
 #define VTPM_PROTO_SPAWN_H
@@ -46,6 +48,7 @@ struct spawn_backend {
 	uint64_t token;
 	uint32_t slot;
 	uint8_t kind; /* enum serve_kind */
+	uint64_t replaces;
 };
 struct spawn_attach {
 	uint32_t domid, ref, port;
@@ -60,7 +63,7 @@ struct spawn_exited {
 	uint32_t status; /* as waitpid(2) gives it */
 };
 
-#define SPAWN_BACKEND_SIZE 13u
+#define SPAWN_BACKEND_SIZE 21u
 #define SPAWN_ATTACH_SIZE  12u
 #define ATTACH_RING_SIZE   16u
 #define SPAWN_TOKEN_SIZE   8u

@@ -1,0 +1,161 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Backends that are killed while their guest works: it notices nothing but time.
+set -u
+cd "$(dirname "$0")/../.."
+if [ "$(id -u)" -ne 0 ]; then
+	echo "skip resume: needs root to kill processes of other uids"
+	exit 0
+fi
+. tests/lib.sh
+. tests/integration/neighbour.sh
+lab_init
+ok() { echo "ok $1"; }
+not_ok() { echo "not ok $1"; sed 's/^/    /' "${2:-$LAB/out}" 2>/dev/null; tail -3 "$LAB/mgr.log" 2>/dev/null | sed 's/^/    log: /'; }
+check() { local name=$1; shift; if "$@" >"$LAB/out" 2>&1; then ok "$name"; else not_ok "$name"; fi; }
+refuses() { local name=$1; shift; if "$@" >"$LAB/out" 2>&1; then not_ok "$name"; else ok "$name"; fi; }
+pause() { read -rt "$1" _ <> <(:); } # no event tells that a process of others has come so far
+show() { ctl show "$1" --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["vtpm"].get(sys.argv[1], 0))' "$2"; }
+becomes() { for _ in {1..200}; do [ "$(show "$1" state)" = "$2" ] && return 0; pause 0.05; done; show "$1" state; return 1; }
+audited() { grep -q "$1" "$LAB/state/audit.log" || { tail -3 "$LAB/state/audit.log"; return 1; }; }
+
+spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
+keeper() { pgrep -P "$(spawner)" -x vtpm-keeper; }
+# Backends have a second thread; the one in reserve has not.
+backends() { local p; for p in $(pgrep -P "$(spawner)"); do [ "$(ls "/proc/$p/task" 2>/dev/null | wc -l)" -ne 2 ] || [ "$p" = "$(keeper)" ] || echo "$p"; done; }
+newest() { backends | sort -n | tail -n 1; }
+kill_backend() { # signal: of the one guest that runs
+	local p
+	p=$(newest)
+	[ "${p:-0}" -gt 1 ] && kill "-$1" "$p"
+}
+resumed() { for _ in {1..200}; do [ "$(show "$1" replacements)" -ge "$2" ] && [ "$(show "$1" state)" = running ] && return 0; pause 0.05; done; ctl show "$1"; return 1; }
+areas() { ls -l "/proc/$(spawner)/fd" | grep -c vtpm-checkpoint; }
+pcrs() { guest "$1" tpm2_pcrread sha256:0,1,16,23; }
+extend() { guest "$1" tpm2_pcrextend "16:sha256=$(printf '%064x' "$2")"; }
+
+chip_start
+mgr_init --insecure-pcrs >/dev/null
+
+under_load() { # NAME options…: kills at any moment, while a guest that keeps its own record works
+	local how=$1 i
+	shift
+	mgr_start --pool 0 "$@"
+	[ "$how" = exec ] || ctl create good --commit-rate 0 >/dev/null
+	ctl start good >/dev/null
+	watch_start
+	for ((i = 1; i <= 25; i++)); do
+		pause "0.0$((RANDOM % 40 + 10))"
+		kill_backend KILL && resumed good $i >"$LAB/out" || break
+	done
+	if [ $i -eq 26 ]; then ok "${how}_25_kills"; else not_ok "${how}_25_kills"; fi
+	watch_end "${how}_guest_noticed_nothing"
+	check "${how}_one_area" test "$(areas)" -eq 1
+	check "${how}_stops_in_order" ctl stop good
+	check "${how}_no_area_is_left" test "$(areas)" -eq 0
+	check "${how}_manager_stops" mgr_stop
+}
+under_load fork
+under_load exec --no-prefork
+check crashes_are_audited audited '"action":"crash","vtpm":"good".*signal 9'
+check replacements_are_audited audited '"action":"replace","vtpm":"good".*"result":"ok"'
+
+# --- what tools hold on to: a session with an HMAC, whose nonces both sides know, and a key ---
+mgr_start --pool 0
+ctl start good >/dev/null
+check session guest good tpm2_startauthsession -S "$LAB/s.ctx" --hmac-session
+check key guest good tpm2_createprimary -Q -C o -G ecc -c "$LAB/key.ctx"
+guest good tpm2_flushcontext -t
+check used_before guest good tpm2_create -Q -C "$LAB/key.ctx" -P "session:$LAB/s.ctx" -u "$LAB/pub" -r "$LAB/priv"
+guest good tpm2_flushcontext -t # nobody manages the TPM's room for objects here; what is saved can be loaded again
+kill_backend KILL
+check replaced_under_a_session resumed good 1
+rm -f "$LAB/pub" "$LAB/priv"
+check session_and_key_go_on guest good tpm2_create -Q -C "$LAB/key.ctx" -P "session:$LAB/s.ctx" -u "$LAB/pub" -r "$LAB/priv"
+guest good tpm2_flushcontext -t
+check key_is_the_same guest good tpm2_load -Q -C "$LAB/key.ctx" -u "$LAB/pub" -r "$LAB/priv" -c "$LAB/child.ctx"
+check stops_with_them ctl stop good
+check manager_ends_before_crashes mgr_stop
+
+# --- crashes of its own: three are too many ---
+mgr_start --pool 0
+ctl start good >/dev/null
+extend good 7
+pcrs good >"$LAB/before"
+before=$(spawner)
+for i in 1 2; do
+	kill_backend SEGV
+	check "crash_${i}_is_survived" resumed good $i
+	pcrs good >"$LAB/after"
+	check "crash_${i}_keeps_pcrs" cmp "$LAB/before" "$LAB/after"
+done
+check spawner_has_executed_itself_anew test "$(spawner)" = "$before"
+kill_backend SEGV
+check third_crash_is_the_last becomes good failed
+check its_area_is_gone test "$(areas)" -eq 0
+refuses not_started_before_a_stop ctl start good
+check stop_forgets_it ctl stop good
+check starts_anew ctl start good
+pcrs good >"$LAB/after"
+refuses with_empty_pcrs cmp "$LAB/before" "$LAB/after"
+
+# --- together with others ---
+extend good 8
+pcrs good >"$LAB/before"
+kill -KILL "$(keeper)"
+kill_backend KILL
+check keeper_and_backend_at_once resumed good 1
+pcrs good >"$LAB/after"
+check keeper_and_backend_keep_pcrs cmp "$LAB/before" "$LAB/after"
+
+# --- stop and reset while nobody serves: the key does not come, because the keeper hangs ---
+hang() {
+	kill -STOP "$(keeper)"
+	kill_backend KILL
+	becomes good starting
+}
+# Of two orders the second is refused at once; the first ends when the key has come.
+two_orders() { # order
+	local rc=0 ended
+	ctl "$1" good >"$LAB/one.out" 2>&1 &
+	local one=$!
+	ctl "$1" good >"$LAB/two.out" 2>&1 &
+	local two=$!
+	wait -n -p ended $one $two && { echo "$1 did not wait"; rc=1; }
+	kill -CONT "$(keeper)"
+	wait $((ended == one ? two : one)) || rc=1
+	cat "$LAB/one.out" "$LAB/two.out"
+	return $rc
+}
+check one_waits_for_its_key hang
+check reset_while_it_is_replaced two_orders reset
+pcrs good >"$LAB/after"
+refuses reset_empties_pcrs cmp "$LAB/before" "$LAB/after"
+check one_waits_again hang
+check stop_while_it_is_replaced two_orders stop
+check it_is_off becomes good stopped
+check nothing_is_left test "$(areas)" -eq 0
+check starts_again ctl start good
+check no_failed_authorisation_was_counted grep -q 'TPM2_PT_LOCKOUT_COUNTER: 0x0' <(guest good tpm2_getcap properties-variable)
+check manager_ends mgr_stop
+
+# --- an answer that the quota of anchored changes holds back ---
+mgr_start --pool 0 --anchors-per-guest 3
+ctl group create tight --mode strict --insecure-pcrs >/dev/null
+ctl create held --group tight >/dev/null
+ctl start held >/dev/null # the first
+guest held tpm2_nvdefine -Q -C o -s 4 -a 'ownerread|ownerwrite' 0x1500040 # the second
+before=$(show held version)
+(printf word | guest held tpm2_nvwrite -Q -C o -i - 0x1500040 2>"$LAB/writer"; touch "$LAB/answered") & # the third, whose answer waits
+writer=$!
+durable() { for _ in {1..200}; do [ "$(show held version)" -gt "$before" ] && return 0; pause 0.05; done; return 1; }
+check the_change_is_durable durable
+kill_backend KILL
+check another_one_waits_for_the_quota becomes held starting
+pause 0.5
+check still_waiting test "$(show held state)" = starting
+check and_nobody_is_answered test ! -e "$LAB/answered"
+check stop_does_not_wait_for_it timeout 20 "$B/vtpmctl" --runtime-dir "$LAB/run" stop held
+wait $writer # what it sends after that is sent to a TPM that is off
+refuses the_answer_came_with_the_stop grep NV_Write "$LAB/writer"
+check last_manager_ends mgr_stop

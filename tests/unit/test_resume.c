@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Backends that are killed, at each step and at random, and those that take their place. */
+#include "tests/unit/resume_guest.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hv/page.h"
+#include "tests/tools/mortal.h"
+#include "vtpm-backend/tpm.h"
+
+#define RANDOM_COMMANDS 3000u
+#define NOT_BORN	0x100u
+
+static struct record record;
+
+static uint32_t order(struct rig_backend *b, uint32_t code, uint32_t step)
+{
+	buf_reset(&cmd);
+	assert_int_equal(buf_put_u16be(&cmd, TPM_ST_NO_SESSIONS) | buf_put_u32be(&cmd, 14) | buf_put_u32be(&cmd, code) |
+			 buf_put_u32be(&cmd, step), 0);
+	return rig_command(b, cmd.data, cmd.len, rsp, &rsp_len);
+}
+
+static void submit(struct rig_backend *b)
+{
+	uint64_t n;
+
+	(void)!read(b->ring.to_front, &n, sizeof(n));
+	page_set_u8(b->page, MORTAL_MARK, 0);
+	rig_submit(b, cmd.data, cmd.len, 0);
+}
+
+/* Until the backend has come to the step (true), or has answered; after MORTAL_SIGNALLED that says nothing. */
+static bool wait_for_step(struct rig_backend *b, enum mortal_step step)
+{
+	struct pollfd p[2] = { { .fd = b->ring.to_front, .events = POLLIN }, { .fd = b->store, .events = POLLIN } };
+
+	for (;;) {
+		if (page_get_u8(b->page, MORTAL_MARK) != 0)
+			return true;
+		if (poll(p, 2, 1) < 0)
+			fail();
+		if (page_get_u8(b->page, MORTAL_MARK) != 0)
+			return true;
+		if (p[1].revents != 0)
+			assert_true(rig_serve_store(b));
+		if (p[0].revents != 0 && step != MORTAL_SIGNALLED)
+			return page_get_u8(b->page, MORTAL_MARK) != 0;
+	}
+}
+
+/* lose: what the backend has sent to the store, and nobody has read, does not arrive there. */
+static void kill_backend(struct rig_backend *b, int sig, bool lose)
+{
+	rig_kill_newest(&rig, sig);
+	if (lose)
+		fd_close(&b->store);
+	assert_int_equal(rig_exited(b) & 0x7f, (unsigned)sig);
+	page_set_u8(b->page, MORTAL_MARK, 0);
+}
+
+/* One command that is killed at that step; false: it does not come to it. */
+static bool kill_at(struct rig_backend *b, enum work w, enum mortal_step step, bool lose)
+{
+	bool reached;
+
+	assert_int_equal(order(b, MORTAL_COMMAND, step), 0);
+	record_build(&record, w);
+	submit(b);
+	/* The store is not at work at the step before it would be: what is lost is lost unread. */
+	reached = wait_for_step(b, step);
+	if (reached) {
+		kill_backend(b, SIGKILL, lose);
+		rig_resume(b, 0);
+		rig_ready(b);
+	}
+	rsp_len = rig_receive(b, rsp);
+	record_take(&record, w);
+	assert_int_equal(order(b, MORTAL_COMMAND, MORTAL_NONE), 0);
+	record_compare(&record, b);
+	return reached;
+}
+
+/* Which kinds come to a step. */
+static bool comes_to(enum work w, enum mortal_step step)
+{
+	bool reads = w == WORK_READ || w == WORK_RANDOM, durable = w == WORK_COUNT || w == WORK_BAD_PIN;
+	bool repeated = w == WORK_EXTEND || w == WORK_SEQUENCE;
+
+	switch (step) {
+	case MORTAL_SEALING:
+	case MORTAL_SEALED:
+	case MORTAL_PUBLISHED:
+		return !reads;
+	case MORTAL_COMMIT_SENT:
+	case MORTAL_COMMIT_DONE:
+	case MORTAL_SETTLED:
+		return durable;
+	case MORTAL_RECORDED:
+		return reads || repeated;
+	default:
+		return true;
+	}
+}
+
+static void test_every_step(void **state)
+{
+	struct rig_backend b;
+
+	(void)state;
+	guest_power_on(&b);
+	record_begin(&record, &b);
+	for (enum mortal_step step = MORTAL_TAKEN; step < MORTAL_STEPS; step++)
+		for (enum work w = WORK_EXTEND; w < WORK_KINDS; w++) {
+			bool reached = kill_at(&b, w, step, false);
+
+			if (reached != comes_to(w, step))
+				fail_msg("work %u and step %u", w, step);
+			if (step == MORTAL_COMMIT_SENT && reached)
+				assert_true(kill_at(&b, w, step, true));
+		}
+	record_end(&record, &b);
+	guest_power_off(&b);
+}
+
+/* A second one that is killed before it has delivered what the first left, and so on. */
+static void test_heirs_are_killed_too(void **state)
+{
+	struct rig_backend b;
+
+	(void)state;
+	guest_power_on(&b);
+	record_begin(&record, &b);
+	for (enum work w = WORK_EXTEND; w < WORK_KINDS; w++) {
+		assert_int_equal(order(&b, MORTAL_COMMAND, MORTAL_RESPONDING), 0);
+		record_build(&record, w);
+		submit(&b);
+		assert_true(wait_for_step(&b, MORTAL_RESPONDING));
+		kill_backend(&b, SIGKILL, false);
+		for (unsigned i = 0; i < 3; i++) {
+			rig_resume(&b, 0);
+			rig_kill_newest(&rig, SIGKILL); /* somewhere on its way */
+			(void)rig_ready_or_gone(&b);
+			assert_int_equal(rig_exited(&b) & 0x7f, SIGKILL);
+		}
+		rig_resume(&b, 0);
+		rig_ready(&b);
+		rsp_len = rig_receive(&b, rsp);
+		record_take(&record, w);
+		record_compare(&record, &b);
+	}
+	record_end(&record, &b);
+	guest_power_off(&b);
+}
+
+/* --- at random --- */
+
+static struct killer {
+	atomic_int pid; /* 0: nobody is to be killed */
+	atomic_bool over;
+	unsigned seed;
+} killer;
+
+static void *killer_main(void *arg)
+{
+	struct killer *k = arg;
+
+	while (!k->over) {
+		const struct timespec wait = { .tv_nsec = (rand_r(&k->seed) % 3000) * 1000 };
+		int pid;
+
+		nanosleep(&wait, NULL);
+		pid = atomic_exchange(&k->pid, 0);
+		if (pid > 1)
+			kill(pid, SIGKILL);
+	}
+	return NULL;
+}
+
+/* Until one is ready; each may be killed before. */
+static void resume_until_ready(struct rig_backend *b)
+{
+	do {
+		killer.pid = 0;
+		rig_exited(b);
+		rig_resume(b, 0);
+		killer.pid = rig_newest_child(&rig);
+	} while (!rig_ready_or_gone(b));
+}
+
+static void test_at_random(void **state)
+{
+	struct rig_backend b;
+	unsigned killed = 0, seed = (unsigned)time(NULL);
+	pthread_t thread;
+
+	(void)state;
+	print_message("seed %u\n", seed);
+	killer = (struct killer){ .seed = seed };
+	guest_power_on(&b);
+	record_begin(&record, &b);
+	assert_int_equal(pthread_create(&thread, NULL, killer_main, &killer), 0);
+	for (unsigned i = 0; i < RANDOM_COMMANDS; i++) {
+		enum work w = (enum work)(rand_r(&seed) % WORK_BAD_PIN);
+
+		if (record.data_len + RECORD_DIGEST > sizeof(record.data))
+			w = WORK_EXTEND;
+		record_build(&record, w);
+		if (killer.pid == 0)
+			killer.pid = rig_newest_child(&rig);
+		rig_submit(&b, cmd.data, cmd.len, 0);
+		while ((rsp_len = rig_receive(&b, rsp)) == 0) {
+			killed++;
+			resume_until_ready(&b);
+		}
+		record_take(&record, w);
+	}
+	killer.over = true;
+	pthread_join(thread, NULL);
+	record_build(&record, WORK_READ);
+	rig_submit(&b, cmd.data, cmd.len, 0);
+	while ((rsp_len = rig_receive(&b, rsp)) == 0)
+		resume_until_ready(&b);
+	record_take(&record, WORK_READ);
+	print_message("killed %u times\n", killed);
+	assert_true(killed > 0);
+	record_compare(&record, &b);
+	record_end(&record, &b);
+	guest_power_off(&b);
+}
+
+/* --- what is not tried again --- */
+
+static void test_a_crash_is_not_repeated(void **state)
+{
+	struct rig_backend b;
+
+	(void)state;
+	guest_power_on(&b);
+	record_begin(&record, &b);
+	for (unsigned i = 0; i < 2; i++) {
+		buf_reset(&cmd);
+		assert_int_equal(buf_put_u16be(&cmd, TPM_ST_NO_SESSIONS) | buf_put_u32be(&cmd, 14) |
+				 buf_put_u32be(&cmd, MORTAL_CRASH) | buf_put_u32be(&cmd, 0), 0);
+		submit(&b);
+		assert_int_not_equal(rig_exited(&b) & 0x7f, SIGKILL);
+		rig_resume(&b, RUN_CRASHED);
+		rig_ready(&b);
+		rsp_len = rig_receive(&b, rsp);
+		assert_int_equal(rsp_len, 10);
+		assert_memory_equal(rsp + 6, "\0\0\1\1", 4); /* TPM_RC_FAILURE */
+		record_compare(&record, &b);
+	}
+	/* One that crashed between two commands has not crashed in the next. */
+	kill_backend(&b, SIGABRT, false);
+	record_build(&record, WORK_EXTEND);
+	rig_submit(&b, cmd.data, cmd.len, 0);
+	rig_resume(&b, RUN_CRASHED);
+	rig_ready(&b);
+	rsp_len = rig_receive(&b, rsp);
+	record_take(&record, WORK_EXTEND);
+	record_compare(&record, &b);
+	record_end(&record, &b);
+	guest_power_off(&b);
+}
+
+/* SIGKILL says nothing of the command: it is tried once more, and no oftener. */
+static void test_two_tries(void **state)
+{
+	struct rig_backend b;
+
+	(void)state;
+	guest_power_on(&b);
+	record_begin(&record, &b);
+	buf_reset(&cmd);
+	assert_int_equal(buf_put_u16be(&cmd, TPM_ST_NO_SESSIONS) | buf_put_u32be(&cmd, 14) |
+			 buf_put_u32be(&cmd, MORTAL_WAIT) | buf_put_u32be(&cmd, 0), 0);
+	submit(&b);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(wait_for_step(&b, MORTAL_SIGNALLED)); /* the heir signals, too */
+		kill_backend(&b, SIGKILL, false);
+		rig_resume(&b, 0);
+		rig_ready(&b);
+	}
+	rsp_len = rig_receive(&b, rsp);
+	assert_memory_equal(rsp + 6, "\0\0\1\1", 4); /* TPM_RC_FAILURE */
+	record_compare(&record, &b);
+	record_end(&record, &b);
+	guest_power_off(&b);
+}
+
+/* --- a store that takes nothing --- */
+
+static void test_full_disk(void **state)
+{
+	struct rig_backend b;
+
+	(void)state;
+	guest_power_on(&b);
+	record_begin(&record, &b);
+	disk.fail = ERR_FULL;
+	record_build(&record, WORK_BAD_PIN);
+	assert_int_equal(guest_run(&b), TPM_RC_NV_UNAVAILABLE);
+	record.lockout++;
+	record_build(&record, WORK_POLICY); /* carries no authorisation, and so goes on */
+	assert_int_equal(guest_run(&b), 0);
+	record_take(&record, WORK_POLICY);
+	for (unsigned i = 0; i < 3; i++) {
+		kill_backend(&b, SIGKILL, false);
+		rig_resume(&b, 0);
+		rig_ready(&b);
+		record_build(&record, WORK_COUNT);
+		assert_int_equal(guest_run(&b), TPM_RC_NV_UNAVAILABLE); /* still, whoever serves */
+	}
+	disk.fail = 0;
+	record_compare(&record, &b); /* the try that could not be stored is there */
+	record_end(&record, &b);
+	guest_power_off(&b);
+}
+
+/* --- who lies --- */
+
+static void refused(struct rig_backend *b, struct rig_disk *d, uint64_t replaces)
+{
+	rig_spawn_replacing(&rig, b, d, 0, replaces);
+	assert_int_equal(rig_exited(b), NOT_BORN);
+}
+
+static void test_hostile_manager(void **state)
+{
+	static struct rig_disk copy, old;
+	struct rig_backend b, c, liar;
+	uint64_t first, second;
+
+	(void)state;
+	memcpy(&copy, &disk, sizeof(copy));
+	guest_power_on(&b);
+	record_begin(&record, &b);
+	memcpy(&old, &disk, sizeof(old));
+	record_build(&record, WORK_COUNT);
+	assert_int_equal(guest_run(&b), 0);
+	record_take(&record, WORK_COUNT);
+	rig_spawn(&rig, &c, &copy, RUN_SERVE | RUN_STARTUP); /* another run of the same TPM */
+	rig_ready(&c);
+	first = c.token;
+	liar = c;
+	liar.control = liar.store = liar.key = -1;
+	refused(&liar, &copy, b.token); /* of one that lives */
+	refused(&liar, &copy, 0xdead);
+	fd_close(&liar.control);
+	fd_close(&liar.store);
+	rig_kill_newest(&rig, SIGKILL);
+	assert_int_equal(rig_exited(&c) & 0x7f, SIGKILL);
+	/* In the place of one whose TPM had another state, an older one here. */
+	rig_spawn_replacing(&rig, &c, &old, 0, first);
+	rig_give_key(&c);
+	assert_int_equal(rig_failed(&c), ERR_NOTFOUND);
+	assert_int_not_equal(rig_exited(&c), 0);
+	second = c.token;
+	refused(&c, &copy, first); /* it was given away */
+	refused(&c, &copy, second); /* and thrown away */
+	/* In nobody's place there is no checkpoint. */
+	rig_spawn_replacing(&rig, &c, &disk, 0, 0);
+	rig_give_key(&c);
+	assert_int_equal(rig_failed(&c), ERR_NOTFOUND);
+	assert_int_not_equal(rig_exited(&c), 0);
+	rig_forget(&c);
+	/* The store's state is not the one that the checkpoint rests on. */
+	kill_backend(&b, SIGKILL, false);
+	rig_spawn_replacing(&rig, &b, &old, 0, b.token);
+	rig_give_key(&b);
+	assert_int_equal(rig_failed(&b), ERR_NOTFOUND);
+	assert_int_not_equal(rig_exited(&b), 0);
+	rig_forget(&b);
+	guest_power_on(&b);
+	guest_undefine(&b, SLOT(40));
+	guest_undefine(&b, SLOT(41));
+	guest_power_off(&b);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_step),
+		cmocka_unit_test(test_heirs_are_killed_too),
+		cmocka_unit_test(test_at_random),
+		cmocka_unit_test(test_a_crash_is_not_repeated),
+		cmocka_unit_test(test_two_tries),
+		cmocka_unit_test(test_full_disk),
+		cmocka_unit_test(test_hostile_manager),
+	};
+
+	rig.mortal = true;
+	return guest_test_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
+}

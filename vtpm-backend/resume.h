@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A backend that is killed is replaced by another, and its guest notices nothing but time. What the first leaves for the second is
+ * in checkpoint.h; this is when, and what the second makes of it. docs/continuity.md has the table of what is found after
+ * each step. All of it does nothing but for a ring.
+ */
+#ifndef VTPM_BACKEND_RESUME_H
+#define VTPM_BACKEND_RESUME_H
+
+#include "vtpm-backend/backend.h"
+#include "vtpm-backend/tpmcmd.h"
+
+/* The TPM has been powered on: the first checkpoint. */
+CHECKED int resume_begin(struct backend *b);
+/*
+ * A checkpoint of now, in which command b->seq is the last one, with len bytes of b->rsp as its response. pending: the commit
+ * of the newest state is sent next. If it cannot be made none counts any more, until the next one.
+ */
+void resume_keep(struct backend *b, size_t len, bool pending);
+/* Whether a command that was executed, and did not change the permanent state, needs one. Once for each. */
+bool resume_is_due(struct backend *b, const struct tpm_header *h);
+/* The same for a command of which a record on top of the last one will do: it has been executed and lies in b->cmd. False: it does not. */
+bool resume_redo(struct backend *b, const struct chan_request *req, bool succeeded);
+/* A command is executed now. */
+void resume_attempt(struct backend *b);
+/* Whether the request that was taken was tried before as often as may be. */
+bool resume_refuses(const struct backend *b);
+/* Command seq gets len bytes of b->rsp, whatever happens from here on. */
+void resume_answer(struct backend *b, uint64_t seq, size_t len);
+
+/* The control thread's, with RUN_RESUME: finds where to go on, or ends the process. */
+void resume_open(struct backend *b, const uint8_t key[static KEY_LEN]);
+/* The engine has the permanent state: the rest, and the response that its guest may still wait for. */
+CHECKED int resume_restore(struct backend *b);
+
+#endif

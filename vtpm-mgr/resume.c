@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A backend that a signal has ended while its guest ran is replaced by another one, which goes on where the first one stood (docs/continuity.md):
+ *
+ *	backend ended -> what it had sent to the store is durable or never will be -> key handed to the keeper -> a backend with
+ *	the same ring and the same area for checkpoints -> READY
+ *
+ * The guest keeps its ring and waits. What it may not do is go on for ever: crashes are counted until the vTPM is stopped or reset, and
+ * backends that are killed before they are ready until one is.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "lib/log.h"
+#include "vtpm-mgr/mgr.h"
+
+#define RETRY_MS RESPAWN_MIN_MS /* while the physical TPM, and so the key, is not to be had */
+
+static void on_resume(void *arg)
+{
+	vtpm_start_again(arg);
+}
+
+static bool has_ring(const struct vtpm *v)
+{
+	return v->qemu < 0 && !v->xen;
+}
+
+static bool may_resume(struct vtpm *v, uint32_t status)
+{
+	if (!has_ring(v) || !WIFSIGNALED((int)status) || v->w.killed || v->failed_code || v->m->draining)
+		return false;
+	return v->state == VTPM_RUNNING || (v->state == VTPM_STARTING && v->resuming);
+}
+
+/* Whether it is once too often. */
+static bool count_end(struct vtpm *v, bool crashed)
+{
+	unsigned *n = crashed ? &v->crashes : &v->kills;
+
+	if (*n + 1 >= CRASHES_MAX)
+		return false;
+	++*n;
+	return true;
+}
+
+bool resume_try(struct vtpm *v, uint32_t status)
+{
+	const uint64_t now = loop_now_ms(), held_until = v->held_until;
+	const bool crashed = WTERMSIG((int)status) != SIGKILL;
+	char detail[TEXT_MAX + 1];
+
+	v->held_until = 0;
+	/* Of a crash the one after the next must still know if the next was killed before it had dealt with it. */
+	v->crashed = crashed || (v->resuming && v->crashed);
+	if (!may_resume(v, status) || !count_end(v, crashed)) {
+		if (has_ring(v) && WIFSIGNALED((int)status))
+			worker_forget(v->m, v->w.ended);
+		return false;
+	}
+	vtpm_describe_end(detail, sizeof(detail), status);
+	log_warn("%s: %s; another one goes on with its guest", v->row.name, detail);
+	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, detail);
+	v->state = VTPM_STARTING;
+	v->resuming = true;
+	v->replaces = v->w.ended;
+	/* An answer that its quota of anchored changes held back is not to be had earlier this way. */
+	if (held_until > now && !v->stop_asked)
+		loop_timer_set(&v->m->loop, &v->resume_timer, held_until - now, on_resume, v);
+	else
+		vtpm_start_again(v);
+	return true;
+}
+
+void resume_done(struct vtpm *v)
+{
+	v->resuming = false;
+	v->kills = 0;
+	v->replacements++;
+	log_info("%s: goes on where its last backend stood", v->row.name);
+	mgr_audit(v->m, NULL, "replace", &v->row, 0, NULL);
+	if (v->stop_asked) {
+		v->stop_asked = false;
+		vtpm_hung_up(v);
+	}
+}
+
+static void give_up(struct vtpm *v, int code)
+{
+	worker_forget(v->m, v->replaces);
+	v->replaces = 0;
+	v->resuming = false;
+	v->failed_code = code;
+	if (v->stop_asked) {
+		v->stop_asked = false;
+		vtpm_stopped(v, 0);
+		return;
+	}
+	v->state = VTPM_FAILED;
+	log_error("%s: failed: %s; its TPM is gone until its guest is reset", v->row.name, v->reason);
+	mgr_audit(v->m, NULL, "replace", &v->row, code, v->reason);
+	ring_close(v);
+}
+
+void resume_failed(struct vtpm *v, int code, const char *text)
+{
+	struct mgr *m = v->m;
+	char why[TEXT_MAX + 1];
+
+	if (code == ERR_TPM_LOST && v->replaces && !m->draining && !v->stop_asked) {
+		loop_timer_set(&m->loop, &v->resume_timer, RETRY_MS, on_resume, v);
+		return;
+	}
+	snprintf(why, sizeof(why), "its backend was killed, and no other can go on: %.400s", text);
+	vtpm_reason_set(v, why);
+	if (code == ERR_AUTH || code == ERR_VERSION)
+		vtpm_quarantine(m, &v->row, why);
+	give_up(v, code);
+	mgr_check_drained(m);
+}
+
+void resume_stop(struct vtpm *v)
+{
+	v->stop_asked = true;
+	/* It may be waiting for a quota, or for the TPM; who stops it does not. */
+	if (v->resume_timer.due_ms)
+		loop_timer_set(&v->m->loop, &v->resume_timer, 0, on_resume, v);
+}
