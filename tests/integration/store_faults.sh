@@ -180,6 +180,7 @@ if read_only_disk "$LAB/ext4" 2>/dev/null; then
 	line_close a
 	line_close b
 	mgr_stop KILL || true
+	flock "$LAB/state/keeper.lock" true # its keeper has it open until it has ended, too
 	umount "$LAB/state" "$LAB/ext4"
 	mount -o loop "$LAB/disk" "$LAB/ext4"
 	mount --bind "$LAB/ext4" "$LAB/state"
