@@ -216,7 +216,7 @@ install: programs
 	install -m 644 docs/man/vtpmctl.1 $(DESTDIR)$(MANDIR)/man1/
 	install -m 644 docs/man/libvtpm.3 $(DESTDIR)$(MANDIR)/man3/
 	install -m 644 docs/man/tss2-tcti-vtpm.7 $(DESTDIR)$(MANDIR)/man7/
-	install -m 644 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 docs/man/vtpm-swtpm.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 docs/man/vtpm-swtpm.8 docs/man/vtpm-vchan.8 $(DESTDIR)$(MANDIR)/man8/
 	install -m 644 vtpm-mgr/ctl/vtpmctl.bash-completion $(DESTDIR)$(COMPLETIONDIR)/vtpmctl
 	sed 's|@SBINDIR@|$(SBINDIR)|g' vtpm-mgr/systemd/vtpm-mgr.service.in >$(DESTDIR)$(UNITDIR)/vtpm-mgr.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/vtpm-mgr.service
