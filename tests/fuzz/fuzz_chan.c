@@ -10,6 +10,8 @@
 #include "hv/hv.h"
 #include "hv/page.h"
 
+#define SEQ 0x5a /* low byte of the number of the response */
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static _Alignas(CHAN_PAGE_SIZE) uint8_t page[CHAN_PAGE_SIZE];
@@ -46,21 +48,27 @@ static void check_request(const uint8_t *out, const struct chan_request *req, si
 	demand(memcmp(out, page + off, req->len) == 0);
 }
 
-/* Nothing but length, state and the packet where the request had been may have changed. */
-static void check_response(size_t off, size_t len)
+/*
+ * Nothing but length, header word and the packet where the request had been may have changed. The word is written in one store: it
+ * has the response's number, and locality and extra pages as they were when the request was taken.
+ */
+static void check_response(size_t off, size_t len, const uint8_t taken[static CHAN_HEADER_SIZE])
 {
 	size_t written = len <= CHAN_PAGE_SIZE - off ? len : 10;
 
 	demand(page_get_length(page) == written);
 	demand(page_get_state(page) == CHAN_STATE_FINISH);
-	demand(memcmp(page + CHAN_OFF_LOCALITY, before + CHAN_OFF_LOCALITY, off - CHAN_OFF_LOCALITY) == 0);
+	demand(page[CHAN_OFF_LOCALITY] == taken[CHAN_OFF_LOCALITY]);
+	demand(page[CHAN_OFF_PAD] == SEQ);
+	demand(page[CHAN_OFF_NR_EXTRA] == taken[CHAN_OFF_NR_EXTRA]);
+	demand(memcmp(page + CHAN_HEADER_SIZE, before + CHAN_HEADER_SIZE, off - CHAN_HEADER_SIZE) == 0);
 	demand(memcmp(page + off + written, before + off + written, CHAN_PAGE_SIZE - off - written) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct chan_port port = {.wait_fd = -1, .ack = no_signal, .notify = no_signal};
-	uint8_t resp[CHAN_PACKET_MAX];
+	uint8_t resp[CHAN_PACKET_MAX], taken[CHAN_HEADER_SIZE];
 	struct chan_request req;
 	enum chan_verdict verdict;
 	uint8_t *out;
@@ -78,14 +86,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	chan_init(&c, page, &port);
 
 	off = CHAN_HEADER_SIZE + CHAN_EXTRA_REF_SIZE * (size_t)page[CHAN_OFF_NR_EXTRA];
+	memcpy(taken, page, sizeof(taken));
 	verdict = chan_take(&c, out, &req);
 	if (verdict == CHAN_REQUEST)
 		check_request(out, &req, off);
 	if (verdict != CHAN_NONE) {
 		overlay(data + used, size - used, CHAN_PAGE_SIZE);
 		memcpy(before, page, sizeof(page));
-		demand(chan_respond(&c, 1, resp, len) == 0);
-		check_response(off, len);
+		demand(chan_respond(&c, SEQ, resp, len) == 0);
+		check_response(off, len, taken);
 	}
 	free(out);
 	return 0;
