@@ -223,7 +223,7 @@ cp -a "$LAB/chip" "$LAB/chip.cut2"
 rm -rf "$LAB/chip.cut"
 mv "$LAB/chip.cut2" "$LAB/chip.cut"
 # What the anchors held after row OLDER stands in the row after it: n, kind, resetCount, root, row before, A, V.
-recorded() { sqlite3 "$LAB/copies/$NEWEST.vtpm.db" "SELECT hex(substr(row, $1, 32)) FROM journal WHERE n = $((OLDER + 1))" | xxd -r -p; }
+recorded() { sqlite3 "$LAB/copies/$NEWEST.vtpm.db" "SELECT hex(substr(row, $1, 32)) FROM journal WHERE n = $((OLDER + 1))" | python3 -c "import sys; sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))"; }
 recorded $((14 + 64)) >"$LAB/value.a"
 recorded $((14 + 96)) >"$LAB/value.v"
 [ "$(stat -c %s "$LAB/value.a" "$LAB/value.v" | tr '\n' ' ')" = "32 32 " ]
