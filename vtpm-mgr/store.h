@@ -91,6 +91,7 @@ enum store_op {
 	STORE_DELETE, /* a vTPM, its key and its state: id. With secure_delete the key is overwritten: that is the crypto-erase */
 	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and the next epoch: row as it was read, snapshots, wrapped. ERR_NOTFOUND: its key is not row's any more */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
+	STORE_GROUP_SEAL, /* its sealed root in the place of the one there was: the same. ERR_NOTFOUND: there is no such group */
 };
 
 /* One change, part of a batch. */

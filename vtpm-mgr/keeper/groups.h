@@ -3,6 +3,7 @@
 #ifndef VTPM_KEEPER_GROUPS_H
 #define VTPM_KEEPER_GROUPS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vtpm-mgr/proto/keeper.h"
@@ -14,6 +15,7 @@ struct group_key {
 	uint8_t key[KEY_LEN];	 /* wraps */
 	uint8_t row[KEY_LEN];	 /* authenticates journal rows; only those of GROUP_DEFAULT are used */
 	uint8_t extend[KEY_LEN]; /* makes of a row what the anchors are extended with */
+	bool shut; /* it could not be unsealed once more: what runs is served, and nothing else */
 };
 struct groups {
 	struct group_key *slots; /* KEEPER_GROUPS_MAX, and one behind the last to derive into */
@@ -24,6 +26,8 @@ CHECKED int groups_init(struct groups *g);
 void groups_free(struct groups *g);
 /* NULL: not open. */
 const uint8_t *groups_find(const struct groups *g, const char *group);
+/* Whether it may be used for more than what runs. */
+void groups_shut(struct groups *g, const char *group, bool shut);
 /* All keys of it. */
 const struct group_key *groups_keys(const struct groups *g, const char *group);
 /* 0, or ERR_FULL if the group would be one too many. */
