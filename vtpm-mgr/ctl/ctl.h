@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "lib/err.h"
 
@@ -34,14 +35,14 @@ enum {
 	EXIT_UNREACHABLE = 8, /* no manager */
 };
 
-enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, ARG_FILE };
+enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_LIST, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, ARG_FILE };
 
 #define CTL_FDS_MAX 2u /* descriptors with a call */
 
 struct ctl_option {
 	const char *name;    /* with the dashes */
 	const char *metavar; /* NULL for a flag */
-	const char *key;     /* of the call's parameters; options of kind ARG_EK and ARG_FILE stay local */
+	const char *key;     /* of the call's parameters; options of kind ARG_EK, ARG_FILE, ARG_LOCAL and ARG_LIST stay local */
 	enum ctl_kind kind;
 	uint64_t max; /* of a number */
 	const char *help;
@@ -53,7 +54,7 @@ struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
 	const char *method; /* without the interface */
-	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE } takes; /* NAME_OR_STORE: a NAME, or the option --store */
+	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, FILE_NEEDED, FILE_MAYBE } takes; /* NAME_OR_STORE: a NAME, or the option --store */
 	const struct ctl_option *options;
 	size_t noptions;
 	/* Prints the reply for a person. Returns an exit code. */
@@ -63,6 +64,9 @@ struct ctl_command {
 	const char *help;
 	/* What is to be done before the call; NULL: nothing. */
 	int (*prepare)(struct ctl_args *a, struct ctl_error *e);
+	bool raw; /* what it prints is a file, with --json and without */
+	/* In place of a call: prints and returns 0, or e says why not. */
+	int (*local)(const struct ctl_args *a, struct ctl_error *e);
 };
 
 /* Which manager. */
@@ -79,7 +83,15 @@ struct ctl_args {
 	const char *name;    /* NULL: none */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
-	const char *swtpm, *key, *pwd; /* files of an import */
+	const char *swtpm, *pwd; /* files of an import */
+	const char *key;	 /* a file with a secret key: of an import, or to sign with */
+	const char *file;	 /* the word after the command; "-": standard input; NULL: none */
+	const char *policy_key, *recovery_key, *set; /* files; "none" for no key */
+	/* Of policy sign and policy current, which make files of them. */
+	const char *group_name, *description;
+	uint32_t number, seconds;
+	bool insecure_pcrs;
+	json_t *pcrs; /* owned; NULL: none were named */
 	const char *token_dir;	       /* where a token is to be kept; NULL: none is made */
 	uint8_t token[32];
 	json_t *params;		       /* owned */
@@ -135,6 +147,15 @@ __attribute__((format(printf, 4, 5))) int ctl_fail(struct ctl_error *e, int code
 /* To standard error; with json also {"error", "message", "code"} to standard output. */
 void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
+/* Text for a terminal: what is not printable ASCII becomes \xNN, so that data cannot move a cursor. */
+void put_text(FILE *f, const char *s);
+/* Members of an object; "", 0, false if they are absent or something else. */
+const char *str(json_t *o, const char *key);
+long long num(json_t *o, const char *key);
+bool flag(json_t *o, const char *key);
+/* One "label  value" line; nothing for an absent value. */
+void line(const char *label, const char *value);
+__attribute__((format(printf, 2, 3))) void linef(const char *label, const char *fmt, ...);
 int print_nothing(const struct ctl_args *a, json_t *params);
 int print_created(const struct ctl_args *a, json_t *params);
 int print_imported(const struct ctl_args *a, json_t *params);
