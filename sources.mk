@@ -82,6 +82,8 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/tpm_nonsense.sh \
             tests/integration/continuity.sh \
             tests/integration/policy.sh \
+            tests/integration/policy_bus.sh \
+            tests/integration/recheck.sh \
             tests/integration/import.sh \
             tests/integration/breaches.sh \
             tests/integration/resume.sh

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/../.."
 . tests/integration/faults.sh
 . tests/integration/raw.sh
 lab_init
+CHIP_RESETS=yes
 
 COUNT=01500031 INDEX=01500030
 RIGHT=34373131 WRONG=34373132
