@@ -370,6 +370,10 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 		snprintf(why, TEXT_MAX + 1, "%s is being destroyed", row->name);
 		return ERR_BUSY;
 	}
+	if (restore_holds(m, row->uuid)) {
+		snprintf(why, TEXT_MAX + 1, "%s is being restored", row->name);
+		return ERR_BUSY;
+	}
 	if (v && v->state != VTPM_FAILED) {
 		snprintf(why, TEXT_MAX + 1, "%s is %s already%s", row->name, vtpm_state_word(v),
 			 v->xen ? ", for a domain of Xen" : v->qemu >= 0 ? ", for a QEMU" : ", for its ring");
