@@ -56,7 +56,7 @@ MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_resume test_qemu test_qemu_data test_qemu_saved test_xen_device test_xenstore test_vchan test_backend_xen test_keeper_wrap
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_resume test_qemu test_qemu_data test_qemu_saved test_xen_device test_xenstore test_vchan test_backend_xen test_keeper_wrap test_backup
 INTEGRATION_TESTS := test_keeper test_anchor
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -82,7 +82,9 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/continuity.sh \
             tests/integration/import.sh \
             tests/integration/breaches.sh \
-            tests/integration/resume.sh
+            tests/integration/resume.sh \
+            tests/integration/backup.sh \
+            tests/integration/backup_faults.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
@@ -156,6 +158,8 @@ test_qemu_data_SRCS := $(test_qemu_SRCS)
 test_qemu_data_LIBS := $(LIBS_BACKEND)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_keeper_wrap_LIBS := $(LIBS_KEEPER)
+test_backup_SRCS := tests/unit/store_fixture.c vtpm-mgr/backup_file.c $(STORE_SRCS) $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
+test_backup_LIBS := -lsqlite3 $(LIBS_KEEPER)
 test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 test_keeper_LIBS := -lcrypto
 test_anchor_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)

@@ -5,7 +5,7 @@
  *
  *	Backup	BackupRead…		Restore	RestoreWrite… RestoreCommit
  *
- * One at a time. A client that says nothing for TRANSFER_IDLE_MS has gone.
+ * One at a time. It ends with its client's connection, or when that is silent for TRANSFER_IDLE_MS.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +22,8 @@ struct transfer {
 	char id[2 * ID_BYTES + 1];
 	struct call *call; /* being answered; NULL: its client's turn */
 	struct loop_timer idle;
+	struct call_bond bond;
+	bool deserted; /* its client has gone in the middle of a call */
 	/* One of these. */
 	struct backup *backup;
 	struct restore *restore;
@@ -37,6 +39,7 @@ static void transfer_end(struct transfer *t)
 	struct mgr *m = t->m;
 
 	loop_timer_cancel(&m->loop, &t->idle);
+	bond_end(&t->bond);
 	backup_free(t->backup);
 	restore_free(t->restore);
 	restore_list_free(&t->list);
@@ -48,6 +51,17 @@ static void transfer_end(struct transfer *t)
 static void on_idle(void *arg)
 {
 	transfer_end(arg);
+}
+
+/* A call that is being answered is brought to its end: a commit may be on its way. */
+static void on_gone(void *arg)
+{
+	struct transfer *t = arg;
+
+	if (t->call)
+		t->deserted = true;
+	else
+		transfer_end(t);
 }
 
 void transfer_close(struct mgr *m)
@@ -62,7 +76,10 @@ static void turn(struct transfer *t, json_t *reply)
 	struct call *c = t->call;
 
 	t->call = NULL;
-	loop_timer_set(&t->m->loop, &t->idle, TRANSFER_IDLE_MS, on_idle, t);
+	if (t->deserted)
+		transfer_end(t);
+	else
+		loop_timer_set(&t->m->loop, &t->idle, TRANSFER_IDLE_MS, on_idle, t);
 	call_reply(c, reply);
 }
 
@@ -81,12 +98,12 @@ static struct transfer *transfer_new(struct mgr *m, struct call *c)
 	uint8_t id[ID_BYTES];
 
 	if (m->transfer) {
-		call_error(c, ERR_BUSY, "a backup or restore is on its way; if its client has gone, it ends in %u s",
-			   TRANSFER_IDLE_MS / 1000);
+		call_error(c, ERR_BUSY, "another backup or restore is on its way");
 		return NULL;
 	}
 	t = calloc(1, sizeof(*t));
-	if (!t || random_bytes(id, sizeof(id)) || hex_encode(id, sizeof(id), t->id, sizeof(t->id))) {
+	if (!t || random_bytes(id, sizeof(id)) || hex_encode(id, sizeof(id), t->id, sizeof(t->id)) ||
+	    call_bind(c, &t->bond, on_gone, t)) {
 		free(t);
 		call_error(c, ERR_NOMEM, "out of memory");
 		return NULL;
