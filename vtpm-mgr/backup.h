@@ -7,7 +7,7 @@
  *	backup_aside.c	  the same into a file of ours: what a restore is about to replace
  *	restore.c	  a file, piece by piece, becomes a store in memory again
  *	restore_choose.c  which vTPMs of it are to come back, and whether they may
- *	restore_commit.c  keys under a new epoch, then all of them in one commit
+ *	restore_apply.c  keys under a new epoch, then all of them in one commit
  *	recreate.c	  vtpm-mgr --init --from: a new store of a whole file
  *	transfer.c	  the methods of the control interface; one copy on its way at a time
  */
@@ -91,13 +91,13 @@ CHECKED int restore_choose(struct mgr *m, struct store *from, json_t *names, str
 CHECKED int restore_check(struct mgr *m, struct store *from, struct restore_list *list, char why[static TEXT_MAX + 1]);
 void restore_list_free(struct restore_list *list);
 
-/* ---- restore_commit.c ---- */
+/* ---- restore_apply.c ---- */
 
 /*
  * Puts what was chosen in the place of what there is. r, list and call stay the caller's and must stay until done, whose path
  * is where what was replaced is kept (empty: nothing was). Meanwhile restore_holds what was chosen.
  */
-void restore_commit(struct mgr *m, struct restore *r, struct restore_list *list, struct call *call, aside_done *done, void *arg);
+void restore_apply(struct mgr *m, struct restore *r, struct restore_list *list, struct call *call, aside_done *done, void *arg);
 
 /* ---- transfer.c ---- */
 

@@ -137,7 +137,7 @@ static int on_refused(void *arg, struct ipc_msg *msg)
 		return err;
 	if (v->qemu < 0)
 		return ERR_PROTO;
-	qemu_refused(v, "the saved TPM that it brought is damaged, or of another vTPM (%s); boot the machine instead of resuming it",
+	qemu_refused(v, "the saved TPM that it brought is damaged, of another vTPM, or from before this one was restored from a backup (%s); boot the machine instead of resuming it",
 		     err_text(code));
 	return 0;
 }
@@ -243,6 +243,7 @@ static uint32_t run_flags(const struct vtpm *v)
 static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 {
 	struct backend_start s = { .flags = run_flags(v),
+				   .line = v->row.epoch >> EPOCH_LINE_SHIFT,
 				   .state_max = v->row.state_max,
 				   .locality_max = v->row.locality_max };
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);

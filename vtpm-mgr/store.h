@@ -27,6 +27,12 @@
 #define SNAPSHOTS_REFUSE 0u   /* a saved state is taken back only if nothing has happened since */
 #define SNAPSHOTS_ALLOW	 1u   /* an older one of the same vTPM, too */
 #define STORE_TEXT_MAX	TEXT_MAX
+/*
+ * The upper part of an epoch is 0, or the number of the row of the journal with which a vTPM was restored: its line. The lower one counts changes
+ * of settings. An epoch of before is smaller, whoever had it, since each takes a row: so none is used twice, even by a vTPM that
+ * was destroyed in between.
+ */
+#define EPOCH_LINE_SHIFT 16u
 
 struct store;
 
@@ -41,7 +47,7 @@ struct store_vtpm {
 	uint8_t uuid[UUID_LEN];
 	char name[NAME_MAX_LEN + 1];
 	char group[NAME_MAX_LEN + 1];
-	uint64_t epoch;	       /* owner epoch, starts at 1 */
+	uint64_t epoch;	       /* owner epoch, starts at 1; see EPOCH_LINE_SHIFT */
 	int64_t user;	       /* uid that may use the ring besides operators; -1: none */
 	uint32_t state_max;    /* bytes of plaintext state */
 	uint32_t commit_rate;  /* durable changes per second, 0: unlimited */

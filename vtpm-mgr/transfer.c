@@ -360,5 +360,5 @@ void method_restore_commit(void *arg, struct call *c, json_t *params)
 	else if (t->check)
 		look(t, from);
 	else
-		restore_commit(t->m, t->restore, &t->list, c, on_committed, t);
+		restore_apply(t->m, t->restore, &t->list, c, on_committed, t);
 }

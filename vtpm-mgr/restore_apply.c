@@ -18,12 +18,6 @@
 
 #include "lib/log.h"
 
-/*
- * The upper part of an epoch is the number of a row of the journal, the lower one counts changes of settings. An epoch of before
- * is smaller, whoever had it, since each takes a row: so none is used twice, even by a vTPM that was destroyed in between.
- */
-#define EPOCH_SHIFT 16u
-
 struct committing {
 	struct mgr *m;
 	struct store *from;
@@ -199,11 +193,11 @@ static uint64_t new_epoch(const struct committing *c, const struct restore_item 
 	const struct leaf *now = leaves_find(&c->m->continuity.leaves, it->uuid);
 	uint64_t line = c->m->continuity.last + 1;
 
-	if (line <= it->epoch >> EPOCH_SHIFT)
-		line = (it->epoch >> EPOCH_SHIFT) + 1;
-	if (now && line <= now->l.epoch >> EPOCH_SHIFT)
-		line = (now->l.epoch >> EPOCH_SHIFT) + 1;
-	return line << EPOCH_SHIFT;
+	if (line <= it->epoch >> EPOCH_LINE_SHIFT)
+		line = (it->epoch >> EPOCH_LINE_SHIFT) + 1;
+	if (now && line <= now->l.epoch >> EPOCH_LINE_SHIFT)
+		line = (now->l.epoch >> EPOCH_LINE_SHIFT) + 1;
+	return line << EPOCH_LINE_SHIFT;
 }
 
 static int build_request(struct committing *c, struct buf *b)
@@ -249,7 +243,7 @@ static void next_key(struct committing *c)
 		keeper_open_group(c->m, c->list->v[c->at].group, on_group, c);
 }
 
-void restore_commit(struct mgr *m, struct restore *r, struct restore_list *list, struct call *call, aside_done *done, void *arg)
+void restore_apply(struct mgr *m, struct restore *r, struct restore_list *list, struct call *call, aside_done *done, void *arg)
 {
 	struct committing *c = calloc(1, sizeof(*c));
 	char why[TEXT_MAX + 1];
