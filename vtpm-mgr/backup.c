@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A backup: a copy of the store in memory, a few pages in each round of events; then the header; then the copy, which the keeper seals
- * part by part. The manager has no key of it.
+ * A backup: a copy of the store in memory, a few pages in each round of events; then the header; then the copy, which
+ * the keeper seals part by part. The manager has no key of it.
  */
 #include "vtpm-mgr/backup.h"
 
@@ -131,7 +131,8 @@ static void on_step(void *arg)
 	if (!err)
 		err = copied(b);
 	if (err) {
-		begun(b, err, err == ERR_FULL ? "the store is larger than a copy in memory may be" : store_why(b->m->store));
+		begun(b, err,
+		      err == ERR_FULL ? "the store is larger than a copy in memory may be" : store_why(b->m->store));
 		return;
 	}
 	b->asked = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a restore replaces is not lost: it goes to a backup of its own, in the state directory, before. It is on the disk when done is
- * called, and comes back the way every backup does.
+ * What a restore replaces is not lost: it goes to a backup of its own, in the state directory, before. It is on the
+ * disk when done is called, and comes back the way every backup does.
  */
 #include "vtpm-mgr/backup.h"
 
@@ -90,7 +90,8 @@ static int make_file(struct aside *a)
 	if (err || !gmtime_r(&now, &tm) || !strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", &tm) ||
 	    hex_encode(random, sizeof(random), hex, sizeof(hex)))
 		return err ? err : ERR_SYS;
-	if ((size_t)snprintf(a->path, sizeof(a->path), "%s/replaced-%s-%s.backup", a->m->cfg.state_dir, when, hex) >= sizeof(a->path)) {
+	if ((size_t)snprintf(a->path, sizeof(a->path), "%s/replaced-%s-%s.backup", a->m->cfg.state_dir, when, hex) >=
+	    sizeof(a->path)) {
 		a->path[0] = '\0';
 		return ERR_RANGE;
 	}

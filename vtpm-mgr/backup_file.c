@@ -9,10 +9,11 @@ int backup_header_encode(struct buf *b, const struct backup_header *h)
 {
 	size_t len = BACKUP_HEADER_MIN + h->srk_name_len + h->root_len;
 
-	if (buf_put_bytes(b, magic, sizeof(magic)) || buf_put_u32le(b, BACKUP_FORMAT) || buf_put_u32le(b, (uint32_t)len) ||
-	    buf_put_bytes(b, h->key_id, DIGEST_LEN) || buf_put_bytes(b, h->salt, BACKUP_SALT_LEN) ||
-	    buf_put_u64le(b, (uint64_t)h->created) || buf_put_u64le(b, h->size) ||
-	    buf_put_var(b, h->srk_name, h->srk_name_len) || buf_put_var(b, h->root, h->root_len))
+	if (buf_put_bytes(b, magic, sizeof(magic)) || buf_put_u32le(b, BACKUP_FORMAT) ||
+	    buf_put_u32le(b, (uint32_t)len) || buf_put_bytes(b, h->key_id, DIGEST_LEN) ||
+	    buf_put_bytes(b, h->salt, BACKUP_SALT_LEN) || buf_put_u64le(b, (uint64_t)h->created) ||
+	    buf_put_u64le(b, h->size) || buf_put_var(b, h->srk_name, h->srk_name_len) ||
+	    buf_put_var(b, h->root, h->root_len))
 		return ERR_RANGE;
 	return 0;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vtpm-mgr --init --from: the disk with the store is lost, the TPM is not. The backup's header brings what the TPM needs to unseal the root
- * (public, and of no use to another TPM); with it the keeper opens the rest, which becomes the store.
+ * vtpm-mgr --init --from: the disk with the store is lost, the TPM is not. The backup's header brings what the TPM
+ *needs to unseal the root (public, and of no use to another TPM); with it the keeper opens the rest, which becomes the
+ *store.
  *
  *	header -> OPEN (the pinned storage root key) -> GROUP_OPEN -> every part -> vtpm.db
  *
- * Nothing is anchored here: what the TPM's anchors vouch for is a newer store, so the manager will quarantine this one until an operator
- * says "quarantine release --store". That is the one way in which a store becomes the newest by somebody's word.
+ * Nothing is anchored here: what the TPM's anchors vouch for is a newer store, so the manager will quarantine this one
+ *until an operator says "quarantine release --store". That is the one way in which a store becomes the newest by
+ *somebody's word.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -51,7 +53,8 @@ static void place(struct recreate *rc)
 	err = store_image_write(from, m->cfg.state_dir);
 	mgr_audit(m, NULL, "init", NULL, err, "of a backup");
 	if (!err)
-		log_info("initialised %s with the backup of %s. If anything has happened since, vtpm-mgr quarantines it until you accept that: "
+		log_info("initialised %s with the backup of %s. If anything has happened since, vtpm-mgr quarantines "
+			 "it until you accept that: "
 			 "vtpmctl quarantine release --store --i-accept-rollback",
 			 m->cfg.state_dir, when);
 	recreate_end(rc, err, "the store cannot be written");
@@ -105,7 +108,9 @@ static void on_open(void *arg, const struct keeper_reply *k)
 	struct buf b, root;
 
 	if (k->code == ERR_TPM_IDENTITY) {
-		recreate_end(rc, k->code, "this backup is sealed to another TPM, or this one was cleared: only the TPM that it was taken with opens it");
+		recreate_end(rc, k->code,
+			     "this backup is sealed to another TPM, or this one was cleared: only the TPM that it was "
+			     "taken with opens it");
 		return;
 	}
 	buf_wrap(&root, rc->header.root, rc->header.root_len);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A backup's file comes back, piece by piece. The header is looked at first; each part is opened by the keeper as soon as it is complete; what
- * they hold together is a store in memory. Nothing of the disk is touched.
+ * A backup's file comes back, piece by piece. The header is looked at first; each part is opened by the keeper as soon
+ * as it is complete; what they hold together is a store in memory. Nothing of the disk is touched.
  */
 #include "vtpm-mgr/backup.h"
 
@@ -104,7 +104,8 @@ static void on_opened(void *arg, const struct keeper_reply *k)
 
 static void open_part(struct restore *r)
 {
-	struct backup_part p = {.n = r->next, .last = r->next + 1 == backup_parts(r->size), .data = r->have, .len = r->have_len};
+	struct backup_part p = {
+		.n = r->next, .last = r->next + 1 == backup_parts(r->size), .data = r->have, .len = r->have_len};
 	uint8_t mem[BACKUP_PART_MAX];
 	struct buf body;
 
@@ -131,8 +132,10 @@ static void on_key(void *arg, const struct keeper_reply *k)
 		return;
 	}
 	if (memcmp(k->result, r->key_id, DIGEST_LEN) != 0) {
-		end(r, ERR_TPM_IDENTITY, "this backup is sealed under another root key: that of another host, or of a store that was here before. Only "
-					 "the TPM that keeps that root opens it");
+		end(r, ERR_TPM_IDENTITY,
+		    "this backup is sealed under another root key: that of another host, or of a store that was here "
+		    "before. Only "
+		    "the TPM that keeps that root opens it");
 		return;
 	}
 	r->have_len = 0;

@@ -4,7 +4,8 @@
  *
  *	keys	the keeper wraps each anew, for a new epoch: no row of before, wherever it comes from, has it
  *	aside	what is to be replaced goes to a file of its own (backup_aside.c)
- *	commit	rows, states and leaves in one transaction, with an anchored row of the journal; each leaf has one discontinuity more
+ *	commit	rows, states and leaves in one transaction, with an anchored row of the journal; each leaf has one
+ *discontinuity more
  *
  * Whatever dies before the last one is over, the store is as it was.
  */
@@ -23,7 +24,7 @@ struct committing {
 	struct store *from;
 	struct restore_list *list;
 	char when[BACKUP_TIME_MAX]; /* the backup is of, for the audit log; */
-	struct call *call; /* for the audit log */
+	struct call *call;	    /* for the audit log */
 	aside_done *done;
 	void *arg;
 	size_t at; /* item whose key is being wrapped */
@@ -62,11 +63,14 @@ static void report(struct committing *c, const struct restore_item *it)
 	if (store_vtpm_by_uuid(m->store, it->uuid, &c->row))
 		return;
 	if (it->known)
-		snprintf(detail, sizeof(detail), "rollback accepted: the backup of %s, change %llu in the place of change %llu; that is kept in %.100s",
+		snprintf(detail, sizeof(detail),
+			 "rollback accepted: the backup of %s, change %llu in the place of change %llu; that is kept "
+			 "in %.100s",
 			 c->when, (unsigned long long)it->version, (unsigned long long)it->now, c->aside);
 	else
-		snprintf(detail, sizeof(detail), "rollback accepted: the backup of %s, change %llu of one that was not there",
-			 c->when, (unsigned long long)it->version);
+		snprintf(detail, sizeof(detail),
+			 "rollback accepted: the backup of %s, change %llu of one that was not there", c->when,
+			 (unsigned long long)it->version);
 	mgr_audit(m, c->call, "restore", &c->row, 0, detail);
 	log_warn("%s: restored: %s", it->name, detail);
 	if (!it->known)
@@ -161,7 +165,8 @@ static int make_leaf(struct committing *c, const struct restore_item *it, struct
 	memcpy(l->uuid, it->uuid, UUID_LEN);
 	l->epoch = out->epoch;
 	l->mode = now ? now->l.mode : it->mode;
-	l->discontinuities = now && now->l.discontinuities > it->discontinuities ? now->l.discontinuities : it->discontinuities;
+	l->discontinuities =
+		now && now->l.discontinuities > it->discontinuities ? now->l.discontinuities : it->discontinuities;
 	l->discontinuities++;
 	return err;
 }
@@ -243,7 +248,8 @@ static void next_key(struct committing *c)
 		keeper_open_group(c->m, c->list->v[c->at].group, on_group, c);
 }
 
-void restore_apply(struct mgr *m, struct restore *r, struct restore_list *list, struct call *call, aside_done *done, void *arg)
+void restore_apply(struct mgr *m, struct restore *r, struct restore_list *list, struct call *call, aside_done *done,
+		   void *arg)
 {
 	struct committing *c = calloc(1, sizeof(*c));
 	char why[TEXT_MAX + 1];

@@ -112,7 +112,8 @@ static int choose_named(struct restore_list *list, json_t *names, char *why)
 	json_t *name;
 	size_t i;
 
-	json_array_foreach(names, i, name) {
+	json_array_foreach(names, i, name)
+	{
 		struct restore_item *it = find(list, json_string_value(name));
 
 		if (!it) {
@@ -132,7 +133,8 @@ static int choose_all(struct restore_list *list, char *why)
 		struct restore_item *it = &list->v[i];
 
 		if (!it->known)
-			cannot(it, ERR_NOTFOUND, "it was destroyed since, or was never here: --only %s brings it back", it->name);
+			cannot(it, ERR_NOTFOUND, "it was destroyed since, or was never here: --only %s brings it back",
+			       it->name);
 		if (it->same)
 			cannot(it, ERR_EXISTS, "it has not changed since");
 		it->chosen = !it->code;
@@ -140,7 +142,9 @@ static int choose_all(struct restore_list *list, char *why)
 	}
 	if (list->chosen)
 		return 0;
-	snprintf(why, TEXT_MAX + 1, "nothing of the backup is there and has changed since (--check says more, --only brings back what was destroyed)");
+	snprintf(why, TEXT_MAX + 1,
+		 "nothing of the backup is there and has changed since (--check says more, --only brings back what was "
+		 "destroyed)");
 	return ERR_NOTFOUND;
 }
 

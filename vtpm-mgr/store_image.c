@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Copies of the store in memory, and reading them as a store. On the disk a copy would leave wrapped keys in blocks that
- * nobody overwrites, and a vTPM that is destroyed would not be.
+ * Copies of the store in memory, and reading them as a store. On the disk a copy would leave wrapped keys in blocks
+ * that nobody overwrites, and a vTPM that is destroyed would not be.
  *
- * The store is one connection that locks others out. SQLite's backup of a connection passes the changes that this connection makes
- * meanwhile on to the copy, so that a copy is of one instant, its last step, and no commit waits for it.
+ * The store is one connection that locks others out. SQLite's backup of a connection passes the changes that this
+ * connection makes meanwhile on to the copy, so that a copy is of one instant, its last step, and no commit waits for
+ * it.
  */
 #include "vtpm-mgr/store_sqlite.h"
 
@@ -136,11 +137,12 @@ int store_copy_keep(struct store_copy *c, const uint8_t (*uuids)[UUID_LEN], size
 
 	if (!err)
 		err = execute(c, "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; BEGIN; "
-			 "CREATE TEMP TABLE kept (uuid BLOB PRIMARY KEY)");
+				 "CREATE TEMP TABLE kept (uuid BLOB PRIMARY KEY)");
 	if (!err)
 		err = list_kept(c, uuids, n);
 	if (!err)
-		err = execute(c, "DELETE FROM main.leaf WHERE uuid IN (SELECT uuid FROM main.vtpm) AND uuid NOT IN (SELECT uuid FROM temp.kept); "
+		err = execute(c, "DELETE FROM main.leaf WHERE uuid IN (SELECT uuid FROM main.vtpm) AND uuid NOT IN "
+				 "(SELECT uuid FROM temp.kept); "
 				 "DELETE FROM main.state WHERE uuid NOT IN (SELECT uuid FROM temp.kept); "
 				 "DELETE FROM main.vtpm WHERE uuid NOT IN (SELECT uuid FROM temp.kept); "
 				 "COMMIT; VACUUM");

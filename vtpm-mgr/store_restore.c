@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* vTPMs of a backup, put in the place of what the store has of them: part of the transaction of their row of the journal. */
+/* vTPMs of a backup, put in the place of what the store has of them: part of the transaction of their row of the
+ * journal. */
 #include "vtpm-mgr/store_sqlite.h"
 
 #include <stdlib.h>
@@ -18,8 +19,8 @@ static int remove_present(struct store *s, const uint8_t uuid[static UUID_LEN], 
 }
 
 /*
- * A vTPM that is there keeps the number of its row, by which the newest of a machine is known. One that is not gets a new
- * one: its old number may be another's.
+ * A vTPM that is there keeps the number of its row, by which the newest of a machine is known. One that is not gets a
+ * new one: its old number may be another's.
  */
 static int restore_one(struct store *s, struct store *from, const struct store_restored *r, struct store_vtpm *row,
 		       uint8_t *sealed)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Backup and restore on the control interface. A file goes over it in pieces, each a call of its own, so that it passes wherever
- * the interface does, its client sets the pace, and no descriptor of a client is ever written or read here.
+ * Backup and restore on the control interface. A file goes over it in pieces, each a call of its own, so that it passes
+ *wherever the interface does, its client sets the pace, and no descriptor of a client is ever written or read here.
  *
  *	Backup	BackupRead…		Restore	RestoreWrite… RestoreCommit
  *
@@ -121,7 +121,9 @@ static struct transfer *transfer_of(struct mgr *m, struct call *c, json_t *param
 	struct transfer *t = m->transfer;
 
 	if (!t || !id || strcmp(t->id, id) != 0 || (t->backup != NULL) != backup) {
-		call_error(c, ERR_NOTFOUND, "there is no such backup or restore on its way: its client was silent for too long, or it failed");
+		call_error(c, ERR_NOTFOUND,
+			   "there is no such backup or restore on its way: its client was silent for too long, or it "
+			   "failed");
 		return NULL;
 	}
 	if (t->call) {
@@ -151,8 +153,8 @@ static void on_begun(void *arg, int code, const char *text)
 	if (code)
 		fail(t, code, text);
 	else
-		turn(t, json_pack("{s:s, s:I, s:o}", "id", t->id, "bytes", (json_int_t)backup_file_size(t->backup), "created",
-				  time_text(backup_created(t->backup))));
+		turn(t, json_pack("{s:s, s:I, s:o}", "id", t->id, "bytes", (json_int_t)backup_file_size(t->backup),
+				  "created", time_text(backup_created(t->backup))));
 }
 
 void method_backup(void *arg, struct call *c, json_t *params)
@@ -168,7 +170,9 @@ static json_t *data_reply(const struct transfer *t, bool last)
 {
 	size_t cap = 2 * t->out_len + 1;
 	char *hex = malloc(cap);
-	json_t *reply = hex && !hex_encode(t->out, t->out_len, hex, cap) ? json_pack("{s:s, s:b}", "data", hex, "last", (int)last) : NULL;
+	json_t *reply = hex && !hex_encode(t->out, t->out_len, hex, cap)
+				? json_pack("{s:s, s:b}", "data", hex, "last", (int)last)
+				: NULL;
 
 	free(hex);
 	return reply;
@@ -221,9 +225,8 @@ static bool names_valid(json_t *names)
 
 	if (!json_is_array(names) || json_array_size(names) == 0)
 		return false;
-	json_array_foreach(names, i, name)
-		if (!json_is_string(name) || !name_valid(json_string_value(name)))
-			return false;
+	json_array_foreach(names, i,
+			   name) if (!json_is_string(name) || !name_valid(json_string_value(name))) return false;
 	return true;
 }
 
@@ -236,8 +239,9 @@ void method_restore(void *arg, struct call *c, json_t *params)
 	if (bool_param(c, params, "accept_rollback", &accept) || bool_param(c, params, "check", &check))
 		return;
 	if (!accept && !check) {
-		call_error(c, ERR_INVAL, "a backup is an old state by definition, with old counters of failed authorisations: say "
-					 "--accept-rollback if you accept that, or --check to see what is in it");
+		call_error(c, ERR_INVAL,
+			   "a backup is an old state by definition, with old counters of failed authorisations: say "
+			   "--accept-rollback if you accept that, or --check to see what is in it");
 		return;
 	}
 	if (only && !json_is_null(only) && !names_valid(only)) {
@@ -294,8 +298,8 @@ static json_t *describe_item(const struct restore_item *it)
 	json_t *j;
 
 	uuid_format(it->uuid, uuid);
-	j = json_pack("{s:s, s:s, s:I, s:b}", "name", it->name, "uuid", uuid, "version", (json_int_t)it->version, "restored",
-		      (int)(it->chosen && !it->code));
+	j = json_pack("{s:s, s:s, s:I, s:b}", "name", it->name, "uuid", uuid, "version", (json_int_t)it->version,
+		      "restored", (int)(it->chosen && !it->code));
 	if (it->known)
 		json_object_set_new(j, "replaced_version", json_integer((json_int_t)it->now));
 	if (it->code)

@@ -21,8 +21,14 @@ static const uint8_t name[34] = {0, 11, 1}, root[1000] = {2};
 
 static size_t make_header(uint8_t mem[static BACKUP_HEADER_MAX])
 {
-	struct backup_header h = {.key_id = {1}, .salt = {2}, .created = 1234567890, .size = 5 * BACKUP_PART + 1,
-				  .srk_name = name, .srk_name_len = sizeof(name), .root = root, .root_len = sizeof(root)};
+	struct backup_header h = {.key_id = {1},
+				  .salt = {2},
+				  .created = 1234567890,
+				  .size = 5 * BACKUP_PART + 1,
+				  .srk_name = name,
+				  .srk_name_len = sizeof(name),
+				  .root = root,
+				  .root_len = sizeof(root)};
 	struct buf b;
 
 	buf_init(&b, mem, BACKUP_HEADER_MAX);
@@ -313,7 +319,8 @@ static void test_restore(void **state)
 {
 	struct store *s = fixture_with_vtpms(3), *from;
 	struct store_vtpm *row = malloc(sizeof(*row));
-	struct store_restored v[2] = {{.epoch = 77, .wrapped = {9}, .leaf.version = 1}, {.epoch = 78, .wrapped = {8}, .leaf.version = 1}};
+	struct store_restored v[2] = {{.epoch = 77, .wrapped = {9}, .leaf.version = 1},
+				      {.epoch = 78, .wrapped = {8}, .leaf.version = 1}};
 	struct store_copy *c;
 	uint64_t version = 1;
 	int64_t id;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vtpmctl backup and restore: carries a file from and to the manager, piece by piece over one connection. What is in it is the
- * manager's to know. A file gets its name when it is complete and on the disk.
+ * vtpmctl backup and restore: carries a file from and to the manager, piece by piece over one connection. What is in it
+ * is the manager's to know. A file gets its name when it is complete and on the disk.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,10 @@
 static int failed(struct ctl_error *e, int errnum, const char *path)
 {
 	int err = err_from_errno(errnum);
-	int status = err == ERR_NOTFOUND ? EXIT_NOT_FOUND : err == ERR_DENIED ? EXIT_DENIED : err == ERR_EXISTS ? EXIT_STATE : EXIT_FAILED;
+	int status = err == ERR_NOTFOUND ? EXIT_NOT_FOUND
+		     : err == ERR_DENIED ? EXIT_DENIED
+		     : err == ERR_EXISTS ? EXIT_STATE
+					 : EXIT_FAILED;
 
 	return ctl_fail(e, err, status, "%s: %s", path, strerror(errnum));
 }
@@ -42,8 +45,8 @@ static void progress(const struct ctl_args *a, const char *what, uint64_t done, 
 struct copy {
 	const struct ctl_args *a;
 	struct link link;
-	json_t *id;	/* {"id": …} */
-	char *part;	/* the file's name until it is complete; NULL: there is none */
+	json_t *id; /* {"id": …} */
+	char *part; /* the file's name until it is complete; NULL: there is none */
 	int fd;
 	uint64_t done, all;
 };
@@ -75,7 +78,8 @@ static int make_file(struct copy *c, struct ctl_error *e)
 	if (c->fd >= 0)
 		return 0;
 	if (errno == EEXIST)
-		(void)ctl_fail(e, ERR_EXISTS, EXIT_STATE, "%s is there: another backup is on its way, or was interrupted; then remove it",
+		(void)ctl_fail(e, ERR_EXISTS, EXIT_STATE,
+			       "%s is there: another backup is on its way, or was interrupted; then remove it",
 			       c->part);
 	else
 		(void)failed(e, errno, c->part);
@@ -142,7 +146,8 @@ static int finish(struct copy *c, struct ctl_error *e)
 	if (fsync(c->fd))
 		return failed(e, errno, c->part);
 	if (renameat2(AT_FDCWD, c->part, AT_FDCWD, path, RENAME_NOREPLACE) &&
-	    (errno != EINVAL || access(path, F_OK) == 0 || rename(c->part, path))) /* not every file system knows that flag */
+	    (errno != EINVAL || access(path, F_OK) == 0 ||
+	     rename(c->part, path))) /* not every file system knows that flag */
 		return failed(e, errno, path);
 	free(c->part);
 	c->part = NULL;
@@ -205,7 +210,9 @@ int backup_run(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 int print_backup(const struct ctl_args *a, json_t *params)
 {
 	printf("%s: %lld bytes, as of ", a->name, (long long)json_integer_value(json_object_get(params, "bytes")));
-	ctl_put_text(json_string_value(json_object_get(params, "created")) ? json_string_value(json_object_get(params, "created")) : "");
+	ctl_put_text(json_string_value(json_object_get(params, "created"))
+			     ? json_string_value(json_object_get(params, "created"))
+			     : "");
 	putchar('\n');
 	return EXIT_OK;
 }
@@ -278,7 +285,8 @@ int restore_run(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 	if (!err)
 		err = write_all(&c, (size_t)piece, e);
 	if (!err)
-		err = json_object_del(c.id, "data") && c.done ? ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory") : 0;
+		err = json_object_del(c.id, "data") && c.done ? ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory")
+							      : 0;
 	if (!err)
 		err = client_ask(&c.link, "RestoreCommit", c.id, NULL, 0, reply, e);
 	json_decref(begun);

@@ -18,7 +18,8 @@ int backup_key_id(const uint8_t key[static KEY_LEN], uint8_t id[static DIGEST_LE
 	return wrap_hmac(key, label_id, sizeof(label_id) - 1, id);
 }
 
-static int file_key(const uint8_t key[static KEY_LEN], const uint8_t file[static DIGEST_LEN], uint8_t out[static KEY_LEN])
+static int file_key(const uint8_t key[static KEY_LEN], const uint8_t file[static DIGEST_LEN],
+		    uint8_t out[static KEY_LEN])
 {
 	uint8_t mem[sizeof(label_file) - 1 + DIGEST_LEN];
 
