@@ -12,7 +12,7 @@
 
 struct backup {
 	struct mgr *m;
-	bool asked; /* the keeper: it answers before this is freed */
+	unsigned asked; /* of the keeper, which answers before this is freed */
 	bool gone;
 	uint8_t (*only)[UUID_LEN];
 	size_t nonly;
@@ -30,6 +30,15 @@ struct backup {
 	uint8_t file[DIGEST_LEN]; /* hash of the header */
 	bool begun;		  /* the header was handed out */
 	uint64_t next, parts;
+	/* The piece that the keeper is sealing. */
+	struct sealing {
+		struct backup *b;
+		size_t at; /* where in it */
+	} sealing[BACKUP_PIECE_PARTS];
+	int failed;
+	char text[TEXT_MAX + 1];
+	uint8_t out[BACKUP_PIECE_MAX];
+	size_t out_len;
 };
 
 void backup_time(int64_t seconds, char out[static BACKUP_TIME_MAX])
@@ -63,7 +72,7 @@ static void begun(struct backup *b, int code, const char *text)
 /* False: who wanted it has gone, and b with him. */
 static bool answered(struct backup *b)
 {
-	b->asked = false;
+	b->asked--;
 	if (!b->gone)
 		return true;
 	backup_free(b);
@@ -135,7 +144,7 @@ static void on_step(void *arg)
 		      err == ERR_FULL ? "the store is larger than a copy in memory may be" : store_why(b->m->store));
 		return;
 	}
-	b->asked = true;
+	b->asked++;
 	keeper_ask(b->m, KEEPER_BACKUP_KEY, NULL, on_key, b);
 }
 
@@ -172,7 +181,7 @@ int backup_begin(struct mgr *m, const uint8_t (*only)[UUID_LEN], size_t n, backu
 	}
 	if (b->only)
 		memcpy(b->only, only, n * sizeof(*b->only));
-	b->asked = true;
+	b->asked++;
 	keeper_open_group(m, DEFAULT_GROUP, on_gate, b);
 	return 0;
 }
@@ -181,42 +190,70 @@ int backup_begin(struct mgr *m, const uint8_t (*only)[UUID_LEN], size_t n, backu
 
 static void on_sealed(void *arg, const struct keeper_reply *r)
 {
-	struct backup *b = arg;
+	const struct sealing *s = arg;
+	struct backup *b = s->b;
 
-	if (!answered(b))
-		return;
-	if (!r->code)
-		b->next++;
-	b->piece(b->arg, r->code, r->text, r->result, r->code ? 0 : r->result_len);
+	if (r->code && !b->failed) {
+		b->failed = r->code;
+		snprintf(b->text, sizeof(b->text), "%s", r->text);
+	}
+	if (!r->code && r->result_len <= sizeof(b->out) - s->at) {
+		memcpy(b->out + s->at, r->result, r->result_len);
+		b->out_len += r->result_len;
+	}
+	if (answered(b) && b->asked == 0)
+		b->piece(b->arg, b->failed, b->text, b->out, b->failed ? 0 : b->out_len);
 }
 
-void backup_next(struct backup *b, backup_piece *piece, void *arg)
+static int seal_part(struct backup *b, struct sealing *s)
 {
 	struct backup_part p = {.n = b->next, .last = b->next + 1 == b->parts};
 	uint8_t mem[BACKUP_PART_MAX];
 	struct buf body;
 
+	memcpy(p.file, b->file, DIGEST_LEN);
+	p.data = b->image + b->next * BACKUP_PART;
+	p.len = backup_part_len(b->size, b->next);
+	buf_init(&body, mem, sizeof(mem));
+	if (backup_part_encode(&body, &p))
+		return ERR_RANGE;
+	b->next++;
+	b->asked++;
+	keeper_ask(b->m, KEEPER_BACKUP_SEAL, &body, on_sealed, s);
+	return 0;
+}
+
+/* Several at once, so that neither of the two processes waits for the other part by part. */
+static void seal_parts(struct backup *b)
+{
+	uint64_t left = b->parts - b->next;
+	unsigned n = left < BACKUP_PIECE_PARTS ? (unsigned)left : BACKUP_PIECE_PARTS;
+	int err = 0;
+
+	b->out_len = 0;
+	b->asked++; /* this one: an answer within keeper_ask is not the last */
+	for (unsigned i = 0; i < n && !err; i++) {
+		b->sealing[i] = (struct sealing){.b = b, .at = i * (BACKUP_PART + BACKUP_TAG)};
+		err = seal_part(b, &b->sealing[i]);
+	}
+	if (err && !b->failed)
+		b->failed = err;
+	if (answered(b) && b->asked == 0)
+		b->piece(b->arg, b->failed, b->text, b->out, b->failed ? 0 : b->out_len);
+}
+
+void backup_next(struct backup *b, backup_piece *piece, void *arg)
+{
 	b->piece = piece;
 	b->arg = arg;
 	if (!b->begun) {
 		b->begun = true;
 		piece(arg, 0, "", b->header, b->header_len);
-		return;
-	}
-	if (b->next == b->parts) {
+	} else if (b->next == b->parts) {
 		piece(arg, 0, "", NULL, 0);
-		return;
+	} else {
+		seal_parts(b);
 	}
-	memcpy(p.file, b->file, DIGEST_LEN);
-	p.data = b->image + b->next * BACKUP_PART;
-	p.len = backup_part_len(b->size, b->next);
-	buf_init(&body, mem, sizeof(mem));
-	if (backup_part_encode(&body, &p)) {
-		piece(arg, ERR_RANGE, err_text(ERR_RANGE), NULL, 0);
-		return;
-	}
-	b->asked = true;
-	keeper_ask(b->m, KEEPER_BACKUP_SEAL, &body, on_sealed, b);
 }
 
 uint64_t backup_file_size(const struct backup *b)

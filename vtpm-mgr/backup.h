@@ -34,8 +34,9 @@ typedef void backup_piece(void *arg, int code, const char *text, const uint8_t *
  */
 CHECKED int backup_begin(struct mgr *m, const uint8_t (*only)[UUID_LEN], size_t n, backup_done *done, void *arg,
 			 struct backup **out);
-/* The next piece, at most BACKUP_PIECE_MAX bytes; after done, and one at a time. */
-#define BACKUP_PIECE_MAX (BACKUP_HEADER_MAX + BACKUP_PART + BACKUP_TAG)
+/* The next piece; after done, and one at a time. */
+#define BACKUP_PIECE_PARTS 8u /* that the keeper is asked for at once */
+#define BACKUP_PIECE_MAX   (BACKUP_PIECE_PARTS * (BACKUP_PART + BACKUP_TAG))
 void backup_next(struct backup *b, backup_piece *piece, void *arg);
 /* Of the file; known after done. */
 uint64_t backup_file_size(const struct backup *b);

@@ -10,9 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OPENING_MAX (RESTORE_PIECE_MAX / (BACKUP_PART + BACKUP_TAG) + 2u) /* parts that one piece may complete */
+
 struct restore {
 	struct mgr *m;
-	bool asked, gone; /* as in backup.c */
+	unsigned asked; /* as in backup.c */
+	bool gone;
 	backup_done *done;
 	void *arg;
 	uint8_t in[RESTORE_PIECE_MAX]; /* what was brought last */
@@ -23,8 +26,14 @@ struct restore {
 	int failed;
 	uint8_t file[DIGEST_LEN], key_id[DIGEST_LEN];
 	int64_t created;
-	uint64_t size, next;
-	uint8_t *image; /* NULL: no part was opened yet, or the store has it */
+	uint64_t size, next; /* bytes of the image; the next part to ask the keeper for */
+	struct opening {
+		struct restore *r;
+		uint64_t n;
+	} opening[OPENING_MAX];
+	unsigned nopening;
+	char text[TEXT_MAX + 1]; /* of failed */
+	uint8_t *image;		 /* NULL: no part was opened yet, or the store has it */
 	struct store *store;
 };
 _Static_assert(BACKUP_HEADER_MAX >= BACKUP_PART + BACKUP_TAG, "a part fits where a header does");
@@ -54,69 +63,84 @@ void restore_free(struct restore *r)
 
 static bool answered(struct restore *r)
 {
-	r->asked = false;
+	r->asked--;
 	if (!r->gone)
 		return true;
 	restore_free(r);
 	return false;
 }
 
-__attribute__((format(printf, 3, 4))) static void end(struct restore *r, int code, const char *fmt, ...)
+/* The first failure is the one that counts. */
+__attribute__((format(printf, 3, 4))) static void refuse(struct restore *r, int code, const char *fmt, ...)
 {
-	char text[TEXT_MAX + 1];
 	va_list ap;
 
+	if (r->failed)
+		return;
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(r->text, sizeof(r->text), fmt, ap);
 	va_end(ap);
 	r->failed = code;
-	r->done(r->arg, code, text);
+}
+
+/* What was brought is used up, or of no use any more; all answers are there. */
+static void end_piece(struct restore *r)
+{
+	r->done(r->arg, r->failed, r->failed ? r->text : "");
 }
 
 static void restore_go_on(struct restore *r);
 
 /* ---- parts ---- */
 
+static void take_part(struct restore *r, uint64_t n, const struct keeper_reply *k)
+{
+	size_t len = backup_part_len(r->size, n);
+
+	if (k->code == ERR_AUTH)
+		refuse(r, ERR_AUTH, "the backup was damaged or changed: its part %llu of %llu does not verify",
+		       (unsigned long long)n + 1, (unsigned long long)backup_parts(r->size));
+	else if (k->code || k->result_len != len)
+		refuse(r, k->code ? k->code : ERR_PROTO, "%s", k->text);
+	if (!r->failed && !r->image) { /* only now is it known that its size is no lie */
+		r->image = store_image_alloc(r->size);
+		if (!r->image)
+			refuse(r, ERR_NOMEM, "out of memory");
+	}
+	if (!r->failed)
+		memcpy(r->image + n * BACKUP_PART, k->result, len);
+}
+
 static void on_opened(void *arg, const struct keeper_reply *k)
 {
-	struct restore *r = arg;
-	size_t len = backup_part_len(r->size, r->next);
+	const struct opening *o = arg;
+	struct restore *r = o->r;
 
-	if (!answered(r))
-		return;
-	if (k->code == ERR_AUTH) {
-		end(r, ERR_AUTH, "the backup was damaged or changed: its part %llu of %llu does not verify",
-		    (unsigned long long)r->next + 1, (unsigned long long)backup_parts(r->size));
-		return;
-	}
-	if (!k->code && k->result_len == len && !r->image) /* only now is it known that its size is no lie */
-		r->image = store_image_alloc(r->size);
-	if (k->code || k->result_len != len || !r->image) {
-		end(r, k->code ? k->code : r->image ? ERR_PROTO : ERR_NOMEM, "%s", k->code ? k->text : "out of memory");
-		return;
-	}
-	memcpy(r->image + r->next * BACKUP_PART, k->result, len);
-	r->next++;
-	r->have_len = 0;
-	r->want = r->next < backup_parts(r->size) ? backup_part_len(r->size, r->next) + BACKUP_TAG : 0;
-	restore_go_on(r);
+	take_part(r, o->n, k);
+	if (answered(r) && r->asked == 0)
+		end_piece(r);
 }
 
 static void open_part(struct restore *r)
 {
 	struct backup_part p = {
 		.n = r->next, .last = r->next + 1 == backup_parts(r->size), .data = r->have, .len = r->have_len};
+	struct opening *o = &r->opening[r->nopening++];
 	uint8_t mem[BACKUP_PART_MAX];
 	struct buf body;
 
+	*o = (struct opening){.r = r, .n = r->next};
 	memcpy(p.file, r->file, DIGEST_LEN);
 	buf_init(&body, mem, sizeof(mem));
 	if (backup_part_encode(&body, &p)) {
-		end(r, ERR_RANGE, "%s", err_text(ERR_RANGE));
+		refuse(r, ERR_RANGE, "%s", err_text(ERR_RANGE));
 		return;
 	}
-	r->asked = true;
-	keeper_ask(r->m, KEEPER_BACKUP_OPEN, &body, on_opened, r);
+	r->next++;
+	r->have_len = 0;
+	r->want = r->next < backup_parts(r->size) ? backup_part_len(r->size, r->next) + BACKUP_TAG : 0;
+	r->asked++;
+	keeper_ask(r->m, KEEPER_BACKUP_OPEN, &body, on_opened, o);
 }
 
 /* ---- the header ---- */
@@ -127,17 +151,13 @@ static void on_key(void *arg, const struct keeper_reply *k)
 
 	if (!answered(r))
 		return;
-	if (k->code || k->result_len != DIGEST_LEN) {
-		end(r, k->code ? k->code : ERR_PROTO, "%s", k->text);
-		return;
-	}
-	if (memcmp(k->result, r->key_id, DIGEST_LEN) != 0) {
-		end(r, ERR_TPM_IDENTITY,
-		    "this backup is sealed under another root key: that of another host, or of a store that was here "
-		    "before. Only "
-		    "the TPM that keeps that root opens it");
-		return;
-	}
+	if (k->code || k->result_len != DIGEST_LEN)
+		refuse(r, k->code ? k->code : ERR_PROTO, "%s", k->text);
+	else if (memcmp(k->result, r->key_id, DIGEST_LEN) != 0)
+		refuse(r, ERR_TPM_IDENTITY,
+		       "this backup is sealed under another root key: that of another host, or of a store that was "
+		       "here before. "
+		       "Only the TPM that keeps that root opens it");
 	r->have_len = 0;
 	r->want = backup_part_len(r->size, 0) + BACKUP_TAG;
 	restore_go_on(r);
@@ -145,7 +165,7 @@ static void on_key(void *arg, const struct keeper_reply *k)
 
 static void ask_key(struct restore *r)
 {
-	r->asked = true;
+	r->asked++;
 	keeper_ask(r->m, KEEPER_BACKUP_KEY, NULL, on_key, r);
 }
 
@@ -155,21 +175,23 @@ static void on_gate(void *arg, const struct keeper_reply *k)
 
 	if (!answered(r))
 		return;
-	if (k->code)
-		end(r, k->code, "%s", k->text[0] ? k->text : err_text(k->code));
-	else
+	if (!k->code) {
 		ask_key(r);
+		return;
+	}
+	refuse(r, k->code, "%s", k->text[0] ? k->text : err_text(k->code));
+	end_piece(r);
 }
 
 static void header_error(struct restore *r, int err)
 {
 	if (err == ERR_VERSION)
-		end(r, err, "this backup was made by a newer release: use that one");
+		refuse(r, err, "this backup was made by a newer release: use that one");
 	else
-		end(r, ERR_AUTH, "this is no backup of vtpmctl, or its beginning is damaged");
+		refuse(r, ERR_AUTH, "this is no backup of vtpmctl, or its beginning is damaged");
 }
 
-static int take_prefix(struct restore *r)
+static void take_prefix(struct restore *r)
 {
 	struct buf b;
 	int err;
@@ -179,7 +201,6 @@ static int take_prefix(struct restore *r)
 	if (err)
 		header_error(r, err);
 	r->prefixed = !err;
-	return err;
 }
 
 static void take_header(struct restore *r)
@@ -194,17 +215,19 @@ static void take_header(struct restore *r)
 		err = leaf_hash(r->have, r->have_len, r->file);
 	if (err) {
 		header_error(r, err);
+		end_piece(r);
 		return;
 	}
 	memcpy(r->key_id, h.key_id, DIGEST_LEN);
 	r->size = h.size;
 	r->created = h.created;
 	r->headed = true;
-	r->asked = true;
-	if (r->m->cfg.init) /* recreate.c has opened it, with the root that the header brought */
+	if (r->m->cfg.init) { /* recreate.c has opened it, with the root that the header brought */
 		ask_key(r);
-	else
-		keeper_open_group(r->m, DEFAULT_GROUP, on_gate, r);
+		return;
+	}
+	r->asked++;
+	keeper_open_group(r->m, DEFAULT_GROUP, on_gate, r);
 }
 
 /* ---- bytes ---- */
@@ -220,41 +243,44 @@ static void take_more(struct restore *r)
 	r->in_pos += n;
 }
 
-/* Until what was brought is used up, or the keeper was asked: its answer goes on. */
+/* The next of it: a whole header, which the keeper must be asked about before more is looked at; or parts, all at once.
+ */
 static void restore_go_on(struct restore *r)
 {
-	while (r->in_pos < r->in_len) {
+	r->asked++; /* this one: an answer within keeper_ask is not the last */
+	while (r->in_pos < r->in_len && !r->failed) {
 		if (r->want == 0) {
-			end(r, ERR_AUTH, "there is more in the file than its backup: it was damaged or changed");
-			return;
+			refuse(r, ERR_AUTH, "there is more in the file than its backup: it was damaged or changed");
+			break;
 		}
 		take_more(r);
 		if (r->have_len < r->want)
 			break;
-		if (!r->prefixed && take_prefix(r))
-			return;
-		if (r->have_len < r->want)
-			continue;
-		if (r->headed)
+		if (!r->prefixed) {
+			take_prefix(r);
+		} else if (r->headed) {
 			open_part(r);
-		else
+		} else {
+			r->asked--;
 			take_header(r);
-		return;
+			return;
+		}
 	}
-	r->done(r->arg, 0, "");
+	if (answered(r) && r->asked == 0)
+		end_piece(r);
 }
 
 void restore_write(struct restore *r, const uint8_t *p, size_t n, backup_done *done, void *arg)
 {
 	r->done = done;
 	r->arg = arg;
-	if (r->failed || r->store || n > sizeof(r->in)) {
-		end(r, r->failed ? r->failed : ERR_WRONG_STATE, "this restore has ended");
-		return;
+	if (r->store || n > sizeof(r->in))
+		refuse(r, ERR_WRONG_STATE, "this restore has ended");
+	r->in_len = r->in_pos = r->nopening = 0;
+	if (!r->failed) {
+		memcpy(r->in, p, n);
+		r->in_len = n;
 	}
-	memcpy(r->in, p, n);
-	r->in_len = n;
-	r->in_pos = 0;
 	restore_go_on(r);
 }
 

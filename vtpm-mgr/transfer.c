@@ -14,7 +14,6 @@
 #include "vtpm-mgr/backup.h"
 
 #define TRANSFER_IDLE_MS 30000u
-#define READ_BYTES	 (32u * 1024u) /* with one BackupRead, at least, unless it is the last */
 #define ID_BYTES	 16u
 
 struct transfer {
@@ -27,8 +26,6 @@ struct transfer {
 	/* One of these. */
 	struct backup *backup;
 	struct restore *restore;
-	uint8_t out[READ_BYTES + BACKUP_PIECE_MAX];
-	size_t out_len;
 	json_t *only; /* NULL: all */
 	bool check;   /* look, and change nothing */
 	struct restore_list list;
@@ -166,13 +163,12 @@ void method_backup(void *arg, struct call *c, json_t *params)
 		fail(t, ERR_NOMEM, "out of memory");
 }
 
-static json_t *data_reply(const struct transfer *t, bool last)
+static json_t *data_reply(const uint8_t *p, size_t n)
 {
-	size_t cap = 2 * t->out_len + 1;
+	size_t cap = 2 * n + 1;
 	char *hex = malloc(cap);
-	json_t *reply = hex && !hex_encode(t->out, t->out_len, hex, cap)
-				? json_pack("{s:s, s:b}", "data", hex, "last", (int)last)
-				: NULL;
+	json_t *reply =
+		hex && !hex_encode(p, n, hex, cap) ? json_pack("{s:s, s:b}", "data", hex, "last", (int)(n == 0)) : NULL;
 
 	free(hex);
 	return reply;
@@ -182,22 +178,10 @@ static void on_piece(void *arg, int code, const char *text, const uint8_t *p, si
 {
 	struct transfer *t = arg;
 	struct call *c = t->call;
-	json_t *reply;
+	json_t *reply = code ? NULL : data_reply(p, n);
 
-	if (code) {
-		fail(t, code, text);
-		return;
-	}
-	if (n > 0)
-		memcpy(t->out + t->out_len, p, n);
-	t->out_len += n;
-	if (n > 0 && t->out_len < READ_BYTES) {
-		backup_next(t->backup, on_piece, t);
-		return;
-	}
-	reply = data_reply(t, n == 0);
 	if (!reply) {
-		fail(t, ERR_NOMEM, "out of memory");
+		fail(t, code ? code : ERR_NOMEM, text);
 	} else if (n > 0) {
 		turn(t, reply);
 	} else {
@@ -210,10 +194,8 @@ void method_backup_read(void *arg, struct call *c, json_t *params)
 {
 	struct transfer *t = transfer_of(arg, c, params, true);
 
-	if (!t)
-		return;
-	t->out_len = 0;
-	backup_next(t->backup, on_piece, t);
+	if (t)
+		backup_next(t->backup, on_piece, t);
 }
 
 /* ---- restore ---- */
