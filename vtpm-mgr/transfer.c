@@ -80,12 +80,15 @@ static void turn(struct transfer *t, json_t *reply)
 	call_reply(c, reply);
 }
 
+/* The answer comes after the end, since it may end the client; and text may be of what ends. */
 static void fail(struct transfer *t, int code, const char *text)
 {
 	struct call *c = t->call;
+	char copy[TEXT_MAX + 1];
 
+	snprintf(copy, sizeof(copy), "%s", text[0] ? text : err_text(code));
 	transfer_end(t);
-	call_error(c, code, "%s", text[0] ? text : err_text(code));
+	call_error(c, code, "%s", copy);
 }
 
 /* NULL: the call has been answered. */
