@@ -187,6 +187,20 @@ static void check_no_store(const struct mgr *m)
 		die(path, "there is a store already; --init never replaces one");
 }
 
+/* Before the rights to read it are given away. */
+static void open_from(struct mgr *m)
+{
+	struct stat sb;
+
+	if (!m->cfg.from)
+		return;
+	m->from = open(m->cfg.from, O_RDONLY | O_CLOEXEC);
+	if (m->from < 0 || fstat(m->from, &sb))
+		die(m->cfg.from, strerror(errno));
+	if (!S_ISREG(sb.st_mode))
+		die(m->cfg.from, "not a file");
+}
+
 static void on_signal(void *arg, uint32_t events)
 {
 	struct mgr *m = arg;
@@ -328,6 +342,7 @@ static void mgr_close(struct mgr *m)
 	keeper_close(m);
 	xen_close(m);
 	continuity_free(m);
+	transfer_close(m);
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
 	fronts_close(m);
@@ -374,7 +389,8 @@ int main(int argc, char **argv)
 	umask(0077);
 	block_signals();
 	m->spawner = m->spawner_io.fd = m->signals_io.fd = m->audit.fd = m->fence = -1;
-	m->keeper.sock = m->keeper.io.fd = -1;
+	m->keeper.sock = m->keeper.io.fd = m->from = -1;
+	open_from(m);
 	find_identity(&m->cfg, &id);
 	make_dirs(&m->cfg, &id);
 	if (m->cfg.init)
