@@ -149,7 +149,7 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 		 const struct backend_start *start)
 {
 	int control[2] = { -1, -1 }, store[2] = { -1, -1 };
-	int err;
+	int err, sent = 0;
 
 	w->m = m;
 	w->token = token;
@@ -163,10 +163,12 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 		err = ipc_pair(store);
 	if (!err)
 		err = spawn(w, control[1], store[1], guest);
-	fd_close(&control[1]);
-	fd_close(&store[1]);
 	w->control = control[0];
 	w->store = store[0];
+	if (!err)
+		sent = send_start(w, start); /* first of all: the backend waits for it */
+	fd_close(&control[1]);
+	fd_close(&store[1]);
 	if (err) {
 		channels_close(w);
 		slot_give(m, w->slot);
@@ -175,7 +177,7 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 	w->next = m->workers;
 	m->workers = w;
 	loop_timer_set(&m->loop, &w->deadline, WORKER_TIMEOUT_MS, on_deadline, w);
-	err = send_start(w, start);
+	err = sent;
 	if (!err)
 		err = loop_add(&m->loop, &w->control_io, w->control, EPOLLIN, on_control, w);
 	if (!err)
