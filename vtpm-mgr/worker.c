@@ -2,6 +2,7 @@
 /* One backend process: started by the spawner, spoken to over two channels of its own, ended once. */
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
@@ -149,7 +150,7 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 		 const struct backend_start *start)
 {
 	int control[2] = { -1, -1 }, store[2] = { -1, -1 };
-	int err, sent = 0;
+	int err;
 
 	w->m = m;
 	w->token = token;
@@ -163,12 +164,11 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 		err = ipc_pair(store);
 	if (!err)
 		err = spawn(w, control[1], store[1], guest);
+	/* Not fd_close, which sets four timers while the backend waits: these were nobody else's, and nothing lingers in them. */
+	close(control[1]);
+	close(store[1]);
 	w->control = control[0];
 	w->store = store[0];
-	if (!err)
-		sent = send_start(w, start); /* first of all: the backend waits for it */
-	fd_close(&control[1]);
-	fd_close(&store[1]);
 	if (err) {
 		channels_close(w);
 		slot_give(m, w->slot);
@@ -177,7 +177,7 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 	w->next = m->workers;
 	m->workers = w;
 	loop_timer_set(&m->loop, &w->deadline, WORKER_TIMEOUT_MS, on_deadline, w);
-	err = sent;
+	err = send_start(w, start);
 	if (!err)
 		err = loop_add(&m->loop, &w->control_io, w->control, EPOLLIN, on_control, w);
 	if (!err)
