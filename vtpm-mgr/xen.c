@@ -16,6 +16,8 @@
 #define TOKEN_DOMAIN "domain"
 #define TOKEN_FRONT  "front/" /* DOMID/HANDLE */
 
+#define LIST_AGAIN_MS 5000u
+
 int xen_back_path(const struct xen_front *f, const char *node, char *out, size_t cap)
 {
 	int n = snprintf(out, cap, "%s/%u/%u%s%s", f->m->xen->base, f->domid, f->handle, node[0] ? "/" : "", node);
@@ -102,6 +104,7 @@ void xen_front_free(struct xen_front *f)
 /* --- what there is --- */
 
 static void list_handles(struct mgr *m, unsigned domid);
+static void on_list_again(void *arg);
 
 /* The names of children that are numbers; others are nobody's device. */
 static void each_number(const char *list, size_t len, void (*fn)(struct mgr *m, unsigned parent, unsigned n), struct mgr *m,
@@ -120,11 +123,22 @@ struct listing {
 	unsigned domid;
 };
 
+/* A list that was not had is had later: nothing else would tell of devices that are there already. */
+static void not_listed(struct mgr *m, int err)
+{
+	if (err == ERR_NOTFOUND || err == ERR_CLOSED || !m->xen->store || m->xen->list_again.due_ms)
+		return;
+	log_error("the guests of Xen cannot be listed: %s; trying again", err_text(err));
+	loop_timer_set(&m->loop, &m->xen->list_again, LIST_AGAIN_MS, on_list_again, m);
+}
+
 static void on_handles(void *arg, int err, const char *value, size_t len)
 {
 	struct listing *l = arg;
 
-	if (!err && l->m->xen->store)
+	if (err)
+		not_listed(l->m, err);
+	else if (l->m->xen->store)
 		each_number(value, len, front_touch, l->m, l->domid);
 	free(l);
 }
@@ -134,8 +148,10 @@ static void list_handles(struct mgr *m, unsigned domid)
 	struct listing *l = malloc(sizeof(*l));
 	char path[96];
 
-	if (!l)
+	if (!l) {
+		not_listed(m, ERR_NOMEM);
 		return;
+	}
 	*l = (struct listing){ m, domid };
 	snprintf(path, sizeof(path), "%s/%u", m->xen->base, domid);
 	xenstore_list(m->xen->store, path, on_handles, l);
@@ -151,10 +167,23 @@ static void on_domains(void *arg, int err, const char *value, size_t len)
 {
 	struct mgr *m = arg;
 
-	if (!err && m->xen->store)
+	if (err)
+		not_listed(m, err);
+	else if (m->xen->store)
 		each_number(value, len, on_domain, m, 0);
-	else if (err != ERR_NOTFOUND && err != ERR_CLOSED)
-		log_error("the guests of Xen cannot be listed: %s", err_text(err));
+}
+
+static void list_domains(struct mgr *m)
+{
+	xenstore_list(m->xen->store, m->xen->base, on_domains, m);
+}
+
+static void on_list_again(void *arg)
+{
+	struct mgr *m = arg;
+
+	if (m->xen->store)
+		list_domains(m);
 }
 
 /* A subtree that goes away fires with its own path only. */
@@ -177,7 +206,7 @@ static void on_back(struct mgr *m, const char *rest)
 	}
 	look_at_all(m);
 	if (rest[0] == '\0')
-		xenstore_list(m->xen->store, m->xen->base, on_domains, m);
+		list_domains(m);
 	else if (!parse_u64(rest + 1, UINT16_MAX, &v))
 		list_handles(m, (unsigned)v);
 }
@@ -292,6 +321,7 @@ void xen_close(struct mgr *m)
 {
 	if (!m->xen)
 		return;
+	loop_timer_cancel(&m->loop, &m->xen->list_again);
 	xenstore_free(m->xen->store);
 	m->xen->store = NULL;
 	for (struct xen_front *f = m->xen->fronts, *next; f; f = next) {

@@ -33,6 +33,7 @@ struct xen {
 	char base[64];		/* the own backend/vtpm, absolute; "": not known yet */
 	struct xen_policy policy;
 	struct xen_front *fronts;
+	struct loop_timer list_again;
 };
 
 /* --- xen.c --- */
