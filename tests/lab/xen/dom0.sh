@@ -183,6 +183,9 @@ plan_driver_life() {
 	back_hear connected && back honest && guest_plan life remembered close_in_mid_command
 	back hold && guest_plan life begin && back_hear request 131 && guest_plan life unload && back_hear cancelled
 	back_hear closed && back honest && guest_plan life load && guest_plan life remembered reload
+	# A back end that does not even answer to a cancel keeps no driver for longer than that is waited for.
+	back mute && guest_plan life begin && back_hear request 131 && guest_plan life unload 30 && back_hear closed
+	back honest && guest_plan life load && guest_plan life remembered reload_of_the_mute
 	driver_end life
 }
 
