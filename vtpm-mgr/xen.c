@@ -50,15 +50,9 @@ static struct xen_front *front_find(const struct mgr *m, unsigned domid, unsigne
 
 static void on_watched(void *arg, int err, const char *value, size_t len)
 {
-	struct xen_front *f = arg;
-	char text[96];
-
 	(void)value;
 	(void)len;
-	if (!err || err == ERR_CLOSED)
-		return;
-	snprintf(text, sizeof(text), "its front end's state cannot be watched: %s", err_text(err));
-	xen_log_front(f, text);
+	xen_mute(arg, err);
 }
 
 /* Looks at a device that may be new. */
@@ -213,21 +207,38 @@ static void on_back(struct mgr *m, const char *rest)
 
 /* --- domains that end --- */
 
+static void ask_for_domain(struct xen_front *f);
+
 static void on_introduced(void *arg, int err, const char *value, size_t len)
 {
 	struct xen_front *f = arg;
+	bool again = f->ask_again;
 
 	(void)len;
-	if (err || strcmp(value, "F") != 0)
+	f->asking = f->ask_again = false;
+	if (!err && strcmp(value, "F") == 0) {
+		f->d.dead = true;
+		xen_look(f);
+	} else if (again && err != ERR_CLOSED) {
+		ask_for_domain(f);
+	}
+}
+
+/* One question at a time: hundreds of domains that end at once would have each of the others asked for hundreds of times. */
+static void ask_for_domain(struct xen_front *f)
+{
+	if (f->asking) {
+		f->ask_again = true;
 		return;
-	f->d.dead = true;
-	xen_look(f);
+	}
+	f->asking = true;
+	xenstore_is_introduced(f->m->xen->store, f->domid, on_introduced, f);
 }
 
 static void on_released(struct mgr *m)
 {
 	for (struct xen_front *f = m->xen->fronts; f; f = f->next)
-		xenstore_is_introduced(m->xen->store, f->domid, on_introduced, f);
+		ask_for_domain(f);
 }
 
 /* --- xenstore --- */
