@@ -19,7 +19,7 @@ plan_busy() { (while tpm2 createprimary -Q -C o -G rsa2048 -c busy.ctx; do :; do
 plan_has_no_tpm() { refused commands_fail . tpm2 getrandom --hex 8; }
 # TPM2_GetRandom(8), and the driver's word: nobody waits for a back end whose domain has died.
 plan_back_end_is_gone() {
-	refused commands_fail_at_once 'Broken pipe' sh -c "printf '\200\001\0\0\0\014\0\0\001\173\0\010' >/dev/tpmrm0"
+	refused commands_fail_at_once 'Broken pipe' sh -c "printf '\200\001\0\0\0\014\0\0\001\173\0\010' | dd bs=12 of=/dev/tpmrm0"
 	plan_has_no_tpm
 }
 # Our driver waits for a back end that has gone, and goes on with the one that comes.
