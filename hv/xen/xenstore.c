@@ -275,7 +275,8 @@ static int code_of(const char *name)
 			return err_from_errno(xsd_errors[i].errnum);
 		}
 	}
-	return ERR_SYS;
+	/* oxenstored's, where xenstored says E2BIG or ENOSPC. */
+	return strcmp(name, "EQUOTA") == 0 ? ERR_FULL : ERR_SYS;
 }
 
 /* path NUL token NUL */

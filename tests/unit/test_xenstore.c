@@ -267,7 +267,11 @@ static void requests_as_the_wire_wants_them(void **state)
 	reply(s, XS_ERROR, expect(s, XS_RM, "/a", 3), "ENOENT", 7);
 	until(s, 6);
 	assert_int_equal(s->err, ERR_NOTFOUND);
-	(void)expect(s, XS_UNWATCH, "/a\0token", 9);
+	reply(s, XS_ERROR, expect(s, XS_UNWATCH, "/a\0token", 9), "ENOENT", 7);
+	xenstore_write(s->x, "/a", "value", on_done, s);
+	reply(s, XS_ERROR, expect(s, XS_WRITE, "/a\0value", 8), "EQUOTA", 7);
+	until(s, 7);
+	assert_int_equal(s->err, ERR_FULL);
 	assert_int_equal(s->lost, 0);
 }
 
