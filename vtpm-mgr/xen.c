@@ -16,6 +16,7 @@
 #define TOKEN_DOMAIN "domain"
 #define TOKEN_FRONT  "front/" /* DOMID/HANDLE */
 
+#define DOMID_MAX     0x7fefu
 #define LIST_AGAIN_MS 5000u
 
 int xen_back_path(const struct xen_front *f, const char *node, char *out, size_t cap)
@@ -157,14 +158,49 @@ static void on_domain(struct mgr *m, unsigned parent, unsigned domid)
 	list_handles(m, domid);
 }
 
+static void walk_on(struct mgr *m);
+
+static void on_walked(void *arg, int err, const char *value, size_t len)
+{
+	struct mgr *m = arg;
+
+	if (!err && m->xen->store)
+		each_number(value, len, front_touch, m, m->xen->walk);
+	if (err && err != ERR_NOTFOUND) {
+		m->xen->walk = 0;
+		not_listed(m, err);
+	} else {
+		walk_on(m);
+	}
+}
+
+/* The names of all do not fit into one message: the directory of each domain that there may be is asked for, one after the other. */
+static void walk_on(struct mgr *m)
+{
+	char path[96];
+
+	if (m->xen->walk == DOMID_MAX) {
+		m->xen->walk = 0;
+		return;
+	}
+	m->xen->walk++;
+	snprintf(path, sizeof(path), "%s/%u", m->xen->base, m->xen->walk);
+	xenstore_list(m->xen->store, path, on_walked, m);
+}
+
 static void on_domains(void *arg, int err, const char *value, size_t len)
 {
 	struct mgr *m = arg;
 
-	if (err)
+	if (err == ERR_RANGE && !m->xen->walk) {
+		log_info("there are more guests than one message of xenstore names: looking for each");
+		list_handles(m, 0);
+		walk_on(m);
+	} else if (err && err != ERR_RANGE) {
 		not_listed(m, err);
-	else if (m->xen->store)
+	} else if (!err && m->xen->store) {
 		each_number(value, len, on_domain, m, 0);
+	}
 }
 
 static void list_domains(struct mgr *m)

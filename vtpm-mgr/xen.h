@@ -36,6 +36,7 @@ struct xen {
 	struct xen_policy policy;
 	struct xen_front *fronts;
 	struct loop_timer list_again;
+	unsigned walk; /* the domain whose devices are being asked for, where all cannot be at once; 0: none is */
 };
 
 /* --- xen.c --- */

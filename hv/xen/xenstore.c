@@ -19,27 +19,15 @@
 
 #define XENSTORED_SOCKET "/var/run/xenstored/socket"
 #define READ_ROUNDS	 64 /* messages taken in one event of the loop */
-#define LIST_ROUNDS	 16 /* how often a list is begun anew because it has changed between two of its parts */
-#define OFFSET_MAX	 12 /* bytes of a number in a request for a part of a list */
-#define GENERATION_MAX	 24
 
 _Static_assert(XENSTORE_VALUE_MAX == XENSTORE_PAYLOAD_MAX, "a value fits into one message");
-
-/* A list that comes in parts. */
-struct names {
-	char *bytes;
-	size_t len;
-	unsigned rounds;
-	char generation[GENERATION_MAX]; /* of the directory when its first part came */
-};
 
 struct request {
 	struct request *next;
 	xenstore_done *done;
 	void *arg;
-	struct names names;
 	size_t len, sent;
-	uint8_t msg[]; /* header and payload; of a list with room for OFFSET_MAX more */
+	uint8_t msg[]; /* header and payload */
 };
 
 struct xenstore {
@@ -52,8 +40,14 @@ struct xenstore {
 	size_t queued;
 	uint32_t next_id;
 	size_t have; /* bytes of the message that is coming in */
-	uint8_t in[sizeof(struct xsd_sockmsg) + XENSTORE_PAYLOAD_MAX + 1];
+	size_t room; /* for a payload and a NUL behind it: XENSTORE_PAYLOAD_MAX, until a list is longer */
+	uint8_t *in;
 };
+
+static size_t message_size(size_t payload)
+{
+	return sizeof(struct xsd_sockmsg) + payload + 1;
+}
 
 /* --- opening --- */
 
@@ -102,7 +96,6 @@ static void request_end(struct xenstore *x, int err, const char *value, size_t l
 	x->queued--;
 	if (r->done != NULL)
 		r->done(r->arg, err, value, len);
-	free(r->names.bytes);
 	free(r);
 }
 
@@ -167,7 +160,7 @@ static void ask(struct xenstore *x, uint32_t type, const void *payload, size_t n
 	else if (x->queued >= XENSTORE_QUEUE_MAX)
 		err = ERR_FULL;
 	else
-		r = malloc(sizeof(*r) + sizeof(head) + n + OFFSET_MAX);
+		r = malloc(sizeof(*r) + sizeof(head) + n);
 	if (r == NULL) {
 		if (done != NULL)
 			done(arg, err, "", 0);
@@ -293,89 +286,11 @@ static int take_event(struct xenstore *x, const char *body, size_t len)
 	return 0;
 }
 
-/*
- * The first request, for a list, becomes one for the rest of it: path NUL offset NUL. So it keeps its place, and whoever
- * forgets it finds it.
- */
-static void ask_for_part(struct xenstore *x)
-{
-	struct request *r = x->first;
-	char *path = (char *)r->msg + sizeof(struct xsd_sockmsg);
-	size_t n = strlen(path) + 1;
-	struct xsd_sockmsg head = { .type = XS_DIRECTORY_PART, .req_id = x->next_id++ };
-
-	n += (size_t)snprintf(path + n, OFFSET_MAX, "%zu", r->names.len) + 1;
-	head.len = (uint32_t)n;
-	memcpy(r->msg, &head, sizeof(head));
-	r->len = sizeof(head) + n;
-	r->sent = 0;
-}
-
-static int keep_names(struct names *l, const char *p, size_t n)
-{
-	char *more;
-
-	if (n > XENSTORE_LIST_MAX - l->len)
-		return ERR_RANGE;
-	more = realloc(l->bytes, l->len + n + 1);
-	if (more == NULL)
-		return ERR_NOMEM;
-	memcpy(more + l->len, p, n);
-	l->bytes = more;
-	l->len += n;
-	l->bytes[l->len] = '\0';
-	return 0;
-}
-
-/*
- * generation NUL (name NUL)..., and one NUL more at the end of the list. Offsets count in the list as it is now: once it has
- * changed, what came before leads nowhere.
- */
-static int take_part(struct xenstore *x, const char *body, size_t len)
-{
-	struct names *l = &x->first->names;
-	size_t generation = strnlen(body, len), n;
-	const char *names = body + generation + 1;
-	bool last, same = l->len == 0 || strcmp(l->generation, body) == 0;
-	int err = 0;
-
-	if (generation >= GENERATION_MAX || generation + 1 >= len || body[len - 1] != '\0')
-		return ERR_PROTO; /* nothing in it: there would be no end */
-	n = len - generation - 1;
-	last = n == 1 || names[n - 2] == '\0';
-	memcpy(l->generation, body, generation + 1);
-	if (same)
-		err = keep_names(l, names, n - last);
-	else if (++l->rounds >= LIST_ROUNDS)
-		err = ERR_BUSY;
-	else
-		l->len = 0;
-	if (err != 0)
-		request_end(x, err, "", 0);
-	else if (same && last)
-		request_end(x, 0, l->bytes, l->len);
-	else
-		ask_for_part(x);
-	return 0;
-}
-
-static void take_error(struct xenstore *x, uint32_t asked, const char *name)
-{
-	/* xenstored without XS_DIRECTORY_PART: older than 4.9 */
-	int err = asked == XS_DIRECTORY_PART && strcmp(name, "ENOSYS") == 0 ? ERR_RANGE : code_of(name);
-
-	if (err == ERR_RANGE && asked == XS_DIRECTORY)
-		ask_for_part(x);
-	else
-		request_end(x, err, "", 0);
-}
-
 /* One whole message is in x->in. */
 static int take_message(struct xenstore *x, const struct xsd_sockmsg *head)
 {
 	const char *body = (const char *)x->in + sizeof(*head);
 	struct xsd_sockmsg asked;
-	int err = 0;
 
 	x->in[sizeof(*head) + head->len] = '\0';
 	if (head->type == XS_WATCH_EVENT)
@@ -386,15 +301,11 @@ static int take_message(struct xenstore *x, const struct xsd_sockmsg *head)
 	if (head->req_id != asked.req_id)
 		return ERR_PROTO;
 	if (head->type == XS_ERROR)
-		take_error(x, asked.type, body);
-	else if (head->type != asked.type)
-		return ERR_PROTO;
-	else if (asked.type == XS_DIRECTORY_PART)
-		err = take_part(x, body, head->len);
-	else
+		request_end(x, code_of(body), "", 0);
+	else if (head->type == asked.type)
 		request_end(x, 0, body, head->len);
-	if (err != 0)
-		return err;
+	else
+		return ERR_PROTO;
 	return x->fd < 0 ? ERR_CLOSED : push(x);
 }
 
@@ -416,6 +327,25 @@ static int fill(struct xenstore *x, size_t want)
 	return 0;
 }
 
+/* No message is longer than XENSTORE_PAYLOAD_MAX, but a list of oxenstored's, which means that for domains only. */
+static int make_room(struct xenstore *x, const struct xsd_sockmsg *head)
+{
+	uint8_t *more;
+
+	if (head->len <= XENSTORE_PAYLOAD_MAX)
+		return 0;
+	if (head->type != XS_DIRECTORY || head->len > XENSTORE_LIST_MAX)
+		return ERR_PROTO;
+	if (head->len <= x->room)
+		return 0;
+	more = realloc(x->in, message_size(head->len));
+	if (more == NULL)
+		return ERR_NOMEM;
+	x->in = more;
+	x->room = head->len;
+	return 0;
+}
+
 /* Reads one message, or its next piece: ERR_AGAIN. */
 static int pull(struct xenstore *x)
 {
@@ -426,8 +356,9 @@ static int pull(struct xenstore *x)
 	if (err != 0)
 		return err;
 	memcpy(&head, x->in, sizeof(head));
-	if (head.len > XENSTORE_PAYLOAD_MAX)
-		return ERR_PROTO;
+	err = make_room(x, &head);
+	if (err != 0)
+		return err;
 	err = fill(x, sizeof(head) + head.len);
 	if (err != 0)
 		return err;
@@ -451,11 +382,12 @@ static void on_ready(void *arg, uint32_t events)
 int xenstore_new(struct xenstore **out, struct loop *loop, int fd, const struct xenstore_events *events)
 {
 	struct xenstore *x = calloc(1, sizeof(*x));
+	uint8_t *in = malloc(message_size(XENSTORE_PAYLOAD_MAX));
 	int flags = fcntl(fd, F_GETFL), err = ERR_NOMEM;
 
 	*out = NULL;
-	if (x != NULL) {
-		*x = (struct xenstore){ .loop = loop, .io.fd = -1, .fd = fd, .events = *events };
+	if (x != NULL && in != NULL) {
+		*x = (struct xenstore){ .loop = loop, .io.fd = -1, .fd = fd, .events = *events, .in = in, .room = XENSTORE_PAYLOAD_MAX };
 		x->last = &x->first;
 		err = flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ? ERR_SYS : 0;
 	}
@@ -463,6 +395,7 @@ int xenstore_new(struct xenstore **out, struct loop *loop, int fd, const struct 
 		err = loop_add(loop, &x->io, fd, EPOLLIN, on_ready, x);
 	if (err != 0) {
 		close(fd);
+		free(in);
 		free(x);
 		return err;
 	}
@@ -479,5 +412,6 @@ void xenstore_free(struct xenstore *x)
 	fd_close(&x->fd);
 	while (x->first != NULL)
 		request_end(x, ERR_CLOSED, "", 0);
+	free(x->in);
 	free(x);
 }
