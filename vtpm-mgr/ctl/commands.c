@@ -70,7 +70,7 @@ static const struct ctl_option policy_remove_options[] = {
 };
 static const struct ctl_option policy_current_options[] = {
 	GROUP_OPTION,
-	{"--only", "LIST", NULL, ARG_LIST, 0, "PCRs to have in it (default: those of the policy)"},
+	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "PCRs to have in it (default: those of the policy)"},
 	{"--description", "TEXT", NULL, ARG_LOCAL, 0, "what you call this boot"},
 };
 static const struct ctl_option policy_sign_options[] = {
@@ -89,6 +89,15 @@ static const struct ctl_option policy_set_options[] = {
 	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "of a fixed one: PCRs to seal to"},
 	{"--insecure-pcrs", NULL, "insecure_pcrs", ARG_FLAG, 0, "accept PCRs that were never extended"},
 };
+static const struct ctl_option clone_options[] = {
+	{"--uuid", "U", "uuid", ARG_STRING, 0, "its UUID, that of the virtual machine (default: a random one)"},
+};
+static const struct ctl_option restore_options[] = {
+	{"--only", "NAME,...", "only", ARG_NAMES, 0, "these alone, also if they were destroyed (default: all that there are)"},
+	{"--accept-rollback", NULL, "accept_rollback", ARG_FLAG, 0,
+	 "they become old states, with old counters of failed authorisations"},
+	{"--check", NULL, "check", ARG_FLAG, 0, "verify the file, show what is in it, and change nothing"},
+};
 
 static json_t *select_groups(json_t *params)
 {
@@ -98,56 +107,61 @@ static json_t *select_groups(json_t *params)
 #define OPTIONS(o) o, ARRAY_LEN(o)
 const struct ctl_command ctl_commands[] = {
 	{NULL, "create", "Create", NAME_NEEDED, OPTIONS(create_options), print_created, NULL,
-	 "Make a vTPM with endorsement keys and their certificates.", token_prepare, false, NULL},
+	 "Make a vTPM with endorsement keys and their certificates.", token_prepare, NULL},
 	{NULL, "import", "Import", NAME_NEEDED, OPTIONS(import_options), print_imported, NULL,
-	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare, false, NULL},
-	{NULL, "list", "List", NAME_NONE, NULL, 0, print_list, NULL, "List all vTPMs.", NULL, false, NULL},
-	{NULL, "show", "Show", NAME_NEEDED, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL, false, NULL},
-	{NULL, "set", "Set", NAME_NEEDED, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off.", NULL, false, NULL},
+	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare, NULL},
+	{NULL, "clone", "Clone", NAME_TWO, OPTIONS(clone_options), print_created, NULL,
+	 "Make a new vTPM, with keys of its own, that has the settings of another.", NULL, NULL},
+	{NULL, "list", "List", NAME_NONE, NULL, 0, print_list, NULL, "List all vTPMs.", NULL, NULL},
+	{NULL, "show", "Show", NAME_NEEDED, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL, NULL},
+	{NULL, "set", "Set", NAME_NEEDED, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off.", NULL, NULL},
 	{NULL, "start", "Start", NAME_NEEDED, OPTIONS(start_options), print_started, NULL,
-	 "Power a vTPM on and print the path of its ring.", NULL, false, NULL},
-	{NULL, "stop", "Stop", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL, false, NULL},
-	{NULL, "reset", "Reset", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset.", NULL, false, NULL},
+	 "Power a vTPM on and print the path of its ring.", NULL, NULL},
+	{NULL, "stop", "Stop", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL, NULL},
+	{NULL, "reset", "Reset", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset.", NULL, NULL},
 	{NULL, "suspend", "Suspend", NAME_NEEDED, NULL, 0, print_nothing, NULL,
-	 "Announce that its domain of Xen is to be saved or migrated: the next one goes on with the TPM as it is.", NULL, false, NULL},
-	{NULL, "resume", "Resume", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Take that back: the domain is not saved after all.", NULL, false, NULL},
+	 "Announce that its domain of Xen is to be saved or migrated: the next one goes on with the TPM as it is.", NULL, NULL},
+	{NULL, "resume", "Resume", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Take that back: the domain is not saved after all.", NULL, NULL},
 	{NULL, "destroy", "Destroy", NAME_NEEDED, OPTIONS(destroy_options), print_nothing, NULL,
-	 "Erase the key of a stopped vTPM, then its state. There is no way back.", NULL, false, NULL},
+	 "Erase the key of a stopped vTPM, then its state. There is no way back.", NULL, NULL},
+	{NULL, "backup", "Backup", NAME_OF_FILE, NULL, 0, print_backup, NULL,
+	 "Copy all vTPMs, as they are now, to a new file that only this host's TPM opens.", NULL, backup_run},
+	{NULL, "restore", "Restore", NAME_OF_FILE, OPTIONS(restore_options), print_restore, NULL,
+	 "Put vTPMs back to what they were when a backup was taken.", NULL, restore_run},
 	{NULL, "status", "Status", NAME_NONE, NULL, 0, print_status, NULL,
-	 "Show the physical TPM, the groups and what the manager does.", NULL, false, NULL},
+	 "Show the physical TPM, the groups and what the manager does.", NULL, NULL},
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
-	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL, false, NULL},
+	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL, NULL},
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,
-	 "Make a group with a sealed root key of its own.", NULL, false, NULL},
-	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL, false, NULL},
+	 "Make a group with a sealed root key of its own.", NULL, NULL},
+	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL, NULL},
 	{"policy", "show", "PolicyShow", NAME_NONE, OPTIONS(policy_options), print_policy, NULL,
-	 "Show what a group's root is sealed to, and what unseals it.", NULL, false, NULL},
+	 "Show what a group's root is sealed to, and what unseals it.", NULL, NULL},
 	{"policy", "plan", "PolicyPlan", FILE_MAYBE, OPTIONS(policy_plan_options), print_policy_plan, NULL,
-	 "Say what would still unseal, and what would not, with a PCR set installed or the least version raised.", policy_prepare_file,
-	 false, NULL},
-	{"policy", "current", "PolicyShow", NAME_NONE, OPTIONS(policy_current_options), print_policy_current, NULL,
-	 "Write a PCR set of the boot that is, to be signed.", NULL, true, NULL},
-	{"policy", "sign", NULL, FILE_NEEDED, OPTIONS(policy_sign_options), NULL, NULL,
-	 "Sign a PCR set, or a recovery challenge. Needs no manager, no TPM and no host.", NULL, true, policy_sign},
-	{"policy", "apply", "PolicyApply", FILE_NEEDED, OPTIONS(policy_options), print_policy, NULL,
-	 "Install a signed PCR set, beside those that are installed.", policy_prepare_file, false, NULL},
+	 "Say what would still unseal, and what would not, with a PCR set installed or the least version raised.", policy_prepare_file, NULL},
+	{"policy", "current", "PolicyShow", NAME_NONE, OPTIONS(policy_current_options), print_file, NULL,
+	 "Write a PCR set of the boot that is, to be signed.", NULL, policy_current},
+	{"policy", "sign", NULL, NAME_OF_FILE, OPTIONS(policy_sign_options), print_file, NULL,
+	 "Sign a PCR set, or a recovery challenge. Needs no manager, no TPM and no host.", NULL, policy_sign},
+	{"policy", "apply", "PolicyApply", NAME_OF_FILE, OPTIONS(policy_options), print_policy, NULL,
+	 "Install a signed PCR set, beside those that are installed.", policy_prepare_file, NULL},
 	{"policy", "remove", "PolicyRemove", NAME_NONE, OPTIONS(policy_remove_options), print_nothing, NULL,
-	 "Remove the PCR sets of one version.", NULL, false, NULL},
+	 "Remove the PCR sets of one version.", NULL, NULL},
 	{"policy", "raise", "PolicyRaise", NAME_NONE, OPTIONS(policy_raise_options), print_policy_raised, NULL,
-	 "Revoke all PCR sets below a version, for ever.", NULL, false, NULL},
+	 "Revoke all PCR sets below a version, for ever.", NULL, NULL},
 	{"policy", "test", "PolicyTest", NAME_NONE, OPTIONS(policy_options), print_policy_tested, NULL,
-	 "Have the TPM unseal a group's root, now.", NULL, false, NULL},
+	 "Have the TPM unseal a group's root, now.", NULL, NULL},
 	{"policy", "set", "PolicySet", NAME_NONE, OPTIONS(policy_set_options), print_group, NULL,
-	 "Seal a group's root to another policy.", policy_prepare_set, false, NULL},
-	{"policy", "challenge", "PolicyChallenge", NAME_NONE, OPTIONS(policy_options), print_policy_challenge, NULL,
-	 "Write what the recovery key is to sign.", NULL, true, NULL},
-	{"policy", "recover", "PolicyRecover", FILE_NEEDED, OPTIONS(policy_options), print_group, NULL,
-	 "Open a group with the recovery key's answer.", policy_prepare_answer, false, NULL},
+	 "Seal a group's root to another policy.", policy_prepare_set, NULL},
+	{"policy", "challenge", "PolicyChallenge", NAME_NONE, OPTIONS(policy_options), print_file, NULL,
+	 "Write what the recovery key is to sign.", NULL, policy_challenge},
+	{"policy", "recover", "PolicyRecover", NAME_OF_FILE, OPTIONS(policy_options), print_group, NULL,
+	 "Open a group with the recovery key's answer.", policy_prepare_answer, NULL},
 	{"quarantine", "list", "ListQuarantine", NAME_NONE, NULL, 0, print_quarantine, NULL,
-	 "List what is quarantined: vTPMs, or the whole store.", NULL, false, NULL},
-	{"quarantine", "show", "Show", NAME_NEEDED, NULL, 0, print_show, NULL, "Show a quarantined vTPM, and why it is.", NULL, false, NULL},
+	 "List what is quarantined: vTPMs, or the whole store.", NULL, NULL},
+	{"quarantine", "show", "Show", NAME_NEEDED, NULL, 0, print_show, NULL, "Show a quarantined vTPM, and why it is.", NULL, NULL},
 	{"quarantine", "release", "Release", NAME_OR_STORE, OPTIONS(release_options), print_nothing, NULL,
-	 "Take what the disk holds for the newest state although nothing proves it.", NULL, false, NULL},
+	 "Take what the disk holds for the newest state although nothing proves it.", NULL, NULL},
 };
 const size_t ctl_ncommands = ARRAY_LEN(ctl_commands);
 
@@ -168,7 +182,8 @@ const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t 
 	return NULL;
 }
 
-static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store", [FILE_NEEDED] = " FILE", [FILE_MAYBE] = " [FILE]"};
+static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store",
+					 [NAME_OF_FILE] = " FILE", [FILE_MAYBE] = " [FILE]", [NAME_TWO] = " SOURCE NAME"};
 
 bool ctl_is_group(const char *word)
 {

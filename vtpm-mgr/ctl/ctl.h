@@ -2,7 +2,7 @@
 /*
  * vtpmctl: turns a command line into one Varlink call and its reply into text. main.c runs it,
  * commands.c is the table of commands, args.c reads the command line by that table, import.c reads
- * what an import takes along, token.c makes and keeps a token, client.c speaks to the manager over a link.c,
+ * what an import takes along, backup.c carries a backup's file to and fro, token.c makes and keeps a token, client.c speaks to the manager over a link.c,
  * domain.c finds one in another domain, output.c prints. What the manager sends is data, never trusted to be
  * printable.
  */
@@ -13,7 +13,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "lib/err.h"
 
@@ -35,14 +34,14 @@ enum {
 	EXIT_UNREACHABLE = 8, /* no manager */
 };
 
-enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_LIST, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, ARG_FILE };
+enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_NAMES, ARG_EK, ARG_FILE };
 
 #define CTL_FDS_MAX 2u /* descriptors with a call */
 
 struct ctl_option {
 	const char *name;    /* with the dashes */
 	const char *metavar; /* NULL for a flag */
-	const char *key;     /* of the call's parameters; options of kind ARG_EK, ARG_FILE, ARG_LOCAL and ARG_LIST stay local */
+	const char *key;     /* of the call's parameters; options of kind ARG_EK, ARG_FILE and ARG_LOCAL stay local */
 	enum ctl_kind kind;
 	uint64_t max; /* of a number */
 	const char *help;
@@ -54,7 +53,8 @@ struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
 	const char *method; /* without the interface */
-	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, FILE_NEEDED, FILE_MAYBE } takes; /* NAME_OR_STORE: a NAME, or the option --store */
+	/* NAME_OR_STORE: a NAME, or the option --store. NAME_OF_FILE: FILE, FILE_MAYBE: or none. NAME_TWO: SOURCE NAME. */
+	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, NAME_OF_FILE, FILE_MAYBE, NAME_TWO } takes;
 	const struct ctl_option *options;
 	size_t noptions;
 	/* Prints the reply for a person. Returns an exit code. */
@@ -64,9 +64,8 @@ struct ctl_command {
 	const char *help;
 	/* What is to be done before the call; NULL: nothing. */
 	int (*prepare)(struct ctl_args *a, struct ctl_error *e);
-	bool raw; /* what it prints is a file, with --json and without */
-	/* In place of a call: prints and returns 0, or e says why not. */
-	int (*local)(const struct ctl_args *a, struct ctl_error *e);
+	/* In place of one call of method; *reply as client_call. */
+	int (*run)(struct ctl_args *a, json_t **reply, struct ctl_error *e);
 };
 
 /* Which manager. */
@@ -80,18 +79,16 @@ struct ctl_args {
 	const char *group; /* the first word of commands of two, alone; NULL: none */
 	struct ctl_target at;
 	bool json, help, version;
-	const char *name;    /* NULL: none */
+	const char *name;    /* NULL: none; with NAME_OF_FILE and FILE_MAYBE the file's, "-": standard input */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
 	const char *swtpm, *pwd; /* files of an import */
 	const char *key;	 /* a file with a secret key: of an import, or to sign with */
-	const char *file;	 /* the word after the command; "-": standard input; NULL: none */
 	const char *policy_key, *recovery_key, *set; /* files; "none" for no key */
 	/* Of policy sign and policy current, which make files of them. */
 	const char *group_name, *description;
 	uint32_t number, seconds;
 	bool insecure_pcrs;
-	json_t *pcrs; /* owned; NULL: none were named */
 	const char *token_dir;	       /* where a token is to be kept; NULL: none is made */
 	uint8_t token[32];
 	json_t *params;		       /* owned */
@@ -134,6 +131,15 @@ CHECKED int client_call(const struct ctl_target *at, const char *method, json_t 
 /* Copies swtpm's files for the call, if its directory is at rest. On failure what was opened is a's to close all the same. */
 CHECKED int import_prepare(struct ctl_args *a, struct ctl_error *e);
 
+/* ---- backup.c ---- */
+
+/* Takes a backup, and keeps it in a file that is not there yet. */
+CHECKED int backup_run(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+/* Gives one back. */
+CHECKED int restore_run(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+int print_backup(const struct ctl_args *a, json_t *params);
+int print_restore(const struct ctl_args *a, json_t *params);
+
 /* ---- token.c ---- */
 
 /* Before the call: makes a token, if one is wanted, and tells the call its hash. */
@@ -147,8 +153,8 @@ __attribute__((format(printf, 4, 5))) int ctl_fail(struct ctl_error *e, int code
 /* To standard error; with json also {"error", "message", "code"} to standard output. */
 void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
-/* Text for a terminal: what is not printable ASCII becomes \xNN, so that data cannot move a cursor. */
-void put_text(FILE *f, const char *s);
+/* Text of the manager's for a terminal. */
+void ctl_put_text(const char *s);
 /* Members of an object; "", 0, false if they are absent or something else. */
 const char *str(json_t *o, const char *key);
 long long num(json_t *o, const char *key);

@@ -25,7 +25,8 @@ int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...)
 	return code;
 }
 
-void put_text(FILE *f, const char *s)
+/* Text for a terminal: what is not printable ASCII becomes \xNN, so that data cannot move a cursor. */
+static void put_text(FILE *f, const char *s)
 {
 	for (; *s; s++) {
 		unsigned char c = (unsigned char)*s;
@@ -35,6 +36,11 @@ void put_text(FILE *f, const char *s)
 		else
 			fprintf(f, "\\x%02x", c);
 	}
+}
+
+void ctl_put_text(const char *s)
+{
+	put_text(stdout, s);
 }
 
 /* A PEM block, which has lines. */

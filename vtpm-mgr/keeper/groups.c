@@ -36,6 +36,14 @@ const struct group_key *groups_keys(const struct groups *g, const char *group)
 	return find(g, group);
 }
 
+void groups_recovered(struct groups *g, const char *group, bool recovered)
+{
+	struct group_key *slot = find(g, group);
+
+	if (slot)
+		slot->recovered = recovered;
+}
+
 void groups_shut(struct groups *g, const char *group, bool shut)
 {
 	struct group_key *slot = find(g, group);
@@ -68,7 +76,9 @@ static int derive(struct groups *g, const char *group, const uint8_t root[static
 	r = wrap_derive(root, slot->key);
 	if (!r)
 		r = wrap_derive_row(root, slot->row);
-	return r ? r : wrap_derive_extend(root, slot->extend);
+	if (!r)
+		r = wrap_derive_extend(root, slot->extend);
+	return r ? r : wrap_derive_backup(root, slot->backup);
 }
 
 int groups_open(struct groups *g, const char *group, const uint8_t root[static KEY_LEN])

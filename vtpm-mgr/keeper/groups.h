@@ -15,6 +15,8 @@ struct group_key {
 	uint8_t key[KEY_LEN];	 /* wraps */
 	uint8_t row[KEY_LEN];	 /* authenticates journal rows; only those of GROUP_DEFAULT are used */
 	uint8_t extend[KEY_LEN]; /* makes of a row what the anchors are extended with */
+	uint8_t backup[KEY_LEN]; /* seals copies of the store; of GROUP_DEFAULT alone, too */
+	bool recovered; /* open by its recovery key: that nothing else unseals it is no news */
 	bool shut; /* it could not be unsealed once more: what runs is served, and nothing else */
 };
 struct groups {
@@ -26,6 +28,8 @@ CHECKED int groups_init(struct groups *g);
 void groups_free(struct groups *g);
 /* NULL: not open. */
 const uint8_t *groups_find(const struct groups *g, const char *group);
+/* It was opened by its recovery key, or not. */
+void groups_recovered(struct groups *g, const char *group, bool recovered);
 /* Whether it may be used for more than what runs. */
 void groups_shut(struct groups *g, const char *group, bool shut);
 /* All keys of it. */
