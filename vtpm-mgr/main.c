@@ -441,7 +441,6 @@ int main(int argc, char **argv)
 	if (sandbox_limit(SANDBOX_MANAGER) || sandbox_filter(SANDBOX_MANAGER))
 		die("cannot enter the sandbox", strerror(errno));
 	loop_set_after(&m->loop, after_round, m);
-	recheck_start(m);
 	if (keeper_start(m))
 		die("vtpm-keeper", "cannot be started");
 	if (loop_run(&m->loop))
