@@ -261,6 +261,19 @@ static int connect_xen(const struct config *cfg)
 	return fd;
 }
 
+static void ask_xsm(struct mgr *m)
+{
+	static const char *const said[] = {
+		[XEN_XSM_UNKNOWN] = "unknown: /dev/xen/privcmd cannot be asked (module xen-privcmd)",
+		[XEN_XSM_NONE] = "none: domains are kept apart by Xen alone, and their labels mean nothing",
+		[XEN_XSM_PERMISSIVE] = "permissive: the policy is not enforced",
+		[XEN_XSM_ENFORCING] = "enforcing",
+	};
+
+	m->xsm = xen_xsm_ask();
+	log_info("XSM of this Xen: %s", said[m->xsm]);
+}
+
 static void on_shut_down(void *arg, const struct keeper_reply *r)
 {
 	struct mgr *m = arg;
@@ -382,6 +395,8 @@ int main(int argc, char **argv)
 	if (host_start_spawner(m))
 		die("vtpm-spawn", strerror(errno));
 	xenstore = connect_xen(&m->cfg);
+	if (xenstore >= 0)
+		ask_xsm(m);
 	drop_root(m, &id);
 	if (secmem_process())
 		die("cannot forbid core dumps", strerror(errno));

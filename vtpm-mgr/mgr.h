@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "hv/local/local.h"
+#include "hv/xen/hypercall.h"
 #include "lib/err.h"
 #include "lib/ipc.h"
 #include "lib/loop.h"
@@ -481,6 +482,7 @@ struct mgr {
 	struct fronts *fronts;
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
+	enum xen_xsm xsm; /* what the hypervisor said at the start */
 	struct provision *provisions;
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
