@@ -250,17 +250,6 @@ static void sweep(const struct mgr *m)
 		log_warn("%s: sockets of a manager that has ended cannot be removed", m->cfg.runtime_dir);
 }
 
-/* With the rights of root: that is what it takes to speak to xenstore. -1: no guests of Xen. */
-static int connect_xen(const struct config *cfg)
-{
-	int fd = -1;
-	int err = cfg->xen == XEN_NEVER || cfg->init ? 0 : xenstore_open(&fd);
-
-	if (err && cfg->xen == XEN_ON)
-		die("--xen on", "xenstore cannot be reached: this is no domain of Xen, or not root, or xenstored does not run");
-	return fd;
-}
-
 static void ask_xsm(struct mgr *m)
 {
 	static const char *const said[] = {
@@ -272,6 +261,20 @@ static void ask_xsm(struct mgr *m)
 
 	m->xsm = xen_xsm_ask();
 	log_info("XSM of this Xen: %s", said[m->xsm]);
+}
+
+/* With the rights of root: that is what it takes to speak to xenstore. -1: no guests of Xen. */
+static int connect_xen(struct mgr *m)
+{
+	const struct config *cfg = &m->cfg;
+	int fd = -1;
+	int err = cfg->xen == XEN_NEVER || cfg->init ? 0 : xenstore_open(&fd);
+
+	if (err && cfg->xen == XEN_ON)
+		die("--xen on", "xenstore cannot be reached: this is no domain of Xen, or not root, or xenstored does not run");
+	if (fd >= 0)
+		ask_xsm(m);
+	return fd;
 }
 
 static void on_shut_down(void *arg, const struct keeper_reply *r)
@@ -394,9 +397,7 @@ int main(int argc, char **argv)
 		check_no_store(m);
 	if (host_start_spawner(m))
 		die("vtpm-spawn", strerror(errno));
-	xenstore = connect_xen(&m->cfg);
-	if (xenstore >= 0)
-		ask_xsm(m);
+	xenstore = connect_xen(m);
 	drop_root(m, &id);
 	if (secmem_process())
 		die("cannot forbid core dumps", strerror(errno));
