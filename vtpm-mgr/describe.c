@@ -189,13 +189,6 @@ static const char *store_word(int err)
 	return !err ? "ok" : err == ERR_FULL ? "full" : err == ERR_READONLY ? "readonly" : "failing";
 }
 
-static const char *xsm_word(enum xen_xsm xsm)
-{
-	static const char *const words[] = { "unknown", "none", "permissive", "enforcing" };
-
-	return words[xsm];
-}
-
 json_t *describe_status(struct mgr *m)
 {
 	json_t *groups = json_array(), *j;
@@ -214,6 +207,6 @@ json_t *describe_status(struct mgr *m)
 			 store_word(m->continuity.store_result), "continuity", describe_continuity(m), "sandboxed", (int)m->sandboxed, "warnings",
 			 describe_warnings(m));
 	if (j && m->xen)
-		json_object_set_new(j, "xsm", json_string(xsm_word(m->xsm)));
+		json_object_set_new(j, "xsm", json_string(xen_xsm_word(m->xsm)));
 	return j;
 }

@@ -187,6 +187,20 @@ static void check_no_store(const struct mgr *m)
 		die(path, "there is a store already; --init never replaces one");
 }
 
+/* Before the rights to read it are given away. */
+static void open_from(struct mgr *m)
+{
+	struct stat sb;
+
+	if (!m->cfg.from)
+		return;
+	m->from = open(m->cfg.from, O_RDONLY | O_CLOEXEC);
+	if (m->from < 0 || fstat(m->from, &sb))
+		die(m->cfg.from, strerror(errno));
+	if (!S_ISREG(sb.st_mode))
+		die(m->cfg.from, "not a file");
+}
+
 static void on_signal(void *arg, uint32_t events)
 {
 	struct mgr *m = arg;
@@ -252,15 +266,8 @@ static void sweep(const struct mgr *m)
 
 static void ask_xsm(struct mgr *m)
 {
-	static const char *const said[] = {
-		[XEN_XSM_UNKNOWN] = "unknown: /dev/xen/privcmd cannot be asked (module xen-privcmd)",
-		[XEN_XSM_NONE] = "none: domains are kept apart by Xen alone, and their labels mean nothing",
-		[XEN_XSM_PERMISSIVE] = "permissive: the policy is not enforced",
-		[XEN_XSM_ENFORCING] = "enforcing",
-	};
-
 	m->xsm = xen_xsm_ask();
-	log_info("XSM of this Xen: %s", said[m->xsm]);
+	log_info("XSM of this Xen: %s", xen_xsm_word(m->xsm));
 }
 
 /* With the rights of root: that is what it takes to speak to xenstore. -1: no guests of Xen. */
@@ -344,6 +351,7 @@ static void mgr_close(struct mgr *m)
 	keeper_close(m);
 	xen_close(m);
 	continuity_free(m);
+	transfer_close(m);
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
 	fronts_close(m);
@@ -390,7 +398,8 @@ int main(int argc, char **argv)
 	umask(0077);
 	block_signals();
 	m->spawner = m->spawner_io.fd = m->signals_io.fd = m->audit.fd = m->fence = -1;
-	m->keeper.sock = m->keeper.io.fd = -1;
+	m->keeper.sock = m->keeper.io.fd = m->from = -1;
+	open_from(m);
 	find_identity(&m->cfg, &id);
 	make_dirs(&m->cfg, &id);
 	if (m->cfg.init)

@@ -69,6 +69,13 @@ enum xen_xsm xen_xsm_ask(void)
 	}
 }
 
+const char *xen_xsm_word(enum xen_xsm xsm)
+{
+	static const char *const words[] = { "unknown", "none", "permissive", "enforcing" };
+
+	return words[xsm];
+}
+
 static int domctl_deny(uint32_t version, uint64_t first, uint64_t count)
 {
 	struct xen_domctl op = {

@@ -17,8 +17,13 @@ enum xen_xsm {
 	XEN_XSM_ENFORCING,
 };
 
-/* Does the hypervisor enforce a policy? xen/include/public/xsm/flask_op.h, FLASK_GETENFORCE: every domain may ask. */
+/*
+ * Does the hypervisor enforce a policy? public/xsm/flask_op.h, FLASK_GETENFORCE. Xen answers every domain, but newer kernels
+ * let only dom0's programs ask.
+ */
 enum xen_xsm xen_xsm_ask(void);
+/* "enforcing" and the like. */
+const char *xen_xsm_word(enum xen_xsm xsm);
 
 /*
  * Takes access to count pages of memory-mapped I/O from page number first on away from dom0: public/domctl.h,
