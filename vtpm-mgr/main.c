@@ -335,14 +335,25 @@ void mgr_audit(struct mgr *m, const struct call *c, const char *action, const st
 	mgr_audit_for(m, c ? (int64_t)call_uid(c) : -1, c ? (int64_t)call_pid(c) : -1, action, row, result, detail);
 }
 
-/* After all events of a round: changes become durable together, and so do the lines about what was done. */
+static void on_audit_due(void *arg)
+{
+	struct mgr *m = arg;
+
+	if (audit_sync(&m->audit))
+		log_error("the audit log cannot be synced: %s", strerror(errno));
+}
+
+/*
+ * After all events of a round: changes become durable together. The lines about what was done follow a moment later, when whoever
+ * was answered has come for what he was promised: a sync holds up everybody.
+ */
 static void after_round(void *arg)
 {
 	struct mgr *m = arg;
 
 	commit_flush(m);
-	if (audit_sync(&m->audit))
-		log_error("the audit log cannot be synced: %s", strerror(errno));
+	if (m->audit.unsynced && !m->audit_due.due_ms)
+		loop_timer_set(&m->loop, &m->audit_due, AUDIT_DELAY_MS, on_audit_due, m);
 }
 
 static void mgr_close(struct mgr *m)
@@ -360,6 +371,7 @@ static void mgr_close(struct mgr *m)
 	control_close(m->control);
 	host_close(m);
 	store_close(m->store);
+	on_audit_due(m);
 	audit_close(&m->audit);
 	loop_close(&m->loop);
 	if (m->spawner_pid > 0)

@@ -54,6 +54,7 @@
 #define KEEPER_TIMEOUT_MS   180000u /* for one answer: longer than the keeper waits for a TPM */
 #define RESPAWN_MIN_MS	    1000u
 #define RESPAWN_MAX_MS	    30000u
+#define AUDIT_DELAY_MS	    2u /* from a line of the audit log to its sync */
 
 struct config {
 	const char *state_dir, *runtime_dir, *tcti, *libexec_dir;
@@ -482,6 +483,7 @@ struct mgr {
 	struct loop loop;
 	struct store *store;
 	struct audit audit;
+	struct loop_timer audit_due;
 	struct control *control;
 	int spawner;
 	int fence; /* of this manager and its keepers: host_fence */

@@ -37,7 +37,7 @@ const char *const store_sql[SQL_COUNT] = {
 	[SQL_VTPM_LOAD] = "SELECT v.id, v.uuid, v.name, v.grp, v.epoch, v.user, v.state_max, v.commit_rate, "
 			  "v.locality_max, v.snapshots, v.rollbacks, v.created, v.machine, v.token, v.wrapped, v.quarantine, v.ek_public_0, v.ek_public_1, "
 			  "v.cert_0, v.cert_1, s.version, length(s.sealed), "
-			  "EXISTS (SELECT 1 FROM vtpm n WHERE n.machine = v.machine AND length(n.machine) > 0 AND n.id > v.id) "
+			  "EXISTS (SELECT 1 FROM vtpm n WHERE n.machine = nullif(v.machine, x'') AND n.id > v.id) "
 			  "FROM vtpm v LEFT JOIN state s ON s.uuid = v.uuid WHERE v.id = ?1",
 	[SQL_VTPM_BY_NAME] = "SELECT id FROM vtpm WHERE name = ?1",
 	[SQL_VTPM_BY_UUID] = "SELECT id FROM vtpm WHERE uuid = ?1",
