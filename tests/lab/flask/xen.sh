@@ -13,8 +13,8 @@ mkdir -p "$lab"
 # Lists of source packages of our own, from where the machine has its packages from.
 sources() { # directory
 	mkdir -p "$1/lists/partial"
-	apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT) $(SIGNED_BY)' 'Created-By: Packages' 2>/dev/null |
-		awk '$2 ~ /^[a-z]+$/ && $3 == "main" && !seen[$1 $2]++ { print "deb-src " ($4 ? "[signed-by=" $4 "] " : "") $1, $2, $3 }' >"$1/sources.list"
+	apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
+		awk '$2 ~ /^[a-z]+$/ && $3 == "main" && !seen[$0]++ { print "deb-src", $0 }' >"$1/sources.list"
 	apt=(-qq -o "Dir::Etc::sourcelist=$1/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$1/lists" -o APT::Sandbox::User=root)
 	apt-get "${apt[@]}" update >&2
 }
