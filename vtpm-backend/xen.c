@@ -180,6 +180,7 @@ static int xen_respond(struct backend *b, size_t len)
 const struct transport transport_xen = {
 	.option = "--xen",
 	.sandbox = SANDBOX_BACKEND_XEN,
+	.area_fd = BACKEND_FD_XEN_AREA,
 	.begin = xen_begin,
 	.end = power_off,
 	.wait = xen_wait,

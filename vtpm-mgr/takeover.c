@@ -160,8 +160,8 @@ static void decide(struct vtpm *v)
 		answer(v, &(struct store_taken){ .code = ERR_CLOSED });
 	else if (!owner)
 		changes_wait(v->m, settle, v); /* what the last one had in flight is durable then, or never will be */
-	else if (owner->state == VTPM_STOPPING || qemu_has_gone(owner))
-		return; /* takeover_next */
+	else if (owner->state == VTPM_STOPPING || owner->resuming || qemu_has_gone(owner))
+		return; /* takeover_next, takeover_again */
 	else if (owner->state != VTPM_RUNNING || !v->asked_version)
 		refuse(v, ERR_BUSY, "another QEMU, of uid %u, has its TPM: end that one first, or resume what it saves",
 		       owner->qemu_uid);
@@ -213,6 +213,14 @@ void takeover_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 	}
 	v->incoming = false;
 	if (v->asked)
+		decide(v);
+}
+
+void takeover_again(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	struct vtpm *v = takeover_waiting(m, uuid);
+
+	if (v && v->asked)
 		decide(v);
 }
 

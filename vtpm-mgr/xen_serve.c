@@ -233,7 +233,7 @@ static void release(struct xen_front *f)
 		return;
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	v->front = NULL;
-	if (v->announced && v->state == VTPM_RUNNING)
+	if (v->announced && (v->state == VTPM_RUNNING || v->resuming))
 		loop_timer_cancel(&f->m->loop, &v->announce_timer);
 	else
 		vtpm_deserted(v);
@@ -419,6 +419,12 @@ void xen_backend_ended(struct vtpm *v, const char *why)
 	v->front->d.ring = XEN_RING_OFF;
 	if (why)
 		snprintf(v->front->reason, sizeof(v->front->reason), "%s", why);
+}
+
+void xen_backend_lost(struct vtpm *v)
+{
+	if (v->front)
+		v->front->d.ring = XEN_RING_OFF;
 }
 
 void xen_revive(struct vtpm *v)
