@@ -302,6 +302,7 @@ static int on_attach(void *peer, struct ipc_msg *m)
 	answer.code = xen_ring_open(&ring, req.domid, req.ref, req.port);
 	answer.index = ring.index;
 	answer.port = ring.local;
+	answer.again = req.again;
 	fds[0] = ring.grant;
 	fds[1] = ring.port;
 	buf_init(&b, mem, sizeof(mem));
