@@ -349,6 +349,8 @@ void takeover_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 void takeover_again(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* An older state that was granted is the newest now, as version. */
 void takeover_rolled_back(struct vtpm *v);
+/* Its backend has ended after one was granted, when the store had version was; now it has v->version. */
+void takeover_settle(struct vtpm *v, uint64_t was);
 
 /* --- qemu.c --- */
 
