@@ -18,7 +18,7 @@ MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host
             vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/transfer.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
             vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c \
-            $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
+            $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) hv/xen/hypercall.c $(LIB_SRCS) $(SANDBOX_SRCS)
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/backup.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c
 KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
@@ -33,7 +33,7 @@ SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c 
 # Where a token is kept.
 TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/backup.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/link.c \
-            vtpm-mgr/ctl/output.c vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) lib/buf.c lib/err.c lib/loop.c lib/util.c
+            vtpm-mgr/ctl/output.c vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) hv/xen/hypercall.c lib/buf.c lib/err.c lib/loop.c lib/util.c
 CTL_SRCS := vtpm-mgr/ctl/main.c $(CTL_LIB_SRCS)
 BRIDGE_SRCS := vtpm-mgr/vchan/main.c vtpm-mgr/vchan/pump.c vtpm-mgr/identity.c $(VCHAN_SRCS) lib/buf.c lib/err.c lib/log.c lib/loop.c lib/util.c $(SANDBOX_SRCS)
 SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/held.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c vtpm-mgr/swtpm/listen.c $(TOKEN_SRCS) \
@@ -209,7 +209,8 @@ xenback_SRCS := tests/tools/xenback.c lib/util.c lib/err.c
 xenback_LIBS := -lxenevtchn -lxengnttab -lxenstore -lpthread
 tpmproxy_SRCS := tests/tools/tpmproxy.c tests/tools/tpmproxy_plan.c lib/buf.c lib/util.c lib/err.c
 # Runs in the lab's guests, which have no libraries for it.
-GUEST_TOOLS := guest_bench hostile_xen
+GUEST_TOOLS := guest_bench hostile_xen xen_reach
+xen_reach_SRCS := tests/tools/xen_reach.c hv/xen/hypercall.c lib/util.c lib/err.c
 hostile_xen_SRCS := tests/tools/hostile_xen.c tests/tools/hostile_page.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/front_xen.c tests/tools/command.c \
             hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
 hostile_xen_LIBS := -lpthread

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "hv/local/local.h"
+#include "hv/xen/hypercall.h"
 #include "lib/err.h"
 #include "lib/ipc.h"
 #include "lib/loop.h"
@@ -506,6 +507,7 @@ struct mgr {
 	struct fronts *fronts;
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
+	enum xen_xsm xsm; /* what the hypervisor said at the start */
 	struct provision *provisions;
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
