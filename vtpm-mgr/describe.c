@@ -200,7 +200,7 @@ static const char *store_word(int err)
 
 json_t *describe_status(struct mgr *m)
 {
-	json_t *groups = json_array();
+	json_t *groups = json_array(), *j;
 	int counts[2] = { 0, 0 }, running = 0;
 
 	for (struct group *g = m->keeper.groups; g; g = g->next)
@@ -209,10 +209,13 @@ json_t *describe_status(struct mgr *m)
 		running += v->state == VTPM_RUNNING && !v->incoming;
 	if (store_vtpm_each(m->store, count_row, counts))
 		counts[0] = counts[1] = 0;
-	return json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:o, s:b, s:o}", "version", VTPM_VERSION,
+	j = json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:o, s:b, s:o}", "version", VTPM_VERSION,
 			 "tpm", describe_tpm(m), "groups", groups, "vtpms", counts[0], "running", running, "quarantined",
 			 counts[1], "pool", (int)m->pool_count, "pool_target", (int)m->cfg.pool, "commits",
 			 (json_int_t)m->continuity.commits, "changes", (json_int_t)m->continuity.changes, "store",
 			 store_word(m->continuity.store_result), "continuity", describe_continuity(m), "sandboxed", (int)m->sandboxed, "warnings",
 			 describe_warnings(m));
+	if (j && m->xen)
+		json_object_set_new(j, "xsm", json_string(xen_xsm_word(m->xsm)));
+	return j;
 }

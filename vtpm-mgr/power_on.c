@@ -184,15 +184,18 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 {
 	int attach[2], err;
 
+	guest->replaces = v->replaces;
 	if (v->qemu >= 0) {
-		*guest = (struct worker_guest){ .kind = SERVE_QEMU, .fds = { v->qemu } };
+		guest->kind = SERVE_QEMU;
+		guest->fds[0] = v->qemu;
 		return qemu_watch(v);
 	}
 	if (!v->xen) {
 		err = ring_open(v);
-		*guest = (struct worker_guest){ .kind = SERVE_RING,
-						.fds = { v->ring.memfd, v->ring.to_back, v->ring.to_front },
-						.replaces = v->replaces };
+		guest->kind = SERVE_RING;
+		guest->fds[0] = v->ring.memfd;
+		guest->fds[1] = v->ring.to_back;
+		guest->fds[2] = v->ring.to_front;
 		return err;
 	}
 	err = ipc_pair(attach);
@@ -201,7 +204,8 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 	fd_close(&v->attach);
 	v->attach = attach[0];
 	*theirs = attach[1];
-	*guest = (struct worker_guest){ .kind = SERVE_XEN, .fds = { attach[1] } };
+	guest->kind = SERVE_XEN;
+	guest->fds[0] = attach[1];
 	return 0;
 }
 
@@ -235,9 +239,11 @@ int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size
 
 static uint32_t run_flags(const struct vtpm *v)
 {
+	const uint32_t flags = RUN_SERVE | (v->standby ? RUN_STANDBY : 0u);
+
 	if (v->resuming)
-		return RUN_SERVE | RUN_RESUME | (v->crashed ? RUN_CRASHED : 0u);
-	return RUN_SERVE | (v->firmware ? 0u : RUN_STARTUP) | (v->standby ? RUN_STANDBY : 0u);
+		return flags | RUN_RESUME | (v->crashed ? RUN_CRASHED : 0u);
+	return flags | (v->firmware ? 0u : RUN_STARTUP);
 }
 
 static int start_worker(struct vtpm *v, uint64_t token, const char **why)
@@ -246,8 +252,9 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 				   .line = v->row.epoch >> EPOCH_LINE_SHIFT,
 				   .state_max = v->row.state_max,
 				   .locality_max = v->row.locality_max };
+	const uint64_t was = v->version;
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);
-	struct worker_guest guest;
+	struct worker_guest guest = { 0 };
 	int theirs = -1, err = 0;
 
 	if (!sealed)
@@ -257,7 +264,9 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 	s.sealed = sealed;
 	if (!v->standby)
 		err = vtpm_state_get(v, sealed, &s.sealed_len, why);
-	s.version = v->version;
+	if (!err && v->rollback_to)
+		takeover_settle(v, was);
+	s.version = v->standby ? 0 : v->version; /* of one on standby it is what was looked up for another */
 	if (!err)
 		err = make_guest(v, &guest, &theirs);
 	if (!err)
@@ -334,7 +343,8 @@ static void start_run(struct vtpm *v)
 {
 	v->state = VTPM_STARTING;
 	v->fenced = v->asked = v->opening = false;
-	v->rollback_to = 0;
+	if (!v->resuming)
+		v->rollback_to = 0;
 	if (v->row.damaged)
 		vtpm_start_failed(v, ERR_AUTH, v->row.quarantine);
 	else if (v->row.wrapped_len != WRAPPED_KEY_LEN || v->row.version == 0 || v->row.sealed_len == 0)

@@ -77,11 +77,13 @@ static void on_hung_up(void *arg, uint32_t events)
 
 	(void)events;
 	loop_remove(&v->m->loop, &v->qemu_io);
-	vtpm_hung_up(v);
+	vtpm_hung_up(v); /* or resume_done, if it is without a backend */
 }
 
 int qemu_watch(struct vtpm *v)
 {
+	if (v->qemu_io.fd >= 0)
+		return 0; /* since its last backend */
 	return loop_add(&v->m->loop, &v->qemu_io, v->qemu, EPOLLRDHUP, on_hung_up, v);
 }
 

@@ -129,7 +129,7 @@ const struct ctl_command ctl_commands[] = {
 	{NULL, "restore", "Restore", NAME_OF_FILE, OPTIONS(restore_options), print_restore, NULL,
 	 "Put vTPMs back to what they were when a backup was taken.", NULL, restore_run},
 	{NULL, "status", "Status", NAME_NONE, NULL, 0, print_status, NULL,
-	 "Show the physical TPM, the groups and what the manager does.", NULL, NULL},
+	 "Show the physical TPM, the groups and what the manager does.", NULL, domain_status},
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
 	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL, NULL},
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,

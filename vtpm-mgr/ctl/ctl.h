@@ -131,6 +131,11 @@ CHECKED int client_call(const struct ctl_target *at, const char *method, json_t 
 /* Copies swtpm's files for the call, if its directory is at rest. On failure what was opened is a's to close all the same. */
 CHECKED int import_prepare(struct ctl_args *a, struct ctl_error *e);
 
+/* ---- domain.c ---- */
+
+/* Status: where the manager's domain may not ask the hypervisor, this one is asked, which may. */
+CHECKED int domain_status(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+
 /* ---- backup.c ---- */
 
 /* Takes a backup, and keeps it in a file that is not there yet. */

@@ -427,6 +427,8 @@ int print_status(const struct ctl_args *a, json_t *params)
 	linef("commits", "%lld with %lld changes", num(s, "commits"), num(s, "changes"));
 	line("sandbox",
 	     flag(s, "sandboxed") ? "every backend has a uid of its own" : "backends share the manager's uid");
+	if (json_object_get(s, "xsm"))
+		line("XSM", str(s, "xsm"));
 	json_array_foreach(json_object_get(s, "warnings"), i, warning)
 		line("warning", json_is_string(warning) ? json_string_value(warning) : "");
 	puts("groups:");
