@@ -215,6 +215,7 @@ static void on_signal(void *arg, uint32_t events)
 	}
 	log_info("stopping: powering off every vTPM in order");
 	m->draining = true;
+	recheck_stop(m);
 	provision_close(m);
 	vtpm_stop_all(m);
 	mgr_check_drained(m);
