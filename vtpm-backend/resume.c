@@ -192,6 +192,8 @@ static int deliver(struct backend *b, size_t len)
 {
 	const enum chan_left left = chan_resume(&b->chan, (uint8_t)b->seq);
 
+	if (b->start.flags & RUN_ADOPTED)
+		checkpoint_attempts_set(&b->area, 0);
 	if (left == CHAN_LEFT_RESPONSE && len >= TPM_HEADER_SIZE) {
 		checkpoint_attempts_set(&b->area, 0);
 		return chan_respond(&b->chan, (uint8_t)b->seq, b->rsp, len);

@@ -3,7 +3,7 @@
  * vtpm-spawn: forks the keeper and the backends for the manager. Started as root it stays root, because
  * only root can give its children their uids; so it parses nothing but its four messages, and stays single-threaded.
  *
- *	vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] -- KEEPER-ARGS…
+ *	vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] [--held] -- KEEPER-ARGS…
  */
 #include <errno.h>
 #include <getopt.h>
@@ -25,6 +25,7 @@
 #include "lib/util.h"
 #include "lib/version.h"
 #include "vtpm-backend/checkpoint.h"
+#include "vtpm-backend/held.h"
 #include "vtpm-backend/spawner.h"
 #include "vtpm-backend/warm.h"
 
@@ -65,11 +66,13 @@ static void child_ended(struct spawner *s, struct child *ch, int status)
 {
 	struct child was = *ch;
 
-	if (was.kind == CHILD_BACKEND && was.area >= 0 && WIFSIGNALED(status)) {
+	/* Only one that has ended in order is sure to need no successor; of others the manager says so. */
+	if (was.kind == CHILD_BACKEND && was.area >= 0 && status != 0) {
 		ch->kind = CHILD_GONE;
 		ch->pid = 0;
 	} else {
 		children_remove(&s->children, ch);
+		held_drop(s, was.area >= 0 ? was.name : 0);
 		fd_close(&was.area);
 	}
 	if (was.kind == CHILD_REPLACED)
@@ -143,7 +146,7 @@ static int on_keeper(void *peer, struct ipc_msg *m)
 		return 0;
 	}
 	s->link_fd = link[0];
-	children_add(&s->children, CHILD_KEEPER, 0, pid, -1);
+	children_add(&s->children, &(struct child){ .kind = CHILD_KEEPER, .pid = pid, .area = -1 });
 	return 0;
 }
 
@@ -176,8 +179,13 @@ static int take_area(struct spawner *s, const struct spawn_backend *req, int *ar
 	*area = -1;
 	if (req->kind != SERVE_RING)
 		return req->replaces == 0 ? 0 : ERR_INVAL;
-	if (req->replaces == 0)
-		return checkpoint_area_make(area);
+	if (req->replaces == 0) {
+		int err = checkpoint_area_make(area);
+
+		if (err == 0)
+			held_keep(s, req->token, *area);
+		return err;
+	}
 	gone = children_find_gone(&s->children, req->replaces);
 	if (gone == NULL)
 		return ERR_NOTFOUND;
@@ -219,6 +227,7 @@ static int on_backend(void *peer, struct ipc_msg *m)
 {
 	struct spawner *s = peer;
 	struct spawn_backend req;
+	uint64_t name;
 	int err, area;
 	pid_t pid;
 
@@ -227,27 +236,31 @@ static int on_backend(void *peer, struct ipc_msg *m)
 		return err;
 	if (m->nfds != spawn_backend_fds(req.kind) || children_find_token(&s->children, req.token) != NULL)
 		return ERR_PROTO;
+	name = req.replaces != 0 ? req.replaces : req.token;
 	err = take_area(s, &req, &area);
 	pid = err != 0 ? err : make_backend(s, &req, m, area);
 	if (pid > 0) {
-		children_add(&s->children, CHILD_BACKEND, req.token, pid, area);
+		children_add(&s->children, &(struct child){ .kind = CHILD_BACKEND, .token = req.token, .pid = pid,
+							    .area = area, .name = name });
 		return 0;
 	}
+	held_drop(s, area >= 0 ? name : 0);
 	fd_close(&area);
 	log_error("cannot make a backend: %s", err_text(pid));
 	report_exit(s, req.token, STATUS_NOT_BORN);
 	return 0;
 }
 
-static void forget_area(struct spawner *s, uint64_t token)
+static void forget_area(struct spawner *s, uint64_t name)
 {
-	struct child *gone = children_find_gone(&s->children, token);
+	struct child *gone = children_find_gone(&s->children, name);
 	int area;
 
 	if (gone == NULL)
 		return;
 	area = gone->area;
 	children_remove(&s->children, gone);
+	held_drop(s, name);
 	fd_close(&area);
 }
 
@@ -264,6 +277,7 @@ static int on_kill(void *peer, struct ipc_msg *m)
 	ch = token == 0 ? children_find_keeper(&s->children) : children_find_token(&s->children, token);
 	if (ch != NULL) {
 		kill(ch->pid, SIGKILL);
+		held_drop(s, ch->area >= 0 ? ch->name : 0);
 		fd_close(&ch->area); /* nobody is to go on from there */
 	} else { /* it has ended, and its SPAWN_EXITED is on the way or there */
 		forget_area(s, token);
@@ -419,12 +433,13 @@ static const struct option options[] = {
 	{ "keeper", required_argument, NULL, 'k' },    { "backend", required_argument, NULL, 'b' },
 	{ "uid-base", required_argument, NULL, 'u' },  { "empty-dir", required_argument, NULL, 'e' },
 	{ "no-prefork", no_argument, NULL, 'n' },      { "resume", required_argument, NULL, 'r' },
+	{ "held", no_argument, NULL, 'H' },
 	{ "help", no_argument, NULL, 'h' },	       { "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
 };
 
 static const char usage[] =
-	"usage: vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] -- KEEPER-ARGS\n"
+	"usage: vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] [--held] -- KEEPER-ARGS\n"
 	"Starts keeper and backends for vtpm-mgr, whose socket is its descriptor 3; see vtpm-spawn(8).\n";
 
 static int take_option(struct spawn_options *o, int opt, const char *arg)
@@ -443,6 +458,9 @@ static int take_option(struct spawn_options *o, int opt, const char *arg)
 		return 0;
 	case 'n':
 		o->no_prefork = true;
+		return 0;
+	case 'H':
+		o->held = true;
 		return 0;
 	case 'h':
 		fputs(usage, stdout);
@@ -507,6 +525,8 @@ static int start(struct spawner *s)
 		err = watch(s);
 	if (err == 0 && s->opt.resume_fd >= 0)
 		err = reexec_resume(s);
+	else if (err == 0)
+		err = held_receive(s);
 	if (err == 0)
 		reserve_later(s);
 	return err;

@@ -100,6 +100,7 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 		return ERR_PROTO;
 	worker_settled(&v->w);
 	v->state = VTPM_RUNNING;
+	held_guest_keep(v);
 	if (!v->standby)
 		vtpm_verified(v);
 	if (v->resuming) {
@@ -236,7 +237,7 @@ int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size
 static uint32_t run_flags(const struct vtpm *v)
 {
 	if (v->resuming)
-		return RUN_SERVE | RUN_RESUME | (v->crashed ? RUN_CRASHED : 0u);
+		return RUN_SERVE | RUN_RESUME | (v->crashed ? RUN_CRASHED : 0u) | (v->adopted ? RUN_ADOPTED : 0u);
 	return RUN_SERVE | (v->firmware ? 0u : RUN_STARTUP) | (v->standby ? RUN_STANDBY : 0u);
 }
 
@@ -257,6 +258,8 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 	if (!v->standby)
 		err = vtpm_state_get(v, sealed, &s.sealed_len, why);
 	s.version = v->version;
+	if (!v->resuming)
+		v->area = token;
 	if (!err)
 		err = make_guest(v, &guest, &theirs);
 	if (!err)
@@ -273,7 +276,13 @@ static void on_settled(void *arg)
 {
 	struct vtpm *v = arg;
 	const char *why = "its state is missing or damaged";
-	int err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token, &why);
+	int err;
+
+	if (v->key_at != v->m->keeper.number) { /* that keeper has gone with its key */
+		vtpm_start_again(v);
+		return;
+	}
+	err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token, &why);
 
 	if (err) {
 		keeper_drop(v->m, v->w.token);
@@ -293,6 +302,7 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 		vtpm_start_failed(v, r->code, r->text[0] ? r->text : err_text(r->code));
 		return;
 	}
+	v->key_at = v->m->keeper.number;
 	v->w.rules = rules;
 	v->w.nrules = ARRAY_LEN(rules);
 	v->w.state = v->standby ? WORKER_STANDBY : WORKER_OWNS;

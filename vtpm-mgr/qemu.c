@@ -222,8 +222,11 @@ static int listener_open(struct qemu_port *p)
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	int err = qemu_path(p->m, p->name, path, sizeof(path));
 
-	if (!err)
+	p->listener = held_take_listener(p->m, HELD_PORT, p->uuid);
+	if (!err && p->listener < 0)
 		err = socket_listen_anew(path, SOCK_STREAM, 8, &p->listener);
+	if (!err)
+		held_keep(p->m, HELD_PORT, p->uuid, NULL, &p->listener, 1);
 	return err ? err : loop_add(&p->m->loop, &p->listener_io, p->listener, EPOLLIN, on_listener, p);
 }
 
@@ -232,6 +235,8 @@ static void port_free(struct qemu_port *p)
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 
 	loop_remove(&p->m->loop, &p->listener_io);
+	if (p->listener >= 0)
+		held_drop(p->m, HELD_PORT, p->uuid);
 	if (p->listener >= 0 && !qemu_path(p->m, p->name, path, sizeof(path)))
 		unlink(path);
 	fd_close(&p->listener);

@@ -77,6 +77,8 @@ const struct ctl_command ctl_commands[] = {
 	 "Erase the key of a stopped vTPM, then its state. There is no way back.", NULL},
 	{NULL, "status", "Status", NAME_NONE, NULL, 0, print_status, NULL,
 	 "Show the physical TPM, the groups and what the manager does.", NULL},
+	{NULL, "upgrade", "Upgrade", NAME_NONE, NULL, 0, print_nothing, NULL,
+	 "Have the programs that are installed now take over, without a guest noticing.", NULL},
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
 	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL},
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,

@@ -13,9 +13,9 @@
  *				over attach; answers SPAWN_ATTACH: the ring to that guest of Xen, or why not
  *
  * token: chosen by the manager, never 0, never used twice. slot: which uid of the range the
- * process gets; no two live processes share one. replaces: 0, or, of one that serves a ring, the token of another that a signal
- * has ended and whose place it takes: it gets the area that the other left its checkpoints in. Such an area is kept until then, or until a
- * SPAWN_KILL of that token. A SPAWN_KEEPER ends the keeper there was.
+ * process gets; no two live processes share one. replaces: 0, or, of one that serves a ring, the name of the area that another,
+ * which has not ended in order, left its checkpoints in, and whose place it takes. An area is named by the token of the first backend that had it, and kept until
+ * one ends in order, or until a SPAWN_KILL of that name. A SPAWN_KEEPER ends the keeper there was.
  */
 #ifndef VTPM_PROTO_SPAWN_H
 #define VTPM_PROTO_SPAWN_H
