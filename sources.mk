@@ -26,8 +26,8 @@ KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) 
 BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
             vtpm-backend/import.c vtpm-backend/swtpm_state.c \
             vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
-            vtpm-backend/qemu_job.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/resume.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
-            vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/warm.c vtpm-backend/xen.c \
+            vtpm-backend/qemu_job.c vtpm-backend/qemu_link.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/resume.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
+            vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/transfer.c vtpm-backend/warm.c vtpm-backend/xen.c \
             $(PROTO_SRCS) $(HV_SRCS) $(XEN_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_SRCS := vtpm-backend/main.c $(BACKEND_LIB_SRCS)
 SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c vtpm-backend/held.c vtpm-backend/reexec.c $(BACKEND_LIB_SRCS)
@@ -57,7 +57,7 @@ MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_resume test_qemu test_qemu_data test_qemu_saved test_xen_device test_hold test_xenstore test_vchan test_backend_xen test_keeper_wrap
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_hold test_xenstore test_vchan test_backend_xen test_keeper_wrap
 INTEGRATION_TESTS := test_keeper test_anchor
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -142,6 +142,9 @@ test_backend_import_SRCS := tests/unit/swtpm_file.c tests/unit/backend_rig.c tes
 test_backend_import_LIBS := $(LIBS_BACKEND)
 test_checkpoint_SRCS := $(BACKEND_LIB_SRCS)
 test_checkpoint_LIBS := $(LIBS_BACKEND)
+test_transfer_SRCS := vtpm-backend/transfer.c lib/err.c
+test_resume_qemu_SRCS := tests/unit/qemu_client.c tests/unit/resume_guest.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_resume_qemu_LIBS := $(LIBS_BACKEND) -lpthread
 test_resume_SRCS := tests/unit/resume_guest.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_resume_LIBS := $(LIBS_BACKEND)
 test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
@@ -185,7 +188,7 @@ rogue_spawn_SRCS := $(SPAWN_SRCS) $(ROGUE_SRCS)
 rogue_spawn_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
 # The same, with gaps in which they can be killed.
 MORTAL_WRAPS := $(addprefix -Wl$(comma)--wrap=,engine_process chan_take chan_respond state_seal_parts checkpoint_write \
-            checkpoint_redo_write checkpoint_settle checkpoint_answer ipc_send)
+            checkpoint_redo_write checkpoint_settle checkpoint_answer ipc_send transfer_receive transfer_start transfer_send)
 mortal_backend_SRCS := $(BACKEND_SRCS) tests/tools/mortal.c
 mortal_backend_LIBS := $(LIBS_BACKEND) $(MORTAL_WRAPS)
 mortal_spawn_SRCS := $(SPAWN_SRCS) tests/tools/mortal.c

@@ -66,9 +66,32 @@ void children_remove(struct children *c, struct child *ch)
 void children_free(struct children *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		fd_close(&c->list[i].area);
+		legacy_close(&c->list[i].legacy);
 	free(c->list);
 	*c = (struct children){ 0 };
+}
+
+void legacy_close(struct legacy *l)
+{
+	fd_close(&l->area);
+	fd_close(&l->stash[0]);
+	fd_close(&l->stash[1]);
+}
+
+static int legacy_encode(struct buf *b, const struct legacy *l)
+{
+	return buf_put_u32le(b, (uint32_t)l->area) || buf_put_u32le(b, (uint32_t)l->stash[0]) ||
+	       buf_put_u32le(b, (uint32_t)l->stash[1]);
+}
+
+static int legacy_decode(struct buf *b, struct legacy *l)
+{
+	uint32_t area, in, out;
+
+	if (buf_get_u32le(b, &area) || buf_get_u32le(b, &in) || buf_get_u32le(b, &out))
+		return ERR_RANGE;
+	*l = (struct legacy){ .area = (int32_t)area, .stash = { (int32_t)in, (int32_t)out } };
+	return 0;
 }
 
 int children_encode(struct buf *b, const struct children *c)
@@ -77,7 +100,7 @@ int children_encode(struct buf *b, const struct children *c)
 		return ERR_RANGE;
 	for (size_t i = 0; i < c->n; i++)
 		if (buf_put_u8(b, c->list[i].kind) || buf_put_u64le(b, c->list[i].token) ||
-		    buf_put_u32le(b, (uint32_t)c->list[i].pid) || buf_put_u32le(b, (uint32_t)c->list[i].area) ||
+		    buf_put_u32le(b, (uint32_t)c->list[i].pid) || legacy_encode(b, &c->list[i].legacy) ||
 		    buf_put_u64le(b, c->list[i].name))
 			return ERR_RANGE;
 	return 0;
@@ -85,21 +108,20 @@ int children_encode(struct buf *b, const struct children *c)
 
 int children_decode(struct buf *b, struct children *c)
 {
-	uint32_t n, pid, area;
 	struct child ch = { 0 };
+	uint32_t n, pid;
 	int err;
 
 	if (buf_get_u32le(b, &n))
 		return ERR_RANGE;
 	while (n-- > 0) {
 		if (buf_get_u8(b, &ch.kind) || buf_get_u64le(b, &ch.token) || buf_get_u32le(b, &pid) ||
-		    buf_get_u32le(b, &area) || buf_get_u64le(b, &ch.name))
+		    legacy_decode(b, &ch.legacy) || buf_get_u64le(b, &ch.name))
 			return ERR_RANGE;
 		err = children_reserve(c);
 		if (err != 0)
 			return err;
 		ch.pid = (pid_t)pid;
-		ch.area = (int32_t)area;
 		children_add(c, &ch);
 	}
 	return 0;

@@ -7,12 +7,12 @@
 #include "lib/util.h"
 #include "vtpm-mgr/proto/hold.h"
 
-#define TAG_SIZE 8u /* an area's name, u64le */
+#define TAG_SIZE 8u /* a legacy's name, u64le */
 
-/* One of the areas: that of a backend that is not there any more. */
-static int take_area(struct spawner *s, struct ipc_msg *m)
+/* One of them: that of a backend that is not there any more. Without a stash there is the area alone. */
+static int take_legacy(struct spawner *s, struct ipc_msg *m)
 {
-	struct child gone = { .kind = CHILD_GONE };
+	struct child gone = { .kind = CHILD_GONE, .legacy = LEGACY_NONE };
 	struct hold_item item;
 	struct buf tag;
 	int err = hold_item_decode(&m->body, &item);
@@ -20,12 +20,14 @@ static int take_area(struct spawner *s, struct ipc_msg *m)
 	if (err != 0)
 		return err;
 	buf_wrap(&tag, item.tag, item.tag_len);
-	if (buf_get_u64le(&tag, &gone.name) || buf_left(&tag) != 0 || m->nfds != 1)
+	if (buf_get_u64le(&tag, &gone.name) || buf_left(&tag) != 0 || (m->nfds != 1 && m->nfds != LEGACY_FDS))
 		return ERR_PROTO;
 	err = children_reserve(&s->children);
 	if (err != 0)
 		return err;
-	gone.area = ipc_take_fd(m, 0);
+	gone.legacy.area = ipc_take_fd(m, 0);
+	gone.legacy.stash[0] = ipc_take_fd(m, 1);
+	gone.legacy.stash[1] = ipc_take_fd(m, 2);
 	children_add(&s->children, &gone);
 	return 0;
 }
@@ -47,7 +49,7 @@ int held_receive(struct spawner *s)
 			return err;
 		if (m.type == HOLD_END && m.nfds == 0)
 			return hold_end_decode(&m.body, &generation);
-		err = m.type == HOLD_ITEM ? take_area(s, &m) : ERR_PROTO;
+		err = m.type == HOLD_ITEM ? take_legacy(s, &m) : ERR_PROTO;
 		ipc_msg_done(&m);
 		if (err != 0)
 			return err;
@@ -72,24 +74,25 @@ static int put_name(struct hold_item *item, uint8_t mem[static TAG_SIZE], uint64
 	return buf_put_u64le(&b, name);
 }
 
-void held_keep(struct spawner *s, uint64_t name, int area)
+void held_keep(struct spawner *s, uint64_t name, const struct legacy *l)
 {
+	const int fds[LEGACY_FDS] = { l->area, l->stash[0], l->stash[1] };
 	uint8_t tag[TAG_SIZE], mem[HOLD_KEEP_MAX];
 	struct hold_item item;
 	struct buf b;
 
 	buf_init(&b, mem, sizeof(mem));
 	if (s->opt.held && put_name(&item, tag, name) == 0 && hold_keep_encode(&b, &item) == 0)
-		say(HOLD_KEEP, &b, &area, 1);
+		say(HOLD_KEEP, &b, fds, l->stash[0] < 0 ? 1 : LEGACY_FDS);
 }
 
-void held_drop(struct spawner *s, uint64_t name)
+void held_drop(struct spawner *s, const struct child *ch)
 {
 	uint8_t tag[TAG_SIZE], mem[HOLD_DROP_MAX];
 	struct hold_item item;
 	struct buf b;
 
 	buf_init(&b, mem, sizeof(mem));
-	if (s->opt.held && name != 0 && put_name(&item, tag, name) == 0 && hold_drop_encode(&b, &item) == 0)
+	if (s->opt.held && ch->legacy.area >= 0 && put_name(&item, tag, ch->name) == 0 && hold_drop_encode(&b, &item) == 0)
 		say(HOLD_DROP, &b, NULL, 0);
 }

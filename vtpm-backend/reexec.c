@@ -55,13 +55,15 @@ static int inherit_channels(const struct spawner *s, bool yes)
 	return err != 0 || !s->opt.held ? err : inherit(SPAWN_FD_HOLD, yes);
 }
 
-/* The areas of the children's checkpoints go on, too. */
-static int inherit_areas(const struct children *c, bool yes)
+/* What children leave goes on, too. */
+static int inherit_legacies(const struct children *c, bool yes)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < c->n && err == 0; i++)
-		err = inherit(c->list[i].area, yes);
+		if (inherit(c->list[i].legacy.area, yes) != 0 || inherit(c->list[i].legacy.stash[0], yes) != 0 ||
+		    inherit(c->list[i].legacy.stash[1], yes) != 0)
+			err = ERR_SYS;
 	return err;
 }
 
@@ -103,11 +105,11 @@ int reexec(struct spawner *s)
 		return err_from_errno(errno);
 	err = save_state(s, fd);
 	if (err == 0 && inherit(fd, true) == 0 && inherit(s->link_fd, true) == 0 &&
-	    inherit_channels(s, true) == 0 && inherit_areas(&s->children, true) == 0)
+	    inherit_channels(s, true) == 0 && inherit_legacies(&s->children, true) == 0)
 		exec_self(s, fd);
 	close(fd);
 	if (inherit(s->link_fd, false) != 0 || inherit_channels(s, false) != 0 ||
-	    inherit_areas(&s->children, false) != 0)
+	    inherit_legacies(&s->children, false) != 0)
 		return ERR_SYS;
 	return err != 0 ? err : ERR_SYS;
 }
@@ -123,7 +125,7 @@ static int decode_state(struct buf *b, struct spawner *s)
 	if (inherit(s->link_fd, false) != 0)
 		return ERR_SYS;
 	err = children_decode(b, &s->children);
-	return err != 0 ? err : inherit_areas(&s->children, false);
+	return err != 0 ? err : inherit_legacies(&s->children, false);
 }
 
 int reexec_resume(struct spawner *s)

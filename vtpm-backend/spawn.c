@@ -67,13 +67,13 @@ static void child_ended(struct spawner *s, struct child *ch, int status)
 	struct child was = *ch;
 
 	/* Only one that has ended in order is sure to need no successor; of others the manager says so. */
-	if (was.kind == CHILD_BACKEND && was.area >= 0 && status != 0) {
+	if (was.kind == CHILD_BACKEND && was.legacy.area >= 0 && status != 0) {
 		ch->kind = CHILD_GONE;
 		ch->pid = 0;
 	} else {
 		children_remove(&s->children, ch);
-		held_drop(s, was.area >= 0 ? was.name : 0);
-		fd_close(&was.area);
+		held_drop(s, &was);
+		legacy_close(&was.legacy);
 	}
 	if (was.kind == CHILD_REPLACED)
 		return;
@@ -146,7 +146,7 @@ static int on_keeper(void *peer, struct ipc_msg *m)
 		return 0;
 	}
 	s->link_fd = link[0];
-	children_add(&s->children, &(struct child){ .kind = CHILD_KEEPER, .pid = pid, .area = -1 });
+	children_add(&s->children, &(struct child){ .kind = CHILD_KEEPER, .pid = pid, .legacy = LEGACY_NONE });
 	return 0;
 }
 
@@ -171,32 +171,40 @@ static void link_backend(struct spawner *s, uint64_t token, int end)
 		log_warn("cannot link a backend with the keeper: %s", err_text(err));
 }
 
-/* Where one that serves a ring leaves its checkpoints: a new area, or that of the one whose place it takes. */
-static int take_area(struct spawner *s, const struct spawn_backend *req, int *area)
+static int make_legacy(uint8_t kind, struct legacy *l)
+{
+	int err = checkpoint_area_make(&l->area);
+
+	if (err == 0 && kind == SERVE_QEMU)
+		err = ipc_pair(l->stash);
+	return err;
+}
+
+/* What one that serves a guest will leave behind: all anew, or that of the one whose place it takes, which served in the same way. */
+static int take_legacy(struct spawner *s, const struct spawn_backend *req, struct legacy *l)
 {
 	struct child *gone;
 
-	*area = -1;
-	if (req->kind != SERVE_RING)
+	if (req->kind == SERVE_NOBODY)
 		return req->replaces == 0 ? 0 : ERR_INVAL;
 	if (req->replaces == 0) {
-		int err = checkpoint_area_make(area);
+		int err = make_legacy(req->kind, l);
 
 		if (err == 0)
-			held_keep(s, req->token, *area);
+			held_keep(s, req->token, l);
 		return err;
 	}
 	gone = children_find_gone(&s->children, req->replaces);
-	if (gone == NULL)
+	if (gone == NULL || (gone->legacy.stash[0] >= 0) != (req->kind == SERVE_QEMU))
 		return ERR_NOTFOUND;
-	*area = gone->area;
+	*l = gone->legacy;
 	children_remove(&s->children, gone);
 	return 0;
 }
 
-static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, const struct ipc_msg *m, int area)
+static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, const struct ipc_msg *m, const struct legacy *l)
 {
-	int fds[SPAWN_FDS_MAX + 2], key[2], err;
+	int fds[SPAWN_FDS_MAX + 1 + LEGACY_FDS], key[2], err;
 	unsigned n = 0;
 	pid_t pid;
 
@@ -212,8 +220,10 @@ static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, co
 	}
 	if (m->nfds == KEY_CHANNEL)
 		fds[n++] = key[1];
-	if (area >= 0)
-		fds[n++] = area;
+	if (l->area >= 0)
+		fds[n++] = l->area;
+	for (unsigned i = 0; i < 2 && l->stash[i] >= 0; i++)
+		fds[n++] = l->stash[i];
 	pid = s->opt.no_prefork ? birth_exec(s, req, fds, n) : birth_backend(s, req, fds, n);
 	reserve_later(s);
 	close(key[1]);
@@ -226,9 +236,9 @@ static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, co
 static int on_backend(void *peer, struct ipc_msg *m)
 {
 	struct spawner *s = peer;
+	struct child ch = { .kind = CHILD_BACKEND, .legacy = LEGACY_NONE };
 	struct spawn_backend req;
-	uint64_t name;
-	int err, area;
+	int err;
 	pid_t pid;
 
 	err = spawn_backend_decode(&m->body, &req);
@@ -236,32 +246,33 @@ static int on_backend(void *peer, struct ipc_msg *m)
 		return err;
 	if (m->nfds != spawn_backend_fds(req.kind) || children_find_token(&s->children, req.token) != NULL)
 		return ERR_PROTO;
-	name = req.replaces != 0 ? req.replaces : req.token;
-	err = take_area(s, &req, &area);
-	pid = err != 0 ? err : make_backend(s, &req, m, area);
+	ch.token = req.token;
+	ch.name = req.replaces != 0 ? req.replaces : req.token;
+	err = take_legacy(s, &req, &ch.legacy);
+	pid = err != 0 ? err : make_backend(s, &req, m, &ch.legacy);
 	if (pid > 0) {
-		children_add(&s->children, &(struct child){ .kind = CHILD_BACKEND, .token = req.token, .pid = pid,
-							    .area = area, .name = name });
+		ch.pid = pid;
+		children_add(&s->children, &ch);
 		return 0;
 	}
-	held_drop(s, area >= 0 ? name : 0);
-	fd_close(&area);
+	held_drop(s, &ch);
+	legacy_close(&ch.legacy);
 	log_error("cannot make a backend: %s", err_text(pid));
 	report_exit(s, req.token, STATUS_NOT_BORN);
 	return 0;
 }
 
-static void forget_area(struct spawner *s, uint64_t name)
+static void forget_legacy(struct spawner *s, uint64_t name)
 {
 	struct child *gone = children_find_gone(&s->children, name);
-	int area;
+	struct child was;
 
 	if (gone == NULL)
 		return;
-	area = gone->area;
+	was = *gone;
 	children_remove(&s->children, gone);
-	held_drop(s, name);
-	fd_close(&area);
+	held_drop(s, &was);
+	legacy_close(&was.legacy);
 }
 
 static int on_kill(void *peer, struct ipc_msg *m)
@@ -277,10 +288,10 @@ static int on_kill(void *peer, struct ipc_msg *m)
 	ch = token == 0 ? children_find_keeper(&s->children) : children_find_token(&s->children, token);
 	if (ch != NULL) {
 		kill(ch->pid, SIGKILL);
-		held_drop(s, ch->area >= 0 ? ch->name : 0);
-		fd_close(&ch->area); /* nobody is to go on from there */
+		held_drop(s, ch);
+		legacy_close(&ch->legacy); /* nobody is to go on from there */
 	} else { /* it has ended, and its SPAWN_EXITED is on the way or there */
-		forget_area(s, token);
+		forget_legacy(s, token);
 	}
 	return 0;
 }
@@ -305,6 +316,7 @@ static int on_attach(void *peer, struct ipc_msg *m)
 	answer.code = xen_ring_open(&ring, req.domid, req.ref, req.port);
 	answer.index = ring.index;
 	answer.port = ring.local;
+	answer.again = req.again;
 	fds[0] = ring.grant;
 	fds[1] = ring.port;
 	buf_init(&b, mem, sizeof(mem));
@@ -496,7 +508,7 @@ static int parse_options(int argc, char **argv, struct spawn_options *o)
 	return o->keeper != NULL && o->backend != NULL ? 0 : ERR_INVAL;
 }
 
-/* Each guest with a ring costs one: where its backend leaves checkpoints. */
+/* Each guest costs up to three: what its backend leaves (children.h). */
 static int raise_descriptors(void)
 {
 	struct rlimit rl;

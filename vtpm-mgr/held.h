@@ -19,12 +19,12 @@ struct mgr;
 struct vtpm;
 struct worker;
 
-/* The first byte of a tag; behind it the uuid of a vTPM, or nothing. */
+/* The first byte of a tag; behind it the uuid of a vTPM, or what is said, or nothing. */
 enum held_kind {
 	HELD_CONTROL = 'c', /* the listener of control.sock */
 	HELD_FRONTS = 's',  /* of swtpm.sock */
 	HELD_PORT = 'q',    /* of NAME.swtpm */
-	HELD_RING = 'r',    /* a vTPM that runs: memfd, to_back, to_front, the listener of NAME.ring */
+	HELD_GUEST = 'g',   /* a vTPM that runs, behind it its area's name, filled up: memfd, to_back, to_front, the listener of NAME.ring; or a QEMU's control channel */
 	HELD_CLIENT = 'f',  /* the front end that has its ring */
 	HELD_WORKER = 'w',  /* leash of a backend; behind it its token */
 	HELD_SPAWNER = 'p', /* leash of the spawner */
@@ -70,7 +70,7 @@ void held_close(struct mgr *m);
 
 /* --- held_guests.c --- */
 
-/* A vTPM with a ring has come so far: from here on it outlives this manager. Also whenever what is kept of it changes. */
+/* From here on it outlives this manager, or is at least known to the next. Also whenever what is kept of it changes. Of a guest of Xen nothing is. */
 void held_guest_keep(struct vtpm *v);
 void held_guest_drop(struct vtpm *v);
 void held_client_keep(struct vtpm *v);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What outlives a manager of a vTPM with a ring: the ring, its socket, its front end, and in a blob what no other place knows:
+ * What outlives a manager of a vTPM that serves a guest: the ring with its socket and front end, or a QEMU's control channel, and in a blob
+ * what no other place knows:
  *
- *	u8 format | u8 goal | u8 firmware | u64 area | u32 crashes | u64 replacements | u64 held_until
+ *	u8 format | u8 kind | u8 goal | u8 flags | uuid | u64 area | u32 crashes | u64 replacements | u64 held_until | u32 qemu_uid
  *
- * goal: what it is to become. The rest as in struct vtpm; held_until is on CLOCK_MONOTONIC, which all managers of a host share.
+ * kind: enum serve_kind. goal: what it is to become; one that has served nobody is let go of. The rest as in struct vtpm; held_until is on
+ * CLOCK_MONOTONIC, which all managers of a host share. A vTPM is kept before the spawner hears of its area, so that no
+ * area is left that no manager knows; under the area's name, because two QEMUs may be there for one uuid.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,62 +17,91 @@
 
 #define FORMAT	 1u
 #define RING_FDS 4u
+#define QEMU_FDS 1u
 
-enum goal { GOAL_RUN, GOAL_STOP, GOAL_RESET, GOALS };
+enum goal { GOAL_RUN, GOAL_STOP, GOAL_RESET, GOAL_ABANDON, GOALS };
+enum { GUEST_FIRMWARE = 1u << 0, GUEST_STANDBY = 1u << 1, GUEST_INCOMING = 1u << 2, GUEST_FLAGS = 1u << 3 };
 
 static enum goal goal_of(const struct vtpm *v)
 {
-	if (v->state != VTPM_STOPPING && !v->stop_asked)
-		return GOAL_RUN;
-	return v->restart ? GOAL_RESET : GOAL_STOP;
+	if (!v->served)
+		return GOAL_ABANDON;
+	if (v->state == VTPM_STOPPING || v->stop_asked)
+		return v->restart ? GOAL_RESET : GOAL_STOP;
+	return v->state == VTPM_STARTING && !v->resuming ? GOAL_RESET : GOAL_RUN;
+}
+
+static uint8_t flags_of(const struct vtpm *v)
+{
+	return (uint8_t)((v->firmware ? GUEST_FIRMWARE : 0) | (v->standby ? GUEST_STANDBY : 0) |
+			 (v->incoming ? GUEST_INCOMING : 0));
 }
 
 static int encode(struct buf *b, const struct vtpm *v)
 {
-	if (buf_put_u8(b, FORMAT) || buf_put_u8(b, (uint8_t)goal_of(v)) || buf_put_u8(b, v->firmware) ||
+	if (buf_put_u8(b, FORMAT) || buf_put_u8(b, v->qemu >= 0 ? SERVE_QEMU : SERVE_RING) ||
+	    buf_put_u8(b, (uint8_t)goal_of(v)) || buf_put_u8(b, flags_of(v)) || buf_put_bytes(b, v->row.uuid, UUID_LEN) ||
 	    buf_put_u64le(b, v->area) || buf_put_u32le(b, v->crashes) || buf_put_u64le(b, v->replacements) ||
-	    buf_put_u64le(b, v->held_until))
+	    buf_put_u64le(b, v->held_until) || buf_put_u32le(b, v->qemu_uid))
 		return ERR_RANGE;
 	return 0;
 }
 
-static int decode(struct buf *b, struct vtpm *v)
+struct guest {
+	uint8_t kind, goal, flags;
+	uint8_t uuid[UUID_LEN];
+	uint64_t area, replacements, held_until;
+	uint32_t crashes, qemu_uid;
+};
+
+static int decode(struct buf *b, struct guest *g)
 {
-	uint8_t format, goal, firmware;
-	uint32_t crashes;
+	uint8_t format;
 
 	if (buf_get_u8(b, &format) || format != FORMAT)
 		return ERR_VERSION;
-	if (buf_get_u8(b, &goal) || goal >= GOALS || buf_get_u8(b, &firmware) || firmware > 1 ||
-	    buf_get_u64le(b, &v->area) || buf_get_u32le(b, &crashes) || buf_get_u64le(b, &v->replacements) ||
-	    buf_get_u64le(b, &v->held_until) || buf_left(b))
+	if (buf_get_u8(b, &g->kind) || buf_get_u8(b, &g->goal) || buf_get_u8(b, &g->flags) ||
+	    buf_get_bytes(b, g->uuid, UUID_LEN) || buf_get_u64le(b, &g->area) || buf_get_u32le(b, &g->crashes) ||
+	    buf_get_u64le(b, &g->replacements) || buf_get_u64le(b, &g->held_until) || buf_get_u32le(b, &g->qemu_uid))
 		return ERR_PROTO;
-	v->firmware = firmware;
-	v->crashes = crashes;
-	v->stop_asked = goal != GOAL_RUN;
-	v->restart = goal == GOAL_RESET;
+	if ((g->kind != SERVE_RING && g->kind != SERVE_QEMU) || g->goal >= GOALS || g->flags >= GUEST_FLAGS || buf_left(b))
+		return ERR_PROTO;
 	return 0;
+}
+
+static void key_of(const struct vtpm *v, uint8_t key[static UUID_LEN])
+{
+	struct buf b;
+
+	memset(key, 0, UUID_LEN);
+	buf_init(&b, key, UUID_LEN);
+	(void)!buf_put_u64le(&b, v->area);
 }
 
 void held_guest_keep(struct vtpm *v)
 {
-	const int fds[RING_FDS] = { v->ring.memfd, v->ring.to_back, v->ring.to_front, v->listener };
-	uint8_t mem[HOLD_BLOB_MAX];
+	const int ring[RING_FDS] = { v->ring.memfd, v->ring.to_back, v->ring.to_front, v->listener };
+	uint8_t mem[HOLD_BLOB_MAX], key[UUID_LEN];
+	unsigned nfds = v->qemu >= 0 ? QEMU_FDS : RING_FDS;
 	struct buf b;
 
-	if (v->ring.memfd < 0)
+	if (v->qemu < 0 && v->ring.memfd < 0)
 		return;
 	buf_init(&b, mem, sizeof(mem));
 	if (encode(&b, v))
 		return;
-	held_keep(v->m, HELD_RING, v->row.uuid, &b, fds, v->kept ? 0 : RING_FDS);
+	key_of(v, key);
+	held_keep(v->m, HELD_GUEST, key, &b, v->qemu >= 0 ? &v->qemu : ring, v->kept ? 0 : nfds);
 	v->kept = true;
 }
 
 void held_guest_drop(struct vtpm *v)
 {
+	uint8_t key[UUID_LEN];
+
+	key_of(v, key);
 	if (v->kept)
-		held_drop(v->m, HELD_RING, v->row.uuid);
+		held_drop(v->m, HELD_GUEST, key);
 	v->kept = false;
 }
 
@@ -85,51 +117,76 @@ void held_client_drop(struct vtpm *v)
 
 /* --- the next manager --- */
 
-static void take_ring(struct vtpm *v, struct held_item *it)
+static int take_channels(struct vtpm *v, const struct guest *g, struct held_item *it)
 {
+	if (it->nfds != (g->kind == SERVE_QEMU ? QEMU_FDS : RING_FDS))
+		return ERR_PROTO;
+	it->nfds = 0;
+	if (g->kind == SERVE_QEMU) {
+		v->qemu = it->fds[0];
+		v->qemu_uid = g->qemu_uid;
+		return qemu_watch(v);
+	}
 	v->ring = (struct local_ring){ it->fds[0], it->fds[1], it->fds[2] };
 	v->listener = it->fds[3];
-	it->nfds = 0;
 	v->client = held_take_listener(v->m, HELD_CLIENT, v->row.uuid);
+	return ring_open(v);
 }
 
-static int revive(struct vtpm *v, struct held_item *it)
+/* As it would be if its backend had just been killed. */
+static void recall(struct vtpm *v, const struct guest *g)
 {
-	uint8_t uuid[UUID_LEN];
+	v->area = v->replaces = g->area;
+	v->crashes = g->crashes;
+	v->replacements = g->replacements;
+	v->held_until = g->held_until;
+	v->firmware = g->flags & GUEST_FIRMWARE;
+	v->standby = g->flags & GUEST_STANDBY;
+	v->incoming = g->flags & GUEST_INCOMING;
+	v->stop_asked = g->goal != GOAL_RUN;
+	v->restart = g->goal == GOAL_RESET;
+	v->kept = v->served = v->inherited = v->adopted = v->resuming = true;
+	v->state = VTPM_STARTING;
+}
+
+static int revive(struct mgr *m, const struct guest *g, struct held_item *it)
+{
+	struct vtpm *v = vtpm_new(m);
+	int err = v ? store_vtpm_by_uuid(m->store, g->uuid, &v->row) : ERR_NOMEM;
+
+	if (!err) {
+		recall(v, g);
+		err = take_channels(v, g, it);
+	}
+	if (err && v)
+		vtpm_free(v);
+	return err;
+}
+
+static void take_one(struct mgr *m, struct held_item *it)
+{
+	struct guest g = { 0 };
 	struct buf b;
 	int err;
 
-	if (it->tag_len != 1 + UUID_LEN || it->nfds != RING_FDS)
-		return ERR_PROTO;
-	memcpy(uuid, it->tag + 1, UUID_LEN);
 	buf_wrap(&b, it->blob, it->blob_len);
-	err = decode(&b, v);
-	if (!err)
-		err = store_vtpm_by_uuid(v->m->store, uuid, &v->row);
+	err = decode(&b, &g);
+	if (!err && g.goal != GOAL_ABANDON)
+		err = revive(m, &g, it);
 	if (err)
-		return err;
-	take_ring(v, it);
-	v->kept = v->inherited = v->adopted = v->resuming = true;
-	v->state = VTPM_STARTING;
-	v->replaces = v->area;
-	return ring_open(v);
+		log_error("a vTPM that the last manager served is not gone on with: %s", err_text(err));
+	if (err || g.goal == GOAL_ABANDON) {
+		worker_forget(m, g.area);
+		held_forget(m, it);
+	}
 }
 
 void held_guests_revive(struct mgr *m)
 {
 	struct held_item *it;
-	struct vtpm *v;
-	int err;
 
-	while ((it = held_take(m, HELD_RING, NULL)) != NULL) {
-		v = vtpm_new(m);
-		err = v ? revive(v, it) : ERR_NOMEM;
-		if (err) {
-			log_error("a vTPM that the last manager served is not gone on with: %s", err_text(err));
-			held_forget(m, it);
-			if (v)
-				vtpm_free(v);
-		}
+	while ((it = held_take(m, HELD_GUEST, NULL)) != NULL) {
+		take_one(m, it);
 		held_item_free(it);
 	}
 }

@@ -231,6 +231,7 @@ struct vtpm {
 	uint64_t replacements; /* since it was powered on */
 	struct loop_timer resume_timer;
 	/* held_guests.c */
+	bool served;  /* a guest, since it was powered on: another manager would go on with it */
 	bool kept;    /* vtpm-hold has it */
 	bool inherited; /* from the last manager, whose backend may still serve it */
 	bool adopted; /* resuming, and what ended the last backend was that manager's end */
@@ -310,6 +311,8 @@ CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
 struct vtpm *vtpm_new(struct mgr *m);
 void vtpm_reason_set(struct vtpm *v, const char *text);
 const char *vtpm_state_word(const struct vtpm *v);
+/* Its TPM is gone until it is reset; hangs up on who has it. Frees v if it only waited for another's. */
+void vtpm_failed(struct vtpm *v);
 /* Its backend has ended; for struct worker. */
 void vtpm_exited(void *arg, uint32_t status);
 /* A power-on came to nothing: tells who waits, and forgets it. */
@@ -359,6 +362,8 @@ struct vtpm *takeover_waiting(struct mgr *m, const uint8_t uuid[static UUID_LEN]
 CHECKED int takeover_ask(struct vtpm *v, struct ipc_msg *msg);
 /* Somebody's turn with the TPM may have ended: who waits for it has his. */
 void takeover_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* Who has the TPM of that uuid is there again: who asks for it is answered. */
+void takeover_again(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* An older state that was granted is the newest now, as version. */
 void takeover_rolled_back(struct vtpm *v);
 
@@ -395,6 +400,8 @@ void xen_close(struct mgr *m);
 void xen_tpm_changed(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* The backend of v has ended, and its ring with it. why: if that was not meant to be; NULL. */
 void xen_backend_ended(struct vtpm *v, const char *why);
+/* The same, and another one goes on. */
+void xen_backend_lost(struct vtpm *v);
 /* v is being started again, by somebody's word. */
 void xen_revive(struct vtpm *v);
 /* If a domain waits for that word, with a TPM that is off: resets it and ends the call, now or later. */

@@ -100,6 +100,7 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 		return ERR_PROTO;
 	worker_settled(&v->w);
 	v->state = VTPM_RUNNING;
+	v->served = true;
 	held_guest_keep(v);
 	if (!v->standby)
 		vtpm_verified(v);
@@ -185,15 +186,18 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 {
 	int attach[2], err;
 
+	guest->replaces = v->replaces;
 	if (v->qemu >= 0) {
-		*guest = (struct worker_guest){ .kind = SERVE_QEMU, .fds = { v->qemu } };
+		guest->kind = SERVE_QEMU;
+		guest->fds[0] = v->qemu;
 		return qemu_watch(v);
 	}
 	if (!v->xen) {
 		err = ring_open(v);
-		*guest = (struct worker_guest){ .kind = SERVE_RING,
-						.fds = { v->ring.memfd, v->ring.to_back, v->ring.to_front },
-						.replaces = v->replaces };
+		guest->kind = SERVE_RING;
+		guest->fds[0] = v->ring.memfd;
+		guest->fds[1] = v->ring.to_back;
+		guest->fds[2] = v->ring.to_front;
 		return err;
 	}
 	err = ipc_pair(attach);
@@ -202,7 +206,8 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 	fd_close(&v->attach);
 	v->attach = attach[0];
 	*theirs = attach[1];
-	*guest = (struct worker_guest){ .kind = SERVE_XEN, .fds = { attach[1] } };
+	guest->kind = SERVE_XEN;
+	guest->fds[0] = attach[1];
 	return 0;
 }
 
@@ -236,9 +241,11 @@ int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size
 
 static uint32_t run_flags(const struct vtpm *v)
 {
+	const uint32_t flags = RUN_SERVE | (v->standby ? RUN_STANDBY : 0u);
+
 	if (v->resuming)
-		return RUN_SERVE | RUN_RESUME | (v->crashed ? RUN_CRASHED : 0u) | (v->adopted ? RUN_ADOPTED : 0u);
-	return RUN_SERVE | (v->firmware ? 0u : RUN_STARTUP) | (v->standby ? RUN_STANDBY : 0u);
+		return flags | RUN_RESUME | (v->crashed ? RUN_CRASHED : 0u) | (v->adopted ? RUN_ADOPTED : 0u);
+	return flags | (v->firmware ? 0u : RUN_STARTUP);
 }
 
 static int start_worker(struct vtpm *v, uint64_t token, const char **why)
@@ -247,7 +254,7 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 				   .state_max = v->row.state_max,
 				   .locality_max = v->row.locality_max };
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);
-	struct worker_guest guest;
+	struct worker_guest guest = { 0 };
 	int theirs = -1, err = 0;
 
 	if (!sealed)
@@ -257,13 +264,17 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 	s.sealed = sealed;
 	if (!v->standby)
 		err = vtpm_state_get(v, sealed, &s.sealed_len, why);
-	s.version = v->version;
-	if (!v->resuming)
+	s.version = v->standby ? 0 : v->version; /* of one on standby it is what was looked up for another */
+	if (!v->resuming) {
+		held_guest_drop(v);
 		v->area = token;
+	}
 	if (!err)
 		err = make_guest(v, &guest, &theirs);
-	if (!err)
+	if (!err) {
+		held_guest_keep(v);
 		err = worker_start(v->m, &v->w, token, &guest, &s);
+	}
 	if (!err)
 		v->replaces = 0; /* it has its place */
 	fd_close(&theirs);
@@ -416,7 +427,7 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 	}
 	v->row = *row;
 	v->firmware = firmware;
-	v->standby = v->abandoned = false;
+	v->standby = v->abandoned = v->served = false;
 	v->starting = c;
 	xen_revive(v);
 	start_run(v);
@@ -477,7 +488,7 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 	v->standby = waits;
 	log_debug("%s: a QEMU of uid %u has connected", row->name, uid);
 	v->row = *row;
-	v->abandoned = false;
+	v->abandoned = v->served = false;
 	v->firmware = true; /* SeaBIOS or OVMF send TPM2_Startup, and own the platform hierarchy */
 	v->qemu = sock;
 	v->qemu_uid = uid;

@@ -63,6 +63,7 @@ bool qemu_has_gone(const struct vtpm *v)
 void qemu_release(struct vtpm *v)
 {
 	loop_remove(&v->m->loop, &v->qemu_io);
+	held_guest_drop(v);
 	if (v->qemu >= 0) {
 		v->firmware = false; /* it was the QEMU's: a ring that comes next need not have one */
 		fronts_hung_up(v->m, v->qemu, v->reason);
@@ -77,11 +78,13 @@ static void on_hung_up(void *arg, uint32_t events)
 
 	(void)events;
 	loop_remove(&v->m->loop, &v->qemu_io);
-	vtpm_hung_up(v);
+	vtpm_hung_up(v); /* or resume_done, if it is without a backend */
 }
 
 int qemu_watch(struct vtpm *v)
 {
+	if (v->qemu_io.fd >= 0)
+		return 0; /* since its last backend */
 	return loop_add(&v->m->loop, &v->qemu_io, v->qemu, EPOLLRDHUP, on_hung_up, v);
 }
 

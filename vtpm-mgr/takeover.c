@@ -90,6 +90,7 @@ static void grant(struct vtpm *v, const uint8_t *sealed, size_t len)
 	vtpm_reason_set(v, "");
 	v->standby = false;
 	v->w.state = WORKER_OWNS;
+	held_guest_keep(v);
 	answer(v, &(struct store_taken){ .version = v->version, .sealed = sealed, .sealed_len = len });
 }
 
@@ -160,8 +161,8 @@ static void decide(struct vtpm *v)
 		answer(v, &(struct store_taken){ .code = ERR_CLOSED });
 	else if (!owner)
 		changes_wait(v->m, settle, v); /* what the last one had in flight is durable then, or never will be */
-	else if (owner->state == VTPM_STOPPING || qemu_has_gone(owner))
-		return; /* takeover_next */
+	else if (owner->state == VTPM_STOPPING || owner->resuming || qemu_has_gone(owner))
+		return; /* takeover_next, takeover_again */
 	else if (owner->state != VTPM_RUNNING || !v->asked_version)
 		refuse(v, ERR_BUSY, "another QEMU, of uid %u, has its TPM: end that one first, or resume what it saves",
 		       owner->qemu_uid);
@@ -212,7 +213,16 @@ void takeover_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 		vtpm_free(owner);
 	}
 	v->incoming = false;
+	held_guest_keep(v);
 	if (v->asked)
+		decide(v);
+}
+
+void takeover_again(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	struct vtpm *v = takeover_waiting(m, uuid);
+
+	if (v && v->asked)
 		decide(v);
 }
 

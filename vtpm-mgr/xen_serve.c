@@ -233,7 +233,7 @@ static void release(struct xen_front *f)
 		return;
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	v->front = NULL;
-	if (v->announced && v->state == VTPM_RUNNING)
+	if (v->announced && (v->state == VTPM_RUNNING || v->resuming))
 		loop_timer_cancel(&f->m->loop, &v->announce_timer);
 	else
 		vtpm_deserted(v);
@@ -313,9 +313,9 @@ void xen_making_end(struct xen_front *f)
 
 /* --- the ring --- */
 
-static void attach(struct xen_front *f)
+static void attach(struct xen_front *f, bool again)
 {
-	const struct spawn_attach a = { .domid = f->domid, .ref = f->d.ref, .port = f->d.port };
+	const struct spawn_attach a = { .domid = f->domid, .ref = f->d.ref, .port = f->d.port, .again = again };
 	struct vtpm *v = vtpm_of(f);
 	uint8_t mem[SPAWN_ATTACH_SIZE];
 	struct buf b;
@@ -382,7 +382,7 @@ static void carry_out(struct xen_front *f, const struct xen_orders *o)
 	if (o->what & XEN_DO_ADOPT)
 		adopt(f);
 	if (o->what & XEN_DO_ATTACH)
-		attach(f);
+		attach(f, o->again);
 	if (o->what & XEN_DO_RELEASE)
 		release(f);
 	if (o->what & XEN_DO_REMOVE)
@@ -417,8 +417,19 @@ void xen_backend_ended(struct vtpm *v, const char *why)
 	if (!v->front)
 		return;
 	v->front->d.ring = XEN_RING_OFF;
+	v->front->d.lost = false;
 	if (why)
 		snprintf(v->front->reason, sizeof(v->front->reason), "%s", why);
+}
+
+void xen_backend_lost(struct vtpm *v)
+{
+	struct xen_device *d = v->front ? &v->front->d : NULL;
+
+	if (!d)
+		return;
+	d->lost = d->lost || d->ring == XEN_RING_ON || d->ring == XEN_RING_COMING;
+	d->ring = XEN_RING_OFF;
 }
 
 void xen_revive(struct vtpm *v)

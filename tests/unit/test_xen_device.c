@@ -315,6 +315,45 @@ static void a_tpm_that_ends_by_itself(void **state)
 	assert_int_equal(s.d.ref, 8);
 }
 
+/* Its backend was killed, and the next one is there after a while. */
+static void replaced(struct scene *s, const char *meanwhile)
+{
+	connected(s);
+	assert_false(s->o.again);
+	s->d.ring = XEN_RING_OFF;
+	s->d.lost = true;
+	s->tpm = XEN_TPM_STARTING;
+	set(s, XEN_NODE_FRONT_STATE, meanwhile);
+	assert_int_equal(step(s), 0);
+	s->tpm = XEN_TPM_ON;
+}
+
+static void a_backend_that_is_replaced(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	replaced(&s, "4");
+	assert_int_equal(step(&s), XEN_DO_ATTACH);
+	assert_true(s.o.again);
+	assert_int_equal(s.d.state, XEN_STATE_CONNECTED); /* the front end has seen nothing */
+	s.d.ring = XEN_RING_ON;
+	assert_int_equal(step(&s), 0);
+	/* A front end that has closed meanwhile makes a new ring, whatever its numbers; so does one that was resumed. */
+	replaced(&s, "6");
+	set(&s, XEN_NODE_FRONT_STATE, "3");
+	assert_int_equal(step(&s), XEN_DO_ATTACH);
+	assert_false(s.o.again);
+	replaced(&s, "3");
+	set(&s, XEN_NODE_FRONT_STATE, "4");
+	assert_int_equal(step(&s), XEN_DO_ATTACH);
+	assert_false(s.o.again);
+	replaced(&s, "4");
+	front(&s, "4", "8", "10");
+	assert_int_equal(step(&s), XEN_DO_ATTACH);
+	assert_false(s.o.again);
+}
+
 static void a_vtpm_is_made_if_that_is_the_policy(void **state)
 {
 	struct scene s;
@@ -513,6 +552,7 @@ int main(void)
 		cmocka_unit_test(one_that_comes_early_waits_for_one_that_goes),
 		cmocka_unit_test(an_announced_one_goes_on_without_a_reset),
 		cmocka_unit_test(a_tpm_that_ends_by_itself),
+		cmocka_unit_test(a_backend_that_is_replaced),
 		cmocka_unit_test(a_vtpm_is_made_if_that_is_the_policy),
 		cmocka_unit_test(a_ring_that_is_none),
 		cmocka_unit_test(junk_in_the_front_ends_nodes),
