@@ -167,14 +167,14 @@ static struct hold_item worker_name(const struct worker *w, uint8_t tag[static H
 	return name(HELD_WORKER, (const uint8_t *)&w->token, sizeof(w->token), tag);
 }
 
-void held_leash_worker(struct worker *w)
+void held_leash_worker(struct worker *w, int third)
 {
 	uint8_t tag[HOLD_TAG_MAX];
 	struct hold_item i = worker_name(w, tag);
 
 	i.leash = true;
 	w->leashed = true;
-	keep(w->m, &i, (const int[]){ w->control, w->store }, 2);
+	keep(w->m, &i, (const int[]){ w->control, w->store, third }, third >= 0 ? 3 : 2);
 }
 
 void held_unleash_worker(struct worker *w)

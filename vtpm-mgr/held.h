@@ -49,7 +49,7 @@ unsigned held_generation(const struct mgr *m);
 void held_keep(struct mgr *m, enum held_kind kind, const uint8_t *uuid, const struct buf *blob, const int *fds, unsigned nfds);
 void held_drop(struct mgr *m, enum held_kind kind, const uint8_t *uuid);
 /* The same for leashes: the process at the other end of these is not to see this manager's end. */
-void held_leash_worker(struct worker *w);
+void held_leash_worker(struct worker *w, int third); /* third: besides both channels; -1 */
 void held_unleash_worker(struct worker *w);
 void held_leash_spawner(struct mgr *m);
 void held_unleash_spawner(struct mgr *m);
@@ -70,7 +70,7 @@ void held_close(struct mgr *m);
 
 /* --- held_guests.c --- */
 
-/* From here on it outlives this manager, or is at least known to the next. Also whenever what is kept of it changes. Of a guest of Xen nothing is. */
+/* From here on it outlives this manager, or is at least known to the next. Also whenever what is kept of it changes. */
 void held_guest_keep(struct vtpm *v);
 void held_guest_drop(struct vtpm *v);
 void held_client_keep(struct vtpm *v);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What outlives a manager of a vTPM that serves a guest: the ring with its socket and front end, or a QEMU's control channel, and in a blob
- * what no other place knows:
+ * What outlives a manager of a vTPM that serves a guest: the ring with its socket and front end, a QEMU's control channel, or nothing of a guest of Xen, whose
+ * ring is had anew; and in a blob what no other place knows:
  *
- *	u8 format | u8 kind | u8 goal | u8 flags | uuid | u64 area | u32 crashes | u64 replacements | u64 held_until | u32 qemu_uid
+ *	u8 format | u8 kind | u8 goal | u8 flags | uuid | u64 area | u32 crashes | u64 replacements | u64 held_until | u32 qemu_uid |
+ *	u32 domid | u32 handle | u32 ref | u32 port | u8 state
  *
  * kind: enum serve_kind. goal: what it is to become; one that has served nobody is let go of. The rest as in struct vtpm; held_until is on
  * CLOCK_MONOTONIC, which all managers of a host share. A vTPM is kept before the spawner hears of its area, so that no
@@ -20,7 +21,16 @@
 #define QEMU_FDS 1u
 
 enum goal { GOAL_RUN, GOAL_STOP, GOAL_RESET, GOAL_ABANDON, GOALS };
-enum { GUEST_FIRMWARE = 1u << 0, GUEST_STANDBY = 1u << 1, GUEST_INCOMING = 1u << 2, GUEST_FLAGS = 1u << 3 };
+enum {
+	GUEST_FIRMWARE = 1u << 0,
+	GUEST_STANDBY = 1u << 1,
+	GUEST_INCOMING = 1u << 2,
+	GUEST_ANNOUNCED = 1u << 3,
+	GUEST_HERE = 1u << 4, /* with Xen: there is a domain */
+	GUEST_HAS_RING = 1u << 5,
+	GUEST_CONNECTED = 1u << 6,
+	GUEST_FLAGS = 1u << 7,
+};
 
 static enum goal goal_of(const struct vtpm *v)
 {
@@ -31,18 +41,30 @@ static enum goal goal_of(const struct vtpm *v)
 	return v->state == VTPM_STARTING && !v->resuming ? GOAL_RESET : GOAL_RUN;
 }
 
+static uint8_t kind_of(const struct vtpm *v)
+{
+	return v->qemu >= 0 ? SERVE_QEMU : v->xen ? SERVE_XEN : SERVE_RING;
+}
+
 static uint8_t flags_of(const struct vtpm *v)
 {
 	return (uint8_t)((v->firmware ? GUEST_FIRMWARE : 0) | (v->standby ? GUEST_STANDBY : 0) |
-			 (v->incoming ? GUEST_INCOMING : 0));
+			 (v->incoming ? GUEST_INCOMING : 0) | (v->announced ? GUEST_ANNOUNCED : 0));
 }
 
 static int encode(struct buf *b, const struct vtpm *v)
 {
-	if (buf_put_u8(b, FORMAT) || buf_put_u8(b, v->qemu >= 0 ? SERVE_QEMU : SERVE_RING) ||
-	    buf_put_u8(b, (uint8_t)goal_of(v)) || buf_put_u8(b, flags_of(v)) || buf_put_bytes(b, v->row.uuid, UUID_LEN) ||
-	    buf_put_u64le(b, v->area) || buf_put_u32le(b, v->crashes) || buf_put_u64le(b, v->replacements) ||
-	    buf_put_u64le(b, v->held_until) || buf_put_u32le(b, v->qemu_uid))
+	struct xen_memory x = { 0 };
+	uint8_t flags = flags_of(v);
+
+	if (xen_remember(v, &x))
+		flags = (uint8_t)(flags | GUEST_HERE | (x.has_ring ? GUEST_HAS_RING : 0) | (x.connected ? GUEST_CONNECTED : 0));
+	if (buf_put_u8(b, FORMAT) || buf_put_u8(b, kind_of(v)) || buf_put_u8(b, (uint8_t)goal_of(v)) || buf_put_u8(b, flags) ||
+	    buf_put_bytes(b, v->row.uuid, UUID_LEN) || buf_put_u64le(b, v->area) || buf_put_u32le(b, v->crashes) ||
+	    buf_put_u64le(b, v->replacements) || buf_put_u64le(b, v->held_until) || buf_put_u32le(b, v->qemu_uid))
+		return ERR_RANGE;
+	if (buf_put_u32le(b, x.domid) || buf_put_u32le(b, x.handle) || buf_put_u32le(b, x.ref) || buf_put_u32le(b, x.port) ||
+	    buf_put_u8(b, x.state))
 		return ERR_RANGE;
 	return 0;
 }
@@ -52,7 +74,20 @@ struct guest {
 	uint8_t uuid[UUID_LEN];
 	uint64_t area, replacements, held_until;
 	uint32_t crashes, qemu_uid;
+	struct xen_memory xen;
 };
+
+static int decode_xen(struct buf *b, struct guest *g)
+{
+	struct xen_memory *x = &g->xen;
+
+	if (buf_get_u32le(b, &x->domid) || buf_get_u32le(b, &x->handle) || buf_get_u32le(b, &x->ref) ||
+	    buf_get_u32le(b, &x->port) || buf_get_u8(b, &x->state))
+		return ERR_PROTO;
+	x->has_ring = g->flags & GUEST_HAS_RING;
+	x->connected = g->flags & GUEST_CONNECTED;
+	return 0;
+}
 
 static int decode(struct buf *b, struct guest *g)
 {
@@ -64,9 +99,9 @@ static int decode(struct buf *b, struct guest *g)
 	    buf_get_bytes(b, g->uuid, UUID_LEN) || buf_get_u64le(b, &g->area) || buf_get_u32le(b, &g->crashes) ||
 	    buf_get_u64le(b, &g->replacements) || buf_get_u64le(b, &g->held_until) || buf_get_u32le(b, &g->qemu_uid))
 		return ERR_PROTO;
-	if ((g->kind != SERVE_RING && g->kind != SERVE_QEMU) || g->goal >= GOALS || g->flags >= GUEST_FLAGS || buf_left(b))
+	if (decode_xen(b, g) || buf_left(b))
 		return ERR_PROTO;
-	return 0;
+	return g->kind == SERVE_NOBODY || g->kind >= SERVE_KINDS || g->goal >= GOALS || g->flags >= GUEST_FLAGS ? ERR_PROTO : 0;
 }
 
 static void key_of(const struct vtpm *v, uint8_t key[static UUID_LEN])
@@ -78,20 +113,22 @@ static void key_of(const struct vtpm *v, uint8_t key[static UUID_LEN])
 	(void)!buf_put_u64le(&b, v->area);
 }
 
+static const unsigned fds_of[SERVE_KINDS] = { [SERVE_RING] = RING_FDS, [SERVE_QEMU] = QEMU_FDS };
+
 void held_guest_keep(struct vtpm *v)
 {
 	const int ring[RING_FDS] = { v->ring.memfd, v->ring.to_back, v->ring.to_front, v->listener };
+	const uint8_t kind = kind_of(v);
 	uint8_t mem[HOLD_BLOB_MAX], key[UUID_LEN];
-	unsigned nfds = v->qemu >= 0 ? QEMU_FDS : RING_FDS;
 	struct buf b;
 
-	if (v->qemu < 0 && v->ring.memfd < 0)
+	if (kind == SERVE_RING && v->ring.memfd < 0)
 		return;
 	buf_init(&b, mem, sizeof(mem));
 	if (encode(&b, v))
 		return;
 	key_of(v, key);
-	held_keep(v->m, HELD_GUEST, key, &b, v->qemu >= 0 ? &v->qemu : ring, v->kept ? 0 : nfds);
+	held_keep(v->m, HELD_GUEST, key, &b, kind == SERVE_QEMU ? &v->qemu : ring, v->kept ? 0 : fds_of[kind]);
 	v->kept = true;
 }
 
@@ -119,9 +156,14 @@ void held_client_drop(struct vtpm *v)
 
 static int take_channels(struct vtpm *v, const struct guest *g, struct held_item *it)
 {
-	if (it->nfds != (g->kind == SERVE_QEMU ? QEMU_FDS : RING_FDS))
+	if (it->nfds != fds_of[g->kind])
 		return ERR_PROTO;
 	it->nfds = 0;
+	if (g->kind == SERVE_XEN) {
+		v->xen = true;
+		v->announced = g->flags & GUEST_ANNOUNCED;
+		return g->flags & GUEST_HERE ? xen_recall(v, &g->xen) : 0;
+	}
 	if (g->kind == SERVE_QEMU) {
 		v->qemu = it->fds[0];
 		v->qemu_uid = g->qemu_uid;

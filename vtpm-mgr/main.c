@@ -433,12 +433,12 @@ int main(int argc, char **argv)
 	if (!m->cfg.init) {
 		open_control(m, &id);
 		sweep(m);
-		held_guests_revive(m);
 	}
 	if (!m->cfg.init && qemu_ports_open(m))
 		die(m->cfg.state_dir, store_why(m->store));
 	if (xenstore >= 0 && xen_open(m, xenstore))
 		die("guests of Xen", strerror(errno));
+	held_guests_revive(m);
 	m->swtpm_uid = id.swtpm_uid;
 	if (!m->cfg.init && fronts_open(m))
 		die(m->cfg.runtime_dir, "swtpm.sock cannot be made there");

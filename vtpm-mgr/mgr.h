@@ -103,6 +103,7 @@ struct worker {
 struct worker_guest {
 	enum serve_kind kind;
 	int fds[SPAWN_FDS_MAX - SPAWN_FDS_MIN]; /* as its kind wants them (proto/spawn.h); the caller's */
+	int ours; /* the manager's end of one of fds that is a channel; -1: none is */
 	uint64_t replaces; /* the area of the one that was killed and whose guest it goes on with; 0: none */
 };
 
@@ -402,6 +403,16 @@ void xen_tpm_changed(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 void xen_backend_ended(struct vtpm *v, const char *why);
 /* The same, and another one goes on. */
 void xen_backend_lost(struct vtpm *v);
+/* What another manager must know of a guest's device. */
+struct xen_memory {
+	uint32_t domid, handle, ref, port; /* ref and port: of the ring */
+	uint8_t state;			   /* that was written to xenstore */
+	bool has_ring, connected;
+};
+/* False: v has no guest at the moment; otherwise as it is now, or will be with the next order. */
+bool xen_remember(const struct vtpm *v, struct xen_memory *x);
+/* v has just come from the last manager, and with it that guest. */
+CHECKED int xen_recall(struct vtpm *v, const struct xen_memory *x);
 /* v is being started again, by somebody's word. */
 void xen_revive(struct vtpm *v);
 /* If a domain waits for that word, with a TPM that is off: resets it and ends the call, now or later. */

@@ -204,7 +204,7 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 	if (err)
 		return err;
 	fd_close(&v->attach);
-	v->attach = attach[0];
+	v->attach = guest->ours = attach[0];
 	*theirs = attach[1];
 	guest->kind = SERVE_XEN;
 	guest->fds[0] = attach[1];
@@ -254,7 +254,7 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 				   .state_max = v->row.state_max,
 				   .locality_max = v->row.locality_max };
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);
-	struct worker_guest guest = { 0 };
+	struct worker_guest guest = { .ours = -1 };
 	int theirs = -1, err = 0;
 
 	if (!sealed)

@@ -169,8 +169,8 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 		err = ipc_pair(store);
 	w->control = control[0];
 	w->store = store[0];
-	if (!err && (guest->kind == SERVE_RING || guest->kind == SERVE_QEMU))
-		held_leash_worker(w); /* its end must not come from ours: it would look like its own */
+	if (!err && guest->kind != SERVE_NOBODY)
+		held_leash_worker(w, guest->ours); /* its end must not come from ours: it would look like its own */
 	if (!err)
 		err = spawn(w, control[1], store[1], guest);
 	fd_close(&control[1]);

@@ -39,6 +39,8 @@ struct xen {
 CHECKED int xen_front_path(const struct xen_front *f, const char *node, char *out, size_t cap);
 CHECKED int xen_back_path(const struct xen_front *f, const char *node, char *out, size_t cap);
 void xen_front_free(struct xen_front *f);
+/* One that is known already, and is looked at as soon as xenstore can be asked. NULL: no memory. */
+struct xen_front *xen_front_recall(struct mgr *m, unsigned domid, unsigned handle);
 
 /* --- xen_scan.c --- */
 /* Something about f may have changed: reads all of it and calls xen_front_step, now or when it is f's turn again. */

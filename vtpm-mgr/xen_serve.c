@@ -218,6 +218,7 @@ static void adopt(struct xen_front *f)
 		return;
 	v->front = f;
 	v->announced = false;
+	held_guest_keep(v);
 	loop_timer_cancel(&f->m->loop, &v->announce_timer);
 	snprintf(detail, sizeof(detail), "taken over by domain %u", f->domid);
 	mgr_audit(f->m, NULL, "resume", &v->row, 0, detail);
@@ -233,6 +234,7 @@ static void release(struct xen_front *f)
 		return;
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	v->front = NULL;
+	held_guest_keep(v);
 	if (v->announced && (v->state == VTPM_RUNNING || v->resuming))
 		loop_timer_cancel(&f->m->loop, &v->announce_timer);
 	else
@@ -363,8 +365,18 @@ int xen_ring_detached(struct vtpm *v)
 
 /* --- a step --- */
 
+/* Before anything is done of it: whoever goes on from there must know of it. */
+static void remember(const struct xen_front *f)
+{
+	struct vtpm *v = vtpm_of(f);
+
+	if (v && v->kept)
+		held_guest_keep(v);
+}
+
 static void carry_out(struct xen_front *f, const struct xen_orders *o)
 {
+	remember(f);
 	if (o->what & XEN_DO_DETACH)
 		detach(f);
 	if (o->what & XEN_DO_ERROR)
@@ -432,6 +444,39 @@ void xen_backend_lost(struct vtpm *v)
 	d->ring = XEN_RING_OFF;
 }
 
+bool xen_remember(const struct vtpm *v, struct xen_memory *x)
+{
+	const struct xen_front *f = v->front;
+
+	if (!f)
+		return false;
+	*x = (struct xen_memory){ .domid = f->domid,
+				  .handle = f->handle,
+				  .ref = f->d.ref,
+				  .port = f->d.port,
+				  .state = (uint8_t)f->d.state,
+				  .has_ring = f->d.lost || f->d.ring == XEN_RING_ON || f->d.ring == XEN_RING_COMING,
+				  .connected = f->d.connected };
+	return true;
+}
+
+int xen_recall(struct vtpm *v, const struct xen_memory *x)
+{
+	struct xen_front *f = v->m->xen ? xen_front_recall(v->m, x->domid, x->handle) : NULL;
+
+	if (!f)
+		return v->m->xen ? ERR_NOMEM : ERR_CLOSED;
+	f->d = (struct xen_device){ .phase = XEN_ADMITTED,
+				    .state = (enum xen_state)x->state,
+				    .ref = x->ref,
+				    .port = x->port,
+				    .connected = x->connected,
+				    .lost = x->has_ring,
+				    .powered = true };
+	v->front = f;
+	return 0;
+}
+
 void xen_revive(struct vtpm *v)
 {
 	if (v->front && v->front->d.phase == XEN_REFUSED)
@@ -477,6 +522,7 @@ void xen_suspend(struct vtpm *v, struct call *c)
 		return;
 	}
 	v->announced = true;
+	held_guest_keep(v);
 	loop_timer_set(&v->m->loop, &v->announce_timer, ANNOUNCED_MS, on_announced_too_long, v);
 	mgr_audit(v->m, c, "suspend", &v->row, 0, NULL);
 	call_reply(c, NULL);

@@ -34,7 +34,7 @@ enum {
 };
 
 #define HOLD_TAG_MAX  24u
-#define HOLD_BLOB_MAX 64u
+#define HOLD_BLOB_MAX 96u
 
 struct hold_item {
 	bool leash;

@@ -56,6 +56,9 @@ machine_hostile() { boot manager "make web1 web2" trial_refusals trial_hostile l
 # Domains destroyed, a backend killed, the manager restarted; a domain saved and restored.
 machine_ends() { boot manager "make web1 web2" trial_destroy trial_killed trial_saved trial_autocreate log && vm_end "$vm"; }
 
+# Managers that die under vtpm-hold, and upgrades: no guest notices.
+machine_held() { boot manager "make web1" trial_held log && vm_end "$vm"; }
+
 # Nanoseconds a command, where a guest's program stands: one guest's TPM through both drivers, then the machine's TPM in a
 # domain of its own. That one is no part of what is emulated: making a key takes it no time.
 machine_bench() {
