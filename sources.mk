@@ -84,6 +84,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/import.sh \
             tests/integration/breaches.sh \
             tests/integration/resume.sh \
+            tests/integration/resume_qemu.sh \
             tests/integration/hold.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \

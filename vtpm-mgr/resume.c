@@ -63,6 +63,8 @@ bool resume_try(struct vtpm *v, uint32_t status)
 	v->resuming = true;
 	held_guest_keep(v); /* with the crashes that it has had */
 	v->replaces = v->area;
+	v->asked = false;
+	changes_wait_no_more(v->m, v);
 	xen_backend_lost(v);
 	/* An answer that its quota of anchored changes held back is not to be had earlier this way. */
 	if (held_until > now && !v->stop_asked)

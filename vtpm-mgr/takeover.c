@@ -37,10 +37,16 @@ struct vtpm *takeover_waiting(struct mgr *m, const uint8_t uuid[static UUID_LEN]
 static void answer(struct vtpm *v, const struct store_taken *t)
 {
 	struct buf b;
+	int err;
 
 	v->asked = false;
+	if (v->w.store < 0)
+		return;
 	buf_init(&b, v->m->tx, sizeof(v->m->tx));
-	if (v->w.store >= 0 && (store_taken_encode(&b, t) || ipc_send(v->w.store, STORE_TAKEN, &b, NULL, 0)))
+	err = store_taken_encode(&b, t);
+	if (!err)
+		err = ipc_send(v->w.store, STORE_TAKEN, &b, NULL, 0);
+	if (err && err != ERR_CLOSED) /* one that has ended asks again, by the one that takes its place */
 		worker_kill(&v->w);
 }
 

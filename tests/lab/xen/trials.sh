@@ -101,12 +101,25 @@ plan_trial_destroy() {
 	guest_end web2
 }
 
+another_backend() { local now; now=$(backends); [ -n "$now" ] && [ "$now" != "$1" ] && vtpm_is web1 running; }
+# signal: it is another one's turn then
+end_backend() { local was; was=$(backends); kill "-$1" $was && until_works another_backend "$was"; }
 plan_trial_killed() {
+	local i
 	trial_guest web1 4 "$(uuid_of web1)" "$with_driver"
 	guest_create web1 || return
-	guest_plan web1 measured
+	guest_plan web1 hold
 	is one_backend "$(backends | wc -w)" 1
-	check kill kill -9 "$(backends)"
+	check kill end_backend KILL
+	guest_plan web1 held
+	guest_plan web1 neighbour 8 & # works meanwhile
+	for i in 1 2 3 4 5; do check "kill_while_it_works_$i" end_backend KILL; done
+	wait $!
+	check crash_1 end_backend SEGV
+	check crash_2 end_backend SEGV
+	is front_end_has_seen_nothing "$(back_state web1)" 4
+	guest_plan web1 held
+	check crash_3 kill -SEGV "$(backends)"
 	until_works vtpm_is web1 failed
 	until_works in_state web1 6
 	check error_node_says_why xenstore-read "$(back_node web1 error)"
