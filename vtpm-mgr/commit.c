@@ -67,7 +67,7 @@ static void on_committed(void *arg, int code)
 		answer(v, v->version, 0);
 		return;
 	}
-	held_guest_keep(v); /* nor does another manager give it away sooner */
+	held_guest_update(v); /* nor does another manager give it away sooner */
 	loop_timer_set(&v->m->loop, &v->held_timer, wait, on_paid, v);
 }
 

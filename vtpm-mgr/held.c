@@ -223,8 +223,8 @@ void held_settle(struct mgr *m)
 	while ((it = m->held.items) != NULL) {
 		m->held.items = it->next;
 		held_forget(m, it);
-		for (unsigned i = 0; i < it->nfds; i++)
-			unlink_bound(it->fds[i]);
+		if (it->tag[0] == HELD_PORT && it->nfds == 1)
+			unlink_bound(it->fds[0]);
 		held_item_free(it);
 	}
 }

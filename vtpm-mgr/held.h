@@ -60,7 +60,7 @@ struct held_item *held_take(struct mgr *m, enum held_kind kind, const uint8_t *u
 void held_item_free(struct held_item *it);
 /* Nobody is to get it again. */
 void held_forget(struct mgr *m, const struct held_item *it);
-/* What nobody has taken is let go of, sockets with their files. */
+/* What nobody has taken is let go of; with its file, if it is the socket of a vTPM that is not there any more. */
 void held_settle(struct mgr *m);
 /* Continuity is open: ends the earlier generations, once, and goes on with their guests. Ends the process if it cannot. */
 void held_take_over(struct mgr *m);
@@ -70,8 +70,10 @@ void held_close(struct mgr *m);
 
 /* --- held_guests.c --- */
 
-/* From here on it outlives this manager, or is at least known to the next. Also whenever what is kept of it changes. */
+/* From here on it outlives this manager, or is at least known to the next. */
 void held_guest_keep(struct vtpm *v);
+/* What is kept of it has changed. Nothing if nothing is. */
+void held_guest_update(struct vtpm *v);
 void held_guest_drop(struct vtpm *v);
 void held_client_keep(struct vtpm *v);
 void held_client_drop(struct vtpm *v);

@@ -132,6 +132,12 @@ void held_guest_keep(struct vtpm *v)
 	v->kept = true;
 }
 
+void held_guest_update(struct vtpm *v)
+{
+	if (v->kept)
+		held_guest_keep(v);
+}
+
 void held_guest_drop(struct vtpm *v)
 {
 	uint8_t key[UUID_LEN];

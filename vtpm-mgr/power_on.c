@@ -101,13 +101,13 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 	worker_settled(&v->w);
 	v->state = VTPM_RUNNING;
 	v->served = true;
-	held_guest_keep(v);
 	if (!v->standby)
 		vtpm_verified(v);
 	if (v->resuming) {
 		resume_done(v);
 		return 0;
 	}
+	held_guest_update(v);
 	audit_start(v);
 	answer_start(v);
 	xen_tpm_changed(v->m, v->row.uuid);

@@ -61,7 +61,7 @@ bool resume_try(struct vtpm *v, uint32_t status)
 	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, detail);
 	v->state = VTPM_STARTING;
 	v->resuming = true;
-	held_guest_keep(v); /* with the crashes that it has had */
+	held_guest_update(v); /* with the crashes that it has had */
 	v->replaces = v->area;
 	v->asked = false;
 	changes_wait_no_more(v->m, v);
@@ -84,6 +84,7 @@ void resume_done(struct vtpm *v)
 	v->resuming = v->adopted = false;
 	v->kills = 0;
 	v->replacements++;
+	held_guest_update(v);
 	log_info("%s: goes on where its last backend stood", v->row.name);
 	mgr_audit(v->m, NULL, "replace", &v->row, 0, NULL);
 	if (v->stop_asked || (v->qemu >= 0 && qemu_has_gone(v))) {
@@ -143,7 +144,7 @@ void resume_keeper_lost(struct mgr *m)
 void resume_stop(struct vtpm *v)
 {
 	v->stop_asked = true;
-	held_guest_keep(v);
+	held_guest_update(v);
 	/* It may be waiting for a quota, or for the TPM; who stops it does not. */
 	if (v->resume_timer.due_ms)
 		resume_in(v, 0);

@@ -212,7 +212,7 @@ static void on_stop_timeout(void *arg)
 static void stop_run(struct vtpm *v)
 {
 	v->state = VTPM_STOPPING;
-	held_guest_keep(v);
+	held_guest_update(v);
 	v->failed_code = 0;
 	commit_release(v);
 	loop_timer_set(&v->m->loop, &v->stop_timer, STOP_TIMEOUT_MS, on_stop_timeout, v);

@@ -218,7 +218,7 @@ static void adopt(struct xen_front *f)
 		return;
 	v->front = f;
 	v->announced = false;
-	held_guest_keep(v);
+	held_guest_update(v);
 	loop_timer_cancel(&f->m->loop, &v->announce_timer);
 	snprintf(detail, sizeof(detail), "taken over by domain %u", f->domid);
 	mgr_audit(f->m, NULL, "resume", &v->row, 0, detail);
@@ -234,7 +234,7 @@ static void release(struct xen_front *f)
 		return;
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	v->front = NULL;
-	held_guest_keep(v);
+	held_guest_update(v);
 	if (v->announced && (v->state == VTPM_RUNNING || v->resuming))
 		loop_timer_cancel(&f->m->loop, &v->announce_timer);
 	else
@@ -370,8 +370,8 @@ static void remember(const struct xen_front *f)
 {
 	struct vtpm *v = vtpm_of(f);
 
-	if (v && v->kept)
-		held_guest_keep(v);
+	if (v)
+		held_guest_update(v);
 }
 
 static void carry_out(struct xen_front *f, const struct xen_orders *o)
@@ -444,6 +444,23 @@ void xen_backend_lost(struct vtpm *v)
 	d->ring = XEN_RING_OFF;
 }
 
+static void on_announced_too_long(void *arg)
+{
+	struct vtpm *v = arg;
+
+	v->announced = false;
+	held_guest_update(v);
+	log_warn("%s: it was to be suspended, and domain %u is still there after %u minutes: what was announced is off",
+		 v->row.name, v->front ? v->front->domid : 0, ANNOUNCED_MS / 60000u);
+	xen_tpm_changed(v->m, v->row.uuid);
+}
+
+static void announce(struct vtpm *v)
+{
+	v->announced = true;
+	loop_timer_set(&v->m->loop, &v->announce_timer, ANNOUNCED_MS, on_announced_too_long, v);
+}
+
 bool xen_remember(const struct vtpm *v, struct xen_memory *x)
 {
 	const struct xen_front *f = v->front;
@@ -474,6 +491,8 @@ int xen_recall(struct vtpm *v, const struct xen_memory *x)
 				    .lost = x->has_ring,
 				    .powered = true };
 	v->front = f;
+	if (v->announced)
+		announce(v);
 	return 0;
 }
 
@@ -505,25 +524,14 @@ unsigned xen_domid(const struct xen_front *f)
 
 /* --- a save, a restore, a migration --- */
 
-static void on_announced_too_long(void *arg)
-{
-	struct vtpm *v = arg;
-
-	v->announced = false;
-	log_warn("%s: it was to be suspended, and domain %u is still there after %u minutes: what was announced is off",
-		 v->row.name, v->front ? v->front->domid : 0, ANNOUNCED_MS / 60000u);
-	xen_tpm_changed(v->m, v->row.uuid);
-}
-
 void xen_suspend(struct vtpm *v, struct call *c)
 {
 	if (!v->xen || !v->front || v->state != VTPM_RUNNING) {
 		call_error(c, ERR_WRONG_STATE, "%s is not on for a domain of Xen", v->row.name);
 		return;
 	}
-	v->announced = true;
-	held_guest_keep(v);
-	loop_timer_set(&v->m->loop, &v->announce_timer, ANNOUNCED_MS, on_announced_too_long, v);
+	announce(v);
+	held_guest_update(v);
 	mgr_audit(v->m, c, "suspend", &v->row, 0, NULL);
 	call_reply(c, NULL);
 }
@@ -541,6 +549,7 @@ void xen_resume(struct vtpm *v, struct call *c)
 		return;
 	}
 	v->announced = false;
+	held_guest_update(v);
 	loop_timer_cancel(&v->m->loop, &v->announce_timer);
 	mgr_audit(v->m, c, "resume", &v->row, 0, NULL);
 	call_reply(c, NULL);

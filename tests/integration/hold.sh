@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# The manager, its keeper, its spawner and all of them killed at any instant while guests work, and one build upgraded to another: guests
+# The manager, its keeper, its spawner and all of them killed at any instant while guests with rings and of QEMU work, and one build upgraded to another: guests
 # notice nothing but time.
 set -u
 cd "$(dirname "$0")/../.."
@@ -127,6 +127,14 @@ check it_was_reset grep -q '16: 0x0000' "$LAB/after"
 check it_is_off is stopped show good state
 refuses its_socket_has_gone test -e "$LAB/run/good.ring"
 check its_area_has_gone soon is 1 areas "$MGR_PID"
+
+# --- a QEMU and its guest, which look closely at every byte ---
+check create_qemu ctl create machine --commit-rate 0
+seed=${RESUME_SEED:-$RANDOM}
+check "qemu_noticed_nothing_seed_$seed" timeout 200 python3 tests/integration/resume_qemu.py "$B/vtpmctl" "$LAB/run" machine "$seed" "${RESUME_STEPS:-1200}" "$MGR_PID"
+sed 's/^/    /' "$LAB/out"
+check its_tpm_is_off soon is stopped show machine state
+check nothing_of_it_is_left soon is 1 areas "$MGR_PID" # that of the ring that is on
 
 # --- one build is upgraded to another, under load ---
 NEXT=$LAB/next
