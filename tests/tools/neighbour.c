@@ -218,6 +218,19 @@ static void end_sequence(struct guest *g)
 	demand_bytes(g, 10 + 4 + 2, want, sizeof(want), "the sequence's digest");
 }
 
+/* Another front end may have left its own: there is room for three objects and three sessions. */
+static void make_room(struct guest *g)
+{
+	static const uint32_t first[] = { 0x80000000u, 0x02000000u, 0x03000000u }; /* Part 2, 7.2: transient, HMAC and policy sessions */
+	struct command c;
+
+	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++)
+		for (uint32_t n = 0; n < 3; n++) {
+			command_flush(&c, first[i] + n);
+			(void)run(g, &c);
+		}
+}
+
 static int steady(struct guest *g)
 {
 	const struct sigaction sa = {.sa_handler = on_term};
@@ -231,6 +244,7 @@ static int steady(struct guest *g)
 	if (rc != RC_SUCCESS && rc != RC_NV_DEFINED)
 		die("NV_DefineSpace is answered with %#x", rc);
 	read_pcr(g, false);
+	make_room(g);
 	command_policy_start(&c);
 	g->session = run_for_handle(g, &c, "StartAuthSession");
 	start_sequence(g);

@@ -180,7 +180,16 @@ plan_trial_autocreate() {
 # --- managers that end under vtpm-hold ---
 manager() { pgrep -P "$(cat /run/mgr.pid)"; }
 another_manager() { local now; now=$(manager); [ -n "$now" ] && [ "$now" != "$1" ] && vtpm_is web1 running; }
-next_manager() { local was; was=$(manager); "$@" && until_works another_manager "$was"; }
+next_manager() { # what ends this one
+	local was i=0
+	was=$(manager)
+	"$@" || return
+	until another_manager "$was"; do
+		i=$((i + 1))
+		[ $i -lt 1200 ] || { ps; ctl list; return 1; }
+		usleep 50000
+	done
+}
 kill_manager() { kill -KILL "$(manager)"; }
 plan_trial_held() {
 	local i
