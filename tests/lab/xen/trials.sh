@@ -178,7 +178,10 @@ plan_trial_autocreate() {
 }
 
 # --- managers that end under vtpm-hold ---
-manager() { pgrep -P "$(cat /run/mgr.pid)"; }
+manager() { # of this generation: vtpm-hold's child
+	awk -v hold="$(cat /run/mgr.pid)" '$1 == "Name:" { name = $2 } $1 == "PPid:" && $2 == hold && name == "vtpm-mgr" { split(FILENAME, p, "/"); print p[3] }' \
+		/proc/[0-9]*/status 2>/dev/null
+}
 another_manager() { local now; now=$(manager); [ -n "$now" ] && [ "$now" != "$1" ] && vtpm_is web1 running; }
 next_manager() { # what ends this one
 	local was i=0
@@ -190,7 +193,7 @@ next_manager() { # what ends this one
 		usleep 50000
 	done
 }
-kill_manager() { kill -KILL "$(manager)"; }
+kill_manager() { kill -KILL $(manager); }
 plan_trial_held() {
 	local i
 	check stop_the_manager mgr_stop
