@@ -17,6 +17,7 @@
  *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
+ *	backup.h	backups of the store, and what comes back of them
  *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -54,11 +55,13 @@
 #define KEEPER_TIMEOUT_MS   180000u /* for one answer: longer than the keeper waits for a TPM */
 #define RESPAWN_MIN_MS	    1000u
 #define RESPAWN_MAX_MS	    30000u
+#define AUDIT_DELAY_MS	    2u /* from a line of the audit log to its sync */
 
 struct config {
 	const char *state_dir, *runtime_dir, *tcti, *libexec_dir;
 	const char *user, *operator_group, *viewer_group; /* NULL: the default, if it exists */
 	const char *swtpm_user;				  /* NULL: nobody */
+	const char *from;				  /* with init: a backup to make the store of; NULL: it is new */
 	uint32_t seal_pcrs;				  /* 0: the default set */
 	bool insecure_pcrs, init, no_prefork, verbose;
 	enum { XEN_AUTO, XEN_ON, XEN_NEVER } xen; /* guests of Xen: if this is a domain of Xen; must be; no */
@@ -75,6 +78,8 @@ struct config {
 };
 
 struct mgr;
+struct transfer;
+struct committing;
 struct xen;
 struct xen_front;
 
@@ -189,6 +194,11 @@ void keeper_close(struct mgr *m);
 
 /* Adopts the TPM, seals a new root, makes the CA key, writes all of it, and ends the loop; m->exit_code tells. */
 void init_start(struct mgr *m);
+
+/* --- recreate.c: the store of a backup --- */
+
+/* In place of init_start: makes a new store of the file m->from, and ends the loop; m->exit_code tells. */
+void recreate_start(struct mgr *m);
 
 /* --- commit.c --- */
 
@@ -473,6 +483,12 @@ void pool_free(struct mgr *m);
 /* Changes the policy of a vTPM that is off: asks the keeper, then writes the row. Ends the call. */
 void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshots, struct call *c);
 
+/* --- backup.h --- */
+
+/* Whether a vTPM is about to be replaced by what a backup has of it: nothing else is done with it meanwhile. */
+bool restore_holds(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+void transfer_close(struct mgr *m);
+
 /* --- methods.c, describe.c, describe_ek.c --- */
 
 extern const struct control_method methods[];
@@ -500,6 +516,7 @@ struct mgr {
 	struct loop loop;
 	struct store *store;
 	struct audit audit;
+	struct loop_timer audit_due;
 	struct control *control;
 	int spawner;
 	int fence; /* of this manager and its keepers: host_fence */
@@ -516,6 +533,9 @@ struct mgr {
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
 	struct provision *provisions;
+	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
+	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
+	struct committing *restoring; /* what it puts into the store; NULL: nothing */
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;

@@ -52,6 +52,16 @@ static const struct ctl_option release_options[] = {
 	 "what is released may be an old state, with old counters of failed authorisations"},
 };
 
+static const struct ctl_option clone_options[] = {
+	{"--uuid", "U", "uuid", ARG_STRING, 0, "its UUID, that of the virtual machine (default: a random one)"},
+};
+static const struct ctl_option restore_options[] = {
+	{"--only", "NAME,...", "only", ARG_NAMES, 0, "these alone, also if they were destroyed (default: all that there are)"},
+	{"--accept-rollback", NULL, "accept_rollback", ARG_FLAG, 0,
+	 "they become old states, with old counters of failed authorisations"},
+	{"--check", NULL, "check", ARG_FLAG, 0, "verify the file, show what is in it, and change nothing"},
+};
+
 static json_t *select_groups(json_t *params)
 {
 	return json_object_get(json_object_get(params, "status"), "groups");
@@ -60,35 +70,41 @@ static json_t *select_groups(json_t *params)
 #define OPTIONS(o) o, ARRAY_LEN(o)
 const struct ctl_command ctl_commands[] = {
 	{NULL, "create", "Create", NAME_NEEDED, OPTIONS(create_options), print_created, NULL,
-	 "Make a vTPM with endorsement keys and their certificates.", token_prepare},
+	 "Make a vTPM with endorsement keys and their certificates.", token_prepare, NULL},
 	{NULL, "import", "Import", NAME_NEEDED, OPTIONS(import_options), print_imported, NULL,
-	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare},
-	{NULL, "list", "List", NAME_NONE, NULL, 0, print_list, NULL, "List all vTPMs.", NULL},
-	{NULL, "show", "Show", NAME_NEEDED, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL},
-	{NULL, "set", "Set", NAME_NEEDED, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off.", NULL},
+	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare, NULL},
+	{NULL, "clone", "Clone", NAME_TWO, OPTIONS(clone_options), print_created, NULL,
+	 "Make a new vTPM, with keys of its own, that has the settings of another.", NULL, NULL},
+	{NULL, "list", "List", NAME_NONE, NULL, 0, print_list, NULL, "List all vTPMs.", NULL, NULL},
+	{NULL, "show", "Show", NAME_NEEDED, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL, NULL},
+	{NULL, "set", "Set", NAME_NEEDED, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off.", NULL, NULL},
 	{NULL, "start", "Start", NAME_NEEDED, OPTIONS(start_options), print_started, NULL,
-	 "Power a vTPM on and print the path of its ring.", NULL},
-	{NULL, "stop", "Stop", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL},
-	{NULL, "reset", "Reset", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset.", NULL},
+	 "Power a vTPM on and print the path of its ring.", NULL, NULL},
+	{NULL, "stop", "Stop", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL, NULL},
+	{NULL, "reset", "Reset", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset.", NULL, NULL},
 	{NULL, "suspend", "Suspend", NAME_NEEDED, NULL, 0, print_nothing, NULL,
-	 "Announce that its domain of Xen is to be saved or migrated: the next one goes on with the TPM as it is.", NULL},
-	{NULL, "resume", "Resume", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Take that back: the domain is not saved after all.", NULL},
+	 "Announce that its domain of Xen is to be saved or migrated: the next one goes on with the TPM as it is.", NULL, NULL},
+	{NULL, "resume", "Resume", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Take that back: the domain is not saved after all.", NULL, NULL},
 	{NULL, "destroy", "Destroy", NAME_NEEDED, OPTIONS(destroy_options), print_nothing, NULL,
-	 "Erase the key of a stopped vTPM, then its state. There is no way back.", NULL},
+	 "Erase the key of a stopped vTPM, then its state. There is no way back.", NULL, NULL},
+	{NULL, "backup", "Backup", NAME_OF_FILE, NULL, 0, print_backup, NULL,
+	 "Copy all vTPMs, as they are now, to a new file that only this host's TPM opens.", NULL, backup_run},
+	{NULL, "restore", "Restore", NAME_OF_FILE, OPTIONS(restore_options), print_restore, NULL,
+	 "Put vTPMs back to what they were when a backup was taken.", NULL, restore_run},
 	{NULL, "status", "Status", NAME_NONE, NULL, 0, print_status, NULL,
-	 "Show the physical TPM, the groups and what the manager does.", NULL},
+	 "Show the physical TPM, the groups and what the manager does.", NULL, NULL},
 	{NULL, "upgrade", "Upgrade", NAME_NONE, NULL, 0, print_nothing, NULL,
-	 "Have the programs that are installed now take over, without a guest noticing.", NULL},
+	 "Have the programs that are installed now take over, without a guest noticing.", NULL, NULL},
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
-	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL},
+	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL, NULL},
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,
-	 "Make a group with a sealed root key of its own.", NULL},
-	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL},
+	 "Make a group with a sealed root key of its own.", NULL, NULL},
+	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL, NULL},
 	{"quarantine", "list", "ListQuarantine", NAME_NONE, NULL, 0, print_quarantine, NULL,
-	 "List what is quarantined: vTPMs, or the whole store.", NULL},
-	{"quarantine", "show", "Show", NAME_NEEDED, NULL, 0, print_show, NULL, "Show a quarantined vTPM, and why it is.", NULL},
+	 "List what is quarantined: vTPMs, or the whole store.", NULL, NULL},
+	{"quarantine", "show", "Show", NAME_NEEDED, NULL, 0, print_show, NULL, "Show a quarantined vTPM, and why it is.", NULL, NULL},
 	{"quarantine", "release", "Release", NAME_OR_STORE, OPTIONS(release_options), print_nothing, NULL,
-	 "Take what the disk holds for the newest state although nothing proves it.", NULL},
+	 "Take what the disk holds for the newest state although nothing proves it.", NULL, NULL},
 };
 const size_t ctl_ncommands = ARRAY_LEN(ctl_commands);
 
@@ -109,7 +125,8 @@ const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t 
 	return NULL;
 }
 
-static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store"};
+static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store",
+					 [NAME_OF_FILE] = " FILE", [NAME_TWO] = " SOURCE NAME"};
 
 bool ctl_is_group(const char *word)
 {

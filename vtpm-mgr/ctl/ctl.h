@@ -2,7 +2,7 @@
 /*
  * vtpmctl: turns a command line into one Varlink call and its reply into text. main.c runs it,
  * commands.c is the table of commands, args.c reads the command line by that table, import.c reads
- * what an import takes along, token.c makes and keeps a token, client.c speaks to the manager over a link.c,
+ * what an import takes along, backup.c carries a backup's file to and fro, token.c makes and keeps a token, client.c speaks to the manager over a link.c,
  * domain.c finds one in another domain, output.c prints. What the manager sends is data, never trusted to be
  * printable.
  */
@@ -34,7 +34,7 @@ enum {
 	EXIT_UNREACHABLE = 8, /* no manager */
 };
 
-enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, ARG_FILE };
+enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_NAMES, ARG_EK, ARG_FILE };
 
 #define CTL_FDS_MAX 2u /* descriptors with a call */
 
@@ -53,7 +53,8 @@ struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
 	const char *method; /* without the interface */
-	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE } takes; /* NAME_OR_STORE: a NAME, or the option --store */
+	/* NAME_OR_STORE: a NAME, or the option --store. NAME_OF_FILE: FILE. NAME_TWO: SOURCE NAME. */
+	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, NAME_OF_FILE, NAME_TWO } takes;
 	const struct ctl_option *options;
 	size_t noptions;
 	/* Prints the reply for a person. Returns an exit code. */
@@ -63,6 +64,8 @@ struct ctl_command {
 	const char *help;
 	/* What is to be done before the call; NULL: nothing. */
 	int (*prepare)(struct ctl_args *a, struct ctl_error *e);
+	/* In place of one call of method; *reply as client_call. */
+	int (*run)(struct ctl_args *a, json_t **reply, struct ctl_error *e);
 };
 
 /* Which manager. */
@@ -76,7 +79,7 @@ struct ctl_args {
 	const char *group; /* the first word of commands of two, alone; NULL: none */
 	struct ctl_target at;
 	bool json, help, version;
-	const char *name;    /* NULL: none */
+	const char *name;    /* NULL: none; with NAME_OF_FILE the file's */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
 	const char *swtpm, *key, *pwd; /* files of an import */
@@ -122,6 +125,15 @@ CHECKED int client_call(const struct ctl_target *at, const char *method, json_t 
 /* Copies swtpm's files for the call, if its directory is at rest. On failure what was opened is a's to close all the same. */
 CHECKED int import_prepare(struct ctl_args *a, struct ctl_error *e);
 
+/* ---- backup.c ---- */
+
+/* Takes a backup, and keeps it in a file that is not there yet. */
+CHECKED int backup_run(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+/* Gives one back. */
+CHECKED int restore_run(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+int print_backup(const struct ctl_args *a, json_t *params);
+int print_restore(const struct ctl_args *a, json_t *params);
+
 /* ---- token.c ---- */
 
 /* Before the call: makes a token, if one is wanted, and tells the call its hash. */
@@ -135,6 +147,8 @@ __attribute__((format(printf, 4, 5))) int ctl_fail(struct ctl_error *e, int code
 /* To standard error; with json also {"error", "message", "code"} to standard output. */
 void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
+/* Text of the manager's for a terminal. */
+void ctl_put_text(const char *s);
 int print_nothing(const struct ctl_args *a, json_t *params);
 int print_created(const struct ctl_args *a, json_t *params);
 int print_imported(const struct ctl_args *a, json_t *params);

@@ -38,6 +38,11 @@ static void put_text(FILE *f, const char *s)
 	}
 }
 
+void ctl_put_text(const char *s)
+{
+	put_text(stdout, s);
+}
+
 /* A PEM block, which has lines. */
 static int put_pem(const char *pem)
 {

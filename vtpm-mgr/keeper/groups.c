@@ -60,7 +60,9 @@ static int derive(struct groups *g, const char *group, const uint8_t root[static
 	r = wrap_derive(root, slot->key);
 	if (!r)
 		r = wrap_derive_row(root, slot->row);
-	return r ? r : wrap_derive_extend(root, slot->extend);
+	if (!r)
+		r = wrap_derive_extend(root, slot->extend);
+	return r ? r : wrap_derive_backup(root, slot->backup);
 }
 
 int groups_open(struct groups *g, const char *group, const uint8_t root[static KEY_LEN])

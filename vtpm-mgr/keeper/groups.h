@@ -14,6 +14,7 @@ struct group_key {
 	uint8_t key[KEY_LEN];	 /* wraps */
 	uint8_t row[KEY_LEN];	 /* authenticates journal rows; only those of GROUP_DEFAULT are used */
 	uint8_t extend[KEY_LEN]; /* makes of a row what the anchors are extended with */
+	uint8_t backup[KEY_LEN]; /* seals copies of the store; of GROUP_DEFAULT alone, too */
 };
 struct groups {
 	struct group_key *slots; /* KEEPER_GROUPS_MAX, and one behind the last to derive into */

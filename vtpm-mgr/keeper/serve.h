@@ -45,4 +45,9 @@ int serve_anchor_extend(void *peer, struct ipc_msg *m);
 int serve_rows_verify(void *peer, struct ipc_msg *m);
 int serve_tpm_shutdown(void *peer, struct ipc_msg *m);
 
+/* backup.c */
+int serve_backup_key(void *peer, struct ipc_msg *m);
+int serve_backup_seal(void *peer, struct ipc_msg *m);
+int serve_backup_open(void *peer, struct ipc_msg *m);
+
 #endif

@@ -21,6 +21,8 @@ CHECKED int wrap_derive(const uint8_t root[static KEY_LEN], uint8_t key[static K
  * that the anchors are extended with. */
 CHECKED int wrap_derive_row(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN]);
 CHECKED int wrap_derive_extend(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN]);
+/* And what seals backups: backup.h. */
+CHECKED int wrap_derive_backup(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN]);
 /* HMAC-SHA256. */
 CHECKED int wrap_hmac(const uint8_t key[static KEY_LEN], const void *p, size_t n, uint8_t out[static DIGEST_LEN]);
 

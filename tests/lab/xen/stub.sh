@@ -77,6 +77,10 @@ plan_stub_ctl() {
 	check ctl_start stub start web1
 	is ctl_started "$(stub list | awk '$1 == "web1" { print $4 }')" running
 	check ctl_stop stub stop web1
+	local i
+	for i in $(seq 20000 20899); do echo "/local/domain/$i 1"; done | xargs -n 200 xenstore-write
+	check ctl_among_many_domains stub list
+	for i in $(seq 20000 20899); do echo "/local/domain/$i"; done | xargs -n 200 xenstore-rm
 	refused ctl_of_no_domain 'no domain of that name' vtpmctl --xen-domain nosuch list
 	refused ctl_of_another_domain 'offers a connection' vtpmctl --xen-domain 0 list
 	refused ctl_import 'descriptors' stub import other --swtpm /tmp
