@@ -34,7 +34,7 @@ LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
-.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-libvirt torture model
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-flask lab-libvirt torture model
 all: programs tests
 programs: $(PROGRAMS) $(LIBS) $(SWTPM_NAMES)
 tests: $(TESTS)
@@ -53,6 +53,7 @@ help:
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
 ## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
+## make lab-flask  the same with a Xen that enforces the XSM policy of hv/flask, which is built from source once
 ## make lab-libvirt   Debian's libvirt with vtpm-swtpm in swtpm's place, through virsh
 ## make torture    CUTS power cuts of processes, chip and disk; SEED=n does one life again (docs/continuity.md)
 ## make model      the model of state continuity with its larger bounds
@@ -171,8 +172,11 @@ lab-libvirt: programs $(GUEST)
 	tests/run.sh --build $(BUILD) --name lab-libvirt tests/lab/libvirt/run.sh
 
 LAB_XEN ?= stub power ends held edges guests bench hostile driver host
-lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
+lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback
 	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
+
+lab-flask: programs stubdom $(GUEST) $(BUILD)/tests/xenback
+	TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-flask tests/lab/flask/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: programs
@@ -214,7 +218,7 @@ install: programs
 	install -m 644 $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0 $(DESTDIR)$(LIBDIR)/
 	ln -sf libvtpm.so.0 $(DESTDIR)$(LIBDIR)/libvtpm.so
 	install -m 644 frontend-drivers/libvtpm/vtpm.h $(DESTDIR)$(INCDIR)/
-	install -m 644 docs/man/vtpmctl.1 $(DESTDIR)$(MANDIR)/man1/
+	install -m 644 docs/man/vtpmctl.1 docs/man/vtpmctl-policy.1 $(DESTDIR)$(MANDIR)/man1/
 	install -m 644 docs/man/libvtpm.3 $(DESTDIR)$(MANDIR)/man3/
 	install -m 644 docs/man/tss2-tcti-vtpm.7 $(DESTDIR)$(MANDIR)/man7/
 	install -m 644 docs/man/vtpm-hold.8 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 docs/man/vtpm-swtpm.8 docs/man/vtpm-vchan.8 $(DESTDIR)$(MANDIR)/man8/

@@ -112,7 +112,6 @@ void qemu_link_restore(struct backend *b)
 	uint32_t min;
 
 	b->halted = a->halted != 0;
-	q->quit = a->quit != 0;
 	q->locality = a->locality <= QEMU_LOCALITY_MAX ? (uint8_t)a->locality : 0;
 	if (a->packet_max != 0)
 		(void)engine_packet_max((uint32_t)a->packet_max, &min);

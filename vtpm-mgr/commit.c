@@ -57,8 +57,10 @@ static void on_committed(void *arg, int code)
 	v->version++;
 	if (v->opening)
 		vtpm_verified(v);
-	if (v->rollback_to)
+	if (v->rollback_to) {
+		v->row.rollbacks++;
 		takeover_rolled_back(v);
+	}
 	if (v->anchoring)
 		wait = anchor_quota_spend(v->m, v->row.uuid);
 	v->held = wait > 0 && v->state != VTPM_STOPPING;

@@ -102,7 +102,7 @@ static void on_group_made(void *arg, const struct keeper_reply *r)
 static void on_group_gate(void *arg, const struct keeper_reply *r)
 {
 	struct group_making *g = arg;
-	struct keeper_group_new req = { .mask = g->root.mask, .flags = g->root.flags };
+	struct keeper_group_new req = { .mask = g->root.policy.mask, .flags = g->root.policy.flags };
 	uint8_t mem[KEEPER_GROUP_NEW_MAX];
 	struct buf b;
 
@@ -125,7 +125,7 @@ static int mode_param(struct call *c, json_t *params, uint8_t *mode)
 	return ERR_INVAL;
 }
 
-static int pcr_param(struct call *c, json_t *params, uint32_t *mask)
+int pcr_param(struct call *c, json_t *params, uint32_t *mask)
 {
 	json_t *list = json_object_get(params, "pcrs"), *j;
 	size_t i;
@@ -177,9 +177,9 @@ void method_create_group(void *arg, struct call *c, json_t *params)
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
-	*g = (struct group_making){ .next = m->groups_making, .m = m, .c = c, .mode = mode, .root.mask = mask };
+	*g = (struct group_making){ .next = m->groups_making, .m = m, .c = c, .mode = mode, .root.policy.mask = mask };
 	m->groups_making = g;
-	g->root.flags = insecure ? SEAL_INSECURE_PCRS : 0;
+	g->root.policy.flags = insecure ? SEAL_INSECURE_PCRS : 0;
 	snprintf(g->name, sizeof(g->name), "%s", name);
 	keeper_open_group(m, DEFAULT_GROUP, on_group_gate, g);
 }

@@ -83,4 +83,17 @@ void held_guests_go(struct mgr *m);
 /* How many are not gone on with yet. */
 unsigned held_guests_waiting(const struct mgr *m);
 
+/* --- xen_held.c --- */
+
+/* What another manager must know of a guest's device. */
+struct xen_memory {
+	uint32_t domid, handle, ref, port; /* ref and port: of the ring */
+	uint8_t state;			   /* that was written to xenstore */
+	bool has_ring, connected;
+};
+/* False: v has no guest at the moment; otherwise as it is now, or will be with the next order. */
+bool xen_remember(const struct vtpm *v, struct xen_memory *x);
+/* v has just come from the last manager, and with it that guest. */
+CHECKED int xen_recall(struct vtpm *v, const struct xen_memory *x);
+
 #endif

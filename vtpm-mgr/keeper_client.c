@@ -293,6 +293,7 @@ static int keeper_spawn(struct mgr *m)
 int keeper_start(struct mgr *m)
 {
 	m->keeper.sock = m->keeper.io.fd = -1;
+	recheck_start(m);
 	return keeper_spawn(m);
 }
 

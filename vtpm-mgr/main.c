@@ -215,6 +215,7 @@ static void on_signal(void *arg, uint32_t events)
 	}
 	log_info("stopping: powering off every vTPM in order");
 	m->draining = true;
+	recheck_stop(m);
 	provision_close(m);
 	vtpm_stop_all(m);
 	mgr_check_drained(m);
@@ -268,14 +269,23 @@ static void sweep(const struct mgr *m)
 		log_warn("%s: sockets of a manager that has ended cannot be removed", m->cfg.runtime_dir);
 }
 
-/* With the rights of root: that is what it takes to speak to xenstore. -1: no guests of Xen. */
-static int connect_xen(const struct config *cfg)
+static void ask_xsm(struct mgr *m)
 {
+	m->xsm = xen_xsm_ask();
+	log_info("XSM of this Xen: %s", xen_xsm_word(m->xsm));
+}
+
+/* With the rights of root: that is what it takes to speak to xenstore. -1: no guests of Xen. */
+static int connect_xen(struct mgr *m)
+{
+	const struct config *cfg = &m->cfg;
 	int fd = -1;
 	int err = cfg->xen == XEN_NEVER || cfg->init ? 0 : xenstore_open(&fd);
 
 	if (err && cfg->xen == XEN_ON)
 		die("--xen on", "xenstore cannot be reached: this is no domain of Xen, or not root, or xenstored does not run");
+	if (fd >= 0)
+		ask_xsm(m);
 	return fd;
 }
 
@@ -449,7 +459,7 @@ int main(int argc, char **argv)
 	if (host_start_spawner(m))
 		die("vtpm-spawn", strerror(errno));
 	held_leash_spawner(m);
-	xenstore = connect_xen(&m->cfg);
+	xenstore = connect_xen(m);
 	drop_root(m, &id);
 	if (secmem_process())
 		die("cannot forbid core dumps", strerror(errno));

@@ -6,6 +6,8 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/policy.h"
 
 /* Reads the parameter key, a name, and its row; on failure the call has been answered. The row is freed by the caller. */
 static struct store_vtpm *row_named(struct mgr *m, struct call *c, json_t *params, const char *key)
@@ -533,6 +535,15 @@ const struct control_method methods[] = {
 	{ "Upgrade", ROLE_OPERATOR, "", 0, 0, method_upgrade },
 	{ "Ca", ROLE_VIEWER, "", 0, 0, method_ca },
 	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode", 0, 0, method_create_group },
+	{ "PolicyShow", ROLE_VIEWER, "group", 0, 0, method_policy_show },
+	{ "PolicyPlan", ROLE_OPERATOR, "group set version", 0, 0, method_policy_plan },
+	{ "PolicyApply", ROLE_OPERATOR, "group set", 0, 0, method_policy_apply },
+	{ "PolicyRemove", ROLE_OPERATOR, "group version", 0, 0, method_policy_remove },
+	{ "PolicyRaise", ROLE_OPERATOR, "group version", 0, 0, method_policy_raise },
+	{ "PolicyTest", ROLE_OPERATOR, "group", 0, 0, method_policy_test },
+	{ "PolicySet", ROLE_OPERATOR, "group kind policy_key recovery_key pcrs insecure_pcrs set", 0, 0, method_policy_set },
+	{ "PolicyChallenge", ROLE_OPERATOR, "group", 0, 0, method_policy_challenge },
+	{ "PolicyRecover", ROLE_OPERATOR, "group scheme signature seconds", 0, 0, method_policy_recover },
 	{ "ListQuarantine", ROLE_VIEWER, "", 0, 0, method_list_quarantine },
 	{ "Release", ROLE_OPERATOR, "name store accept_rollback", 0, 0, method_release },
 	{ "Backup", ROLE_OPERATOR, "", 0, 0, method_backup },

@@ -18,6 +18,7 @@
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	backup.h	backups of the store, and what comes back of them
+ *	policy.h	what groups are sealed to
  *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -28,6 +29,7 @@
 #include <stdint.h>
 
 #include "hv/local/local.h"
+#include "hv/xen/hypercall.h"
 #include "lib/err.h"
 #include "lib/ipc.h"
 #include "lib/loop.h"
@@ -53,6 +55,7 @@
 #define STOP_TIMEOUT_MS	    15000u
 #define WORKER_TIMEOUT_MS   120000u /* to power on, or to make a TPM with its keys */
 #define KEEPER_TIMEOUT_MS   180000u /* for one answer: longer than the keeper waits for a TPM */
+#define RECHECK_DEFAULT_S   60u
 #define RESPAWN_MIN_MS	    1000u
 #define RESPAWN_MAX_MS	    30000u
 #define AUDIT_DELAY_MS	    2u /* from a line of the audit log to its sync */
@@ -75,6 +78,8 @@ struct config {
 	uint32_t anchor_writes;	    /* budget of writes to anchor A, a day */
 	uint32_t anchors_per_guest; /* a day; 0: no quota */
 	uint32_t checkpoint_s;
+	uint32_t recheck_s; /* 0: never */
+	enum { CHANGE_KEEP, CHANGE_STOP, CHANGE_ACCEPT } on_change; /* what becomes of what runs when the TPM is not what it was; accept: it may be reset */
 };
 
 struct mgr;
@@ -153,6 +158,8 @@ struct keeper {
 	uint64_t next_id;
 	struct keeper_call *sent, *queued; /* lists in order */
 	bool has_status, ca_open;
+	bool reset_known;     /* how often the TPM had been reset when this manager first saw it */
+	uint32_t reset_count;
 	struct keeper_status status;
 	char reason[TEXT_MAX + 1];
 	struct group *groups;
@@ -164,7 +171,11 @@ struct group {
 	bool open;
 	bool vouched; /* its row is the one that the journal vouches for; known once continuity is open */
 	uint8_t mode; /* enum store_mode of its new vTPMs; the same */
+	uint8_t kind; /* enum policy_kind */
+	bool has_recovery;
 	uint32_t mask, flags;
+	bool locked;	/* open, and could not be unsealed once more: it serves what runs */
+	bool recovered; /* open by its recovery key */
 	char reason[TEXT_MAX + 1];
 };
 
@@ -189,6 +200,11 @@ size_t group_count(const struct mgr *m);
 /* ERR_FULL: there are KEEPER_GROUPS_MAX. */
 CHECKED int group_add(struct mgr *m, const char *name, const struct sealed_root *root, bool open);
 void keeper_close(struct mgr *m);
+
+/* --- recheck.c --- */
+
+void recheck_start(struct mgr *m);
+void recheck_stop(struct mgr *m);
 
 /* --- init.c: a new store --- */
 
@@ -308,6 +324,8 @@ void vtpm_stop(struct vtpm *v, struct call *c);
 void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c);
 /* Forgets a vTPM that failed. Only when there is no process. */
 void vtpm_free(struct vtpm *v);
+/* Stops it in order, or its start; what is on its way out is left alone. */
+void vtpm_stop_one(struct vtpm *v);
 /* Stops all in order; m->draining tells the loop to end when the last is gone. */
 void vtpm_stop_all(struct mgr *m);
 /* Erases a vTPM that is off. done is called once. */
@@ -377,6 +395,8 @@ void takeover_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 void takeover_again(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* An older state that was granted is the newest now, as version. */
 void takeover_rolled_back(struct vtpm *v);
+/* Its backend has ended after one was granted, when the store had version was; now it has v->version. */
+void takeover_settle(struct vtpm *v, uint64_t was);
 
 /* --- qemu.c --- */
 
@@ -413,16 +433,6 @@ void xen_tpm_changed(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 void xen_backend_ended(struct vtpm *v, const char *why);
 /* The same, and another one goes on. */
 void xen_backend_lost(struct vtpm *v);
-/* What another manager must know of a guest's device. */
-struct xen_memory {
-	uint32_t domid, handle, ref, port; /* ref and port: of the ring */
-	uint8_t state;			   /* that was written to xenstore */
-	bool has_ring, connected;
-};
-/* False: v has no guest at the moment; otherwise as it is now, or will be with the next order. */
-bool xen_remember(const struct vtpm *v, struct xen_memory *x);
-/* v has just come from the last manager, and with it that guest. */
-CHECKED int xen_recall(struct vtpm *v, const struct xen_memory *x);
 /* v is being started again, by somebody's word. */
 void xen_revive(struct vtpm *v);
 /* If a domain waits for that word, with a TPM that is off: resets it and ends the call, now or later. */
@@ -496,6 +506,8 @@ extern const size_t methods_len;
 /* An optional true or false among the parameters; false if it is absent. Otherwise the call has been answered. */
 CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *out);
 /* group_methods.c */
+/* A list of PCRs; absent: 0. Otherwise the call has been answered. */
+CHECKED int pcr_param(struct call *c, json_t *params, uint32_t *mask);
 void method_create_group(void *arg, struct call *c, json_t *params);
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
@@ -526,12 +538,14 @@ struct mgr {
 	struct loop_io signals_io;
 	struct keeper keeper;
 	struct continuity continuity;
+	struct loop_timer recheck;
 	struct worker *workers;
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
 	struct fronts *fronts;
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
+	enum xen_xsm xsm; /* what the hypervisor said at the start */
 	struct provision *provisions;
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */

@@ -254,6 +254,7 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 				   .line = v->row.epoch >> EPOCH_LINE_SHIFT,
 				   .state_max = v->row.state_max,
 				   .locality_max = v->row.locality_max };
+	const uint64_t was = v->version;
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);
 	struct worker_guest guest = { .ours = -1 };
 	int theirs = -1, err = 0;
@@ -265,6 +266,8 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 	s.sealed = sealed;
 	if (!v->standby)
 		err = vtpm_state_get(v, sealed, &s.sealed_len, why);
+	if (!err && v->rollback_to)
+		takeover_settle(v, was);
 	s.version = v->standby ? 0 : v->version; /* of one on standby it is what was looked up for another */
 	if (!v->resuming) {
 		held_guest_drop(v);
@@ -355,7 +358,8 @@ static void start_run(struct vtpm *v)
 {
 	v->state = VTPM_STARTING;
 	v->fenced = v->asked = v->opening = false;
-	v->rollback_to = 0;
+	if (!v->resuming)
+		v->rollback_to = 0;
 	if (v->row.damaged)
 		vtpm_start_failed(v, ERR_AUTH, v->row.quarantine);
 	else if (v->row.wrapped_len != WRAPPED_KEY_LEN || v->row.version == 0 || v->row.sealed_len == 0)

@@ -98,6 +98,7 @@ enum store_op {
 	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and the next epoch: row as it was read, snapshots, wrapped. ERR_NOTFOUND: its key is not row's any more */
 	STORE_RESTORE, /* vTPMs of a backup, each in the place of what there is of its uuid: restore */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
+	STORE_GROUP_SEAL, /* its sealed root in the place of the one there was: the same. ERR_NOTFOUND: there is no such group */
 };
 
 /* vTPMs as a backup has them, but for what is here. */

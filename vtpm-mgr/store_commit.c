@@ -143,6 +143,20 @@ static int insert_group(struct store *s, const struct store_change *c)
 	return store_exec(s, st);
 }
 
+static int seal_group(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *st;
+	int err;
+
+	if (c->sealed_len > STORE_META_MAX)
+		return ERR_RANGE;
+	st = store_stmt(s, SQL_GROUP_SEAL);
+	bind_str(st, 1, c->group);
+	bind_bytes(st, 2, c->sealed, c->sealed_len);
+	err = store_exec(s, st);
+	return !err && sqlite3_changes(s->db) != 1 ? ERR_NOTFOUND : err;
+}
+
 static int apply(struct store *s, const struct store_change *c)
 {
 	switch (c->op) {
@@ -156,6 +170,8 @@ static int apply(struct store *s, const struct store_change *c)
 		return configure_vtpm(s, c);
 	case STORE_GROUP:
 		return insert_group(s, c);
+	case STORE_GROUP_SEAL:
+		return seal_group(s, c);
 	case STORE_RESTORE:
 		return store_restore_put(s, c->restore);
 	case STORE_NOTHING:

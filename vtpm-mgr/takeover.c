@@ -232,11 +232,17 @@ void takeover_again(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 		decide(v);
 }
 
+void takeover_settle(struct vtpm *v, uint64_t was)
+{
+	if (v->version > was)
+		takeover_rolled_back(v);
+	v->rollback_to = 0; /* or its next backend asks for it once more */
+}
+
 void takeover_rolled_back(struct vtpm *v)
 {
 	char detail[160];
 
-	v->row.rollbacks++;
 	snprintf(detail, sizeof(detail), "from change %llu to the state of change %llu, which is now change %llu",
 		 (unsigned long long)(v->version - 1), (unsigned long long)v->rollback_to, (unsigned long long)v->version);
 	v->rollback_to = 0;

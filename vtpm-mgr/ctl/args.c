@@ -143,7 +143,13 @@ static int set_ek(struct ctl_args *a, const struct ctl_option *o, const char *va
 
 static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *value)
 {
-	if (strcmp(o->name, "--token") == 0)
+	if (strcmp(o->name, "--policy-key") == 0)
+		a->policy_key = value;
+	else if (strcmp(o->name, "--recovery-key") == 0)
+		a->recovery_key = value;
+	else if (strcmp(o->name, "--set") == 0)
+		a->set = value;
+	else if (strcmp(o->name, "--token") == 0)
 		a->token_dir = value;
 	else if (strcmp(o->name, "--swtpm") == 0)
 		a->swtpm = value;
@@ -151,6 +157,28 @@ static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *
 		a->key = value;
 	else
 		a->pwd = value;
+	return 0;
+}
+
+/* What goes into a file and not into a call. */
+static int set_local(struct ctl_args *a, const struct ctl_option *o, const char *value, struct ctl_error *e)
+{
+	uint64_t n = 0;
+
+	if (o->max && (parse_u64(value, o->max, &n) || !n))
+		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "%s: not a valid %s: %s", o->name, o->metavar, value);
+	if (strcmp(o->name, "--number") == 0)
+		a->number = (uint32_t)n;
+	else if (strcmp(o->name, "--seconds") == 0)
+		a->seconds = (uint32_t)n;
+	else if (strcmp(o->name, "--accept-empty") == 0)
+		a->insecure_pcrs = true;
+	else if (strcmp(o->name, "--description") == 0)
+		a->description = value;
+	else if (!name_valid(value))
+		return usage(e, "no name of a group", value);
+	else
+		a->group_name = value;
 	return 0;
 }
 
@@ -162,6 +190,8 @@ static int set_option(struct ctl_args *a, const struct ctl_option *o, const char
 		return set_ek(a, o, value, e);
 	if (o->kind == ARG_FILE)
 		return set_file(a, o, value);
+	if (o->kind == ARG_LOCAL)
+		return set_local(a, o, value, e);
 	v = option_value(o, value);
 	if (v && o->kind == ARG_NAMES && json_object_get(a->params, o->key)) { /* said once more: these, too */
 		int failed = json_array_extend(json_object_get(a->params, o->key), v);
@@ -258,13 +288,15 @@ static int apply_options(struct ctl_args *a, const struct split *sp, struct ctl_
 	return err;
 }
 
-static size_t words_wanted(const struct ctl_args *a)
+static size_t words_wanted(const struct ctl_args *a, bool more)
 {
 	switch (a->command->takes) {
 	case NAME_NONE:
 		return 0;
 	case NAME_OR_STORE:
 		return json_is_true(json_object_get(a->params, "store")) ? 0 : 1;
+	case FILE_MAYBE:
+		return more ? 1 : 0;
 	case NAME_TWO:
 		return 2;
 	default:
@@ -275,7 +307,7 @@ static size_t words_wanted(const struct ctl_args *a)
 /* The command's words are used up; what is left is what it takes. */
 static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, struct ctl_error *e)
 {
-	size_t n = words_wanted(a), want = used + n;
+	size_t n = words_wanted(a, sp->nwords > used), want = used + n;
 
 	if (a->help || a->version)
 		return 0;
@@ -287,7 +319,7 @@ static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, 
 	if (n == 0)
 		return 0;
 	a->name = sp->words[want - 1];
-	if (a->command->takes == NAME_OF_FILE)
+	if (a->command->takes == NAME_OF_FILE || a->command->takes == FILE_MAYBE)
 		return 0;
 	if (n == 2 && json_object_set_new(a->params, "source", json_string(sp->words[used])))
 		return usage(e, "not a valid name", sp->words[used]);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "lib/util.h"
-#include "vtpm-mgr/ctl/ctl.h"
+#include "vtpm-mgr/ctl/policy.h"
 
 /* clang-format off */
 #define CREATE_OPTIONS \
@@ -52,6 +52,43 @@ static const struct ctl_option release_options[] = {
 	 "what is released may be an old state, with old counters of failed authorisations"},
 };
 
+/* clang-format off */
+#define GROUP_OPTION {"--group", "G", "group", ARG_STRING, 0, "the group of vTPMs (default: default)"}
+/* clang-format on */
+static const struct ctl_option policy_options[] = {GROUP_OPTION};
+static const struct ctl_option policy_plan_options[] = {
+	GROUP_OPTION,
+	{"--raise", "N", "version", ARG_NUMBER, UINT32_MAX, "as if version N were the least that is good"},
+};
+static const struct ctl_option policy_raise_options[] = {
+	GROUP_OPTION,
+	{"--to", "N", "version", ARG_NUMBER, UINT32_MAX, "the least version that is good from now on"},
+};
+static const struct ctl_option policy_remove_options[] = {
+	GROUP_OPTION,
+	{"--of", "N", "version", ARG_NUMBER, UINT32_MAX, "the version of the sets to remove"},
+};
+static const struct ctl_option policy_current_options[] = {
+	GROUP_OPTION,
+	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "PCRs to have in it (default: those of the policy)"},
+	{"--description", "TEXT", NULL, ARG_LOCAL, 0, "what you call this boot"},
+};
+static const struct ctl_option policy_sign_options[] = {
+	{"--key", "FILE", NULL, ARG_FILE, 0, "the private key (PEM): the policy key, or for a challenge the recovery key"},
+	{"--number", "N", NULL, ARG_LOCAL, UINT32_MAX, "the version to sign it as (default: the one in FILE)"},
+	{"--for-group", "G", NULL, ARG_LOCAL, 0, "the group to sign it for (default: the one in FILE)"},
+	{"--accept-empty", NULL, NULL, ARG_LOCAL, 0, "sign PCRs that were never extended, too"},
+	{"--seconds", "N", NULL, ARG_LOCAL, INT32_MAX, "of a challenge: how long the answer is good (default: 600)"},
+};
+static const struct ctl_option policy_set_options[] = {
+	GROUP_OPTION,
+	{"--policy-key", "FILE", NULL, ARG_FILE, 0, "public key (PEM) whose signed PCR sets unseal"},
+	{"--set", "FILE", NULL, ARG_FILE, 0, "a PCR set that it has signed, for the boot that is"},
+	{"--recovery-key", "FILE", NULL, ARG_FILE, 0, "public key (PEM) that may open it on any boot; none: there is none"},
+	{"--kind", "fixed|signed", "kind", ARG_STRING, 0, "fixed: the values that PCRs have now"},
+	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "of a fixed one: PCRs to seal to"},
+	{"--insecure-pcrs", NULL, "insecure_pcrs", ARG_FLAG, 0, "accept PCRs that were never extended"},
+};
 static const struct ctl_option clone_options[] = {
 	{"--uuid", "U", "uuid", ARG_STRING, 0, "its UUID, that of the virtual machine (default: a random one)"},
 };
@@ -92,7 +129,7 @@ const struct ctl_command ctl_commands[] = {
 	{NULL, "restore", "Restore", NAME_OF_FILE, OPTIONS(restore_options), print_restore, NULL,
 	 "Put vTPMs back to what they were when a backup was taken.", NULL, restore_run},
 	{NULL, "status", "Status", NAME_NONE, NULL, 0, print_status, NULL,
-	 "Show the physical TPM, the groups and what the manager does.", NULL, NULL},
+	 "Show the physical TPM, the groups and what the manager does.", NULL, domain_status},
 	{NULL, "upgrade", "Upgrade", NAME_NONE, NULL, 0, print_nothing, NULL,
 	 "Have the programs that are installed now take over, without a guest noticing.", NULL, NULL},
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
@@ -100,6 +137,28 @@ const struct ctl_command ctl_commands[] = {
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,
 	 "Make a group with a sealed root key of its own.", NULL, NULL},
 	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL, NULL},
+	{"policy", "show", "PolicyShow", NAME_NONE, OPTIONS(policy_options), print_policy, NULL,
+	 "Show what a group's root is sealed to, and what unseals it.", NULL, NULL},
+	{"policy", "plan", "PolicyPlan", FILE_MAYBE, OPTIONS(policy_plan_options), print_policy_plan, NULL,
+	 "Say what would still unseal, and what would not, with a PCR set installed or the least version raised.", policy_prepare_file, NULL},
+	{"policy", "current", "PolicyShow", NAME_NONE, OPTIONS(policy_current_options), print_file, NULL,
+	 "Write a PCR set of the boot that is, to be signed.", NULL, policy_current},
+	{"policy", "sign", NULL, NAME_OF_FILE, OPTIONS(policy_sign_options), print_file, NULL,
+	 "Sign a PCR set, or a recovery challenge. Needs no manager, no TPM and no host.", NULL, policy_sign},
+	{"policy", "apply", "PolicyApply", NAME_OF_FILE, OPTIONS(policy_options), print_policy, NULL,
+	 "Install a signed PCR set, beside those that are installed.", policy_prepare_file, NULL},
+	{"policy", "remove", "PolicyRemove", NAME_NONE, OPTIONS(policy_remove_options), print_nothing, NULL,
+	 "Remove the PCR sets of one version.", NULL, NULL},
+	{"policy", "raise", "PolicyRaise", NAME_NONE, OPTIONS(policy_raise_options), print_policy_raised, NULL,
+	 "Revoke all PCR sets below a version, for ever.", NULL, NULL},
+	{"policy", "test", "PolicyTest", NAME_NONE, OPTIONS(policy_options), print_policy_tested, NULL,
+	 "Have the TPM unseal a group's root, now.", NULL, NULL},
+	{"policy", "set", "PolicySet", NAME_NONE, OPTIONS(policy_set_options), print_group, NULL,
+	 "Seal a group's root to another policy.", policy_prepare_set, NULL},
+	{"policy", "challenge", "PolicyChallenge", NAME_NONE, OPTIONS(policy_options), print_file, NULL,
+	 "Write what the recovery key is to sign.", NULL, policy_challenge},
+	{"policy", "recover", "PolicyRecover", NAME_OF_FILE, OPTIONS(policy_options), print_group, NULL,
+	 "Open a group with the recovery key's answer.", policy_prepare_answer, NULL},
 	{"quarantine", "list", "ListQuarantine", NAME_NONE, NULL, 0, print_quarantine, NULL,
 	 "List what is quarantined: vTPMs, or the whole store.", NULL, NULL},
 	{"quarantine", "show", "Show", NAME_NEEDED, NULL, 0, print_show, NULL, "Show a quarantined vTPM, and why it is.", NULL, NULL},
@@ -126,7 +185,7 @@ const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t 
 }
 
 static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store",
-					 [NAME_OF_FILE] = " FILE", [NAME_TWO] = " SOURCE NAME"};
+					 [NAME_OF_FILE] = " FILE", [FILE_MAYBE] = " [FILE]", [NAME_TWO] = " SOURCE NAME"};
 
 bool ctl_is_group(const char *word)
 {

@@ -34,14 +34,14 @@ enum {
 	EXIT_UNREACHABLE = 8, /* no manager */
 };
 
-enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_NAMES, ARG_EK, ARG_FILE };
+enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_NAMES, ARG_EK, ARG_FILE };
 
 #define CTL_FDS_MAX 2u /* descriptors with a call */
 
 struct ctl_option {
 	const char *name;    /* with the dashes */
 	const char *metavar; /* NULL for a flag */
-	const char *key;     /* of the call's parameters; options of kind ARG_EK and ARG_FILE stay local */
+	const char *key;     /* of the call's parameters; options of kind ARG_EK, ARG_FILE and ARG_LOCAL stay local */
 	enum ctl_kind kind;
 	uint64_t max; /* of a number */
 	const char *help;
@@ -53,8 +53,8 @@ struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
 	const char *method; /* without the interface */
-	/* NAME_OR_STORE: a NAME, or the option --store. NAME_OF_FILE: FILE. NAME_TWO: SOURCE NAME. */
-	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, NAME_OF_FILE, NAME_TWO } takes;
+	/* NAME_OR_STORE: a NAME, or the option --store. NAME_OF_FILE: FILE, FILE_MAYBE: or none. NAME_TWO: SOURCE NAME. */
+	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, NAME_OF_FILE, FILE_MAYBE, NAME_TWO } takes;
 	const struct ctl_option *options;
 	size_t noptions;
 	/* Prints the reply for a person. Returns an exit code. */
@@ -79,10 +79,16 @@ struct ctl_args {
 	const char *group; /* the first word of commands of two, alone; NULL: none */
 	struct ctl_target at;
 	bool json, help, version;
-	const char *name;    /* NULL: none; with NAME_OF_FILE the file's */
+	const char *name;    /* NULL: none; with NAME_OF_FILE and FILE_MAYBE the file's, "-": standard input */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
-	const char *swtpm, *key, *pwd; /* files of an import */
+	const char *swtpm, *pwd; /* files of an import */
+	const char *key;	 /* a file with a secret key: of an import, or to sign with */
+	const char *policy_key, *recovery_key, *set; /* files; "none" for no key */
+	/* Of policy sign and policy current, which make files of them. */
+	const char *group_name, *description;
+	uint32_t number, seconds;
+	bool insecure_pcrs;
 	const char *token_dir;	       /* where a token is to be kept; NULL: none is made */
 	uint8_t token[32];
 	json_t *params;		       /* owned */
@@ -125,6 +131,11 @@ CHECKED int client_call(const struct ctl_target *at, const char *method, json_t 
 /* Copies swtpm's files for the call, if its directory is at rest. On failure what was opened is a's to close all the same. */
 CHECKED int import_prepare(struct ctl_args *a, struct ctl_error *e);
 
+/* ---- domain.c ---- */
+
+/* Status: where the manager's domain may not ask the hypervisor, this one is asked, which may. */
+CHECKED int domain_status(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+
 /* ---- backup.c ---- */
 
 /* Takes a backup, and keeps it in a file that is not there yet. */
@@ -149,6 +160,13 @@ void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
 /* Text of the manager's for a terminal. */
 void ctl_put_text(const char *s);
+/* Members of an object; "", 0, false if they are absent or something else. */
+const char *str(json_t *o, const char *key);
+long long num(json_t *o, const char *key);
+bool flag(json_t *o, const char *key);
+/* One "label  value" line; nothing for an absent value. */
+void line(const char *label, const char *value);
+__attribute__((format(printf, 2, 3))) void linef(const char *label, const char *fmt, ...);
 int print_nothing(const struct ctl_args *a, json_t *params);
 int print_created(const struct ctl_args *a, json_t *params);
 int print_imported(const struct ctl_args *a, json_t *params);

@@ -55,25 +55,24 @@ static int put_pem(const char *pem)
 	return EXIT_OK;
 }
 
-static const char *str(json_t *o, const char *key)
+const char *str(json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
 
 	return s ? s : "";
 }
 
-static long long num(json_t *o, const char *key)
+long long num(json_t *o, const char *key)
 {
 	return (long long)json_integer_value(json_object_get(o, key));
 }
 
-static bool flag(json_t *o, const char *key)
+bool flag(json_t *o, const char *key)
 {
 	return json_is_true(json_object_get(o, key));
 }
 
-/* One "label  value" line; nothing for an absent value. */
-static void line(const char *label, const char *value)
+void line(const char *label, const char *value)
 {
 	if (value[0] == '\0')
 		return;
@@ -82,7 +81,7 @@ static void line(const char *label, const char *value)
 	putchar('\n');
 }
 
-__attribute__((format(printf, 2, 3))) static void linef(const char *label, const char *fmt, ...)
+void linef(const char *label, const char *fmt, ...)
 {
 	char value[512];
 	va_list ap;
@@ -353,8 +352,9 @@ static void print_one_group(json_t *g, int w)
 	size_t i;
 
 	cell(str(g, "name"), w);
-	cell(flag(g, "open") ? "open" : "not open", 8);
+	cell(!flag(g, "open") ? "not open" : flag(g, "locked") ? "locked" : "open", 8);
 	cell(str(g, "mode"), 7);
+	cell(str(g, "policy"), 6);
 	printf("PCRs ");
 	json_array_foreach(json_object_get(g, "pcrs"), i, pcr)
 		printf("%s%lld", i ? "," : "", (long long)json_integer_value(pcr));
@@ -440,6 +440,8 @@ int print_status(const struct ctl_args *a, json_t *params)
 	print_hold(json_object_get(s, "hold"));
 	line("sandbox",
 	     flag(s, "sandboxed") ? "every backend has a uid of its own" : "backends share the manager's uid");
+	if (json_object_get(s, "xsm"))
+		line("XSM", str(s, "xsm"));
 	json_array_foreach(json_object_get(s, "warnings"), i, warning)
 		line("warning", json_is_string(warning) ? json_string_value(warning) : "");
 	puts("groups:");

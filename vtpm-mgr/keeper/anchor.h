@@ -40,6 +40,8 @@ CHECKED int anchor_renew(struct anchor *an, const struct anchor_record *old, str
 CHECKED int anchor_open(struct anchor *an, const struct anchor_record *record, struct anchor_view *view);
 /* Gives the owner hierarchy the auth value of the open record, if it has none. */
 CHECKED int anchor_own(struct anchor *an);
+/* For operations: commands of the owner hierarchy have its auth from here on. */
+CHECKED int anchor_as_owner(struct anchor *an);
 CHECKED int anchor_mac(struct anchor *an, const struct journal_row *row, uint8_t mac[static DIGEST_LEN]);
 /* Extends V and A by a row, each read back. */
 CHECKED int anchor_extend(struct anchor *an, const struct journal_row *row);

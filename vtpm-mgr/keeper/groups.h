@@ -3,6 +3,7 @@
 #ifndef VTPM_KEEPER_GROUPS_H
 #define VTPM_KEEPER_GROUPS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vtpm-mgr/proto/keeper.h"
@@ -15,6 +16,8 @@ struct group_key {
 	uint8_t row[KEY_LEN];	 /* authenticates journal rows; only those of GROUP_DEFAULT are used */
 	uint8_t extend[KEY_LEN]; /* makes of a row what the anchors are extended with */
 	uint8_t backup[KEY_LEN]; /* seals copies of the store; of GROUP_DEFAULT alone, too */
+	bool recovered; /* open by its recovery key: that nothing else unseals it is no news */
+	bool shut; /* it could not be unsealed once more: what runs is served, and nothing else */
 };
 struct groups {
 	struct group_key *slots; /* KEEPER_GROUPS_MAX, and one behind the last to derive into */
@@ -25,6 +28,10 @@ CHECKED int groups_init(struct groups *g);
 void groups_free(struct groups *g);
 /* NULL: not open. */
 const uint8_t *groups_find(const struct groups *g, const char *group);
+/* It was opened by its recovery key, or not. */
+void groups_recovered(struct groups *g, const char *group, bool recovered);
+/* Whether it may be used for more than what runs. */
+void groups_shut(struct groups *g, const char *group, bool shut);
 /* All keys of it. */
 const struct group_key *groups_keys(const struct groups *g, const char *group);
 /* 0, or ERR_FULL if the group would be one too many. */

@@ -10,6 +10,11 @@
 #include "vtpm-mgr/keeper/links.h"
 #include "vtpm-mgr/keeper/tpm.h"
 
+struct keeper_recovery { /* a challenge to the recovery key */
+	ESYS_TR session;
+	uint64_t context; /* of struct tpm, in which the session is */
+};
+
 struct keeper {
 	struct loop loop;
 	struct tpm tpm;
@@ -17,6 +22,7 @@ struct keeper {
 	struct ca ca;
 	struct links links;
 	struct anchor anchor;
+	struct keeper_recovery recovery;
 	int mgr_fd;
 	struct loop_io mgr_io;
 	uint32_t state; /* see serve.c */
@@ -34,6 +40,15 @@ void keeper_free(struct keeper *k);
 
 /* Answers a request: with result, or with k->tpm.text. Non-zero only if the manager is not there to be answered. */
 CHECKED int serve_reply(struct keeper *k, uint64_t id, int code, const void *result, size_t len);
+
+/* policy_serve.c */
+int serve_group_new(void *peer, struct ipc_msg *m);
+int serve_group_open(void *peer, struct ipc_msg *m);
+int serve_policy_look(void *peer, struct ipc_msg *m);
+int serve_policy_seal(void *peer, struct ipc_msg *m);
+int serve_policy_raise(void *peer, struct ipc_msg *m);
+int serve_recover_begin(void *peer, struct ipc_msg *m);
+int serve_recover(void *peer, struct ipc_msg *m);
 
 /* anchor_serve.c */
 int serve_anchor_new(void *peer, struct ipc_msg *m);

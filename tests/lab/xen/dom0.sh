@@ -6,6 +6,7 @@ state=/var/lib/vtpm
 . /guests.sh
 . /trials.sh
 . /stub.sh
+. /flask.sh
 
 # A daemon says nothing when it is ready; the bound is the machine's.
 until_works() { until "$@" >/dev/null 2>&1; do usleep 50000; done; }

@@ -13,7 +13,7 @@ stub_uuid() { stub show "$1" | awk '$1 == "uuid:" || $1 == "uuid" { print $2; ex
 stub_create() {
 	local extra="console=hvc0 loglevel=4 tpm_tis.force=1 tpm_tis.interrupts=0"
 	sed -e 's|^kernel = .*|kernel = "/guest/vmlinux"|' -e 's|^ramdisk = .*|ramdisk = "/guest/stubdom"|' \
-		-e "s|phy:[^,]*,|phy:$stub_disk,|" /etc/xen/vtpmmgr.cfg >/run/vtpmmgr.cfg
+		-e "s|phy:[^,]*,|phy:$stub_disk,|" ${stub_labels:+-e 's/^#\(.*seclabel = .*\)/\1/'} /etc/xen/vtpmmgr.cfg >/run/vtpmmgr.cfg
 	: >$stub_log
 	xl create -q /run/vtpmmgr.cfg ${1:+"extra=\"$extra $1\""}
 }

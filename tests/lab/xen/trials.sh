@@ -124,6 +124,8 @@ plan_trial_killed() {
 	until_works in_state web1 6
 	check error_node_says_why xenstore-read "$(back_node web1 error)"
 	guest_plan web1 has_no_tpm
+	refused reset_after_three_crashes "crashed 3 times" ctl reset web1
+	check stop ctl stop web1
 	check reset ctl reset web1
 	guest_plan web1 tpm_comes_back
 	guest_plan web1 measured_nothing
