@@ -31,7 +31,7 @@ prepare() {
 mgr_options="--state-dir $state/state --runtime-dir /run/vtpm --libexec-dir /bin --user vtpm"
 mgr_start() {
 	mkfifo /run/ready
-	vtpm-mgr $mgr_options --ready-fd 9 "$@" 9>/run/ready 2>>/var/log/vtpm.log &
+	${mgr_program:-vtpm-mgr} $mgr_options --ready-fd 9 "$@" 9>/run/ready 2>>/var/log/vtpm.log &
 	echo $! >/run/mgr.pid
 	read -r _ </run/ready
 	local rc=$?
