@@ -8,7 +8,7 @@ HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
 XEN_SRCS   := hv/xen/xen.c
 XENSTORE_SRCS := hv/xen/xenstore.c
 VCHAN_SRCS := hv/xen/vchan.c hv/xen/vchan_device.c hv/xen/xenstore_wait.c $(XENSTORE_SRCS)
-PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/backup.c vtpm-mgr/proto/front.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/policy_code.c vtpm-mgr/proto/spawn.c
+PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/backup.c vtpm-mgr/proto/front.c vtpm-mgr/proto/hold.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/policy_code.c vtpm-mgr/proto/spawn.c
 # Digests of policies, without a TPM.
 POLICY_SRCS := vtpm-mgr/proto/policy.c
 STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_schema.c vtpm-mgr/store_commit.c vtpm-mgr/store_journal.c vtpm-mgr/store_column.c vtpm-mgr/store_image.c vtpm-mgr/store_restore.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
@@ -17,12 +17,14 @@ CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_pro
 EVENTLOG_SRCS := vtpm-mgr/predict/eventlog.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/resume.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/resume.c vtpm-mgr/held.c vtpm-mgr/held_guests.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/xen_held.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c \
             vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/transfer.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
             vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) hv/xen/hypercall.c $(LIB_SRCS) $(SANDBOX_SRCS)
+HOLD_LIB_SRCS := vtpm-mgr/hold/clients.c vtpm-mgr/hold/groups.c vtpm-mgr/hold/items.c vtpm-mgr/proto/hold.c $(LIB_SRCS)
+HOLD_SRCS := vtpm-mgr/hold/main.c $(HOLD_LIB_SRCS)
 KEEPER_LIB_SRCS := vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/backup.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/counter.c vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/identity.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/policy_look.c vtpm-mgr/keeper/policy_serve.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c $(POLICY_SRCS)
 KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
@@ -33,7 +35,7 @@ BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend
             vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/transfer.c vtpm-backend/warm.c vtpm-backend/xen.c \
             $(PROTO_SRCS) $(HV_SRCS) $(XEN_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_SRCS := vtpm-backend/main.c $(BACKEND_LIB_SRCS)
-SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c vtpm-backend/reexec.c $(BACKEND_LIB_SRCS)
+SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c vtpm-backend/held.c vtpm-backend/reexec.c $(BACKEND_LIB_SRCS)
 # Where a token is kept.
 TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 PREDICT_SRCS := $(EVENTLOG_SRCS) vtpm-mgr/predict/authenticode.c vtpm-mgr/predict/grub.c vtpm-mgr/predict/grub_commands.c vtpm-mgr/predict/grub_words.c vtpm-mgr/predict/predict.c
@@ -64,7 +66,7 @@ LAUNCH_SRCS  := hv/launch/launch.c
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xenstore test_vchan test_backend_xen test_keeper_wrap test_backup
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_keeper_wrap test_backup
 UNIT_TESTS += test_predict test_bootlog
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
@@ -97,7 +99,8 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/resume.sh \
             tests/integration/resume_qemu.sh \
             tests/integration/backup.sh \
-            tests/integration/backup_faults.sh
+            tests/integration/backup_faults.sh \
+            tests/integration/hold.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
@@ -170,7 +173,9 @@ test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/b
 test_qemu_LIBS := $(LIBS_BACKEND)
 test_qemu_saved_SRCS := $(test_qemu_SRCS)
 test_qemu_saved_LIBS := $(LIBS_BACKEND)
+test_xen_nodes_SRCS := vtpm-mgr/xen_device.c $(LIB_SRCS)
 test_xen_device_SRCS := vtpm-mgr/xen_device.c $(LIB_SRCS)
+test_hold_SRCS := $(HOLD_LIB_SRCS)
 test_xenstore_SRCS := hv/xen/xenstore_wait.c $(XENSTORE_SRCS) $(LIB_SRCS)
 test_vchan_SRCS := vtpm-mgr/vchan/pump.c hv/xen/vchan.c hv/xen/vchan_device.c $(LIB_SRCS)
 test_vchan_LIBS := -lpthread

@@ -21,9 +21,9 @@ int children_reserve(struct children *c)
 	return 0;
 }
 
-void children_add(struct children *c, uint8_t kind, uint64_t token, pid_t pid, const struct legacy *legacy)
+void children_add(struct children *c, const struct child *ch)
 {
-	c->list[c->n++] = (struct child){ .token = token, .pid = pid, .legacy = *legacy, .kind = kind };
+	c->list[c->n++] = *ch;
 }
 
 struct child *children_find_pid(struct children *c, pid_t pid)
@@ -34,22 +34,20 @@ struct child *children_find_pid(struct children *c, pid_t pid)
 	return NULL;
 }
 
-static struct child *find(struct children *c, uint8_t kind, uint64_t token)
+struct child *children_find_token(struct children *c, uint64_t token)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->list[i].kind == kind && c->list[i].token == token)
+		if (c->list[i].kind == CHILD_BACKEND && c->list[i].token == token)
 			return &c->list[i];
 	return NULL;
 }
 
-struct child *children_find_token(struct children *c, uint64_t token)
+struct child *children_find_gone(struct children *c, uint64_t name)
 {
-	return find(c, CHILD_BACKEND, token);
-}
-
-struct child *children_find_gone(struct children *c, uint64_t token)
-{
-	return find(c, CHILD_GONE, token);
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].kind == CHILD_GONE && c->list[i].name == name)
+			return &c->list[i];
+	return NULL;
 }
 
 struct child *children_find_keeper(struct children *c)
@@ -102,29 +100,29 @@ int children_encode(struct buf *b, const struct children *c)
 		return ERR_RANGE;
 	for (size_t i = 0; i < c->n; i++)
 		if (buf_put_u8(b, c->list[i].kind) || buf_put_u64le(b, c->list[i].token) ||
-		    buf_put_u32le(b, (uint32_t)c->list[i].pid) || legacy_encode(b, &c->list[i].legacy))
+		    buf_put_u32le(b, (uint32_t)c->list[i].pid) || legacy_encode(b, &c->list[i].legacy) ||
+		    buf_put_u64le(b, c->list[i].name))
 			return ERR_RANGE;
 	return 0;
 }
 
 int children_decode(struct buf *b, struct children *c)
 {
-	struct legacy legacy;
+	struct child ch = { 0 };
 	uint32_t n, pid;
-	uint64_t token;
-	uint8_t kind;
 	int err;
 
 	if (buf_get_u32le(b, &n))
 		return ERR_RANGE;
 	while (n-- > 0) {
-		if (buf_get_u8(b, &kind) || buf_get_u64le(b, &token) || buf_get_u32le(b, &pid) ||
-		    legacy_decode(b, &legacy))
+		if (buf_get_u8(b, &ch.kind) || buf_get_u64le(b, &ch.token) || buf_get_u32le(b, &pid) ||
+		    legacy_decode(b, &ch.legacy) || buf_get_u64le(b, &ch.name))
 			return ERR_RANGE;
 		err = children_reserve(c);
 		if (err != 0)
 			return err;
-		children_add(c, kind, token, (pid_t)pid, &legacy);
+		ch.pid = (pid_t)pid;
+		children_add(c, &ch);
 	}
 	return 0;
 }

@@ -29,6 +29,7 @@ struct child {
 	uint64_t token;
 	pid_t pid;    /* CHILD_GONE: 0 */
 	struct legacy legacy;
+	uint64_t name; /* of that: the token of the first backend that had it */
 	uint8_t kind; /* enum child_kind */
 };
 
@@ -39,19 +40,19 @@ struct children {
 
 /* Makes room for one more, so that children_add cannot fail once it has been forked. */
 CHECKED int children_reserve(struct children *c);
-void children_add(struct children *c, uint8_t kind, uint64_t token, pid_t pid, const struct legacy *legacy);
+void children_add(struct children *c, const struct child *ch);
 /* NULL: no such child. */
 struct child *children_find_pid(struct children *c, pid_t pid);
 struct child *children_find_token(struct children *c, uint64_t token);
-struct child *children_find_gone(struct children *c, uint64_t token);
+struct child *children_find_gone(struct children *c, uint64_t name);
 struct child *children_find_keeper(struct children *c);
 /* ch: one that was found, whose legacy is the caller's from now on; other pointers into the table are invalid afterwards. */
 void children_remove(struct children *c, struct child *ch);
 void children_free(struct children *c);
 void legacy_close(struct legacy *l);
 
-/* u32 count, then {u8 kind, u64 token, u32 pid, u32 area, u32 stash, u32 stash (all ones: none)} each. */
-#define CHILDREN_ENCODED_SIZE(n) (4u + (n) * 25u)
+/* u32 count, then {u8 kind, u64 token, u32 pid, u32 area, u32 stash, u32 stash (all ones: none), u64 name} each. */
+#define CHILDREN_ENCODED_SIZE(n) (4u + (n) * 33u)
 CHECKED int children_encode(struct buf *b, const struct children *c);
 CHECKED int children_decode(struct buf *b, struct children *c);
 

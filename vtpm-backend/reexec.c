@@ -47,6 +47,14 @@ static int inherit(int fd, bool yes)
 	return fd < 0 || fcntl(fd, F_SETFD, yes ? 0 : FD_CLOEXEC) == 0 ? 0 : err_from_errno(errno);
 }
 
+/* What was open from the first instruction on. */
+static int inherit_channels(const struct spawner *s, bool yes)
+{
+	int err = inherit(SPAWN_FD_MANAGER, yes);
+
+	return err != 0 || !s->opt.held ? err : inherit(SPAWN_FD_HOLD, yes);
+}
+
 /* What children leave goes on, too. */
 static int inherit_legacies(const struct children *c, bool yes)
 {
@@ -97,10 +105,10 @@ int reexec(struct spawner *s)
 		return err_from_errno(errno);
 	err = save_state(s, fd);
 	if (err == 0 && inherit(fd, true) == 0 && inherit(s->link_fd, true) == 0 &&
-	    inherit(SPAWN_FD_MANAGER, true) == 0 && inherit_legacies(&s->children, true) == 0)
+	    inherit_channels(s, true) == 0 && inherit_legacies(&s->children, true) == 0)
 		exec_self(s, fd);
 	close(fd);
-	if (inherit(s->link_fd, false) != 0 || inherit(SPAWN_FD_MANAGER, false) != 0 ||
+	if (inherit(s->link_fd, false) != 0 || inherit_channels(s, false) != 0 ||
 	    inherit_legacies(&s->children, false) != 0)
 		return ERR_SYS;
 	return err != 0 ? err : ERR_SYS;

@@ -252,8 +252,8 @@ static size_t last_response(struct backend *b, size_t redone)
 
 void resume_judge(struct backend *b, bool waits)
 {
-	if (!waits)
-		resume_settled(b); /* it has given up what was in hand, or has its answer */
+	if (!waits || (b->start.flags & RUN_ADOPTED))
+		resume_settled(b); /* it has given up what was in hand, or has its answer; or neither had to do with the end */
 	else if ((b->start.flags & RUN_CRASHED) && checkpoint_attempts(&b->area) > 0)
 		checkpoint_attempts_set(&b->area, ATTEMPTS_MAX);
 }

@@ -59,6 +59,7 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 		json_object_set_new(j, "ring", json_string(path));
 	if (!qemu_path(m, row->name, path, sizeof(path)))
 		json_object_set_new(j, "swtpm", json_string(path));
+	json_object_set_new(j, "held", json_boolean(v && v->kept && held_generation(m) > 0));
 	if (v && v->replacements > 0)
 		json_object_set_new(j, "replacements", json_integer((json_int_t)v->replacements));
 	if (v && v->state == VTPM_RUNNING && v->qemu >= 0)
@@ -198,6 +199,14 @@ static const char *store_word(int err)
 	return !err ? "ok" : err == ERR_FULL ? "full" : err == ERR_READONLY ? "readonly" : "failing";
 }
 
+/* Absent without vtpm-hold. */
+static void describe_hold(const struct mgr *m, json_t *j)
+{
+	if (j && held_generation(m) > 0)
+		json_object_set_new(j, "hold", json_pack("{s:I, s:i}", "generation", (json_int_t)held_generation(m), "waiting",
+							 (int)held_guests_waiting(m)));
+}
+
 json_t *describe_status(struct mgr *m)
 {
 	json_t *groups = json_array(), *j;
@@ -215,6 +224,7 @@ json_t *describe_status(struct mgr *m)
 			 (json_int_t)m->continuity.commits, "changes", (json_int_t)m->continuity.changes, "store",
 			 store_word(m->continuity.store_result), "continuity", describe_continuity(m), "sandboxed", (int)m->sandboxed, "warnings",
 			 describe_warnings(m));
+	describe_hold(m, j);
 	if (j && m->xen)
 		json_object_set_new(j, "xsm", json_string(xen_xsm_word(m->xsm)));
 	return j;

@@ -50,8 +50,10 @@ bool resume_try(struct vtpm *v, uint32_t status)
 	/* Of a crash the one after the next must still know if the next was killed before it had dealt with it. */
 	v->crashed = crashed || (v->resuming && v->crashed);
 	if (!may_resume(v, status) || !count_end(v, crashed)) {
-		if (WIFSIGNALED((int)status))
-			worker_forget(v->m, v->w.ended);
+		if (v->resuming && v->failed_code == ERR_TPM_LOST)
+			v->replaces = v->area; /* it never had its place */
+		else if (status != 0)
+			worker_forget(v->m, v->area);
 		return false;
 	}
 	vtpm_describe_end(detail, sizeof(detail), status);
@@ -59,23 +61,30 @@ bool resume_try(struct vtpm *v, uint32_t status)
 	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, detail);
 	v->state = VTPM_STARTING;
 	v->resuming = true;
-	v->replaces = v->w.ended;
+	held_guest_update(v); /* with the crashes that it has had */
+	v->replaces = v->area;
 	v->asked = false;
 	changes_wait_no_more(v->m, v);
 	xen_backend_lost(v);
 	/* An answer that its quota of anchored changes held back is not to be had earlier this way. */
 	if (held_until > now && !v->stop_asked)
-		loop_timer_set(&v->m->loop, &v->resume_timer, held_until - now, on_resume, v);
+		resume_in(v, held_until - now);
 	else
 		vtpm_start_again(v);
 	return true;
 }
 
+void resume_in(struct vtpm *v, uint64_t ms)
+{
+	loop_timer_set(&v->m->loop, &v->resume_timer, ms, on_resume, v);
+}
+
 void resume_done(struct vtpm *v)
 {
-	v->resuming = false;
+	v->resuming = v->adopted = false;
 	v->kills = 0;
 	v->replacements++;
+	held_guest_update(v);
 	log_info("%s: goes on where its last backend stood", v->row.name);
 	mgr_audit(v->m, NULL, "replace", &v->row, 0, NULL);
 	if (v->stop_asked || (v->qemu >= 0 && qemu_has_gone(v))) {
@@ -90,7 +99,7 @@ static void give_up(struct vtpm *v, int code)
 {
 	worker_forget(v->m, v->replaces);
 	v->replaces = 0;
-	v->resuming = false;
+	v->resuming = v->adopted = false;
 	v->failed_code = code;
 	if (v->stop_asked) {
 		v->stop_asked = false;
@@ -109,7 +118,7 @@ void resume_failed(struct vtpm *v, int code, const char *text)
 
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	if (code == ERR_TPM_LOST && v->replaces && !m->draining && !v->stop_asked) {
-		loop_timer_set(&m->loop, &v->resume_timer, RETRY_MS, on_resume, v);
+		resume_in(v, RETRY_MS);
 		return;
 	}
 	snprintf(why, sizeof(why), "its backend was killed, and no other can go on: %.400s", text);
@@ -122,10 +131,21 @@ void resume_failed(struct vtpm *v, int code, const char *text)
 	mgr_check_drained(m);
 }
 
+void resume_keeper_lost(struct mgr *m)
+{
+	for (struct vtpm *v = m->vtpms; v; v = v->next) {
+		if (!v->resuming || v->w.token == 0 || v->w.control < 0)
+			continue;
+		v->failed_code = ERR_TPM_LOST;
+		worker_hang_up(&v->w);
+	}
+}
+
 void resume_stop(struct vtpm *v)
 {
 	v->stop_asked = true;
+	held_guest_update(v);
 	/* It may be waiting for a quota, or for the TPM; who stops it does not. */
 	if (v->resume_timer.due_ms)
-		loop_timer_set(&v->m->loop, &v->resume_timer, 0, on_resume, v);
+		resume_in(v, 0);
 }

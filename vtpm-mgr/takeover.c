@@ -96,6 +96,7 @@ static void grant(struct vtpm *v, const uint8_t *sealed, size_t len)
 	vtpm_reason_set(v, "");
 	v->standby = false;
 	v->w.state = WORKER_OWNS;
+	held_guest_update(v);
 	answer(v, &(struct store_taken){ .version = v->version, .sealed = sealed, .sealed_len = len });
 }
 
@@ -218,6 +219,7 @@ void takeover_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 		vtpm_free(owner);
 	}
 	v->incoming = false;
+	held_guest_update(v);
 	if (v->asked)
 		decide(v);
 }

@@ -34,6 +34,7 @@ void vtpm_free(struct vtpm *v)
 	commit_forget(v);
 	changes_wait_no_more(v->m, v);
 	loop_timer_cancel(&v->m->loop, &v->stop_timer);
+	loop_timer_cancel(&v->m->loop, &v->resume_timer);
 	ring_close(v);
 	qemu_release(v);
 	loop_timer_cancel(&v->m->loop, &v->announce_timer);
@@ -211,6 +212,7 @@ static void on_stop_timeout(void *arg)
 static void stop_run(struct vtpm *v)
 {
 	v->state = VTPM_STOPPING;
+	held_guest_update(v);
 	v->failed_code = 0;
 	commit_release(v);
 	loop_timer_set(&v->m->loop, &v->stop_timer, STOP_TIMEOUT_MS, on_stop_timeout, v);

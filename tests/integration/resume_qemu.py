@@ -3,7 +3,9 @@
 """A QEMU and its guest whose backend is killed at any moment: they notice nothing but time. It keeps its own record of what the
 TPM must hold, and demands each reply and each response once, and not a byte besides.
 
-resume_qemu.py VTPMCTL RUNTIME-DIR NAME SEED STEPS"""
+resume_qemu.py VTPMCTL RUNTIME-DIR NAME SEED STEPS [PID]
+
+PID: of a vtpm-hold whose managers, with all that comes from them, are killed in place of backends."""
 import hashlib
 import json
 import os
@@ -22,6 +24,7 @@ from ptm import PASSWORD, command, words
 from qemu_peer import FAILURE, Qemu
 
 VTPMCTL, RUN, NAME, SEED, STEPS = sys.argv[1:4] + [int(n) for n in sys.argv[4:6]]
+HOLD = int(sys.argv[6]) if len(sys.argv) > 6 else None
 rnd = random.Random(SEED)
 
 
@@ -54,17 +57,37 @@ def backend():
     return None
 
 
-def killer():
+def children(parents, name):
+    out = subprocess.run(["pgrep", "-P", ",".join(map(str, parents)), "-x", name], capture_output=True, text=True)
+    return [int(p) for p in out.stdout.split()]
+
+
+def of_a_generation(whom):
+    managers = children([HOLD], "vtpm-mgr")
+    spawners = children(managers, "vtpm-spawn") if managers else []
+    keepers = children(spawners, "vtpm-keeper") if spawners else []
+    return {"manager": managers, "spawner": spawners, "keeper": keepers, "all": managers + spawners + keepers}[whom]
+
+
+def kill(pids):
     global kills
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            kills += 1
+        except ProcessLookupError:
+            pass
+
+
+def killer():
     chance = random.Random(SEED)
+    if HOLD:
+        while not over.wait(0.1 + chance.random() * 0.4):  # also while the next one begins
+            kill(of_a_generation(chance.choice(["manager", "manager", "keeper", "spawner", "all"])))
     while not over.wait(0.03 + chance.random() * 0.06):  # not twice in one command, which would be once too often
         pid = backend()
         if pid and show("state") == "running":  # three in a row before one is ready would be the end
-            try:
-                os.kill(pid, signal.SIGKILL)
-                kills += 1
-            except ProcessLookupError:
-                pass
+            kill([pid])
 
 
 # --- what the guest does, and what its TPM must hold ---
@@ -199,7 +222,9 @@ RARELY = [ask, tell, channel, save, snapshot, long_command]
 thread = threading.Thread(target=killer)
 thread.start()
 try:
-    for _ in range(STEPS):
+    steps = 0
+    while steps < STEPS or (HOLD and kills < 20):
+        steps += 1
         rnd.choice(rnd.choices([OFTEN, RARELY], [85, 15])[0])()
         nothing_besides()
 finally:
@@ -212,7 +237,7 @@ demand("the clock", clock(), was)
 run(ptm.NV_UNDEFINE)
 replacements = show("replacements")
 print("killed %d times, %d replacements" % (kills, replacements))
-if replacements < 10:
+if replacements < (4 if HOLD else 10):  # who dies while the next one begins is not replaced, nor is who loses a keeper
     sys.exit("it was killed too seldom")
 demand("SHUTDOWN", qemu.shutdown(), 0)
 qemu.hang_up()

@@ -253,7 +253,7 @@ static void spawn_started(struct rig *r, struct rig_backend *b, struct rig_disk 
 	memset(b, 0, sizeof(*b));
 	b->rig = r;
 	b->disk = d;
-	b->token = ++r->token;
+	b->token = b->area = ++r->token;
 	b->key = -1;
 	send_spawn(r, b, guest);
 	send_start(b, start, NULL, 0);
@@ -316,6 +316,7 @@ void rig_spawn_replacing(struct rig *r, struct rig_backend *b, struct rig_disk *
 	fd_close(&b->key);
 	b->disk = d;
 	b->token = ++r->token;
+	b->area = replaces ? replaces : b->token;
 	make_channels(b, fds);
 	send_spawn_fds(r, b, b->kind, replaces, fds);
 	if (b->kind == SERVE_XEN)
@@ -326,9 +327,18 @@ void rig_spawn_replacing(struct rig *r, struct rig_backend *b, struct rig_disk *
 
 void rig_resume(struct rig_backend *b, uint32_t flags)
 {
-	rig_spawn_replacing(b->rig, b, b->disk, flags, b->token);
+	rig_spawn_replacing(b->rig, b, b->disk, flags, b->area);
 	receive_link(b->rig, b);
 	send_key(b, b->disk);
+}
+
+void rig_drop_area(struct rig *r, uint64_t area)
+{
+	uint8_t mem[SPAWN_TOKEN_SIZE];
+	struct buf msg;
+
+	buf_init(&msg, mem, sizeof(mem));
+	MUST(spawn_token_encode(&msg, area) == 0 && ipc_send(r->manager, SPAWN_KILL, &msg, NULL, 0) == 0);
 }
 
 void rig_give_key(struct rig_backend *b)

@@ -59,6 +59,7 @@ struct rig_backend {
 	struct rig *rig;
 	struct rig_disk *disk;
 	uint64_t token;
+	uint64_t area; /* name of what it will leave behind */
 	int control, store, key;
 	struct local_ring ring;
 	volatile uint8_t *page;
@@ -85,10 +86,12 @@ void rig_spawn_standby(struct rig *r, struct rig_backend *b, struct rig_disk *d)
 /* A worker with RUN_IMPORT and these flags; fds go with the start and stay the caller's. */
 void rig_spawn_import(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, const int *fds, unsigned n);
 /*
- * For the ring or channel of b, whose backend has exited: spawns another with RUN_RESUME and these flags, in the place of the one of that token. No
+ * For the ring or channel of b, whose backend has exited: spawns another with RUN_RESUME and these flags, in the place of one that has left an area of that name. No
  * key is given.
  */
 void rig_spawn_replacing(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, uint64_t replaces);
+/* Nobody goes on from that area. */
+void rig_drop_area(struct rig *r, uint64_t area);
 /* The same in the place of its own, and with the key. */
 void rig_resume(struct rig_backend *b, uint32_t flags);
 /* Gives a backend that was spawned without one its key. */

@@ -142,6 +142,8 @@ const struct ctl_command ctl_commands[] = {
 	 "Put vTPMs back to what they were when a backup was taken.", NULL, restore_run},
 	{NULL, "status", "Status", NAME_NONE, NULL, 0, print_status, NULL,
 	 "Show the physical TPM, the groups and what the manager does.", NULL, domain_status},
+	{NULL, "upgrade", "Upgrade", NAME_NONE, NULL, 0, print_nothing, NULL,
+	 "Have the programs that are installed now take over, without a guest noticing.", NULL, NULL},
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
 	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL, NULL},
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,

@@ -14,9 +14,10 @@
  *				in whose place this one is had it
  *
  * token: chosen by the manager, never 0, never used twice. slot: which uid of the range the
- * process gets; no two live processes share one. replaces: 0, or, of one that serves a guest, the token of another that a signal
- * has ended and whose place it takes: it gets what the other left, the area with its checkpoints and, of one that served a QEMU, the channel
- * that keeps its data channel. All of that is kept until then, or until a SPAWN_KILL of that token. A SPAWN_KEEPER ends the keeper there was.
+ * process gets; no two live processes share one. replaces: 0, or, of one that serves a guest, the name of what another, which has not
+ * ended in order, has left, and whose place it takes: the area with its checkpoints and, of one that served a QEMU, the channel
+ * that keeps its data channel. That is named by the token of the first backend that had it, and kept until one ends in order, or until a
+ * SPAWN_KILL of that name. A SPAWN_KEEPER ends the keeper there was.
  */
 #ifndef VTPM_PROTO_SPAWN_H
 #define VTPM_PROTO_SPAWN_H

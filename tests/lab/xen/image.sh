@@ -16,7 +16,7 @@ XEN_PACKAGES="xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore
 	libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenmisc4.17 libxenstore4 libxentoolcore1
 	libxentoollog1 libyajl2"
 XEN_BIN=/usr/lib/xen-4.17/bin # where libxl looks for its helpers
-PROGRAMS="vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl libtss2-tcti-vtpm.so.0"
+PROGRAMS="vtpm-hold vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl libtss2-tcti-vtpm.so.0"
 TOOLS="$B/tests/xenback $B/tests/xen_reach"
 DOM0_TOOLS="/bin/bash /bin/busybox /usr/bin/flock /usr/bin/tpm2 /sbin/mke2fs" # flock and bash for the scripts of Xen
 GUEST_MODULES="xen-tpmfront xen-blkfront xen-gntalloc xen-gntdev xen-evtchn"

@@ -9,7 +9,7 @@ mgr_options="--state-dir $state/state --runtime-dir /run/vtpm --libexec-dir /bin
 mgr_start() {
 	mkfifo /run/ready /run/log
 	cat /run/log >>/var/log/vtpm.log & # a pipe: keeper and backends may not write files
-	vtpm-mgr $mgr_options --ready-fd 9 "$@" 9>/run/ready 2>/run/log &
+	${mgr_program:-vtpm-mgr} $mgr_options --ready-fd 9 "$@" 9>/run/ready 2>/run/log &
 	echo $! >/run/mgr.pid
 	read -r _ </run/ready
 	local rc=$?
