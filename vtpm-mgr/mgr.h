@@ -35,6 +35,7 @@
 #include "lib/loop.h"
 #include "lib/util.h"
 #include "vtpm-mgr/audit.h"
+#include "vtpm-mgr/bootlog.h"
 #include "vtpm-mgr/continuity.h"
 #include "vtpm-mgr/control.h"
 #include "vtpm-mgr/held.h"
@@ -528,6 +529,7 @@ struct mgr {
 	struct loop loop;
 	struct store *store;
 	struct audit audit;
+	struct bootlog bootlog;
 	struct loop_timer audit_due;
 	struct control *control;
 	int spawner;
