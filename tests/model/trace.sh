@@ -9,7 +9,7 @@ what=$1 dir=$2
 case $what in
 build)
 	cd "$dir" && spin -DTRACE -DROWS=2000 -a "$here/continuity.pml" >build.log 2>&1 &&
-		gcc -O1 -w -DSAFETY -DHC4 -DVECTORSZ=65536 -I"$here" -o check pan.c >>build.log 2>&1 && exit 0
+		gcc -O1 -w -DSAFETY -DCOLLAPSE -DVECTORSZ=65536 -I"$here" -o check pan.c >>build.log 2>&1 && exit 0
 	cat build.log
 	exit 1
 	;;
