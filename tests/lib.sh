@@ -52,7 +52,7 @@ chip() { TPM2TOOLS_TCTI="swtpm:path=$LAB/${CHIP_SOCK:-chip.sock}" "$@"; }
 
 mgr_options() {
 	echo --state-dir "$LAB/state" --runtime-dir "$LAB/run" --tcti "${MGR_TCTI:-swtpm:path=$LAB/chip.sock}" \
-		--libexec-dir "${LIBEXEC:-$B}"
+		--libexec-dir "${LIBEXEC:-$B}" --recovery-keys "$LAB/recovery.d"
 	[ "$(id -u)" -ne 0 ] || echo --user "${MGR_USER:-65534}"
 }
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/reroot.h"
 #include "lib/version.h"
 
 const char *const snapshots_words[] = { "refuse", "allow" };
@@ -156,7 +157,7 @@ static json_t *describe_tpm(const struct mgr *m)
 	return j;
 }
 
-static json_t *describe_warnings(const struct mgr *m)
+static json_t *describe_warnings(struct mgr *m)
 {
 	json_t *w = json_array();
 
@@ -172,6 +173,7 @@ static json_t *describe_warnings(const struct mgr *m)
 		json_array_append_new(w, json_string("the manager was not started as root: backends share its uid and are "
 						     "confined by seccomp alone"));
 	describe_continuity_warnings(m, w);
+	describe_recovery_warnings(m, w);
 	return w;
 }
 

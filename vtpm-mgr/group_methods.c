@@ -125,7 +125,7 @@ static int mode_param(struct call *c, json_t *params, uint8_t *mode)
 	return ERR_INVAL;
 }
 
-static int pcr_param(struct call *c, json_t *params, uint32_t *mask)
+int pcr_param(struct call *c, json_t *params, uint32_t *mask)
 {
 	json_t *list = json_object_get(params, "pcrs"), *j;
 	size_t i;

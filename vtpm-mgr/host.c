@@ -47,6 +47,8 @@ static void exec_spawner(struct mgr *m, int sock)
 	argv[n++] = "--";
 	argv[n++] = "--tcti";
 	argv[n++] = m->cfg.tcti;
+	argv[n++] = "--recovery-keys";
+	argv[n++] = m->cfg.recovery_keys;
 	argv[n] = NULL;
 	setsid(); /* a Ctrl-C on the manager's terminal is the manager's to handle: it powers everything off in order */
 	if (sock == SPAWN_FD ? fcntl(sock, F_SETFD, 0) < 0 : dup2(sock, SPAWN_FD) < 0)

@@ -26,6 +26,7 @@
 #include "vtpm-mgr/identity.h"
 #include "vtpm-mgr/keeper_client.h"
 #include "vtpm-mgr/options.h"
+#include "vtpm-mgr/reroot.h"
 
 static const char varlink_description[] =
 #include "varlink.inc"
@@ -325,6 +326,7 @@ static void after_round(void *arg)
 static void mgr_close(struct mgr *m)
 {
 	m->draining = true;
+	reseal_close(m);
 	keeper_close(m);
 	xen_close(m);
 	continuity_free(m);

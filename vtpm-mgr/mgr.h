@@ -16,6 +16,7 @@
  *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
+ *	reroot.h	offline keys, rotation of roots, recovery on another chip
  *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -34,6 +35,7 @@
 #include "vtpm-mgr/continuity.h"
 #include "vtpm-mgr/control.h"
 #include "vtpm-mgr/proto/backend.h"
+#include "vtpm-mgr/proto/escrow.h"
 #include "vtpm-mgr/proto/keeper.h"
 #include "vtpm-mgr/proto/spawn.h"
 #include "vtpm-mgr/store.h"
@@ -58,6 +60,7 @@ struct config {
 	const char *user, *operator_group, *viewer_group; /* NULL: the default, if it exists */
 	const char *swtpm_user;				  /* NULL: nobody */
 	uint32_t seal_pcrs;				  /* 0: the default set */
+	const char *recovery_keys;			  /* directory */
 	bool insecure_pcrs, init, no_prefork, verbose;
 	enum { XEN_AUTO, XEN_ON, XEN_NEVER } xen; /* guests of Xen: if this is a domain of Xen; must be; no */
 	bool autocreate;			  /* a vTPM for a domain whose uuid nobody knows */
@@ -144,6 +147,10 @@ struct keeper {
 	struct keeper_status status;
 	char reason[TEXT_MAX + 1];
 	struct group *groups;
+	struct recovery_keys {
+		unsigned n;
+		uint8_t fingerprints[RECOVERY_KEYS_MAX][DIGEST_LEN];
+	} recovery; /* the offline keys that it wraps roots to */
 };
 
 struct group {
@@ -177,6 +184,8 @@ size_t group_count(const struct mgr *m);
 /* ERR_FULL: there are KEEPER_GROUPS_MAX. */
 CHECKED int group_add(struct mgr *m, const char *name, const struct sealed_root *root, bool open);
 void keeper_close(struct mgr *m);
+/* It is not to be relied on any more: it ends, and another one begins. */
+void keeper_end(struct mgr *m, const char *why);
 
 /* --- init.c: a new store --- */
 
@@ -432,6 +441,10 @@ CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char n
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
+/* Whether any is being made; those that wait until roots are rotated (m->reseal) are not. */
+bool provision_in_hand(const struct mgr *m);
+/* They are: those that waited go on. */
+void provision_go_on(struct mgr *m);
 void pool_free(struct mgr *m);
 
 /* --- configure.c --- */
@@ -446,6 +459,8 @@ extern const size_t methods_len;
 /* An optional true or false among the parameters; false if it is absent. Otherwise the call has been answered. */
 CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *out);
 /* group_methods.c */
+/* An optional list of PCRs; 0 if it is absent. Otherwise the call has been answered. */
+CHECKED int pcr_param(struct call *c, json_t *params, uint32_t *mask);
 void method_create_group(void *arg, struct call *c, json_t *params);
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
@@ -482,6 +497,7 @@ struct mgr {
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
 	struct provision *provisions;
+	struct reseal *reseal; /* NULL: no root is being rotated */
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;

@@ -91,6 +91,24 @@ enum store_op {
 	STORE_DELETE, /* a vTPM, its key and its state: id. With secure_delete the key is overwritten: that is the crypto-erase */
 	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and the next epoch: row as it was read, snapshots, wrapped. ERR_NOTFOUND: its key is not row's any more */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
+	STORE_RESEAL, /* another root of a group that there is: group, sealed, and what reseal says. ERR_NOTFOUND: a key is not what it was any more */
+};
+
+/* A vTPM's key under another root, if the row still has the one that was unwrapped; a row that has gone is no matter. */
+struct store_rewrap {
+	int64_t id;
+	uint8_t old[WRAPPED_KEY_LEN], new[WRAPPED_KEY_LEN];
+};
+struct store_meta {
+	char key[NAME_MAX_LEN + 16];
+	const void *value; /* len 0: it is removed */
+	size_t len;
+};
+struct store_reseal {
+	const struct store_rewrap *rewraps;
+	size_t nrewraps;
+	const struct store_meta *meta;
+	size_t nmeta;
 };
 
 /* One change, part of a batch. */
@@ -106,6 +124,7 @@ struct store_change {
 	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
 	const uint8_t *wrapped; /* of STORE_CONFIGURE: the new key, WRAPPED_KEY_LEN bytes */
 	uint8_t snapshots;
+	const struct store_reseal *reseal; /* of STORE_RESEAL */
 	/* out: 0; for this one alone ERR_WRONG_STATE (version), ERR_NOTFOUND, ERR_EXISTS, ERR_AUTH (damaged), ERR_INVAL; or that of
 	 * the transaction */
 	int result;
@@ -119,11 +138,7 @@ struct store_tail {
 	size_t ngone;
 	const struct store_row *row;
 	uint64_t prune; /* rows below are removed; 0: none */
-	const struct store_meta {
-		const char *key;
-		const void *value;
-		size_t len;
-	} *meta;
+	const struct store_meta *meta;
 	size_t nmeta;
 };
 
@@ -144,7 +159,7 @@ const char *store_why(const struct store *s);
  * led to a row of another name or uuid.
  */
 
-/* Named single values. *len is the room and then the length; ERR_RANGE if it does not fit. */
+/* Named single values. *len is the room and then the length; ERR_RANGE if it does not fit. Put with len 0 removes it. */
 CHECKED int store_meta_get(struct store *s, const char *key, void *p, size_t *len);
 CHECKED int store_meta_put(struct store *s, const char *key, const void *p, size_t len);
 
@@ -171,5 +186,7 @@ CHECKED int store_commit(struct store *s, struct store_change *changes, size_t n
 CHECKED int store_leaf_each(struct store *s, int (*row)(void *arg, const struct store_leaf *l), void *arg);
 /* At most max rows whose numbers are from on, in order. ERR_AUTH: one is damaged. */
 CHECKED int store_journal_read(struct store *s, uint64_t from, struct store_row *rows, size_t max, size_t *n);
+/* The last of them. ERR_NOTFOUND: there is none; ERR_AUTH: it is damaged. */
+CHECKED int store_last_row(struct store *s, struct store_row *row);
 
 #endif

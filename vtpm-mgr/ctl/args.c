@@ -121,16 +121,24 @@ static int set_ek(struct ctl_args *a, const struct ctl_option *o, const char *va
 	return 0;
 }
 
-static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *value)
+static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *value, struct ctl_error *e)
 {
 	if (strcmp(o->name, "--token") == 0)
 		a->token_dir = value;
 	else if (strcmp(o->name, "--swtpm") == 0)
 		a->swtpm = value;
-	else if (strcmp(o->name, "--key") == 0)
-		a->key = value;
-	else
+	else if (strcmp(o->name, "--code") == 0)
+		a->code = value;
+	else if (strcmp(o->name, "--response") == 0)
+		a->response = value;
+	else if (strcmp(o->name, "--owner-auth") == 0)
+		a->owner_auth = true;
+	else if (strcmp(o->name, "--pwd") == 0)
 		a->pwd = value;
+	else if (a->nkeys < CTL_KEYS_MAX)
+		a->keys[a->nkeys++] = value;
+	else
+		return usage(e, "too many keys", value);
 	return 0;
 }
 
@@ -141,7 +149,7 @@ static int set_option(struct ctl_args *a, const struct ctl_option *o, const char
 	if (o->kind == ARG_EK)
 		return set_ek(a, o, value, e);
 	if (o->kind == ARG_FILE)
-		return set_file(a, o, value);
+		return set_file(a, o, value, e);
 	v = option_value(o, value);
 	if (!v && o->kind == ARG_USER)
 		return usage(e, "no such user", value);
@@ -236,19 +244,20 @@ static int apply_options(struct ctl_args *a, const struct split *sp, struct ctl_
 static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, struct ctl_error *e)
 {
 	bool store = json_is_true(json_object_get(a->params, "store"));
-	bool named = a->command->takes == NAME_NEEDED || (a->command->takes == NAME_OR_STORE && !store);
+	bool file = a->command->takes == NAME_FILE;
+	bool named = file || a->command->takes == NAME_NEEDED || (a->command->takes == NAME_OR_STORE && !store);
 	size_t want = used + (named ? 1 : 0);
 
 	if (a->help || a->version)
 		return 0;
 	if (sp->nwords < want)
-		return usage(e, "a NAME is missing after", a->command->name);
+		return usage(e, file ? "a FILE is missing after" : "a NAME is missing after", a->command->name);
 	if (sp->nwords > want)
 		return usage(e, "one argument too many", sp->words[want]);
 	if (!named)
 		return 0;
 	a->name = sp->words[used];
-	if (json_object_set_new(a->params, "name", json_string(a->name)))
+	if (!file && json_object_set_new(a->params, "name", json_string(a->name)))
 		return usage(e, "not a valid name", a->name);
 	return 0;
 }

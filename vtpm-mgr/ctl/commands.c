@@ -52,6 +52,25 @@ static const struct ctl_option release_options[] = {
 	 "what is released may be an old state, with old counters of failed authorisations"},
 };
 
+static const struct ctl_option recovery_init_options[] = {
+	{"--key", "FILE", NULL, ARG_FILE, 0, "public key (PEM) of whoever may recover; several times: any one suffices (default: those that are there)"},
+};
+static const struct ctl_option recovery_open_options[] = {
+	{"--key", "FILE", NULL, ARG_FILE, 0, "the private key (PEM)"},
+	{"--code", "CODE", NULL, ARG_FILE, 0, "the challenge's, as the keeper has logged it"},
+	{"--owner-auth", NULL, NULL, ARG_FILE, 0, "print the authorisation of the TPM's owner hierarchy, in hex, in place of an answer"},
+};
+static const struct ctl_option recovery_restore_options[] = {
+	{"--response", "FILE", NULL, ARG_FILE, 0, "what \"recovery open\" has printed"},
+	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "PCRs to seal to (default: as for a new group)"},
+	{"--insecure-pcrs", NULL, "insecure_pcrs", ARG_FLAG, 0, "accept PCRs that were never extended"},
+	{"--i-accept-rollback", NULL, "accept_rollback", ARG_FLAG, 0,
+	 "on another TPM: nothing proves that this store is the newest one"},
+};
+static const struct ctl_option reseal_options[] = {
+	{"--group", "G", "group", ARG_STRING, 0, "this one alone (default: all that are open)"},
+};
+
 static json_t *select_groups(json_t *params)
 {
 	return json_object_get(json_object_get(params, "status"), "groups");
@@ -82,6 +101,18 @@ const struct ctl_command ctl_commands[] = {
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,
 	 "Make a group with a sealed root key of its own.", NULL},
 	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL},
+	{NULL, "reseal", "Reseal", NAME_NONE, OPTIONS(reseal_options), print_resealed, NULL,
+	 "Rotate root keys, sealed to the PCRs of now, and what is wrapped under them; guests run on.", NULL},
+	{"recovery", "init", "RecoveryInit", NAME_NONE, OPTIONS(recovery_init_options), print_recovery_init, NULL,
+	 "Wrap every root to offline keys, which open it when this TPM does not any more.", recovery_init_prepare},
+	{"recovery", "show", "RecoveryShow", NAME_NONE, NULL, 0, print_recovery, NULL,
+	 "Show who can recover what; with --json, what to keep a copy of.", NULL},
+	{"recovery", "challenge", "RecoveryChallenge", NAME_NONE, NULL, 0, print_challenge, NULL,
+	 "Print what a recovery key has to answer.", NULL},
+	{"recovery", "open", NULL, NAME_FILE, OPTIONS(recovery_open_options), print_answer, NULL,
+	 "Answer a challenge with a private key, on whichever machine that is; no manager is asked.", recovery_open_prepare},
+	{"recovery", "restore", "RecoveryRestore", NAME_NONE, OPTIONS(recovery_restore_options), print_restored, NULL,
+	 "Seal the roots of an answer in the TPM that there is now.", recovery_restore_prepare},
 	{"quarantine", "list", "ListQuarantine", NAME_NONE, NULL, 0, print_quarantine, NULL,
 	 "List what is quarantined: vTPMs, or the whole store.", NULL},
 	{"quarantine", "show", "Show", NAME_NEEDED, NULL, 0, print_show, NULL, "Show a quarantined vTPM, and why it is.", NULL},
@@ -107,7 +138,7 @@ const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t 
 	return NULL;
 }
 
-static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store"};
+static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store", [NAME_FILE] = " FILE"};
 
 bool ctl_is_group(const char *word)
 {

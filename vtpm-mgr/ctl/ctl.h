@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "lib/err.h"
 
@@ -36,6 +37,7 @@ enum {
 
 enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, ARG_FILE };
 
+#define CTL_KEYS_MAX 8u
 #define CTL_FDS_MAX 2u /* descriptors with a call */
 
 struct ctl_option {
@@ -52,8 +54,8 @@ struct ctl_error;
 struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
-	const char *method; /* without the interface */
-	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE } takes; /* NAME_OR_STORE: a NAME, or the option --store */
+	const char *method; /* without the interface; NULL: all is done before the call, its reply are the parameters */
+	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, NAME_FILE } takes; /* NAME_OR_STORE: a NAME, or the option --store; NAME_FILE: FILE, which stays local */
 	const struct ctl_option *options;
 	size_t noptions;
 	/* Prints the reply for a person. Returns an exit code. */
@@ -79,7 +81,11 @@ struct ctl_args {
 	const char *name;    /* NULL: none */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
-	const char *swtpm, *key, *pwd; /* files of an import */
+	const char *swtpm, *pwd; /* files of an import */
+	const char *keys[CTL_KEYS_MAX]; /* of an import, of a recovery */
+	unsigned nkeys;
+	const char *code, *response; /* of a recovery */
+	bool owner_auth;
 	const char *token_dir;	       /* where a token is to be kept; NULL: none is made */
 	uint8_t token[32];
 	json_t *params;		       /* owned */
@@ -129,7 +135,19 @@ CHECKED int token_prepare(struct ctl_args *a, struct ctl_error *e);
 /* After it: keeps the token, with the uuid that the manager gave. */
 CHECKED int token_keep(struct ctl_args *a, json_t *reply, struct ctl_error *e);
 
+/* ---- escrow.c ---- */
+
+/* Before RecoveryInit: puts the keys where the keeper reads them, and their fingerprints among the parameters. */
+CHECKED int recovery_init_prepare(struct ctl_args *a, struct ctl_error *e);
+/* Answers a challenge with a private key; the parameters are the answer. */
+CHECKED int recovery_open_prepare(struct ctl_args *a, struct ctl_error *e);
+/* Before RecoveryRestore: reads the answer. */
+CHECKED int recovery_restore_prepare(struct ctl_args *a, struct ctl_error *e);
+
 /* ---- output.c ---- */
+
+/* Without what could upset a terminal. */
+void ctl_put_text(FILE *f, const char *s);
 
 __attribute__((format(printf, 4, 5))) int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...);
 /* To standard error; with json also {"error", "message", "code"} to standard output. */
@@ -146,5 +164,12 @@ int print_status(const struct ctl_args *a, json_t *params);
 int print_ca(const struct ctl_args *a, json_t *params);
 int print_group(const struct ctl_args *a, json_t *params);
 int print_groups(const struct ctl_args *a, json_t *params);
+/* output_recovery.c */
+int print_recovery(const struct ctl_args *a, json_t *params);
+int print_recovery_init(const struct ctl_args *a, json_t *params);
+int print_challenge(const struct ctl_args *a, json_t *params);
+int print_answer(const struct ctl_args *a, json_t *params);
+int print_resealed(const struct ctl_args *a, json_t *params);
+int print_restored(const struct ctl_args *a, json_t *params);
 
 #endif

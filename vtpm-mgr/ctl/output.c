@@ -26,7 +26,7 @@ int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...)
 }
 
 /* Text for a terminal: what is not printable ASCII becomes \xNN, so that data cannot move a cursor. */
-static void put_text(FILE *f, const char *s)
+void ctl_put_text(FILE *f, const char *s)
 {
 	for (; *s; s++) {
 		unsigned char c = (unsigned char)*s;
@@ -73,7 +73,7 @@ static void line(const char *label, const char *value)
 	if (value[0] == '\0')
 		return;
 	printf("%-12s  ", label);
-	put_text(stdout, value);
+	ctl_put_text(stdout, value);
 	putchar('\n');
 }
 
@@ -93,7 +93,7 @@ void ctl_print_error(const struct ctl_error *e, bool json)
 	json_t *o;
 
 	fputs("vtpmctl: ", stderr);
-	put_text(stderr, e->message);
+	ctl_put_text(stderr, e->message);
 	fputc('\n', stderr);
 	if (!json)
 		return;
@@ -180,7 +180,7 @@ int print_imported(const struct ctl_args *a, json_t *params)
 	print_created(a, params);
 	line("for QEMU", str(v, "swtpm"));
 	puts("\nNow give the virtual machine that socket in the place of swtpm's, and see that it starts.");
-	put_text(stdout, a->swtpm);
+	ctl_put_text(stdout, a->swtpm);
 	puts(" is as it was. From the machine's next start on it is an old state: whoever starts\n"
 	     "swtpm on it undoes what has happened since, tries at a PIN included. Destroy it, or keep it as you would\n"
 	     "keep the keys of the machine's disks.");
@@ -205,7 +205,7 @@ static int width(json_t *list, const char *key, const char *title)
 
 static void cell(const char *s, int w)
 {
-	put_text(stdout, s);
+	ctl_put_text(stdout, s);
 	printf("%*s  ", strlen(s) < (size_t)w ? w - (int)strlen(s) : 0, "");
 }
 
@@ -314,13 +314,13 @@ int print_quarantine(const struct ctl_args *a, json_t *params)
 
 	(void)a;
 	if (str(params, "store")[0]) {
-		put_text(stdout, str(params, "store"));
+		ctl_put_text(stdout, str(params, "store"));
 		putchar('\n');
 	}
 	json_array_foreach(list, i, v)
 	{
 		cell(str(v, "name"), name);
-		put_text(stdout, str(v, "reason"));
+		ctl_put_text(stdout, str(v, "reason"));
 		putchar('\n');
 	}
 	return EXIT_OK;
@@ -329,7 +329,7 @@ int print_quarantine(const struct ctl_args *a, json_t *params)
 int print_started(const struct ctl_args *a, json_t *params)
 {
 	(void)a;
-	put_text(stdout, str(params, "ring"));
+	ctl_put_text(stdout, str(params, "ring"));
 	putchar('\n');
 	return EXIT_OK;
 }
@@ -355,7 +355,7 @@ static void print_one_group(json_t *g, int w)
 		printf(" (insecure: PCRs that were never extended are accepted)");
 	if (str(g, "reason")[0]) {
 		printf(": ");
-		put_text(stdout, str(g, "reason"));
+		ctl_put_text(stdout, str(g, "reason"));
 	}
 	putchar('\n');
 }

@@ -20,6 +20,7 @@ struct root_job {
 	struct sealed_root *s;
 	const struct sealed_root *from;
 	uint8_t *root; /* KEY_LEN bytes of the caller's */
+	bool fresh;    /* it is to be made */
 };
 
 static int policy_start(struct tpm *t, TPM2_SE type, uint32_t mask, const TPM2B_DIGEST *digest, ESYS_TR *policy)
@@ -236,7 +237,7 @@ static int root_prove(struct tpm *t, const struct sealed_root *s, const uint8_t 
 	return r;
 }
 
-static int new_op(struct tpm *t, void *arg)
+static int seal_op(struct tpm *t, void *arg)
 {
 	struct root_job *job = arg;
 	uint8_t policy[DIGEST_LEN];
@@ -247,7 +248,7 @@ static int new_op(struct tpm *t, void *arg)
 		r = policy_auth_digest(job->s->mask, job->s->pcr, policy);
 	if (!r)
 		r = policy_confirm(t, job->s, policy);
-	if (!r)
+	if (!r && job->fresh)
 		r = root_random(t, job->root);
 	if (!r)
 		r = root_create(t, policy, job->root, job->blob, job->s);
@@ -259,9 +260,17 @@ static int new_op(struct tpm *t, void *arg)
 int root_new(struct tpm *t, uint32_t mask, uint32_t flags, struct root_blob *blob, struct sealed_root *s,
 	     uint8_t root[static KEY_LEN])
 {
+	struct root_job job = {.mask = mask, .flags = flags, .blob = blob, .s = s, .root = root, .fresh = true};
+
+	return tpm_run(t, seal_op, &job);
+}
+
+int root_seal(struct tpm *t, uint32_t mask, uint32_t flags, struct root_blob *blob, struct sealed_root *s,
+	      uint8_t root[static KEY_LEN])
+{
 	struct root_job job = {.mask = mask, .flags = flags, .blob = blob, .s = s, .root = root};
 
-	return tpm_run(t, new_op, &job);
+	return tpm_run(t, seal_op, &job);
 }
 
 static int open_op(struct tpm *t, void *arg)

@@ -15,6 +15,9 @@ struct root_blob { /* storage for the views of a struct sealed_root */
  */
 CHECKED int root_new(struct tpm *t, uint32_t mask, uint32_t flags, struct root_blob *blob, struct sealed_root *s,
 		     uint8_t root[static KEY_LEN]);
+/* The same with a root that there is already. */
+CHECKED int root_seal(struct tpm *t, uint32_t mask, uint32_t flags, struct root_blob *blob, struct sealed_root *s,
+		      uint8_t root[static KEY_LEN]);
 /* ERR_PCR: PCRs differ, t->text says which. ERR_AUTH: the blob is not ours or was changed. */
 CHECKED int root_open(struct tpm *t, const struct sealed_root *s, uint8_t root[static KEY_LEN]);
 

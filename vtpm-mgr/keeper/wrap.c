@@ -17,6 +17,8 @@ static const char label_extend[] = "vtpm anchor key v1";
 static const char label_key[] = "vtpm key v1";
 static const char label_ca[] = "vtpm certificate key auth v1";
 static const char label_anchor[] = "vtpm anchor auth v1";
+static const char label_root_id[] = "vtpm root id v1";
+static const char label_former[] = "vtpm former key v1";
 
 int wrap_sha256(const void *p, size_t n, uint8_t out[static DIGEST_LEN])
 {
@@ -60,6 +62,15 @@ int wrap_derive_row(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_L
 int wrap_derive_extend(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN])
 {
 	return derive(root, label_extend, key);
+}
+
+int wrap_root_id(const uint8_t root[static KEY_LEN], uint8_t id[static ROOT_ID_LEN])
+{
+	uint8_t all[KEY_LEN];
+	int r = derive(root, label_root_id, all);
+
+	memcpy(id, all, ROOT_ID_LEN);
+	return r;
 }
 
 int wrap_hmac(const uint8_t key[static KEY_LEN], const void *p, size_t n, uint8_t out[static DIGEST_LEN])
@@ -194,4 +205,29 @@ int unwrap_anchor_auth(const uint8_t key[static KEY_LEN], const struct anchor_re
 
 	buf_init(&aad, mem, sizeof(mem));
 	return aad_for_anchor(&aad, a, which) ? ERR_RANGE : gcm_open(key, &aad, in, secret);
+}
+
+static int aad_for_former(struct buf *aad, enum former_key which)
+{
+	return buf_put_str(aad, label_former) || buf_put_u8(aad, (uint8_t)which) ? ERR_RANGE : 0;
+}
+
+int wrap_former(const uint8_t key[static KEY_LEN], enum former_key which, const uint8_t secret[static KEY_LEN],
+		uint8_t out[static WRAPPED_KEY_LEN])
+{
+	uint8_t mem[AAD_MAX];
+	struct buf aad;
+
+	buf_init(&aad, mem, sizeof(mem));
+	return aad_for_former(&aad, which) ? ERR_RANGE : gcm_seal(key, &aad, secret, out);
+}
+
+int unwrap_former(const uint8_t key[static KEY_LEN], enum former_key which, const uint8_t in[static WRAPPED_KEY_LEN],
+		  uint8_t secret[static KEY_LEN])
+{
+	uint8_t mem[AAD_MAX];
+	struct buf aad;
+
+	buf_init(&aad, mem, sizeof(mem));
+	return aad_for_former(&aad, which) ? ERR_RANGE : gcm_open(key, &aad, in, secret);
 }
