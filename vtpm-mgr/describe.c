@@ -122,6 +122,8 @@ json_t *describe_group(const struct group *g)
 			json_array_append_new(pcrs, json_integer(i));
 	j = json_pack("{s:s, s:o, s:b, s:b}", "name", g->name, "pcrs", pcrs, "insecure_pcrs",
 		      (int)(g->flags & SEAL_INSECURE_PCRS), "open", (int)g->open);
+	if (j && g->flags & SEAL_SHARE)
+		json_object_set_new(j, "share", json_true());
 	if (j && g->vouched)
 		json_object_set_new(j, "mode", json_string(describe_mode(g->mode)));
 	if (j && !g->open && g->reason[0])

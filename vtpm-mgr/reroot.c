@@ -94,7 +94,7 @@ static void mark_open(struct reroot *r)
 
 		if (!g)
 			continue;
-		g->open = true;
+		g->open = !(g->flags & SEAL_SHARE);
 		g->reason[0] = '\0';
 		g->mask = r->back[i].sealed.mask;
 		g->flags = r->back[i].sealed.flags;
@@ -496,6 +496,7 @@ static void restore_next(struct reroot *r)
 	const struct reroot_answer *a = &r->order.answers[r->i];
 	struct root_restore req = {.mask = r->order.mask, .flags = r->order.flags};
 	uint8_t mem[KEEPER_ROOT_RESTORE_MAX];
+	const struct group *g;
 	struct buf b;
 
 	if (r->i == r->order.n) {
@@ -506,6 +507,9 @@ static void restore_next(struct reroot *r)
 		return;
 	}
 	req.tag = a->tag;
+	g = group_find(r->m, a->tag.group);
+	if (g)
+		req.flags |= g->flags & SEAL_SHARE;
 	req.envelope = a->envelope;
 	req.envelope_len = a->len;
 	buf_init(&b, mem, sizeof(mem));

@@ -5,17 +5,18 @@
  *	escrow_keep.c	what the offline keys hold of each root is made by the keeper and kept in the store
  *	reseal.c	online rotation: another root for a group, under which its vTPMs' keys are wrapped anew, in one commit
  *	reroot.c	a store whose chip is another one, or whose PCRs are others for good, with the answer of an offline key
+ *	share_methods.c	groups that need a second share
  *	recovery_methods.c  the methods about these; describe_recovery.c: what is said of them
  *
  * The values of the table meta: "escrow:GROUP" and "escrow-owner", each root id 16 | u8 n | n times var envelope;
- * "former", the keys of journal rows and anchors before a rotation, until the row that ends it is anchored; "former-cas", the certificates
+ * "share:GROUP" (proto/share.h); "former", the keys of journal rows and anchors before a rotation, until the row that ends it is anchored; "former-cas", the certificates
  * of CA keys that went with their chips, each var DER; "moved", u64 seconds since 1970, when the store was last put on another chip.
  */
 #ifndef VTPM_MGR_REROOT_H
 #define VTPM_MGR_REROOT_H
 
 #include "vtpm-mgr/mgr.h"
-#include "vtpm-mgr/proto/escrow.h"
+#include "vtpm-mgr/proto/share.h"
 
 /* ---- escrow_keep.c ---- */
 
@@ -69,6 +70,23 @@ struct reroot_order {
 /* Takes the order over. Ends the call. */
 void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c);
 void reroot_order_free(struct reroot_order *order);
+
+/* ---- share_methods.c ---- */
+
+void share_meta_key(const char *group, char key[static NAME_MAX_LEN + 16]);
+/* The record of a group's second share, for another root. */
+CHECKED int share_renew(struct mgr *m, const char *group, const uint8_t root_id[static ROOT_ID_LEN], uint8_t out[static SHARE_RECORD_SIZE]);
+/* What a call that makes a shared group has with it. */
+struct share_param {
+	bool given;
+	struct share_record record; /* but for the root id */
+	uint8_t envelope[ENVELOPE_MAX];
+	size_t len;
+};
+/* share_kind, share_salt and share_envelope; absent: not given. Otherwise the call has been answered. */
+CHECKED int share_params(struct call *c, json_t *params, struct share_param *out);
+void method_share_begin(void *arg, struct call *c, json_t *params);
+void method_group_unlock(void *arg, struct call *c, json_t *params);
 
 /* ---- recovery_methods.c, describe_recovery.c ---- */
 

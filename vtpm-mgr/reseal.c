@@ -21,7 +21,7 @@
 #include "vtpm-mgr/reroot.h"
 
 #define SETTLE_MS 20u /* between two looks at what is being made */
-#define META_MAX  5u
+#define META_MAX  6u
 
 struct key {
 	int64_t id;
@@ -37,6 +37,7 @@ struct reseal {
 	json_t *names;	   /* of the groups that are done */
 	struct group *g;   /* the one in hand */
 	struct loop_timer settle;
+	uint8_t root_id[ROOT_ID_LEN], share[SHARE_RECORD_SIZE];
 	uint8_t root[SEALED_ROOT_MAX], former[FORMER_LEN], record[ANCHOR_RECORD_SIZE], ca[CA_KEY_MAX];
 	size_t root_len, ca_len;
 	struct sealed_root sealed; /* views into root */
@@ -175,6 +176,10 @@ static void collect_meta(struct reseal *s)
 	s->store = (struct store_reseal){.rewraps = s->rewraps, .nrewraps = s->n, .meta = s->meta};
 	escrow_meta_key(ESCROW_ROOT, s->g->name, key);
 	add_meta(s, key, s->escrow, s->escrow_len);
+	if (s->g->flags & SEAL_SHARE && !share_renew(s->m, s->g->name, s->root_id, s->share)) {
+		share_meta_key(s->g->name, key);
+		add_meta(s, key, s->share, sizeof(s->share));
+	}
 	if (strcmp(s->g->name, DEFAULT_GROUP) != 0)
 		return;
 	add_meta(s, "escrow-owner", s->owner, s->owner_len);
@@ -362,15 +367,16 @@ static void on_successor(void *arg, const struct keeper_reply *r)
 	struct buf b;
 	int err = r->code;
 
-	if (!err && (r->result_len <= FORMER_LEN || r->result_len - FORMER_LEN > sizeof(s->root)))
+	if (!err && (r->result_len <= FORMER_LEN + ROOT_ID_LEN || r->result_len - FORMER_LEN - ROOT_ID_LEN > sizeof(s->root)))
 		err = ERR_PROTO;
 	if (err) {
 		reseal_end(s, err, r->text);
 		return;
 	}
-	s->root_len = r->result_len - FORMER_LEN;
+	s->root_len = r->result_len - FORMER_LEN - ROOT_ID_LEN;
 	memcpy(s->root, r->result, s->root_len);
 	memcpy(s->former, r->result + s->root_len, FORMER_LEN);
+	memcpy(s->root_id, r->result + s->root_len + FORMER_LEN, ROOT_ID_LEN);
 	buf_wrap(&b, s->root, s->root_len);
 	if (sealed_root_decode(&b, &s->sealed) || buf_left(&b))
 		err = ERR_PROTO;

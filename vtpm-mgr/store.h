@@ -124,7 +124,7 @@ struct store_change {
 	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
 	const uint8_t *wrapped; /* of STORE_CONFIGURE: the new key, WRAPPED_KEY_LEN bytes */
 	uint8_t snapshots;
-	const struct store_reseal *reseal; /* of STORE_RESEAL */
+	const struct store_reseal *reseal; /* of STORE_RESEAL; of STORE_GROUP its meta */
 	/* out: 0; for this one alone ERR_WRONG_STATE (version), ERR_NOTFOUND, ERR_EXISTS, ERR_AUTH (damaged), ERR_INVAL; or that of
 	 * the transaction */
 	int result;

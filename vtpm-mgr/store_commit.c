@@ -125,20 +125,6 @@ static int delete_vtpm(struct store *s, const struct store_change *c)
 	return err;
 }
 
-static int insert_group(struct store *s, const struct store_change *c)
-{
-	sqlite3_stmt *st;
-
-	if (!name_valid(c->group))
-		return ERR_INVAL;
-	if (c->sealed_len > STORE_META_MAX)
-		return ERR_RANGE;
-	st = store_stmt(s, SQL_GROUP_PUT);
-	bind_str(st, 1, c->group);
-	bind_bytes(st, 2, c->sealed, c->sealed_len);
-	return store_exec(s, st);
-}
-
 static int put_meta(struct store *s, const struct store_meta *meta, size_t n)
 {
 	int err = 0;
@@ -152,6 +138,22 @@ static int put_meta(struct store *s, const struct store_meta *meta, size_t n)
 		err = meta[i].len > STORE_META_MAX ? ERR_RANGE : store_exec(s, st);
 	}
 	return err;
+}
+
+static int insert_group(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *st;
+	int err;
+
+	if (!name_valid(c->group))
+		return ERR_INVAL;
+	if (c->sealed_len > STORE_META_MAX)
+		return ERR_RANGE;
+	st = store_stmt(s, SQL_GROUP_PUT);
+	bind_str(st, 1, c->group);
+	bind_bytes(st, 2, c->sealed, c->sealed_len);
+	err = store_exec(s, st);
+	return err || !c->reseal ? err : put_meta(s, c->reseal->meta, c->reseal->nmeta);
 }
 
 static int rewrap(struct store *s, const struct store_rewrap *w)

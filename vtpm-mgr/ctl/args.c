@@ -131,6 +131,10 @@ static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *
 		a->code = value;
 	else if (strcmp(o->name, "--response") == 0)
 		a->response = value;
+	else if (strcmp(o->name, "--ca") == 0)
+		a->ca = value;
+	else if (strcmp(o->name, "--share-file") == 0)
+		a->share_file = value;
 	else if (strcmp(o->name, "--owner-auth") == 0)
 		a->owner_auth = true;
 	else if (strcmp(o->name, "--pwd") == 0)

@@ -39,7 +39,13 @@ static const struct ctl_option show_options[] = {
 	{"--ek-cert", "rsa|ecc", NULL, ARG_EK, 0, "print only this endorsement key's certificate (PEM)"},
 	{"--ek-public", "rsa|ecc", NULL, ARG_EK, 0, "print only this endorsement key's public key (PEM)"},
 };
+#define SHARE_OPTIONS \
+	{"--ca", "FILE", NULL, ARG_FILE, 0, "with a second share: certificate of this host's CA (PEM), as you had it from \"vtpmctl ca\" when you trusted it"}, \
+	{"--share-file", "FILE", NULL, ARG_FILE, 0, "the key file, or a file whose first line is the passphrase (default: ask on the terminal)"}
+static const struct ctl_option unlock_options[] = { SHARE_OPTIONS };
 static const struct ctl_option group_options[] = {
+	{"--share", "passphrase|keyfile", "share_kind", ARG_STRING, 0, "it needs that, besides the TPM, each time that the keeper begins"},
+	SHARE_OPTIONS,
 	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "PCRs of the physical TPM to seal to, such as 0,2,4,7"},
 	{"--insecure-pcrs", NULL, "insecure_pcrs", ARG_FLAG, 0, "accept PCRs that were never extended"},
 	{"--mode", "bounded|strict", "mode", ARG_STRING, 0,
@@ -99,7 +105,9 @@ const struct ctl_command ctl_commands[] = {
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
 	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL},
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,
-	 "Make a group with a sealed root key of its own.", NULL},
+	 "Make a group with a sealed root key of its own.", share_create_prepare},
+	{"group", "unlock", "GroupUnlock", NAME_NEEDED, OPTIONS(unlock_options), print_group, NULL,
+	 "Give a group its second share.", share_unlock_prepare},
 	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL},
 	{NULL, "reseal", "Reseal", NAME_NONE, OPTIONS(reseal_options), print_resealed, NULL,
 	 "Rotate root keys, sealed to the PCRs of now, and what is wrapped under them; guests run on.", NULL},

@@ -85,6 +85,7 @@ struct ctl_args {
 	const char *keys[CTL_KEYS_MAX]; /* of an import, of a recovery */
 	unsigned nkeys;
 	const char *code, *response; /* of a recovery */
+	const char *ca, *share_file; /* of a group's second share */
 	bool owner_auth;
 	const char *token_dir;	       /* where a token is to be kept; NULL: none is made */
 	uint8_t token[32];
@@ -143,6 +144,12 @@ CHECKED int recovery_init_prepare(struct ctl_args *a, struct ctl_error *e);
 CHECKED int recovery_open_prepare(struct ctl_args *a, struct ctl_error *e);
 /* Before RecoveryRestore: reads the answer. */
 CHECKED int recovery_restore_prepare(struct ctl_args *a, struct ctl_error *e);
+
+/* ---- share.c ---- */
+
+/* Encrypt a group's second share to the keeper; before CreateGroup, if it is to have one, and GroupUnlock. */
+CHECKED int share_create_prepare(struct ctl_args *a, struct ctl_error *e);
+CHECKED int share_unlock_prepare(struct ctl_args *a, struct ctl_error *e);
 
 /* ---- output.c ---- */
 

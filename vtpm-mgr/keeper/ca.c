@@ -268,3 +268,10 @@ int ca_reseal(struct ca *ca, const uint8_t key[static KEY_LEN], uint8_t wrapped[
 		r = tpm_blob_encode(ca->tpm, &ca->pub, &ca->priv, pub, &pub_len, priv, &priv_len);
 	return r ? r : wrap_ca_auth(key, pub, pub_len, ca->auth, wrapped);
 }
+
+int ca_vouch(struct ca *ca, const uint8_t digest[static DIGEST_LEN], uint8_t signature[static 64])
+{
+	if (!ca->cert)
+		return tpm_fail(ca->tpm, ERR_WRONG_STATE, "there is no CA");
+	return ca_sign(ca, digest, signature, signature + 32);
+}

@@ -116,7 +116,9 @@ static int restore(struct keeper *k, const struct root_restore *q, struct root_b
 		return tpm_fail(&k->tpm, r,
 				"the answer does not verify: it is for another challenge or host, is not of this root, or was changed");
 	r = root_seal(&k->tpm, q->mask, q->flags, blob, s, k->root);
-	return r ? r : groups_replace(&k->groups, q->tag.group, k->root);
+	if (r || q->flags & SEAL_SHARE) /* what is sealed is one share, and the group stays locked */
+		return r;
+	return groups_replace(&k->groups, q->tag.group, k->root);
 }
 
 int serve_root_restore(void *peer, struct ipc_msg *m)
@@ -156,14 +158,18 @@ static const struct group_key *successor(struct keeper *k, const char *group)
 static int make_successor(struct keeper *k, const struct keeper_group_new *q, struct buf *out)
 {
 	const struct group_key *now = groups_keys(&k->groups, q->group), *next;
-	uint8_t row[WRAPPED_KEY_LEN], extend[WRAPPED_KEY_LEN];
+	uint8_t row[WRAPPED_KEY_LEN], extend[WRAPPED_KEY_LEN], id[ROOT_ID_LEN];
 	struct sealed_root s = {0};
 	struct root_blob blob;
 	int r;
 
 	if (!now)
 		return tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is not open", q->group);
-	r = root_new(&k->tpm, q->mask, q->flags, &blob, &s, k->root);
+	r = root_new(&k->tpm, q->mask, now->shared ? q->flags | SEAL_SHARE : q->flags & ~SEAL_SHARE, &blob, &s, k->root);
+	if (!r && now->shared)
+		r = wrap_combine(k->root, now->share, k->root);
+	if (!r)
+		r = wrap_root_id(k->root, id);
 	if (!r)
 		r = groups_succeed(&k->groups, q->group, k->root);
 	if (r)
@@ -174,7 +180,8 @@ static int make_successor(struct keeper *k, const struct keeper_group_new *q, st
 		r = wrap_former(next->key, FORMER_EXTEND, now->extend, extend);
 	if (!r)
 		r = sealed_root_encode(out, &s);
-	if (!r && (buf_put_bytes(out, row, sizeof(row)) || buf_put_bytes(out, extend, sizeof(extend))))
+	if (!r && (buf_put_bytes(out, row, sizeof(row)) || buf_put_bytes(out, extend, sizeof(extend)) ||
+		   buf_put_bytes(out, id, sizeof(id))))
 		r = ERR_RANGE;
 	return r;
 }
@@ -182,7 +189,7 @@ static int make_successor(struct keeper *k, const struct keeper_group_new *q, st
 int serve_group_reseal(void *peer, struct ipc_msg *m)
 {
 	struct keeper *k = peer;
-	uint8_t mem[SEALED_ROOT_MAX + FORMER_LEN];
+	uint8_t mem[SEALED_ROOT_MAX + FORMER_LEN + ROOT_ID_LEN];
 	struct keeper_group_new q;
 	struct buf b;
 	uint64_t id;

@@ -64,7 +64,7 @@ static int derive_into(struct group_key *slot, const char *group, const uint8_t 
 	r = wrap_derive(root, slot->key);
 	if (!r)
 		r = wrap_derive_row(root, slot->row);
-	slot->rows_only = false;
+	slot->rows_only = slot->shared = false;
 	return r ? r : wrap_derive_extend(root, slot->extend);
 }
 
@@ -109,12 +109,26 @@ int groups_replace(struct groups *g, const char *group, const uint8_t root[stati
 
 /* ---- a root that is rotated ---- */
 
+void groups_keep_share(struct groups *g, const char *group, const uint8_t share[static KEY_LEN])
+{
+	struct group_key *now = find(g, group);
+
+	if (!now)
+		return;
+	memcpy(now->share, share, KEY_LEN);
+	now->shared = true;
+}
+
 int groups_succeed(struct groups *g, const char *group, const uint8_t root[static KEY_LEN])
 {
 	const struct group_key *now = find(g, group);
 	struct group_key *next = now ? &g->next[now - g->slots] : NULL;
 	int r = next ? derive_into(next, group, root) : ERR_WRONG_STATE;
 
+	if (!r && now->shared) {
+		memcpy(next->share, now->share, KEY_LEN);
+		next->shared = true;
+	}
 	if (r && next)
 		secmem_wipe(next, sizeof(*next));
 	return r;

@@ -15,6 +15,8 @@ struct group_key {
 	uint8_t key[KEY_LEN];	 /* wraps */
 	uint8_t row[KEY_LEN];	 /* authenticates journal rows; only those of GROUP_DEFAULT are used */
 	uint8_t extend[KEY_LEN]; /* makes of a row what the anchors are extended with */
+	uint8_t share[KEY_LEN];	 /* the second one of its root; see shared */
+	bool shared;
 	bool rows_only;		 /* of a root before, taken over from another keeper: it unwraps nothing */
 };
 /* A root that is being rotated has a successor, then is the one before: see vtpm-mgr/proto/escrow.h. */
@@ -44,6 +46,8 @@ CHECKED int groups_open(struct groups *g, const char *group, const uint8_t root[
  */
 CHECKED int groups_replace(struct groups *g, const char *group, const uint8_t root[static KEY_LEN]);
 
+/* The second share of a root that is open, for its successors. */
+void groups_keep_share(struct groups *g, const char *group, const uint8_t share[static KEY_LEN]);
 /* The successor of a group that is open. */
 CHECKED int groups_succeed(struct groups *g, const char *group, const uint8_t root[static KEY_LEN]);
 /* NULL: there is none. */

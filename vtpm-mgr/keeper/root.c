@@ -173,7 +173,7 @@ static int choose_pcrs(struct tpm *t, uint32_t mask, uint32_t flags, struct seal
 		if (!(s->mask >> i & 1))
 			memset(s->pcr[i], 0, DIGEST_LEN);
 	empty = policy_empty_pcr(s->mask, s->pcr);
-	s->flags = empty < 0 ? 0 : flags; /* remembered only where it was needed */
+	s->flags = empty < 0 ? flags & ~SEAL_INSECURE_PCRS : flags; /* remembered only where it was needed */
 	if (empty < 0 || flags & SEAL_INSECURE_PCRS)
 		return 0;
 	return tpm_fail(t, ERR_PCR,

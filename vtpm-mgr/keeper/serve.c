@@ -103,7 +103,7 @@ static int on_group_new(void *peer, struct ipc_msg *m)
 	uint64_t id;
 	int r;
 
-	if (buf_get_u64le(&m->body, &id) || keeper_group_new_decode(&m->body, &q) || buf_left(&m->body))
+	if (buf_get_u64le(&m->body, &id) || keeper_group_new_decode(&m->body, &q) || buf_left(&m->body) || q.flags & SEAL_SHARE)
 		return ERR_PROTO;
 	buf_init(&b, mem, sizeof(mem));
 	r = group_room(k, q.group);
@@ -127,6 +127,10 @@ static int on_group_open(void *peer, struct ipc_msg *m)
 	if (buf_get_u64le(&m->body, &id) || keeper_group_open_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
 	r = group_room(k, q.group);
+	if (!r && q.root.flags & SEAL_SHARE && !groups_find(&k->groups, q.group))
+		r = tpm_fail(&k->tpm, ERR_DENIED, "it needs its second share: vtpmctl group unlock %s", q.group);
+	if (!r && q.root.flags & SEAL_SHARE)
+		return serve_reply(k, id, 0, NULL, 0);
 	if (!r)
 		r = root_open(&k->tpm, &q.root, k->root);
 	if (!r)
@@ -290,6 +294,9 @@ static const struct ipc_rule rules[] = {
 	{KEEPER_ANCHOR_EXTEND, STATE_PINNED, KEEPER_ROW_SIZE, KEEPER_ROW_SIZE, 0, 0, serve_anchor_extend},
 	{KEEPER_ROWS_VERIFY, STATE_PINNED, KEEPER_ROWS_MIN, KEEPER_ROWS_MAX, 0, 0, serve_rows_verify},
 	{KEEPER_TPM_SHUTDOWN, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_tpm_shutdown},
+	{KEEPER_SHARE_BEGIN, STATE_PINNED, KEEPER_SHARE_BEGIN_SIZE, KEEPER_SHARE_BEGIN_SIZE, 0, 0, serve_share_begin},
+	{KEEPER_GROUP_NEW_SHARED, STATE_PINNED, KEEPER_GROUP_NEW_SHARED_MIN, KEEPER_GROUP_NEW_SHARED_MAX, 0, 0, serve_group_new_shared},
+	{KEEPER_GROUP_UNLOCK, STATE_PINNED, KEEPER_GROUP_UNLOCK_MIN, KEEPER_GROUP_UNLOCK_MAX, 0, 0, serve_group_unlock},
 	{KEEPER_RECOVERY_KEYS, STATE_NEW | STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_recovery_keys},
 	{KEEPER_ESCROW_WRAP, STATE_PINNED, KEEPER_ESCROW_WRAP_MIN, KEEPER_ESCROW_WRAP_MAX, 0, 0, serve_escrow_wrap},
 	{KEEPER_CHALLENGE, STATE_NEW | STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_challenge},
@@ -386,6 +393,7 @@ void keeper_free(struct keeper *k)
 {
 	links_free(&k->links);
 	challenge_end(&k->challenge);
+	share_end(&k->share);
 	offline_free(&k->offline);
 	anchor_free(&k->anchor);
 	ca_free(&k->ca);

@@ -10,6 +10,7 @@
 #include "vtpm-mgr/keeper/groups.h"
 #include "vtpm-mgr/keeper/links.h"
 #include "vtpm-mgr/keeper/offline.h"
+#include "vtpm-mgr/keeper/share.h"
 #include "vtpm-mgr/keeper/tpm.h"
 
 struct keeper {
@@ -21,6 +22,7 @@ struct keeper {
 	struct anchor anchor;
 	struct offline offline;
 	struct challenge challenge;
+	struct share_exchange share;
 	int mgr_fd;
 	struct loop_io mgr_io;
 	uint32_t state; /* see serve.c */
@@ -50,6 +52,11 @@ int serve_row_mac(void *peer, struct ipc_msg *m);
 int serve_anchor_extend(void *peer, struct ipc_msg *m);
 int serve_rows_verify(void *peer, struct ipc_msg *m);
 int serve_tpm_shutdown(void *peer, struct ipc_msg *m);
+
+/* share_serve.c */
+int serve_share_begin(void *peer, struct ipc_msg *m);
+int serve_group_new_shared(void *peer, struct ipc_msg *m);
+int serve_group_unlock(void *peer, struct ipc_msg *m);
 
 /* escrow_serve.c */
 int serve_recovery_keys(void *peer, struct ipc_msg *m);

@@ -53,7 +53,7 @@ int root_restore_decode(struct buf *b, struct root_restore *m)
 	if (escrow_tag_decode(b, &m->tag) || buf_get_u32le(b, &m->mask) || buf_get_u32le(b, &m->flags) ||
 	    buf_get_var(b, ENVELOPE_MAX, &m->envelope, &m->envelope_len))
 		return ERR_PROTO;
-	return m->tag.what != ESCROW_ROOT || m->mask >> PCR_COUNT || (m->flags & ~SEAL_INSECURE_PCRS) ? ERR_PROTO : 0;
+	return m->tag.what != ESCROW_ROOT || m->mask >> PCR_COUNT || (m->flags & ~SEAL_FLAGS) ? ERR_PROTO : 0;
 }
 
 int key_reseal_encode(struct buf *b, const struct key_reseal *m)

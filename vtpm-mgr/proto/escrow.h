@@ -15,7 +15,7 @@
  * A root is rotated while its group is open. It has a successor first, under which everything is wrapped anew; with GROUP_SWITCH that is the
  * root, and the one before is kept to verify and unwrap with until GROUP_SWITCHED.
  *
- *	GROUP_RESEAL	{group, mask, flags}		-> {struct sealed_root, former keys}	a successor
+ *	GROUP_RESEAL	{group, mask, flags}		-> {struct sealed_root, former keys, root id}	a successor
  *	KEY_RESEAL	{binding, wrapped}		-> {wrapped}		under the successor
  *	CA_RESEAL	{}				-> {wrapped auth}	under that of "default"; the same for
  *	ANCHOR_RESEAL	{}				-> {anchor_record}

@@ -32,7 +32,7 @@ int sealed_root_decode(struct buf *b, struct sealed_root *s)
 	    buf_get_var(b, SEALED_BLOB_MAX, &s->pub, &s->pub_len) ||
 	    buf_get_var(b, SEALED_BLOB_MAX, &s->priv, &s->priv_len) || buf_get_bytes(b, s->pcr, sizeof(s->pcr)))
 		return ERR_PROTO;
-	return (s->flags & ~SEAL_INSECURE_PCRS) || s->mask >> PCR_COUNT ? ERR_PROTO : 0;
+	return (s->flags & ~SEAL_FLAGS) || s->mask >> PCR_COUNT ? ERR_PROTO : 0;
 }
 
 int ca_key_encode(struct buf *b, const struct ca_key *k)
@@ -90,7 +90,7 @@ int keeper_group_new_decode(struct buf *b, struct keeper_group_new *m)
 {
 	if (buf_get_str(b, m->group, sizeof(m->group)) || buf_get_u32le(b, &m->mask) || buf_get_u32le(b, &m->flags))
 		return ERR_PROTO;
-	return !name_valid(m->group) || (m->flags & ~SEAL_INSECURE_PCRS) || m->mask >> PCR_COUNT ? ERR_PROTO : 0;
+	return !name_valid(m->group) || (m->flags & ~SEAL_FLAGS) || m->mask >> PCR_COUNT ? ERR_PROTO : 0;
 }
 
 int keeper_group_open_encode(struct buf *b, const struct keeper_group_open *m)

@@ -68,6 +68,8 @@ struct keeper_status {
 };
 
 #define SEAL_INSECURE_PCRS (1u << 0) /* PCRs that were never extended are accepted */
+#define SEAL_SHARE	   (1u << 1) /* what is sealed is one share of two: proto/share.h */
+#define SEAL_FLAGS	   (SEAL_INSECURE_PCRS | SEAL_SHARE)
 
 /* A root key sealed in the TPM, with what its policy was made of (public, for explaining a refusal). */
 struct sealed_root {
