@@ -142,7 +142,7 @@ static int apply(struct mgr *m, struct batch *b, struct change *ch)
 			return ERR_WRONG_STATE;
 		break;
 	case STORE_GROUP:
-	case STORE_RESEAL:
+	case STORE_GROUP_SEAL:
 	case STORE_NOTHING:
 		break;
 	}

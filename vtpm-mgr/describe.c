@@ -126,7 +126,13 @@ json_t *describe_group(const struct group *g)
 		json_object_set_new(j, "share", json_true());
 	if (j && g->vouched)
 		json_object_set_new(j, "mode", json_string(describe_mode(g->mode)));
-	if (j && !g->open && g->reason[0])
+	if (j)
+		json_object_set_new(j, "policy", json_string(g->kind == POLICY_SIGNED ? "signed" : "fixed"));
+	if (j)
+		json_object_set_new(j, "locked", json_boolean(g->locked));
+	if (j)
+		json_object_set_new(j, "recovery_key", json_boolean(g->has_recovery));
+	if (j && g->reason[0] && (!g->open || g->locked || g->recovered))
 		json_object_set_new(j, "reason", json_string(g->reason));
 	return j;
 }
@@ -171,6 +177,9 @@ static json_t *describe_warnings(struct mgr *m)
 			json_array_append_new(w, json_sprintf("group %s is sealed to PCRs that were never extended "
 							      "(--insecure-pcrs): any boot of this host opens it",
 							      g->name));
+	for (const struct group *g = m->keeper.groups; g; g = g->next)
+		if (g->open && (g->locked || g->recovered))
+			json_array_append_new(w, json_sprintf("group %s: %s", g->name, g->reason));
 	if (!m->sandboxed)
 		json_array_append_new(w, json_string("the manager was not started as root: backends share its uid and are "
 						     "confined by seccomp alone"));

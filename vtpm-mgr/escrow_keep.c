@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vtpm-mgr/keeper_client.h"
+#include "vtpm-mgr/policy.h"
 #include "vtpm-mgr/reroot.h"
 
 int escrow_set_decode(const uint8_t *p, size_t len, struct escrow_set *set)
@@ -95,6 +96,7 @@ struct making {
 	char group[NAME_MAX_LEN + 1];
 	uint8_t root[SEALED_ROOT_MAX];
 	size_t root_len;
+	struct set_list sets; /* PCR sets, which may be needed to unseal it */
 	unsigned i;
 	uint8_t set[ESCROW_SET_MAX];
 	struct buf out;
@@ -136,7 +138,7 @@ static void on_wrapped(void *arg, const struct keeper_reply *r)
 static void wrap_next(struct making *k)
 {
 	const struct recovery_keys *keys = &k->m->keeper.recovery;
-	struct escrow_wrap req = {.what = k->what};
+	struct escrow_wrap req = {.what = k->what, .group = {.sets = k->sets.mem, .sets_len = k->sets.len}};
 	uint8_t mem[KEEPER_ESCROW_WRAP_MAX];
 	struct buf b, root;
 
@@ -144,11 +146,11 @@ static void wrap_next(struct making *k)
 		making_end(k, 0, "");
 		return;
 	}
-	snprintf(req.group, sizeof(req.group), "%s", k->group);
+	snprintf(req.group.group, sizeof(req.group.group), "%s", k->group);
 	memcpy(req.fingerprint, keys->fingerprints[k->i], DIGEST_LEN);
 	buf_wrap(&root, k->root, k->root_len);
 	buf_init(&b, mem, sizeof(mem));
-	if (sealed_root_decode(&root, &req.root) || buf_left(&root) || escrow_wrap_encode(&b, &req))
+	if (sealed_root_decode(&root, &req.group.root) || buf_left(&root) || escrow_wrap_encode(&b, &req))
 		making_end(k, ERR_AUTH, "the group's row in the store is damaged");
 	else
 		keeper_ask_once(k->m, KEEPER_ESCROW_WRAP, &b, on_wrapped, k);
@@ -177,6 +179,7 @@ void escrow_make(struct mgr *m, uint8_t what, const char *group, const uint8_t *
 	snprintf(k->group, sizeof(k->group), "%s", group);
 	memcpy(k->root, root, root_len);
 	k->root_len = root_len;
+	sets_load(m, group, &k->sets);
 	k->done = done;
 	k->arg = arg;
 	buf_init(&k->out, k->set, sizeof(k->set));

@@ -126,7 +126,7 @@ static void on_group_made(void *arg, const struct keeper_reply *r)
 static void on_group_gate(void *arg, const struct keeper_reply *r)
 {
 	struct group_making *g = arg;
-	struct keeper_group_new req = { .mask = g->root.mask, .flags = g->root.flags };
+	struct keeper_group_new req = { .mask = g->root.policy.mask, .flags = g->root.policy.flags };
 	uint8_t mem[KEEPER_GROUP_NEW_SHARED_MAX];
 	struct group_new_shared shared;
 	struct buf b;
@@ -207,9 +207,9 @@ void method_create_group(void *arg, struct call *c, json_t *params)
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
-	*g = (struct group_making){ .next = m->groups_making, .m = m, .c = c, .mode = mode, .root.mask = mask, .share = share };
+	*g = (struct group_making){ .next = m->groups_making, .m = m, .c = c, .mode = mode, .root.policy.mask = mask, .share = share };
 	m->groups_making = g;
-	g->root.flags = (insecure ? SEAL_INSECURE_PCRS : 0) | (share.given ? SEAL_SHARE : 0);
+	g->root.policy.flags = (insecure ? SEAL_INSECURE_PCRS : 0) | (share.given ? SEAL_SHARE : 0);
 	snprintf(g->name, sizeof(g->name), "%s", name);
 	keeper_open_group(m, DEFAULT_GROUP, on_group_gate, g);
 }

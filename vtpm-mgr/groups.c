@@ -6,10 +6,25 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/keeper_client.h"
+#include "vtpm-mgr/policy.h"
 
-static void group_opened(struct group *g, const struct keeper_reply *r)
+/* The outcomes that say that this is not the chip, the boot or the seal it was; a TPM that does not answer says nothing. */
+static bool is_breach(int code)
 {
+	return code == ERR_PCR || code == ERR_TPM_IDENTITY || code == ERR_AUTH;
+}
+
+static void group_opened(struct mgr *m, struct group *g, const struct keeper_reply *r)
+{
+	if (g->open) { /* it was asked once more */
+		if (is_breach(r->code))
+			recheck_failed(m, g, r->text);
+		else if (!r->code)
+			recheck_passed(g);
+		return;
+	}
 	g->open = r->code == 0;
+	g->locked = g->recovered = false;
 	snprintf(g->reason, sizeof(g->reason), "%s", r->text);
 	if (r->code)
 		log_error("group %s: its root stays sealed: %s (%s)", g->name, r->text, err_text(r->code));
@@ -40,7 +55,7 @@ static void on_group_opened(void *arg, const struct keeper_reply *r)
 	struct group_opening *o = arg;
 	struct keeper_reply out = { .code = r->code };
 
-	group_opened(o->g, r);
+	group_opened(o->m, o->g, r);
 	snprintf(out.text, sizeof(out.text), "%s", r->text);
 	if (!r->code && o->done)
 		out.code = group_usable(o->m, o->g, out.text);
@@ -49,37 +64,62 @@ static void on_group_opened(void *arg, const struct keeper_reply *r)
 	free(o);
 }
 
-static int group_request(struct mgr *m, const struct group *g, struct buf *b)
+int group_root(struct mgr *m, const struct group *g, uint8_t mem[static SEALED_ROOT_MAX], struct sealed_root *root)
 {
-	struct keeper_group_open req = { 0 };
-	uint8_t mem[SEALED_ROOT_MAX];
-	size_t len = sizeof(mem);
+	size_t len = SEALED_ROOT_MAX;
 	struct buf row;
 	int err = store_group_get(m->store, g->name, mem, &len);
 
 	if (err)
 		return err;
 	buf_wrap(&row, mem, len);
+	return sealed_root_decode(&row, root) || buf_left(&row) ? ERR_AUTH : 0;
+}
+
+int group_request(struct mgr *m, const struct group *g, const uint8_t *sets, size_t sets_len, struct buf *b)
+{
+	struct keeper_group_open req = { .sets = sets, .sets_len = sets_len };
+	uint8_t mem[SEALED_ROOT_MAX];
+	int err = group_root(m, g, mem, &req.root);
+
 	snprintf(req.group, sizeof(req.group), "%s", g->name);
-	if (sealed_root_decode(&row, &req.root) || buf_left(&row))
-		return ERR_AUTH;
-	return keeper_group_open_encode(b, &req);
+	return err ? err : keeper_group_open_encode(b, &req);
+}
+
+void group_policy_set(struct group *g, const struct policy *p)
+{
+	g->kind = p->kind;
+	g->mask = p->mask;
+	g->flags = p->flags;
+	g->has_recovery = p->recovery.len > 0;
+}
+
+/* By the recovery key: what the TPM said of its PCRs is still so. */
+void group_recovered(struct mgr *m, struct group *g)
+{
+	g->open = g->recovered = true;
+	g->locked = false;
+	snprintf(g->reason, sizeof(g->reason), "it was opened by the recovery key: nothing unseals it on this boot yet");
+	if (m->continuity.state != CONTINUITY_OPEN)
+		keeper_boot_again(m);
 }
 
 void group_open(struct mgr *m, struct group *g, keeper_done *done, void *arg)
 {
 	struct group_opening *o = calloc(1, sizeof(*o));
 	uint8_t mem[KEEPER_REQUEST_MAX];
+	struct set_list sets;
 	struct buf b;
 	int err;
 
 	buf_init(&b, mem, sizeof(mem));
-	err = o ? group_request(m, g, &b) : ERR_NOMEM;
+	sets_load(m, g->name, &sets);
+	err = o ? group_request(m, g, sets.mem, sets.len, &b) : ERR_NOMEM;
 	if (err) {
 		struct keeper_reply r = { .code = err };
 		snprintf(r.text, sizeof(r.text), "the row of group %s in the store is damaged", g->name);
 		free(o);
-		group_opened(g, &r);
+		group_opened(m, g, &r);
 		if (done)
 			done(arg, &r);
 		return;
@@ -118,8 +158,7 @@ int group_add(struct mgr *m, const char *name, const struct sealed_root *root, b
 	if (!g)
 		return ERR_NOMEM;
 	snprintf(g->name, sizeof(g->name), "%s", name);
-	g->mask = root->mask;
-	g->flags = root->flags;
+	group_policy_set(g, &root->policy);
 	g->open = open;
 	g->next = m->keeper.groups;
 	m->keeper.groups = g;
@@ -159,7 +198,7 @@ void keeper_open_group(struct mgr *m, const char *name, keeper_done *done, void 
 	bool ready = m->keeper.state == KEEPER_READY && m->continuity.state == CONTINUITY_OPEN;
 	struct barrier *b;
 
-	if (g && g->open && ready) {
+	if (g && g->open && !g->locked && ready) {
 		struct keeper_reply r = { .code = 0 };
 
 		r.code = group_usable(m, g, r.text);

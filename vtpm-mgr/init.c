@@ -13,8 +13,8 @@
 
 struct init {
 	struct mgr *m;
-	uint8_t name[TPM_NAME_MAX], root[SEALED_ROOT_MAX], ca[CA_KEY_MAX], record[ANCHOR_RECORD_SIZE];
-	size_t name_len, root_len, ca_len;
+	uint8_t name[TPM_NAME_MAX], ek[TPM_NAME_MAX], root[SEALED_ROOT_MAX], ca[CA_KEY_MAX], record[ANCHOR_RECORD_SIZE];
+	size_t name_len, ek_len, root_len, ca_len;
 	struct store_leaf leaf; /* of group "default" */
 	struct store_row genesis;
 };
@@ -38,7 +38,7 @@ static int init_write(struct init *in)
 	struct mgr *m = in->m;
 	uint8_t wear[WEAR_SIZE];
 	const struct store_meta meta[] = {
-		{ "srk_name", in->name, in->name_len }, { "ca", in->ca, in->ca_len },  { "anchors", in->record, sizeof(in->record) },
+		{ "srk_name", in->name, in->name_len }, { "ek_name", in->ek, in->ek_len }, { "ca", in->ca, in->ca_len },  { "anchors", in->record, sizeof(in->record) },
 		{ "wear", wear, sizeof(wear) },		{ "provisioned", "1", 1 },
 	};
 	const struct store_leaf *put = &in->leaf;
@@ -191,7 +191,7 @@ static void on_root(void *arg, const struct keeper_reply *r)
 	}
 	memcpy(in->root, r->result, r->result_len);
 	in->root_len = r->result_len;
-	print_pcrs(root.mask, root.flags);
+	print_pcrs(root.policy.mask, root.policy.flags);
 	keeper_ask(in->m, KEEPER_CA_NEW, NULL, on_ca, in);
 }
 
@@ -200,14 +200,18 @@ static void on_adopted(void *arg, const struct keeper_reply *r)
 	struct init *in = arg;
 	struct keeper_group_new req = { .group = DEFAULT_GROUP, .mask = in->m->cfg.seal_pcrs };
 	uint8_t mem[KEEPER_GROUP_NEW_MAX];
+	struct keeper_adopted a;
 	struct buf b;
 
-	if (r->code || r->result_len == 0 || r->result_len > sizeof(in->name)) {
+	buf_wrap(&b, r->result, r->result_len);
+	if (r->code || keeper_adopted_decode(&b, &a) || buf_left(&b)) {
 		init_end(in, r->code ? r->code : ERR_PROTO, r->text);
 		return;
 	}
-	memcpy(in->name, r->result, r->result_len);
-	in->name_len = r->result_len;
+	memcpy(in->name, a.name, a.name_len);
+	in->name_len = a.name_len;
+	memcpy(in->ek, a.ek, a.ek_len);
+	in->ek_len = a.ek_len;
 	req.flags = in->m->cfg.insecure_pcrs ? SEAL_INSECURE_PCRS : 0;
 	buf_init(&b, mem, sizeof(mem));
 	if (keeper_group_new_encode(&b, &req))

@@ -133,6 +133,7 @@ static void on_open(void *arg, const struct keeper_reply *r)
 {
 	struct mgr *m = arg;
 	struct keeper *k = &m->keeper;
+	struct buf b;
 
 	if (r->code && r->code != ERR_TPM_IDENTITY && r->code != ERR_INVAL) {
 		boot_failed(m, r->code, r->text);
@@ -146,6 +147,12 @@ static void on_open(void *arg, const struct keeper_reply *r)
 		mgr_ready(m);
 		return;
 	}
+	buf_wrap(&b, r->result, r->result_len);
+	if (buf_get_u32le(&b, &k->reset_count)) {
+		boot_failed(m, ERR_PROTO, "the keeper's answer is malformed");
+		return;
+	}
+	k->reset_known = true;
 	boot_groups(m);
 }
 
@@ -163,13 +170,29 @@ static void on_recovery_keys(void *arg, const struct keeper_reply *r)
 		log_warn("the keeper does not say which recovery keys it has: %s", r->text);
 }
 
+/* Which chip it must be, and that it was not reset since this manager has seen it first. */
+static int open_request(struct mgr *m, struct buf *b)
+{
+	const struct keeper *k = &m->keeper;
+	uint8_t name[TPM_NAME_MAX], ek[TPM_NAME_MAX];
+	struct keeper_open req = { .name = name, .name_len = sizeof(name), .ek = ek, .ek_len = sizeof(ek), .reset_count = k->reset_count };
+
+	if (store_meta_get(m->store, "srk_name", name, &req.name_len))
+		req.name_len = 0; /* matches no chip */
+	if (store_meta_get(m->store, "ek_name", ek, &req.ek_len))
+		req.ek_len = 0;
+	if (m->cfg.on_change == CHANGE_ACCEPT)
+		req.flags = OPEN_ACCEPT_RESETS;
+	else if (k->reset_known)
+		req.flags = OPEN_RESET_KNOWN;
+	return keeper_open_encode(b, &req);
+}
+
 static void on_status(void *arg, const struct keeper_reply *r)
 {
 	struct mgr *m = arg;
 	struct keeper *k = &m->keeper;
-	struct keeper_open req;
-	uint8_t name[TPM_NAME_MAX], mem[KEEPER_OPEN_MAX];
-	size_t len = sizeof(name);
+	uint8_t mem[KEEPER_OPEN_MAX];
 	struct buf b;
 
 	buf_wrap(&b, r->result, r->result_len);
@@ -186,10 +209,7 @@ static void on_status(void *arg, const struct keeper_reply *r)
 	}
 	escrow_ask_keys(m, on_recovery_keys, NULL);
 	buf_init(&b, mem, sizeof(mem));
-	if (store_meta_get(m->store, "srk_name", name, &len))
-		len = 0; /* matches no chip */
-	req = (struct keeper_open){ .name = name, .name_len = len };
-	if (!keeper_open_encode(&b, &req))
+	if (!open_request(m, &b))
 		keeper_ask_once(m, KEEPER_OPEN, &b, on_open, m);
 }
 

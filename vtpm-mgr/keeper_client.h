@@ -19,6 +19,15 @@ void keeper_queue_send(struct mgr *m);
 void keeper_queue_fail(struct mgr *m, int code);
 /* Asks for a group's root to be unsealed; done NULL: as one of the first requests. */
 void group_open(struct mgr *m, struct group *g, keeper_done *done, void *arg);
+/* Begins a request about a group: its name, its sealed root, sets. ERR_AUTH: its row is damaged. */
+CHECKED int group_request(struct mgr *m, const struct group *g, const uint8_t *sets, size_t sets_len, struct buf *b);
+/* Its sealed root; views into mem. */
+CHECKED int group_root(struct mgr *m, const struct group *g, uint8_t mem[static SEALED_ROOT_MAX], struct sealed_root *root);
+void group_policy_set(struct group *g, const struct policy *p);
+void group_recovered(struct mgr *m, struct group *g);
+/* recheck.c: what an open group was found to be when it was unsealed once more. */
+void recheck_failed(struct mgr *m, struct group *g, const char *why);
+void recheck_passed(struct group *g);
 void groups_free(struct mgr *m);
 
 #endif

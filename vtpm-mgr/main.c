@@ -202,6 +202,7 @@ static void on_signal(void *arg, uint32_t events)
 	}
 	log_info("stopping: powering off every vTPM in order");
 	m->draining = true;
+	recheck_stop(m);
 	provision_close(m);
 	vtpm_stop_all(m);
 	mgr_check_drained(m);
@@ -414,6 +415,7 @@ int main(int argc, char **argv)
 	if (sandbox_limit(SANDBOX_MANAGER) || sandbox_filter(SANDBOX_MANAGER))
 		die("cannot enter the sandbox", strerror(errno));
 	loop_set_after(&m->loop, after_round, m);
+	recheck_start(m);
 	if (keeper_start(m))
 		die("vtpm-keeper", "cannot be started");
 	if (loop_run(&m->loop))

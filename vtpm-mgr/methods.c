@@ -6,6 +6,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/policy.h"
 #include "vtpm-mgr/reroot.h"
 
 /* Reads the parameter "name" and its row; on failure the call has been answered. The row is freed by the caller. */
@@ -509,6 +510,15 @@ const struct control_method methods[] = {
 	{ "RecoveryChallenge", ROLE_OPERATOR, "", 0, 0, method_recovery_challenge },
 	{ "RecoveryRestore", ROLE_OPERATOR, "answers pcrs insecure_pcrs accept_rollback", 0, 0, method_recovery_restore },
 	{ "Reseal", ROLE_OPERATOR, "group", 0, 0, method_reseal },
+	{ "PolicyShow", ROLE_VIEWER, "group", 0, 0, method_policy_show },
+	{ "PolicyPlan", ROLE_OPERATOR, "group set version", 0, 0, method_policy_plan },
+	{ "PolicyApply", ROLE_OPERATOR, "group set", 0, 0, method_policy_apply },
+	{ "PolicyRemove", ROLE_OPERATOR, "group version", 0, 0, method_policy_remove },
+	{ "PolicyRaise", ROLE_OPERATOR, "group version", 0, 0, method_policy_raise },
+	{ "PolicyTest", ROLE_OPERATOR, "group", 0, 0, method_policy_test },
+	{ "PolicySet", ROLE_OPERATOR, "group kind policy_key recovery_key pcrs insecure_pcrs set", 0, 0, method_policy_set },
+	{ "PolicyChallenge", ROLE_OPERATOR, "group", 0, 0, method_policy_challenge },
+	{ "PolicyRecover", ROLE_OPERATOR, "group scheme signature seconds", 0, 0, method_policy_recover },
 	{ "ListQuarantine", ROLE_VIEWER, "", 0, 0, method_list_quarantine },
 	{ "Release", ROLE_OPERATOR, "name store accept_rollback", 0, 0, method_release },
 };

@@ -17,6 +17,7 @@
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	reroot.h	offline keys, rotation of roots, recovery on another chip
+ *	policy.h	what groups are sealed to
  *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -52,6 +53,7 @@
 #define STOP_TIMEOUT_MS	    15000u
 #define WORKER_TIMEOUT_MS   120000u /* to power on, or to make a TPM with its keys */
 #define KEEPER_TIMEOUT_MS   180000u /* for one answer: longer than the keeper waits for a TPM */
+#define RECHECK_DEFAULT_S   60u
 #define RESPAWN_MIN_MS	    1000u
 #define RESPAWN_MAX_MS	    30000u
 
@@ -72,6 +74,8 @@ struct config {
 	uint32_t anchor_writes;	    /* budget of writes to anchor A, a day */
 	uint32_t anchors_per_guest; /* a day; 0: no quota */
 	uint32_t checkpoint_s;
+	uint32_t recheck_s; /* 0: never */
+	enum { CHANGE_KEEP, CHANGE_STOP, CHANGE_ACCEPT } on_change; /* what becomes of what runs when the TPM is not what it was; accept: it may be reset */
 };
 
 struct mgr;
@@ -144,6 +148,8 @@ struct keeper {
 	uint64_t next_id;
 	struct keeper_call *sent, *queued; /* lists in order */
 	bool has_status, ca_open;
+	bool reset_known;     /* how often the TPM had been reset when this manager first saw it */
+	uint32_t reset_count;
 	struct keeper_status status;
 	char reason[TEXT_MAX + 1];
 	struct group *groups;
@@ -159,7 +165,11 @@ struct group {
 	bool open;
 	bool vouched; /* its row is the one that the journal vouches for; known once continuity is open */
 	uint8_t mode; /* enum store_mode of its new vTPMs; the same */
+	uint8_t kind; /* enum policy_kind */
+	bool has_recovery;
 	uint32_t mask, flags;
+	bool locked;	/* open, and could not be unsealed once more: it serves what runs */
+	bool recovered; /* open by its recovery key */
 	char reason[TEXT_MAX + 1];
 };
 
@@ -186,6 +196,11 @@ CHECKED int group_add(struct mgr *m, const char *name, const struct sealed_root 
 void keeper_close(struct mgr *m);
 /* It is not to be relied on any more: it ends, and another one begins. */
 void keeper_end(struct mgr *m, const char *why);
+
+/* --- recheck.c --- */
+
+void recheck_start(struct mgr *m);
+void recheck_stop(struct mgr *m);
 
 /* --- init.c: a new store --- */
 
@@ -293,6 +308,8 @@ void vtpm_stop(struct vtpm *v, struct call *c);
 void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c);
 /* Forgets a vTPM that failed. Only when there is no process. */
 void vtpm_free(struct vtpm *v);
+/* Stops it in order, or its start; what is on its way out is left alone. */
+void vtpm_stop_one(struct vtpm *v);
 /* Stops all in order; m->draining tells the loop to end when the last is gone. */
 void vtpm_stop_all(struct mgr *m);
 /* Erases a vTPM that is off. done is called once. */
@@ -459,7 +476,7 @@ extern const size_t methods_len;
 /* An optional true or false among the parameters; false if it is absent. Otherwise the call has been answered. */
 CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *out);
 /* group_methods.c */
-/* An optional list of PCRs; 0 if it is absent. Otherwise the call has been answered. */
+/* A list of PCRs; absent: 0. Otherwise the call has been answered. */
 CHECKED int pcr_param(struct call *c, json_t *params, uint32_t *mask);
 void method_create_group(void *arg, struct call *c, json_t *params);
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
@@ -490,6 +507,7 @@ struct mgr {
 	struct loop_io signals_io;
 	struct keeper keeper;
 	struct continuity continuity;
+	struct loop_timer recheck;
 	struct worker *workers;
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;

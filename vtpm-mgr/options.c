@@ -28,6 +28,10 @@ static const char usage[] =
 	"                       a day; a guest that causes more waits for its answers; 0: no limit (98)\n"
 	"  --checkpoint-interval SECONDS\n"
 	"                       what a power cut may lose of bounded vTPMs (900)\n"
+	"  --recheck-interval SECONDS\n"
+	"                       how often it is seen whether the TPM still unseals what is open (60); 0: never\n"
+	"  --on-tpm-change WHAT when it does not: keep, what runs goes on (the default); stop, it is powered off; accept, a TPM that\n"
+	"                       was reset is as good as before: for a software TPM\n"
 	"  --pool N             vTPMs to make ahead, so that create is immediate (4)\n"
 	"  --user USER          when started as root: user to run as (vtpm); root keeps root\n"
 	"  --uid-base N         when started as root: first of the uids for keeper and backends (1879048192)\n"
@@ -45,7 +49,7 @@ static const char usage[] =
 	"\n"
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
-enum { OPT_INIT = 256, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_USER, OPT_UID, OPT_OPERATOR,
+enum { OPT_INIT = 256, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_RECHECK, OPT_CHANGE, OPT_USER, OPT_UID, OPT_OPERATOR,
        OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_RECOVERY_KEYS, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
@@ -61,6 +65,8 @@ static const struct option options[] = {
 	{ "anchor-writes-per-day", required_argument, NULL, OPT_WRITES },
 	{ "anchors-per-guest", required_argument, NULL, OPT_PER_GUEST },
 	{ "checkpoint-interval", required_argument, NULL, OPT_CHECKPOINT },
+	{ "recheck-interval", required_argument, NULL, OPT_RECHECK },
+	{ "on-tpm-change", required_argument, NULL, OPT_CHANGE },
 	{ "user", required_argument, NULL, OPT_USER },
 	{ "uid-base", required_argument, NULL, OPT_UID },
 	{ "operator-group", required_argument, NULL, OPT_OPERATOR },
@@ -132,6 +138,18 @@ static void set_xen(struct config *cfg, const char *value)
 		usage_error("--xen wants auto, on or off", value);
 }
 
+static void set_change(struct config *cfg, const char *value)
+{
+	if (!strcmp(value, "keep"))
+		cfg->on_change = CHANGE_KEEP;
+	else if (!strcmp(value, "stop"))
+		cfg->on_change = CHANGE_STOP;
+	else if (!strcmp(value, "accept"))
+		cfg->on_change = CHANGE_ACCEPT;
+	else
+		usage_error("--on-tpm-change wants keep, stop or accept", value);
+}
+
 /* Two NV handles (TPM 2.0 Part 2, 7.2), in any base that strtoul(3) knows. */
 static void anchor_handles(struct config *cfg, const char *s)
 {
@@ -161,6 +179,8 @@ static void set_option(struct config *cfg, int opt, char *value)
 	case OPT_WRITES: cfg->anchor_writes = number(value, 1000000, "--anchor-writes-per-day"); break;
 	case OPT_PER_GUEST: cfg->anchors_per_guest = number(value, 1000000, "--anchors-per-guest"); break;
 	case OPT_CHECKPOINT: cfg->checkpoint_s = number(value, 86400, "--checkpoint-interval"); break;
+	case OPT_RECHECK: cfg->recheck_s = number(value, 86400, "--recheck-interval"); break;
+	case OPT_CHANGE: set_change(cfg, value); break;
 	case OPT_USER: cfg->user = value; break;
 	case OPT_UID: cfg->uid_base = number(value, UINT32_MAX - 2 - SPAWN_SLOT_MAX, "--uid-base"); break;
 	case OPT_OPERATOR: cfg->operator_group = value; break;
@@ -194,6 +214,7 @@ void options_parse(int argc, char **argv, struct config *cfg)
 				.anchor_writes = ANCHOR_WRITES_DEFAULT,
 				.anchors_per_guest = ANCHORS_PER_GUEST,
 				.checkpoint_s = CHECKPOINT_DEFAULT_S,
+				.recheck_s = RECHECK_DEFAULT_S,
 				.ready_fd = -1,
 				.uid_base = UID_BASE_DEFAULT };
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)

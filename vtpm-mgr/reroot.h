@@ -67,9 +67,41 @@ struct reroot_order {
 	uint32_t mask, flags; /* of the seal: 0 for the default set */
 	bool accept_rollback;
 };
+/* A root that is back. */
+struct regained {
+	char group[NAME_MAX_LEN + 1];
+	struct store_leaf leaf;
+	struct sealed_root sealed; /* views into root */
+	uint8_t root[SEALED_ROOT_MAX];
+	size_t len;
+};
+
+struct reroot {
+	struct mgr *m;
+	struct call *c;
+	struct reroot_order order;
+	bool moved; /* the TPM is another one, or cleared */
+	size_t i;   /* the answer in hand */
+	struct regained *back;
+	size_t nback;
+	size_t stored; /* same TPM: seals that are committed */
+	uint8_t name[TPM_NAME_MAX], ek[TPM_NAME_MAX], ca[CA_KEY_MAX], record[ANCHOR_RECORD_SIZE], owner[ESCROW_SET_MAX], former_cas[STORE_META_MAX];
+	size_t name_len, ek_len, ca_len, owner_len, former_cas_len;
+	struct anchor_record old;
+	struct journal_row row;
+	struct store_row stored_row;
+	uint8_t wear[WEAR_SIZE], when[8];
+};
+
 /* Takes the order over. Ends the call. */
 void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c);
 void reroot_order_free(struct reroot_order *order);
+/* Between its two files. */
+void reroot_end(struct reroot *r, int code, const char *text);
+/* The manager's picture of what the keeper has open. */
+void reroot_mark_open(struct reroot *r);
+/* The roots are back, in a TPM that was adopted. Model: provision. */
+void reroot_move(struct reroot *r);
 
 /* ---- share_methods.c ---- */
 

@@ -18,6 +18,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/keeper_client.h"
+#include "vtpm-mgr/policy.h"
 #include "vtpm-mgr/reroot.h"
 
 #define SETTLE_MS 20u /* between two looks at what is being made */
@@ -148,8 +149,7 @@ static void on_stored(void *arg, int code)
 	}
 	tell_running(s);
 	forget_former(s);
-	s->g->mask = s->sealed.mask;
-	s->g->flags = s->sealed.flags;
+	group_policy_set(s->g, &s->sealed.policy);
 	json_array_append_new(s->names, json_string(s->g->name));
 	log_info("group %s: it has another root, and %zu keys of vTPMs are wrapped under it", s->g->name, s->n);
 	if (s->damaged)
@@ -190,7 +190,7 @@ static void collect_meta(struct reseal *s)
 
 static void submit(struct reseal *s)
 {
-	struct change *ch = change_new(STORE_RESEAL, on_stored, s);
+	struct change *ch = change_new(STORE_GROUP_SEAL, on_stored, s);
 	int err = ch ? leaf_of_group(s->g->name, s->root, s->root_len, s->g->mode, &ch->leaf) : ERR_NOMEM;
 
 	if (err) {
@@ -397,18 +397,18 @@ static void on_successor(void *arg, const struct keeper_reply *r)
 static void on_settled(void *arg)
 {
 	struct reseal *s = arg;
-	struct keeper_group_new req = {.mask = s->g->mask, .flags = s->g->flags};
-	uint8_t mem[KEEPER_GROUP_NEW_MAX];
+	uint8_t mem[KEEPER_GROUP_OPEN_MAX];
+	struct set_list sets;
 	struct buf b;
 
 	if (provision_in_hand(s->m)) { /* what is being made has a key under the root that there is */
 		loop_timer_set(&s->m->loop, &s->settle, SETTLE_MS, on_settled, s);
 		return;
 	}
-	snprintf(req.group, sizeof(req.group), "%s", s->g->name);
+	sets_load(s->m, s->g->name, &sets);
 	buf_init(&b, mem, sizeof(mem));
-	if (keeper_group_new_encode(&b, &req))
-		reseal_end(s, ERR_RANGE, err_text(ERR_RANGE));
+	if (group_request(s->m, s->g, sets.mem, sets.len, &b))
+		reseal_end(s, ERR_AUTH, "its row in the store is damaged");
 	else
 		keeper_ask_once(s->m, KEEPER_GROUP_RESEAL, &b, on_successor, s);
 }

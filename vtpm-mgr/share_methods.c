@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/keeper_client.h"
+#include "vtpm-mgr/policy.h"
 #include "vtpm-mgr/reroot.h"
 
 static const char *const kinds[] = {[SHARE_PASSPHRASE] = "passphrase", [SHARE_KEYFILE] = "keyfile"};
@@ -191,8 +193,7 @@ static int unlock_request(struct mgr *m, struct call *c, const char *name, json_
 	uint8_t row[SEALED_ROOT_MAX], envelope[ENVELOPE_MAX];
 	struct group_unlock req = {.envelope = envelope, .envelope_len = hex_param(params, "envelope", envelope, sizeof(envelope))};
 	struct share_record record;
-	size_t len = sizeof(row);
-	struct buf in;
+	struct set_list sets;
 	int err = req.envelope_len ? 0 : ERR_INVAL;
 
 	if (err) {
@@ -200,11 +201,11 @@ static int unlock_request(struct mgr *m, struct call *c, const char *name, json_
 		return err;
 	}
 	err = load(m, name, &record);
-	if (!err)
-		err = store_group_get(m->store, name, row, &len);
-	buf_wrap(&in, row, err ? 0 : len);
+	sets_load(m, name, &sets);
 	snprintf(req.group.group, sizeof(req.group.group), "%s", name);
-	if (err || sealed_root_decode(&in, &req.group.root) || buf_left(&in)) {
+	req.group.sets = sets.mem;
+	req.group.sets_len = sets.len;
+	if (err || group_root(m, group_find(m, name), row, &req.group.root)) {
 		call_error(c, ERR_AUTH, "the row of group %s, or the record of its second share, is missing or damaged", name);
 		return ERR_AUTH;
 	}

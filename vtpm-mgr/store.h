@@ -91,7 +91,8 @@ enum store_op {
 	STORE_DELETE, /* a vTPM, its key and its state: id. With secure_delete the key is overwritten: that is the crypto-erase */
 	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and the next epoch: row as it was read, snapshots, wrapped. ERR_NOTFOUND: its key is not row's any more */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
-	STORE_RESEAL, /* another root of a group that there is: group, sealed, and what reseal says. ERR_NOTFOUND: a key is not what it was any more */
+	STORE_GROUP_SEAL, /* its sealed root in the place of the one there was: the same, and what reseal says. ERR_NOTFOUND: there is no such group, or a
+			   * key is not what it was any more */
 };
 
 /* A vTPM's key under another root, if the row still has the one that was unwrapped; a row that has gone is no matter. */
@@ -124,7 +125,7 @@ struct store_change {
 	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
 	const uint8_t *wrapped; /* of STORE_CONFIGURE: the new key, WRAPPED_KEY_LEN bytes */
 	uint8_t snapshots;
-	const struct store_reseal *reseal; /* of STORE_RESEAL; of STORE_GROUP its meta */
+	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP its meta */
 	/* out: 0; for this one alone ERR_WRONG_STATE (version), ERR_NOTFOUND, ERR_EXISTS, ERR_AUTH (damaged), ERR_INVAL; or that of
 	 * the transaction */
 	int result;

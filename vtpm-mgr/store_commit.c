@@ -175,9 +175,9 @@ static int rewrap(struct store *s, const struct store_rewrap *w)
 	return err == ERR_NOTFOUND ? 0 : err ? err : ERR_NOTFOUND;
 }
 
-static int reseal_group(struct store *s, const struct store_change *c)
+static int seal_group(struct store *s, const struct store_change *c)
 {
-	sqlite3_stmt *st = store_stmt(s, SQL_GROUP_RESEAL);
+	sqlite3_stmt *st = store_stmt(s, SQL_GROUP_SEAL);
 	int err;
 
 	if (c->sealed_len > STORE_META_MAX)
@@ -205,8 +205,8 @@ static int apply(struct store *s, const struct store_change *c)
 		return configure_vtpm(s, c);
 	case STORE_GROUP:
 		return insert_group(s, c);
-	case STORE_RESEAL:
-		return reseal_group(s, c);
+	case STORE_GROUP_SEAL:
+		return seal_group(s, c);
 	case STORE_NOTHING:
 		return 0;
 	}
@@ -252,7 +252,7 @@ int store_commit(struct store *s, struct store_change *changes, size_t n, const 
 		err = store_journal_put(s, tail);
 	/* secure_delete has overwritten a key in the database; the log still holds pages from before. */
 	for (size_t i = 0; i < n; i++)
-		erased |= changes[i].op == STORE_DELETE || changes[i].op == STORE_RESEAL;
+		erased |= changes[i].op == STORE_DELETE || (changes[i].op == STORE_GROUP_SEAL && changes[i].reseal);
 	if (!err && erased)
 		s->dirty_wal = true;
 	if (!err || !sqlite3_get_autocommit(s->db))

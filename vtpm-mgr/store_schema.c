@@ -32,7 +32,7 @@ const char *const store_sql[SQL_COUNT] = {
 	[SQL_META_DELETE] = "DELETE FROM meta WHERE key = ?1",
 	[SQL_GROUP_GET] = "SELECT root FROM grp WHERE name = ?1",
 	[SQL_GROUP_PUT] = "INSERT INTO grp (name, root) VALUES (?1, ?2)",
-	[SQL_GROUP_RESEAL] = "UPDATE grp SET root = ?2 WHERE name = ?1",
+	[SQL_GROUP_SEAL] = "UPDATE grp SET root = ?2 WHERE name = ?1",
 	[SQL_GROUP_IDS] = "SELECT id FROM grp ORDER BY name",
 	[SQL_GROUP_NAME] = "SELECT name FROM grp WHERE id = ?1",
 	[SQL_VTPM_IDS] = "SELECT id FROM vtpm ORDER BY name",

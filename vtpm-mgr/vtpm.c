@@ -303,13 +303,17 @@ void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c)
 		stop_run(v);
 }
 
+void vtpm_stop_one(struct vtpm *v)
+{
+	v->restart = false;
+	if (v->state == VTPM_RUNNING)
+		stop_run(v);
+	else if (v->state == VTPM_STARTING && v->w.control >= 0)
+		worker_kill(&v->w);
+}
+
 void vtpm_stop_all(struct mgr *m)
 {
-	for (struct vtpm *v = m->vtpms; v; v = v->next) {
-		v->restart = false;
-		if (v->state == VTPM_RUNNING)
-			stop_run(v);
-		else if (v->state == VTPM_STARTING && v->w.control >= 0)
-			worker_kill(&v->w);
-	}
+	for (struct vtpm *v = m->vtpms; v; v = v->next)
+		vtpm_stop_one(v);
 }

@@ -22,11 +22,6 @@ key stranger P-256
 
 warned() { ctl status | grep -q "^warning .*$1" || { ctl status; return 1; }; }
 kept() { [ "$(ctl recovery show --json | json "['recovery']['groups'].__len__()")" = "$1" ] && ! ctl recovery show | grep -q "or none"; }
-# The code that the keeper logged last.
-code() { sed -n 's/.*vtpm-keeper.*the code of the challenge is \([0-9a-f-]*\);.*/\1/p' "$LAB/mgr.log" | tail -n 1; }
-challenge() { ctl recovery challenge >"$LAB/challenge" 2>/dev/null; }
-opens() { "$B/vtpmctl" recovery open --key "$LAB/$1.key" --code "$(code)" "${2:-$LAB/challenge}" >"$LAB/answer"; }
-restores() { ctl recovery restore --response "${RESPONSE:-$LAB/answer}" --pcrs 0,4 "$@"; }
 discontinuities() { [ "$(field "$1" discontinuities)" = "$2" ] || { echo "$1 has $(field "$1" discontinuities), not $2"; return 1; }; }
 serves_none() { refused "" ctl start web1; }
 

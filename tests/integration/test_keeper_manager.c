@@ -39,12 +39,27 @@ void keep_key(void)
 	memcpy(store.wrapped, a.r.result, WRAPPED_KEY_LEN);
 }
 
+static void keep_names(void)
+{
+	struct keeper_adopted m;
+	struct buf b;
+
+	buf_wrap(&b, a.r.result, a.r.result_len);
+	assert_int_equal(keeper_adopted_decode(&b, &m), 0);
+	assert_int_equal(buf_left(&b), 0);
+	assert_int_equal(m.ek_len, 34);
+	store.open_flags = 0;
+	store.name_len = m.name_len;
+	memcpy(store.name, m.name, m.name_len);
+	store.ek_len = m.ek_len;
+	memcpy(store.ek, m.ek, m.ek_len);
+}
+
 void begin(uint32_t mask, uint32_t flags)
 {
 	rig_keeper_start(&rig, NULL);
 	assert_int_equal(rig_ask_empty(&rig, KEEPER_ADOPT, &a), 0);
-	store.name_len = a.r.result_len;
-	memcpy(store.name, a.r.result, a.r.result_len);
+	keep_names();
 	assert_int_equal(rig_group_new(&rig, "default", mask, flags, &a), 0);
 	keep_root();
 	keep_key();
@@ -52,7 +67,7 @@ void begin(uint32_t mask, uint32_t flags)
 
 int open_srk(void)
 {
-	const struct keeper_open m = {.name = store.name, .name_len = store.name_len};
+	const struct keeper_open m = {.name = store.name, .name_len = store.name_len, .ek = store.ek, .ek_len = store.ek_len, .flags = store.open_flags};
 	struct request q;
 
 	assert_int_equal(keeper_open_encode(rig_request(&rig, &q), &m), 0);

@@ -7,8 +7,9 @@
 #include "vtpm-mgr/proto/backend.h"
 
 struct store {
-	uint8_t name[TPM_NAME_MAX], root[SEALED_ROOT_MAX], wrapped[WRAPPED_KEY_LEN], key[KEY_LEN];
-	size_t name_len, root_len;
+	uint8_t name[TPM_NAME_MAX], ek[TPM_NAME_MAX], root[SEALED_ROOT_MAX], wrapped[WRAPPED_KEY_LEN], key[KEY_LEN];
+	size_t name_len, ek_len, root_len;
+	uint32_t open_flags;
 	struct sealed_root s;
 	struct key_binding binding;
 };

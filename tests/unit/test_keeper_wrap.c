@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The keeper's parts that need no TPM: wrapping, policy digests, templates, certificates. */
+/* The keeper's parts that need no TPM: wrapping, templates, certificates. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,6 @@
 #include "tests/unit/test_keeper_ek.h"
 #include "vtpm-mgr/keeper/cert.h"
 #include "vtpm-mgr/keeper/ek.h"
-#include "vtpm-mgr/keeper/policy.h"
 #include "vtpm-mgr/keeper/wrap.h"
 
 static const uint8_t uuid[UUID_LEN] = {0x12, 0x34};
@@ -58,31 +57,6 @@ static void test_wrap(void **state)
 	assert_int_equal(unwrap_vtpm_key(key, &c, w, sizeof(w), back), ERR_AUTH);
 	/* One use is no other. */
 	assert_int_equal(unwrap_ca_auth(key, w, sizeof(w), w, sizeof(w), back), ERR_AUTH);
-}
-
-static void test_policy(void **state)
-{
-	/* PCRs 0 and 4 zero and 0x0101…: by tpm2_createpolicy --policy-pcr -l sha256:0,4 -f. */
-	static const char want[] = "145f6ee6e864bcc196caa2ed3239ff423639331f87a782d8ddcef4526274e83a";
-	uint8_t pcr[PCR_COUNT][DIGEST_LEN] = {{0}}, b[PCR_COUNT][DIGEST_LEN], digest[DIGEST_LEN];
-	char hex[2 * DIGEST_LEN + 1];
-
-	(void)state;
-	memset(pcr[4], 1, DIGEST_LEN);
-	assert_int_equal(policy_auth_digest(1u << 0 | 1u << 4, pcr, digest), 0);
-	assert_int_equal(hex_encode(digest, sizeof(digest), hex, sizeof(hex)), 0);
-	assert_string_equal(hex, want);
-	assert_int_equal(policy_default_mask(pcr), 0x95);
-	pcr[11][3] = 1;
-	assert_int_equal(policy_default_mask(pcr), 0x895);
-	assert_int_equal(policy_empty_pcr(1u << 4 | 1u << 11, pcr), -1);
-	assert_int_equal(policy_empty_pcr(1u << 4 | 1u << 5, pcr), 5);
-	memset(pcr[17], 0xff, DIGEST_LEN);
-	assert_int_equal(policy_empty_pcr(1u << 17, pcr), 17);
-	memcpy(b, pcr, sizeof(b));
-	b[11][0] = 9;
-	assert_int_equal(policy_differing_pcr(0x895, pcr, b), 11);
-	assert_int_equal(policy_differing_pcr(0x95, pcr, b), -1);
 }
 
 /* Every byte before the key itself belongs to the template. */
@@ -219,7 +193,7 @@ static void test_certificates(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_derive),	  cmocka_unit_test(test_wrap),	       cmocka_unit_test(test_policy),
+		cmocka_unit_test(test_derive),	  cmocka_unit_test(test_wrap),
 		cmocka_unit_test(test_templates), cmocka_unit_test(test_certificates),
 	};
 

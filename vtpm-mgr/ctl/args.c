@@ -123,26 +123,54 @@ static int set_ek(struct ctl_args *a, const struct ctl_option *o, const char *va
 
 static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *value, struct ctl_error *e)
 {
-	if (strcmp(o->name, "--token") == 0)
+	if (strcmp(o->name, "--policy-key") == 0)
+		a->policy_key = value;
+	else if (strcmp(o->name, "--recovery-key") == 0)
+		a->recovery_key = value;
+	else if (strcmp(o->name, "--set") == 0)
+		a->set = value;
+	else if (strcmp(o->name, "--token") == 0)
 		a->token_dir = value;
 	else if (strcmp(o->name, "--swtpm") == 0)
 		a->swtpm = value;
-	else if (strcmp(o->name, "--code") == 0)
-		a->code = value;
 	else if (strcmp(o->name, "--response") == 0)
 		a->response = value;
 	else if (strcmp(o->name, "--ca") == 0)
 		a->ca = value;
 	else if (strcmp(o->name, "--share-file") == 0)
 		a->share_file = value;
-	else if (strcmp(o->name, "--owner-auth") == 0)
-		a->owner_auth = true;
 	else if (strcmp(o->name, "--pwd") == 0)
 		a->pwd = value;
 	else if (a->nkeys < CTL_KEYS_MAX)
 		a->keys[a->nkeys++] = value;
 	else
 		return usage(e, "too many keys", value);
+	return 0;
+}
+
+/* What goes into a file and not into a call. */
+static int set_local(struct ctl_args *a, const struct ctl_option *o, const char *value, struct ctl_error *e)
+{
+	uint64_t n = 0;
+
+	if (o->max && (parse_u64(value, o->max, &n) || !n))
+		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "%s: not a valid %s: %s", o->name, o->metavar, value);
+	if (strcmp(o->name, "--number") == 0)
+		a->number = (uint32_t)n;
+	else if (strcmp(o->name, "--seconds") == 0)
+		a->seconds = (uint32_t)n;
+	else if (strcmp(o->name, "--accept-empty") == 0)
+		a->insecure_pcrs = true;
+	else if (strcmp(o->name, "--owner-auth") == 0)
+		a->owner_auth = true;
+	else if (strcmp(o->name, "--code") == 0)
+		a->code = value;
+	else if (strcmp(o->name, "--description") == 0)
+		a->description = value;
+	else if (!name_valid(value))
+		return usage(e, "no name of a group", value);
+	else
+		a->group_name = value;
 	return 0;
 }
 
@@ -154,6 +182,13 @@ static int set_option(struct ctl_args *a, const struct ctl_option *o, const char
 		return set_ek(a, o, value, e);
 	if (o->kind == ARG_FILE)
 		return set_file(a, o, value, e);
+	if (o->kind == ARG_LIST) {
+		json_decref(a->pcrs);
+		a->pcrs = pcrs_value(value);
+		return a->pcrs ? 0 : usage(e, "not a list of PCRs", value);
+	}
+	if (o->kind == ARG_LOCAL)
+		return set_local(a, o, value, e);
 	v = option_value(o, value);
 	if (!v && o->kind == ARG_USER)
 		return usage(e, "no such user", value);
@@ -248,7 +283,7 @@ static int apply_options(struct ctl_args *a, const struct split *sp, struct ctl_
 static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, struct ctl_error *e)
 {
 	bool store = json_is_true(json_object_get(a->params, "store"));
-	bool file = a->command->takes == NAME_FILE;
+	bool file = a->command->takes == FILE_NEEDED || (a->command->takes == FILE_MAYBE && sp->nwords > used);
 	bool named = file || a->command->takes == NAME_NEEDED || (a->command->takes == NAME_OR_STORE && !store);
 	size_t want = used + (named ? 1 : 0);
 
@@ -260,8 +295,12 @@ static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, 
 		return usage(e, "one argument too many", sp->words[want]);
 	if (!named)
 		return 0;
+	if (file) {
+		a->file = sp->words[used];
+		return 0;
+	}
 	a->name = sp->words[used];
-	if (!file && json_object_set_new(a->params, "name", json_string(a->name)))
+	if (json_object_set_new(a->params, "name", json_string(a->name)))
 		return usage(e, "not a valid name", a->name);
 	return 0;
 }

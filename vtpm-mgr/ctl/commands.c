@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "lib/util.h"
-#include "vtpm-mgr/ctl/ctl.h"
+#include "vtpm-mgr/ctl/policy.h"
 
 /* clang-format off */
 #define CREATE_OPTIONS \
@@ -63,8 +63,8 @@ static const struct ctl_option recovery_init_options[] = {
 };
 static const struct ctl_option recovery_open_options[] = {
 	{"--key", "FILE", NULL, ARG_FILE, 0, "the private key (PEM)"},
-	{"--code", "CODE", NULL, ARG_FILE, 0, "the challenge's, as the keeper has logged it"},
-	{"--owner-auth", NULL, NULL, ARG_FILE, 0, "print the authorisation of the TPM's owner hierarchy, in hex, in place of an answer"},
+	{"--code", "CODE", NULL, ARG_LOCAL, 0, "the challenge's, as the keeper has logged it"},
+	{"--owner-auth", NULL, NULL, ARG_LOCAL, 0, "print the authorisation of the TPM's owner hierarchy, in hex, in place of an answer"},
 };
 static const struct ctl_option recovery_restore_options[] = {
 	{"--response", "FILE", NULL, ARG_FILE, 0, "what \"recovery open\" has printed"},
@@ -76,6 +76,43 @@ static const struct ctl_option recovery_restore_options[] = {
 static const struct ctl_option reseal_options[] = {
 	{"--group", "G", "group", ARG_STRING, 0, "this one alone (default: all that are open)"},
 };
+/* clang-format off */
+#define GROUP_OPTION {"--group", "G", "group", ARG_STRING, 0, "the group of vTPMs (default: default)"}
+/* clang-format on */
+static const struct ctl_option policy_options[] = {GROUP_OPTION};
+static const struct ctl_option policy_plan_options[] = {
+	GROUP_OPTION,
+	{"--raise", "N", "version", ARG_NUMBER, UINT32_MAX, "as if version N were the least that is good"},
+};
+static const struct ctl_option policy_raise_options[] = {
+	GROUP_OPTION,
+	{"--to", "N", "version", ARG_NUMBER, UINT32_MAX, "the least version that is good from now on"},
+};
+static const struct ctl_option policy_remove_options[] = {
+	GROUP_OPTION,
+	{"--of", "N", "version", ARG_NUMBER, UINT32_MAX, "the version of the sets to remove"},
+};
+static const struct ctl_option policy_current_options[] = {
+	GROUP_OPTION,
+	{"--only", "LIST", NULL, ARG_LIST, 0, "PCRs to have in it (default: those of the policy)"},
+	{"--description", "TEXT", NULL, ARG_LOCAL, 0, "what you call this boot"},
+};
+static const struct ctl_option policy_sign_options[] = {
+	{"--key", "FILE", NULL, ARG_FILE, 0, "the private key (PEM): the policy key, or for a challenge the recovery key"},
+	{"--number", "N", NULL, ARG_LOCAL, UINT32_MAX, "the version to sign it as (default: the one in FILE)"},
+	{"--for-group", "G", NULL, ARG_LOCAL, 0, "the group to sign it for (default: the one in FILE)"},
+	{"--accept-empty", NULL, NULL, ARG_LOCAL, 0, "sign PCRs that were never extended, too"},
+	{"--seconds", "N", NULL, ARG_LOCAL, INT32_MAX, "of a challenge: how long the answer is good (default: 600)"},
+};
+static const struct ctl_option policy_set_options[] = {
+	GROUP_OPTION,
+	{"--policy-key", "FILE", NULL, ARG_FILE, 0, "public key (PEM) whose signed PCR sets unseal"},
+	{"--set", "FILE", NULL, ARG_FILE, 0, "a PCR set that it has signed, for the boot that is"},
+	{"--recovery-key", "FILE", NULL, ARG_FILE, 0, "public key (PEM) that may open it on any boot; none: there is none"},
+	{"--kind", "fixed|signed", "kind", ARG_STRING, 0, "fixed: the values that PCRs have now"},
+	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "of a fixed one: PCRs to seal to"},
+	{"--insecure-pcrs", NULL, "insecure_pcrs", ARG_FLAG, 0, "accept PCRs that were never extended"},
+};
 
 static json_t *select_groups(json_t *params)
 {
@@ -85,47 +122,70 @@ static json_t *select_groups(json_t *params)
 #define OPTIONS(o) o, ARRAY_LEN(o)
 const struct ctl_command ctl_commands[] = {
 	{NULL, "create", "Create", NAME_NEEDED, OPTIONS(create_options), print_created, NULL,
-	 "Make a vTPM with endorsement keys and their certificates.", token_prepare},
+	 "Make a vTPM with endorsement keys and their certificates.", token_prepare, false, NULL},
 	{NULL, "import", "Import", NAME_NEEDED, OPTIONS(import_options), print_imported, NULL,
-	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare},
-	{NULL, "list", "List", NAME_NONE, NULL, 0, print_list, NULL, "List all vTPMs.", NULL},
-	{NULL, "show", "Show", NAME_NEEDED, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL},
-	{NULL, "set", "Set", NAME_NEEDED, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off.", NULL},
+	 "Make a vTPM of a TPM 2.0 that was swtpm's, with all that is in it.", import_prepare, false, NULL},
+	{NULL, "list", "List", NAME_NONE, NULL, 0, print_list, NULL, "List all vTPMs.", NULL, false, NULL},
+	{NULL, "show", "Show", NAME_NEEDED, OPTIONS(show_options), print_show, NULL, "Show one vTPM.", NULL, false, NULL},
+	{NULL, "set", "Set", NAME_NEEDED, OPTIONS(set_options), print_show, NULL, "Change settings of a vTPM that is off.", NULL, false, NULL},
 	{NULL, "start", "Start", NAME_NEEDED, OPTIONS(start_options), print_started, NULL,
-	 "Power a vTPM on and print the path of its ring.", NULL},
-	{NULL, "stop", "Stop", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL},
-	{NULL, "reset", "Reset", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset.", NULL},
+	 "Power a vTPM on and print the path of its ring.", NULL, false, NULL},
+	{NULL, "stop", "Stop", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Power a vTPM off in order.", NULL, false, NULL},
+	{NULL, "reset", "Reset", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Reset a vTPM, as when its machine is reset.", NULL, false, NULL},
 	{NULL, "suspend", "Suspend", NAME_NEEDED, NULL, 0, print_nothing, NULL,
-	 "Announce that its domain of Xen is to be saved or migrated: the next one goes on with the TPM as it is.", NULL},
-	{NULL, "resume", "Resume", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Take that back: the domain is not saved after all.", NULL},
+	 "Announce that its domain of Xen is to be saved or migrated: the next one goes on with the TPM as it is.", NULL, false, NULL},
+	{NULL, "resume", "Resume", NAME_NEEDED, NULL, 0, print_nothing, NULL, "Take that back: the domain is not saved after all.", NULL, false, NULL},
 	{NULL, "destroy", "Destroy", NAME_NEEDED, OPTIONS(destroy_options), print_nothing, NULL,
-	 "Erase the key of a stopped vTPM, then its state. There is no way back.", NULL},
+	 "Erase the key of a stopped vTPM, then its state. There is no way back.", NULL, false, NULL},
 	{NULL, "status", "Status", NAME_NONE, NULL, 0, print_status, NULL,
-	 "Show the physical TPM, the groups and what the manager does.", NULL},
+	 "Show the physical TPM, the groups and what the manager does.", NULL, false, NULL},
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
-	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL},
+	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL, false, NULL},
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,
-	 "Make a group with a sealed root key of its own.", share_create_prepare},
+	 "Make a group with a sealed root key of its own.", share_create_prepare, false, NULL},
 	{"group", "unlock", "GroupUnlock", NAME_NEEDED, OPTIONS(unlock_options), print_group, NULL,
-	 "Give a group its second share.", share_unlock_prepare},
-	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL},
+	 "Give a group its second share.", share_unlock_prepare, false, NULL},
+	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL, false, NULL},
 	{NULL, "reseal", "Reseal", NAME_NONE, OPTIONS(reseal_options), print_resealed, NULL,
-	 "Rotate root keys, sealed to the PCRs of now, and what is wrapped under them; guests run on.", NULL},
+	 "Rotate root keys, and what is wrapped under them; guests run on.", NULL, false, NULL},
 	{"recovery", "init", "RecoveryInit", NAME_NONE, OPTIONS(recovery_init_options), print_recovery_init, NULL,
-	 "Wrap every root to offline keys, which open it when this TPM does not any more.", recovery_init_prepare},
+	 "Wrap every root to offline keys, which open it when this TPM does not any more.", recovery_init_prepare, false, NULL},
 	{"recovery", "show", "RecoveryShow", NAME_NONE, NULL, 0, print_recovery, NULL,
-	 "Show who can recover what; with --json, what to keep a copy of.", NULL},
+	 "Show who can recover what; with --json, what to keep a copy of.", NULL, false, NULL},
 	{"recovery", "challenge", "RecoveryChallenge", NAME_NONE, NULL, 0, print_challenge, NULL,
-	 "Print what a recovery key has to answer.", NULL},
-	{"recovery", "open", NULL, NAME_FILE, OPTIONS(recovery_open_options), print_answer, NULL,
-	 "Answer a challenge with a private key, on whichever machine that is; no manager is asked.", recovery_open_prepare},
+	 "Print what a recovery key has to answer.", NULL, true, NULL},
+	{"recovery", "open", NULL, FILE_NEEDED, OPTIONS(recovery_open_options), NULL, NULL,
+	 "Answer a challenge with a private key, on whichever machine that is; no manager is asked.", NULL, true, recovery_open},
 	{"recovery", "restore", "RecoveryRestore", NAME_NONE, OPTIONS(recovery_restore_options), print_restored, NULL,
-	 "Seal the roots of an answer in the TPM that there is now.", recovery_restore_prepare},
+	 "Seal the roots of an answer in the TPM that there is now.", recovery_restore_prepare, false, NULL},
+	{"policy", "show", "PolicyShow", NAME_NONE, OPTIONS(policy_options), print_policy, NULL,
+	 "Show what a group's root is sealed to, and what unseals it.", NULL, false, NULL},
+	{"policy", "plan", "PolicyPlan", FILE_MAYBE, OPTIONS(policy_plan_options), print_policy_plan, NULL,
+	 "Say what would still unseal, and what would not, with a PCR set installed or the least version raised.", policy_prepare_file,
+	 false, NULL},
+	{"policy", "current", "PolicyShow", NAME_NONE, OPTIONS(policy_current_options), print_policy_current, NULL,
+	 "Write a PCR set of the boot that is, to be signed.", NULL, true, NULL},
+	{"policy", "sign", NULL, FILE_NEEDED, OPTIONS(policy_sign_options), NULL, NULL,
+	 "Sign a PCR set, or a recovery challenge. Needs no manager, no TPM and no host.", NULL, true, policy_sign},
+	{"policy", "apply", "PolicyApply", FILE_NEEDED, OPTIONS(policy_options), print_policy, NULL,
+	 "Install a signed PCR set, beside those that are installed.", policy_prepare_file, false, NULL},
+	{"policy", "remove", "PolicyRemove", NAME_NONE, OPTIONS(policy_remove_options), print_nothing, NULL,
+	 "Remove the PCR sets of one version.", NULL, false, NULL},
+	{"policy", "raise", "PolicyRaise", NAME_NONE, OPTIONS(policy_raise_options), print_policy_raised, NULL,
+	 "Revoke all PCR sets below a version, for ever.", NULL, false, NULL},
+	{"policy", "test", "PolicyTest", NAME_NONE, OPTIONS(policy_options), print_policy_tested, NULL,
+	 "Have the TPM unseal a group's root, now.", NULL, false, NULL},
+	{"policy", "set", "PolicySet", NAME_NONE, OPTIONS(policy_set_options), print_group, NULL,
+	 "Seal a group's root to another policy.", policy_prepare_set, false, NULL},
+	{"policy", "challenge", "PolicyChallenge", NAME_NONE, OPTIONS(policy_options), print_policy_challenge, NULL,
+	 "Write what the recovery key is to sign.", NULL, true, NULL},
+	{"policy", "recover", "PolicyRecover", FILE_NEEDED, OPTIONS(policy_options), print_group, NULL,
+	 "Open a group with the recovery key's answer.", policy_prepare_answer, false, NULL},
 	{"quarantine", "list", "ListQuarantine", NAME_NONE, NULL, 0, print_quarantine, NULL,
-	 "List what is quarantined: vTPMs, or the whole store.", NULL},
-	{"quarantine", "show", "Show", NAME_NEEDED, NULL, 0, print_show, NULL, "Show a quarantined vTPM, and why it is.", NULL},
+	 "List what is quarantined: vTPMs, or the whole store.", NULL, false, NULL},
+	{"quarantine", "show", "Show", NAME_NEEDED, NULL, 0, print_show, NULL, "Show a quarantined vTPM, and why it is.", NULL, false, NULL},
 	{"quarantine", "release", "Release", NAME_OR_STORE, OPTIONS(release_options), print_nothing, NULL,
-	 "Take what the disk holds for the newest state although nothing proves it.", NULL},
+	 "Take what the disk holds for the newest state although nothing proves it.", NULL, false, NULL},
 };
 const size_t ctl_ncommands = ARRAY_LEN(ctl_commands);
 
@@ -146,7 +206,7 @@ const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t 
 	return NULL;
 }
 
-static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store", [NAME_FILE] = " FILE"};
+static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store", [FILE_NEEDED] = " FILE", [FILE_MAYBE] = " [FILE]"};
 
 bool ctl_is_group(const char *word)
 {

@@ -35,7 +35,7 @@ enum {
 	EXIT_UNREACHABLE = 8, /* no manager */
 };
 
-enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, ARG_FILE };
+enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_LIST, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, ARG_FILE };
 
 #define CTL_KEYS_MAX 8u
 #define CTL_FDS_MAX 2u /* descriptors with a call */
@@ -43,7 +43,7 @@ enum ctl_kind { ARG_FLAG, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, AR
 struct ctl_option {
 	const char *name;    /* with the dashes */
 	const char *metavar; /* NULL for a flag */
-	const char *key;     /* of the call's parameters; options of kind ARG_EK and ARG_FILE stay local */
+	const char *key;     /* of the call's parameters; options of kind ARG_EK, ARG_FILE, ARG_LOCAL and ARG_LIST stay local */
 	enum ctl_kind kind;
 	uint64_t max; /* of a number */
 	const char *help;
@@ -54,8 +54,8 @@ struct ctl_error;
 struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
-	const char *method; /* without the interface; NULL: all is done before the call, its reply are the parameters */
-	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, NAME_FILE } takes; /* NAME_OR_STORE: a NAME, or the option --store; NAME_FILE: FILE, which stays local */
+	const char *method; /* without the interface */
+	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, FILE_NEEDED, FILE_MAYBE } takes; /* NAME_OR_STORE: a NAME, or the option --store */
 	const struct ctl_option *options;
 	size_t noptions;
 	/* Prints the reply for a person. Returns an exit code. */
@@ -65,6 +65,9 @@ struct ctl_command {
 	const char *help;
 	/* What is to be done before the call; NULL: nothing. */
 	int (*prepare)(struct ctl_args *a, struct ctl_error *e);
+	bool raw; /* what it prints is a file, with --json and without */
+	/* In place of a call: prints and returns 0, or e says why not. */
+	int (*local)(const struct ctl_args *a, struct ctl_error *e);
 };
 
 /* Which manager. */
@@ -82,11 +85,18 @@ struct ctl_args {
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
 	const char *swtpm, *pwd; /* files of an import */
-	const char *keys[CTL_KEYS_MAX]; /* of an import, of a recovery */
+	const char *keys[CTL_KEYS_MAX]; /* files: of an import, to sign with, of a recovery */
 	unsigned nkeys;
 	const char *code, *response; /* of a recovery */
 	const char *ca, *share_file; /* of a group's second share */
 	bool owner_auth;
+	const char *file;	 /* the word after the command; "-": standard input; NULL: none */
+	const char *policy_key, *recovery_key, *set; /* files; "none" for no key */
+	/* Of policy sign and policy current, which make files of them. */
+	const char *group_name, *description;
+	uint32_t number, seconds;
+	bool insecure_pcrs;
+	json_t *pcrs; /* owned; NULL: none were named */
 	const char *token_dir;	       /* where a token is to be kept; NULL: none is made */
 	uint8_t token[32];
 	json_t *params;		       /* owned */
@@ -140,8 +150,8 @@ CHECKED int token_keep(struct ctl_args *a, json_t *reply, struct ctl_error *e);
 
 /* Before RecoveryInit: puts the keys where the keeper reads them, and their fingerprints among the parameters. */
 CHECKED int recovery_init_prepare(struct ctl_args *a, struct ctl_error *e);
-/* Answers a challenge with a private key; the parameters are the answer. */
-CHECKED int recovery_open_prepare(struct ctl_args *a, struct ctl_error *e);
+/* Answers a challenge with a private key. */
+CHECKED int recovery_open(const struct ctl_args *a, struct ctl_error *e);
 /* Before RecoveryRestore: reads the answer. */
 CHECKED int recovery_restore_prepare(struct ctl_args *a, struct ctl_error *e);
 
@@ -153,13 +163,20 @@ CHECKED int share_unlock_prepare(struct ctl_args *a, struct ctl_error *e);
 
 /* ---- output.c ---- */
 
-/* Without what could upset a terminal. */
-void ctl_put_text(FILE *f, const char *s);
 
 __attribute__((format(printf, 4, 5))) int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...);
 /* To standard error; with json also {"error", "message", "code"} to standard output. */
 void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
+/* Text for a terminal: what is not printable ASCII becomes \xNN, so that data cannot move a cursor. */
+void put_text(FILE *f, const char *s);
+/* Members of an object; "", 0, false if they are absent or something else. */
+const char *str(json_t *o, const char *key);
+long long num(json_t *o, const char *key);
+bool flag(json_t *o, const char *key);
+/* One "label  value" line; nothing for an absent value. */
+void line(const char *label, const char *value);
+__attribute__((format(printf, 2, 3))) void linef(const char *label, const char *fmt, ...);
 int print_nothing(const struct ctl_args *a, json_t *params);
 int print_created(const struct ctl_args *a, json_t *params);
 int print_imported(const struct ctl_args *a, json_t *params);
@@ -175,7 +192,6 @@ int print_groups(const struct ctl_args *a, json_t *params);
 int print_recovery(const struct ctl_args *a, json_t *params);
 int print_recovery_init(const struct ctl_args *a, json_t *params);
 int print_challenge(const struct ctl_args *a, json_t *params);
-int print_answer(const struct ctl_args *a, json_t *params);
 int print_resealed(const struct ctl_args *a, json_t *params);
 int print_restored(const struct ctl_args *a, json_t *params);
 

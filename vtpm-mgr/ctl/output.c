@@ -25,8 +25,7 @@ int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...)
 	return code;
 }
 
-/* Text for a terminal: what is not printable ASCII becomes \xNN, so that data cannot move a cursor. */
-void ctl_put_text(FILE *f, const char *s)
+void put_text(FILE *f, const char *s)
 {
 	for (; *s; s++) {
 		unsigned char c = (unsigned char)*s;
@@ -50,34 +49,33 @@ static int put_pem(const char *pem)
 	return EXIT_OK;
 }
 
-static const char *str(json_t *o, const char *key)
+const char *str(json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
 
 	return s ? s : "";
 }
 
-static long long num(json_t *o, const char *key)
+long long num(json_t *o, const char *key)
 {
 	return (long long)json_integer_value(json_object_get(o, key));
 }
 
-static bool flag(json_t *o, const char *key)
+bool flag(json_t *o, const char *key)
 {
 	return json_is_true(json_object_get(o, key));
 }
 
-/* One "label  value" line; nothing for an absent value. */
-static void line(const char *label, const char *value)
+void line(const char *label, const char *value)
 {
 	if (value[0] == '\0')
 		return;
 	printf("%-12s  ", label);
-	ctl_put_text(stdout, value);
+	put_text(stdout, value);
 	putchar('\n');
 }
 
-__attribute__((format(printf, 2, 3))) static void linef(const char *label, const char *fmt, ...)
+void linef(const char *label, const char *fmt, ...)
 {
 	char value[512];
 	va_list ap;
@@ -93,7 +91,7 @@ void ctl_print_error(const struct ctl_error *e, bool json)
 	json_t *o;
 
 	fputs("vtpmctl: ", stderr);
-	ctl_put_text(stderr, e->message);
+	put_text(stderr, e->message);
 	fputc('\n', stderr);
 	if (!json)
 		return;
@@ -180,7 +178,7 @@ int print_imported(const struct ctl_args *a, json_t *params)
 	print_created(a, params);
 	line("for QEMU", str(v, "swtpm"));
 	puts("\nNow give the virtual machine that socket in the place of swtpm's, and see that it starts.");
-	ctl_put_text(stdout, a->swtpm);
+	put_text(stdout, a->swtpm);
 	puts(" is as it was. From the machine's next start on it is an old state: whoever starts\n"
 	     "swtpm on it undoes what has happened since, tries at a PIN included. Destroy it, or keep it as you would\n"
 	     "keep the keys of the machine's disks.");
@@ -205,7 +203,7 @@ static int width(json_t *list, const char *key, const char *title)
 
 static void cell(const char *s, int w)
 {
-	ctl_put_text(stdout, s);
+	put_text(stdout, s);
 	printf("%*s  ", strlen(s) < (size_t)w ? w - (int)strlen(s) : 0, "");
 }
 
@@ -314,13 +312,13 @@ int print_quarantine(const struct ctl_args *a, json_t *params)
 
 	(void)a;
 	if (str(params, "store")[0]) {
-		ctl_put_text(stdout, str(params, "store"));
+		put_text(stdout, str(params, "store"));
 		putchar('\n');
 	}
 	json_array_foreach(list, i, v)
 	{
 		cell(str(v, "name"), name);
-		ctl_put_text(stdout, str(v, "reason"));
+		put_text(stdout, str(v, "reason"));
 		putchar('\n');
 	}
 	return EXIT_OK;
@@ -329,7 +327,7 @@ int print_quarantine(const struct ctl_args *a, json_t *params)
 int print_started(const struct ctl_args *a, json_t *params)
 {
 	(void)a;
-	ctl_put_text(stdout, str(params, "ring"));
+	put_text(stdout, str(params, "ring"));
 	putchar('\n');
 	return EXIT_OK;
 }
@@ -346,8 +344,9 @@ static void print_one_group(json_t *g, int w)
 	size_t i;
 
 	cell(str(g, "name"), w);
-	cell(flag(g, "open") ? "open" : "not open", 8);
+	cell(!flag(g, "open") ? "not open" : flag(g, "locked") ? "locked" : "open", 8);
 	cell(str(g, "mode"), 7);
+	cell(str(g, "policy"), 6);
 	printf("PCRs ");
 	json_array_foreach(json_object_get(g, "pcrs"), i, pcr)
 		printf("%s%lld", i ? "," : "", (long long)json_integer_value(pcr));
@@ -357,7 +356,7 @@ static void print_one_group(json_t *g, int w)
 		printf(" and a second share");
 	if (str(g, "reason")[0]) {
 		printf(": ");
-		ctl_put_text(stdout, str(g, "reason"));
+		put_text(stdout, str(g, "reason"));
 	}
 	putchar('\n');
 }

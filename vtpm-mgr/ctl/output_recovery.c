@@ -15,7 +15,7 @@ static const char *text(json_t *o, const char *key)
 static void print_name(const char *label, const char *s)
 {
 	printf("%-11s ", label);
-	ctl_put_text(stdout, s);
+	put_text(stdout, s);
 	putchar('\n');
 }
 
@@ -26,7 +26,7 @@ static void print_kept(json_t *recovery)
 
 	json_array_foreach(json_object_get(recovery, "groups"), i, g) {
 		printf("%-11s ", "group");
-		ctl_put_text(stdout, text(g, "name"));
+		put_text(stdout, text(g, "name"));
 		puts(json_is_true(json_object_get(g, "kept")) ? ": every recovery key opens its root" : ": not every recovery key, or none, opens its root");
 	}
 }
@@ -62,14 +62,6 @@ int print_challenge(const struct ctl_args *a, json_t *params)
 	return print_json(params);
 }
 
-int print_answer(const struct ctl_args *a, json_t *params)
-{
-	if (!a->owner_auth)
-		return print_json(params);
-	puts(text(params, "owner_auth"));
-	return EXIT_OK;
-}
-
 int print_resealed(const struct ctl_args *a, json_t *params)
 {
 	json_t *g;
@@ -77,7 +69,7 @@ int print_resealed(const struct ctl_args *a, json_t *params)
 
 	(void)a;
 	json_array_foreach(json_object_get(params, "groups"), i, g) {
-		ctl_put_text(stdout, json_is_string(g) ? json_string_value(g) : "");
+		put_text(stdout, json_is_string(g) ? json_string_value(g) : "");
 		puts(": another root");
 	}
 	return EXIT_OK;
@@ -90,7 +82,7 @@ int print_restored(const struct ctl_args *a, json_t *params)
 
 	(void)a;
 	json_array_foreach(json_object_get(params, "groups"), i, g) {
-		ctl_put_text(stdout, json_is_string(g) ? json_string_value(g) : "");
+		put_text(stdout, json_is_string(g) ? json_string_value(g) : "");
 		puts(": its root is sealed in this TPM");
 	}
 	if (json_is_true(json_object_get(params, "moved")))

@@ -51,22 +51,6 @@ static bool has_v(const struct anchor *an)
 
 /* ---- looking ---- */
 
-/* Resets are counted by the TPM (TPM 2.0 Part 1, 36.3); the count comes in an audited response. */
-static int read_reset_count(struct tpm *t, uint32_t *count)
-{
-	TPMS_TIME_INFO *now = NULL;
-	int r = tpm_session_audits(t, true);
-
-	if (!r)
-		r = tpm_check(t, Esys_ReadClock(t->esys, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &now), "TPM2_ReadClock");
-	if (!r)
-		r = tpm_session_audits(t, false);
-	if (!r)
-		*count = now->clockInfo.resetCount;
-	Esys_Free(now);
-	return r;
-}
-
 /* Whose auth the owner hierarchy has: a command that changes nothing tells whether ours is right. */
 static int look_at_owner(struct anchor *an, uint8_t *owner)
 {
@@ -106,7 +90,7 @@ static int look_op(struct tpm *t, void *arg)
 	if (!r && has_v(an))
 		r = nv_look(t, &an->v, &v, view->v);
 	if (!r)
-		r = read_reset_count(t, &view->reset_count);
+		r = tpm_reset_count(t, &view->reset_count);
 	if (!r)
 		r = look_at_owner(an, &view->owner);
 	view->a_state = (uint8_t)a;
@@ -264,15 +248,20 @@ static int new_op(struct tpm *t, void *arg)
 	return r ? r : define_both(an);
 }
 
+int anchor_as_owner(struct anchor *an)
+{
+	uint32_t permanent;
+	int r = tpm_property(an->tpm, TPM2_PT_PERMANENT, &permanent);
+
+	return r ? r : nv_owner(an->tpm, permanent & TPMA_PERMANENT_OWNERAUTHSET ? an->secrets->owner : NULL);
+}
+
 /* Model: provision. */
 static int renew_op(struct tpm *t, void *arg)
 {
 	struct anchor *an = arg;
-	uint32_t permanent;
-	int r = tpm_property(t, TPM2_PT_PERMANENT, &permanent);
+	int r = anchor_as_owner(an);
 
-	if (!r)
-		r = nv_owner(t, permanent & TPMA_PERMANENT_OWNERAUTHSET ? an->secrets->owner : NULL);
 	if (!r)
 		r = nv_undefine(t, &an->a);
 	if (!r)

@@ -45,6 +45,8 @@ CHECKED int anchor_own(struct anchor *an);
 CHECKED int anchor_reseal(struct anchor *an, struct anchor_record *record);
 /* The auth of the owner hierarchy, KEY_LEN bytes; NULL: the record is not open. */
 const uint8_t *anchor_owner(const struct anchor *an);
+/* For operations: commands of the owner hierarchy have its auth from here on. */
+CHECKED int anchor_as_owner(struct anchor *an);
 CHECKED int anchor_mac(struct anchor *an, const struct journal_row *row, uint8_t mac[static DIGEST_LEN]);
 /* Extends V and A by a row, each read back. */
 CHECKED int anchor_extend(struct anchor *an, const struct journal_row *row);

@@ -51,8 +51,8 @@ static int wrap_for(struct keeper *k, const struct escrow_wrap *q, struct buf *o
 		return tpm_fail(&k->tpm, ERR_NOTFOUND, "that is none of the recovery keys that this keeper was started with");
 	if (!secret)
 		return tpm_fail(&k->tpm, ERR_WRONG_STATE, "the record of the anchors is not open");
-	memcpy(tag.group, q->group, sizeof(tag.group));
-	r = root_open(&k->tpm, &q->root, k->root);
+	memcpy(tag.group, q->group.group, sizeof(tag.group));
+	r = root_open(&k->tpm, &q->group, k->root);
 	if (!r)
 		r = wrap_root_id(k->root, tag.root_id);
 	if (!r)
@@ -115,7 +115,7 @@ static int restore(struct keeper *k, const struct root_restore *q, struct root_b
 	if (r)
 		return tpm_fail(&k->tpm, r,
 				"the answer does not verify: it is for another challenge or host, is not of this root, or was changed");
-	r = root_seal(&k->tpm, q->mask, q->flags, blob, s, k->root);
+	r = root_restore(&k->tpm, q->tag.group, q->mask, q->flags, blob, s, k->root);
 	if (r || q->flags & SEAL_SHARE) /* what is sealed is one share, and the group stays locked */
 		return r;
 	return groups_replace(&k->groups, q->tag.group, k->root);
@@ -155,7 +155,7 @@ static const struct group_key *successor(struct keeper *k, const char *group)
 	return next;
 }
 
-static int make_successor(struct keeper *k, const struct keeper_group_new *q, struct buf *out)
+static int make_successor(struct keeper *k, const struct keeper_group_open *q, struct buf *out)
 {
 	const struct group_key *now = groups_keys(&k->groups, q->group), *next;
 	uint8_t row[WRAPPED_KEY_LEN], extend[WRAPPED_KEY_LEN], id[ROOT_ID_LEN];
@@ -165,7 +165,9 @@ static int make_successor(struct keeper *k, const struct keeper_group_new *q, st
 
 	if (!now)
 		return tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is not open", q->group);
-	r = root_new(&k->tpm, q->mask, now->shared ? q->flags | SEAL_SHARE : q->flags & ~SEAL_SHARE, &blob, &s, k->root);
+	if (now->shared != !!(q->root.policy.flags & SEAL_SHARE))
+		return tpm_fail(&k->tpm, ERR_AUTH, "the row of group %s was changed: it says another thing of a second share", q->group);
+	r = root_renew(&k->tpm, q, &blob, &s, k->root);
 	if (!r && now->shared)
 		r = wrap_combine(k->root, now->share, k->root);
 	if (!r)
@@ -190,12 +192,12 @@ int serve_group_reseal(void *peer, struct ipc_msg *m)
 {
 	struct keeper *k = peer;
 	uint8_t mem[SEALED_ROOT_MAX + FORMER_LEN + ROOT_ID_LEN];
-	struct keeper_group_new q;
+	struct keeper_group_open q;
 	struct buf b;
 	uint64_t id;
 	int r;
 
-	if (buf_get_u64le(&m->body, &id) || keeper_group_new_decode(&m->body, &q) || buf_left(&m->body))
+	if (buf_get_u64le(&m->body, &id) || keeper_group_open_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
 	buf_init(&b, mem, sizeof(mem));
 	r = make_successor(k, &q, &b);

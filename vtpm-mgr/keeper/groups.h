@@ -18,6 +18,7 @@ struct group_key {
 	uint8_t share[KEY_LEN];	 /* the second one of its root; see shared */
 	bool shared;
 	bool rows_only;		 /* of a root before, taken over from another keeper: it unwraps nothing */
+	bool shut; /* it could not be unsealed once more: what runs is served, and nothing else */
 };
 /* A root that is being rotated has a successor, then is the one before: see vtpm-mgr/proto/escrow.h. */
 struct groups {
@@ -30,6 +31,8 @@ CHECKED int groups_init(struct groups *g);
 void groups_free(struct groups *g);
 /* NULL: not open. */
 const uint8_t *groups_find(const struct groups *g, const char *group);
+/* Whether it may be used for more than what runs. */
+void groups_shut(struct groups *g, const char *group, bool shut);
 /* All keys of it. */
 const struct group_key *groups_keys(const struct groups *g, const char *group);
 /* 0, or ERR_FULL if the group would be one too many. */

@@ -122,6 +122,21 @@ int tpm_pcr_read(struct tpm *t, uint32_t mask, uint8_t pcr[static PCR_COUNT][DIG
 	return r;
 }
 
+int tpm_reset_count(struct tpm *t, uint32_t *count)
+{
+	TPMS_TIME_INFO *now = NULL;
+	int r = tpm_session_audits(t, true);
+
+	if (!r)
+		r = tpm_check(t, Esys_ReadClock(t->esys, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &now), "TPM2_ReadClock");
+	if (!r)
+		r = tpm_session_audits(t, false);
+	if (!r)
+		*count = now->clockInfo.resetCount;
+	Esys_Free(now);
+	return r;
+}
+
 int tpm_load(struct tpm *t, const TPM2B_PUBLIC *pub, const TPM2B_PRIVATE *priv, const char *what, ESYS_TR *handle)
 {
 	TSS2_RC rc;

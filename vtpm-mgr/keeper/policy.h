@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a seal to PCRs says: which PCRs, which values, and the digest that stands for both. */
+/*
+ * Policies in sessions of the TPM. What proto/policy.h calculates, done; and, before anything is sealed to it, calculated by
+ * the TPM as well. Functions are parts of operations (tpm.h), and leave errors of the TPM in t->rc.
+ */
 #ifndef VTPM_KEEPER_POLICY_H
 #define VTPM_KEEPER_POLICY_H
 
-#include <stdint.h>
+#include "vtpm-mgr/keeper/tpm.h"
 
-#include "vtpm-mgr/proto/keeper.h"
+/* One way to unseal a root: the values that are, or a set that somebody signed. */
+struct policy_way {
+	const struct policy *policy;
+	const char *group;
+	const struct pcr_set *set; /* of a signed policy */
+};
 
-#define POLICY_DEFAULT_CANDIDATES 0x0b95u /* 0, 2, 4, 7, 8, 9, 11 */
-
-/*
- * The default set: firmware and its configuration (0, 2), boot loader (4), Secure Boot (7), and
- * where they were extended the loader's commands and files (8, 9) and the unified kernel image (11).
- */
-uint32_t policy_default_mask(const uint8_t pcr[static PCR_COUNT][DIGEST_LEN]);
-/* The first PCR of the mask that is all zero or all one: nothing was ever measured into it. -1: none. */
-int policy_empty_pcr(uint32_t mask, const uint8_t pcr[static PCR_COUNT][DIGEST_LEN]);
-/* The first PCR of the mask whose values differ. -1: none. */
-int policy_differing_pcr(uint32_t mask, const uint8_t a[static PCR_COUNT][DIGEST_LEN],
-			 const uint8_t b[static PCR_COUNT][DIGEST_LEN]);
-/* The pcrDigest: SHA-256 over the selected values in ascending order (TPM 2.0 Part 1, 17.6). */
-CHECKED int policy_pcr_digest(uint32_t mask, const uint8_t pcr[static PCR_COUNT][DIGEST_LEN],
-			      uint8_t out[static DIGEST_LEN]);
-/* The authPolicy of one TPM2_PolicyPCR over the SHA-256 bank (TPM 2.0 Part 3, 23.7). */
-CHECKED int policy_auth_digest(uint32_t mask, const uint8_t pcr[static PCR_COUNT][DIGEST_LEN],
-			       uint8_t out[static DIGEST_LEN]);
+/* A session that has satisfied it, for the caller to flush also after a failure. */
+CHECKED int policy_session(struct tpm *t, const struct policy_way *w, ESYS_TR *session);
+/* The same by the recovery key, in a session that was started before: its nonce, which the signature is over, makes that unique. */
+CHECKED int policy_recover(struct tpm *t, const struct policy *p, const char *group, const struct keeper_recover *signature,
+			   ESYS_TR session);
+/* Whether key has signed hash. ERR_AUTH: no. ticket: the TPM's word on it, freed by the caller; NULL: not wanted. */
+CHECKED int policy_verify(struct tpm *t, const struct policy_key *key, const uint8_t hash[static DIGEST_LEN], uint8_t scheme,
+			  const uint8_t *signature, size_t len, TPMT_TK_VERIFIED **ticket);
+/* Has the TPM calculate all digests of a policy, and compares: a seal that nobody could satisfy must not be made. set: NULL, or one of it. */
+CHECKED int policy_confirm(struct tpm *t, const struct policy_way *w, const uint8_t want[static DIGEST_LEN]);
 
 #endif

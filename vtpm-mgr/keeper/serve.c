@@ -7,7 +7,7 @@
 
 #include "lib/log.h"
 #include "lib/secmem.h"
-#include "vtpm-mgr/keeper/root.h"
+#include "vtpm-mgr/keeper/identity.h"
 #include "vtpm-mgr/keeper/srk.h"
 #include "vtpm-mgr/keeper/wrap.h"
 
@@ -55,96 +55,83 @@ static int on_status(void *peer, struct ipc_msg *m)
 	return serve_reply(k, id, r, mem, b.len);
 }
 
+/* The endorsement key, where one was enrolled and can be looked at. */
+static int check_ek(struct keeper *k, const struct keeper_open *q)
+{
+	uint8_t ek[TPM_NAME_MAX];
+	size_t len;
+	int r = q->ek_len ? identity_ek(&k->tpm, ek, &len) : 0;
+
+	if (r || !q->ek_len || !len || (len == q->ek_len && !memcmp(ek, q->ek, len)))
+		return r;
+	return tpm_fail(&k->tpm, ERR_TPM_IDENTITY,
+			"the endorsement key of the TPM at \"%s\" is not the one that was enrolled with this store: its endorsement "
+			"seed was changed, or somebody stands in for it", k->tpm.tcti_name);
+}
+
 static int on_open(void *peer, struct ipc_msg *m)
 {
 	struct keeper *k = peer;
 	struct keeper_open q;
+	uint8_t mem[4];
+	uint32_t count = 0;
+	struct buf b;
 	uint64_t id;
 	int r;
 
 	if (buf_get_u64le(&m->body, &id) || keeper_open_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
+	buf_init(&b, mem, sizeof(mem));
 	r = srk_open(&k->tpm, q.name, q.name_len);
 	if (!r)
+		r = check_ek(k, &q);
+	if (!r)
+		r = identity_pin(&k->tpm, q.flags & OPEN_ACCEPT_RESETS, q.flags & OPEN_RESET_KNOWN ? &q.reset_count : NULL, &count);
+	if (!r)
+		r = buf_put_u32le(&b, count);
+	if (!r)
 		k->state = STATE_PINNED;
-	return serve_reply(k, id, r, NULL, 0);
+	return serve_reply(k, id, r, mem, b.len);
 }
 
 static int on_adopt(void *peer, struct ipc_msg *m)
 {
 	struct keeper *k = peer;
+	uint8_t mem[8 + 2 * TPM_NAME_MAX], ek[TPM_NAME_MAX];
+	struct keeper_adopted a = {.ek = ek};
+	uint32_t count;
+	struct buf b;
 	uint64_t id;
 	int r;
 
 	if (read_empty(m, &id))
 		return ERR_PROTO;
+	buf_init(&b, mem, sizeof(mem));
 	r = srk_adopt(&k->tpm);
 	if (!r)
+		r = identity_ek(&k->tpm, ek, &a.ek_len);
+	if (!r)
+		r = identity_pin(&k->tpm, false, NULL, &count);
+	a.name = k->tpm.srk_name;
+	a.name_len = k->tpm.srk_name_len;
+	if (!r)
+		r = keeper_adopted_encode(&b, &a);
+	if (!r)
 		k->state = STATE_PINNED;
-	return serve_reply(k, id, r, k->tpm.srk_name, k->tpm.srk_name_len);
-}
-
-/* Before the TPM is asked for anything. */
-static int group_room(struct keeper *k, const char *group)
-{
-	if (groups_room(&k->groups, group))
-		return tpm_fail(&k->tpm, ERR_FULL, "there are %u groups, and that is the limit", KEEPER_GROUPS_MAX);
-	return 0;
-}
-
-static int on_group_new(void *peer, struct ipc_msg *m)
-{
-	struct keeper *k = peer;
-	struct keeper_group_new q;
-	struct root_blob blob;
-	struct sealed_root s = {0};
-	uint8_t mem[SEALED_ROOT_MAX];
-	struct buf b;
-	uint64_t id;
-	int r;
-
-	if (buf_get_u64le(&m->body, &id) || keeper_group_new_decode(&m->body, &q) || buf_left(&m->body) || q.flags & SEAL_SHARE)
-		return ERR_PROTO;
-	buf_init(&b, mem, sizeof(mem));
-	r = group_room(k, q.group);
-	if (!r)
-		r = root_new(&k->tpm, q.mask, q.flags, &blob, &s, k->root);
-	if (!r)
-		r = sealed_root_encode(&b, &s);
-	if (!r)
-		r = groups_replace(&k->groups, q.group, k->root);
-	secmem_wipe(k->root, KEY_LEN);
 	return serve_reply(k, id, r, mem, b.len);
-}
-
-static int on_group_open(void *peer, struct ipc_msg *m)
-{
-	struct keeper *k = peer;
-	struct keeper_group_open q;
-	uint64_t id;
-	int r;
-
-	if (buf_get_u64le(&m->body, &id) || keeper_group_open_decode(&m->body, &q) || buf_left(&m->body))
-		return ERR_PROTO;
-	r = group_room(k, q.group);
-	if (!r && q.root.flags & SEAL_SHARE && !groups_find(&k->groups, q.group))
-		r = tpm_fail(&k->tpm, ERR_DENIED, "it needs its second share: vtpmctl group unlock %s", q.group);
-	if (!r && q.root.flags & SEAL_SHARE)
-		return serve_reply(k, id, 0, NULL, 0);
-	if (!r)
-		r = root_open(&k->tpm, &q.root, k->root);
-	if (!r)
-		r = groups_open(&k->groups, q.group, k->root);
-	if (r == ERR_EXISTS)
-		r = tpm_fail(&k->tpm, r, "group %s is open with another root", q.group);
-	secmem_wipe(k->root, KEY_LEN);
-	return serve_reply(k, id, r, NULL, 0);
 }
 
 static int group_key(struct keeper *k, const char *group, const uint8_t **key)
 {
-	*key = groups_find(&k->groups, group);
-	return *key ? 0 : tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is not open", group);
+	const struct group_key *slot = groups_keys(&k->groups, group);
+
+	*key = slot ? slot->key : NULL;
+	if (!slot)
+		return tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is not open", group);
+	if (k->tpm.foreign || slot->shut)
+		return tpm_fail(&k->tpm, k->tpm.foreign ? ERR_TPM_IDENTITY : ERR_PCR,
+				"group %s could not be unsealed once more: it serves what runs, and nothing else", group);
+	return 0;
 }
 
 static int on_ca_new(void *peer, struct ipc_msg *m)
@@ -278,14 +265,19 @@ static const struct ipc_rule rules[] = {
 	{KEEPER_STATUS, STATE_NEW | STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, on_status},
 	{KEEPER_OPEN, STATE_NEW, KEEPER_OPEN_MIN, KEEPER_OPEN_MAX, 0, 0, on_open},
 	{KEEPER_ADOPT, STATE_NEW, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, on_adopt},
-	{KEEPER_GROUP_NEW, STATE_PINNED, KEEPER_GROUP_NEW_MIN, KEEPER_GROUP_NEW_MAX, 0, 0, on_group_new},
-	{KEEPER_GROUP_OPEN, STATE_PINNED, KEEPER_GROUP_OPEN_MIN, KEEPER_GROUP_OPEN_MAX, 0, 0, on_group_open},
+	{KEEPER_GROUP_NEW, STATE_PINNED, KEEPER_GROUP_NEW_MIN, KEEPER_GROUP_NEW_MAX, 0, 0, serve_group_new},
+	{KEEPER_GROUP_OPEN, STATE_PINNED, KEEPER_GROUP_OPEN_MIN, KEEPER_GROUP_OPEN_MAX, 0, 0, serve_group_open},
 	{KEEPER_CA_NEW, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, on_ca_new},
 	{KEEPER_CA_OPEN, STATE_PINNED, KEEPER_CA_OPEN_MIN, KEEPER_CA_OPEN_MAX, 0, 0, on_ca_open},
 	{KEEPER_KEY_NEW, STATE_PINNED, KEEPER_KEY_NEW_MIN, KEEPER_KEY_NEW_MAX, 0, 0, on_key_new},
 	{KEEPER_KEY_REBIND, STATE_PINNED, KEEPER_KEY_REBIND_MIN, KEEPER_KEY_REBIND_MAX, 0, 0, on_key_rebind},
 	{KEEPER_KEY_HAND, STATE_PINNED, KEEPER_KEY_HAND_MIN, KEEPER_KEY_HAND_MAX, 0, 0, on_key_hand},
 	{KEEPER_KEY_DROP, STATE_PINNED, KEEPER_KEY_DROP_SIZE, KEEPER_KEY_DROP_SIZE, 0, 0, on_key_drop},
+	{KEEPER_POLICY_LOOK, STATE_PINNED, KEEPER_LOOK_MIN, KEEPER_LOOK_MAX, 0, 0, serve_policy_look},
+	{KEEPER_POLICY_SEAL, STATE_PINNED, KEEPER_SEAL_MIN, KEEPER_SEAL_MAX, 0, 0, serve_policy_seal},
+	{KEEPER_POLICY_RAISE, STATE_PINNED, KEEPER_LOOK_MIN, KEEPER_RAISE_MAX, 0, 0, serve_policy_raise},
+	{KEEPER_RECOVER_BEGIN, STATE_PINNED, KEEPER_GROUP_OPEN_MIN, KEEPER_GROUP_OPEN_MAX, 0, 0, serve_recover_begin},
+	{KEEPER_RECOVER, STATE_PINNED, KEEPER_RECOVER_MIN, KEEPER_RECOVER_MAX, 0, 0, serve_recover},
 	{KEEPER_ANCHOR_NEW, STATE_PINNED, KEEPER_ANCHOR_NEW_SIZE, KEEPER_ANCHOR_NEW_SIZE, 0, 0, serve_anchor_new},
 	{KEEPER_ANCHOR_RENEW, STATE_PINNED, KEEPER_RECORD_SIZE, KEEPER_RECORD_SIZE, 0, 0, serve_anchor_renew},
 	{KEEPER_ANCHOR_OPEN, STATE_PINNED, KEEPER_RECORD_SIZE, KEEPER_RECORD_SIZE, 0, 0, serve_anchor_open},
@@ -301,7 +293,7 @@ static const struct ipc_rule rules[] = {
 	{KEEPER_ESCROW_WRAP, STATE_PINNED, KEEPER_ESCROW_WRAP_MIN, KEEPER_ESCROW_WRAP_MAX, 0, 0, serve_escrow_wrap},
 	{KEEPER_CHALLENGE, STATE_NEW | STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_challenge},
 	{KEEPER_ROOT_RESTORE, STATE_PINNED, KEEPER_ROOT_RESTORE_MIN, KEEPER_ROOT_RESTORE_MAX, 0, 0, serve_root_restore},
-	{KEEPER_GROUP_RESEAL, STATE_PINNED, KEEPER_GROUP_NEW_MIN, KEEPER_GROUP_NEW_MAX, 0, 0, serve_group_reseal},
+	{KEEPER_GROUP_RESEAL, STATE_PINNED, KEEPER_GROUP_OPEN_MIN, KEEPER_GROUP_OPEN_MAX, 0, 0, serve_group_reseal},
 	{KEEPER_KEY_RESEAL, STATE_PINNED, KEEPER_KEY_RESEAL_MIN, KEEPER_KEY_RESEAL_MAX, 0, 0, serve_key_reseal},
 	{KEEPER_CA_RESEAL, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_ca_reseal},
 	{KEEPER_ANCHOR_RESEAL, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_anchor_reseal},
@@ -366,6 +358,7 @@ int keeper_init(struct keeper *k, int mgr_fd, int spawn_fd)
 
 	k->mgr_fd = mgr_fd;
 	k->mgr_io.fd = -1;
+	k->recovery.session = ESYS_TR_NONE;
 	k->root = secmem_alloc(KEY_LEN);
 	k->give = secmem_alloc(sizeof(*k->give));
 	r = k->root && k->give ? loop_open(&k->loop) : ERR_NOMEM;

@@ -13,6 +13,11 @@
 #include "vtpm-mgr/keeper/share.h"
 #include "vtpm-mgr/keeper/tpm.h"
 
+struct keeper_recovery { /* a challenge to the recovery key */
+	ESYS_TR session;
+	uint64_t context; /* of struct tpm, in which the session is */
+};
+
 struct keeper {
 	struct loop loop;
 	struct tpm tpm;
@@ -23,6 +28,7 @@ struct keeper {
 	struct offline offline;
 	struct challenge challenge;
 	struct share_exchange share;
+	struct keeper_recovery recovery;
 	int mgr_fd;
 	struct loop_io mgr_io;
 	uint32_t state; /* see serve.c */
@@ -42,6 +48,15 @@ void keeper_free(struct keeper *k);
 CHECKED int serve_reply(struct keeper *k, uint64_t id, int code, const void *result, size_t len);
 /* A vTPM's key into k->give, which is the caller's to wipe; also under the root before one that was rotated. */
 CHECKED int serve_unwrap(struct keeper *k, const struct key_binding *b, const uint8_t *wrapped, size_t len);
+
+/* policy_serve.c */
+int serve_group_new(void *peer, struct ipc_msg *m);
+int serve_group_open(void *peer, struct ipc_msg *m);
+int serve_policy_look(void *peer, struct ipc_msg *m);
+int serve_policy_seal(void *peer, struct ipc_msg *m);
+int serve_policy_raise(void *peer, struct ipc_msg *m);
+int serve_recover_begin(void *peer, struct ipc_msg *m);
+int serve_recover(void *peer, struct ipc_msg *m);
 
 /* anchor_serve.c */
 int serve_anchor_new(void *peer, struct ipc_msg *m);

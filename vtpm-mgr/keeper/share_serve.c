@@ -67,7 +67,7 @@ static int new_shared(struct keeper *k, const struct group_new_shared *q, struct
 		return tpm_fail(&k->tpm, r, "there are %u groups, and that is the limit", KEEPER_GROUPS_MAX);
 	r = receive(k, q->group.group, q->envelope, q->envelope_len);
 	if (!r)
-		r = root_new(&k->tpm, q->group.mask, q->group.flags, &blob, &s, k->root);
+		r = root_new(&k->tpm, q->group.group, q->group.mask, q->group.flags, &blob, &s, k->root);
 	if (!r)
 		r = wrap_combine(k->root, SHARE(k), k->root);
 	if (!r)
@@ -107,7 +107,7 @@ static int try_share(struct keeper *k, const struct group_unlock *q)
 	uint64_t now = challenge_now();
 	uint8_t id[ROOT_ID_LEN];
 	bool right;
-	int r = root_open(&k->tpm, &q->group.root, k->root);
+	int r = root_open(&k->tpm, &q->group, k->root);
 
 	if (!r)
 		r = wrap_combine(k->root, SHARE(k), k->root);

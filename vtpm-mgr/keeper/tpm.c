@@ -10,6 +10,7 @@
 #include <tss2/tss2_tctildr.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/keeper/identity.h"
 #include "vtpm-mgr/keeper/srk.h"
 #include "vtpm-mgr/keeper/stream.h"
 
@@ -171,8 +172,12 @@ static int tpm_ready(struct tpm *t)
 
 	if (!r && t->srk_name_len && t->srk == ESYS_TR_NONE)
 		r = srk_find(t);
-	if (!r && t->srk_name_len && t->session == ESYS_TR_NONE)
+	if (!r && t->srk_name_len && t->session == ESYS_TR_NONE) {
 		r = tpm_session(t, TPM2_SE_HMAC, &t->session);
+		if (!r)
+			r = identity_check(t);
+	}
+	t->foreign = r == ERR_TPM_IDENTITY;
 	return r;
 }
 

@@ -33,6 +33,9 @@ struct tpm {
 	TSS2_RC rc;	  /* of the last command that tpm_check judged a failure */
 	uint8_t srk_name[TPM_NAME_MAX]; /* the pinned Name */
 	size_t srk_name_len;		/* 0 before OPEN and ADOPT */
+	bool pinned;			/* identity.h: a reset is not accepted */
+	uint32_t reset_count;		/* when it was pinned */
+	bool foreign;			/* it is not the TPM, or not the power-on of it, that it was */
 	bool lost;			/* no answer: this process can only say so and exit */
 	bool gone;			/* the failed command named something a TPM reset took away */
 	char text[TEXT_MAX + 1];
@@ -55,8 +58,6 @@ TSS2_RC tpm_rc_base(TSS2_RC rc);
 void tpm_forget(struct tpm *t);
 /* One word of TPM2_CAP_TPM_PROPERTIES; 0 if the TPM does not have it. For operations. */
 CHECKED int tpm_property(struct tpm *t, uint32_t property, uint32_t *value);
-/* For operations: makes the session an audit session, for commands without a parameter to encrypt, or the usual one again. */
-CHECKED int tpm_session_audits(struct tpm *t, bool audits);
 /* Runs op as described above. */
 CHECKED int tpm_run(struct tpm *t, int (*op)(struct tpm *t, void *arg), void *arg);
 
@@ -64,11 +65,16 @@ CHECKED int tpm_status(struct tpm *t, struct keeper_status *s);
 
 /* For operations. A new session of a type, salted to the SRK, encrypting both ways. */
 CHECKED int tpm_session(struct tpm *t, TPM2_SE type, ESYS_TR *session);
-/* Whether t->session encrypts, as usual, or audits a command that has nothing to encrypt: for the HMAC over the response. */
+/*
+ * Whether t->session encrypts, as usual, or audits a command that has nothing to encrypt: for the HMAC over the response. Also
+ * before an operation goes on after a command that failed, which ESYS leaves with the attributes that it had for that.
+ */
 CHECKED int tpm_session_audits(struct tpm *t, bool audits);
 /* Flushes and forgets; does nothing for ESYS_TR_NONE. Errors are left to the next command. */
 void tpm_flush(struct tpm *t, ESYS_TR *handle);
 CHECKED int tpm_random(struct tpm *t, uint8_t *p, size_t n);
+/* How often the TPM was reset (TPM 2.0 Part 1, 36.3), in an audited response. */
+CHECKED int tpm_reset_count(struct tpm *t, uint32_t *count);
 /* Reads the PCRs of the mask from the SHA-256 bank, all at one moment. */
 CHECKED int tpm_pcr_read(struct tpm *t, uint32_t mask, uint8_t pcr[static PCR_COUNT][DIGEST_LEN]);
 /* Loads an object under the SRK. ERR_AUTH: it is not what the TPM made. what: for the text. */

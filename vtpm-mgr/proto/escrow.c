@@ -28,17 +28,16 @@ int escrow_context(struct buf *b, const struct escrow_tag *t, const uint8_t *non
 
 int escrow_wrap_encode(struct buf *b, const struct escrow_wrap *m)
 {
-	if (buf_put_u8(b, m->what) || buf_put_str(b, m->group) || buf_put_bytes(b, m->fingerprint, DIGEST_LEN))
+	if (buf_put_u8(b, m->what) || buf_put_bytes(b, m->fingerprint, DIGEST_LEN))
 		return ERR_RANGE;
-	return sealed_root_encode(b, &m->root);
+	return keeper_group_open_encode(b, &m->group);
 }
 
 int escrow_wrap_decode(struct buf *b, struct escrow_wrap *m)
 {
-	if (buf_get_u8(b, &m->what) || buf_get_str(b, m->group, sizeof(m->group)) ||
-	    buf_get_bytes(b, m->fingerprint, DIGEST_LEN) || sealed_root_decode(b, &m->root))
+	if (buf_get_u8(b, &m->what) || buf_get_bytes(b, m->fingerprint, DIGEST_LEN) || keeper_group_open_decode(b, &m->group))
 		return ERR_PROTO;
-	return (m->what == ESCROW_ROOT || m->what == ESCROW_OWNER) && name_valid(m->group) ? 0 : ERR_PROTO;
+	return m->what == ESCROW_ROOT || m->what == ESCROW_OWNER ? 0 : ERR_PROTO;
 }
 
 int root_restore_encode(struct buf *b, const struct root_restore *m)

@@ -15,7 +15,7 @@
  * A root is rotated while its group is open. It has a successor first, under which everything is wrapped anew; with GROUP_SWITCH that is the
  * root, and the one before is kept to verify and unwrap with until GROUP_SWITCHED.
  *
- *	GROUP_RESEAL	{group, mask, flags}		-> {struct sealed_root, former keys, root id}	a successor
+ *	GROUP_RESEAL	{group, sealed root, sets}	-> {struct sealed_root, former keys, root id}	a successor, under the same policy
  *	KEY_RESEAL	{binding, wrapped}		-> {wrapped}		under the successor
  *	CA_RESEAL	{}				-> {wrapped auth}	under that of "default"; the same for
  *	ANCHOR_RESEAL	{}				-> {anchor_record}
@@ -69,9 +69,8 @@ struct escrow_tag {
 
 struct escrow_wrap {
 	uint8_t what;
-	char group[NAME_MAX_LEN + 1];
 	uint8_t fingerprint[DIGEST_LEN]; /* of the recovery key */
-	struct sealed_root root;
+	struct keeper_group_open group;
 };
 struct root_restore {
 	struct escrow_tag tag;
@@ -86,8 +85,8 @@ struct key_reseal {
 };
 
 /* Whole bodies, id included. */
-#define KEEPER_ESCROW_WRAP_MIN	(KEEPER_ID_SIZE + 1u + 5u + DIGEST_LEN + SEALED_ROOT_MIN)
-#define KEEPER_ESCROW_WRAP_MAX	(KEEPER_ID_SIZE + 1u + 4u + NAME_MAX_LEN + DIGEST_LEN + SEALED_ROOT_MAX)
+#define KEEPER_ESCROW_WRAP_MIN	(KEEPER_GROUP_OPEN_MIN + 1u + DIGEST_LEN)
+#define KEEPER_ESCROW_WRAP_MAX	(KEEPER_GROUP_OPEN_MAX + 1u + DIGEST_LEN)
 #define KEEPER_ROOT_RESTORE_MIN (KEEPER_ID_SIZE + ESCROW_TAG_MIN + 12u + ENVELOPE_MIN)
 #define KEEPER_ROOT_RESTORE_MAX (KEEPER_ID_SIZE + ESCROW_TAG_MAX + 12u + ENVELOPE_MAX)
 #define KEEPER_KEY_RESEAL_MIN	(KEEPER_ID_SIZE + KEY_BINDING_MIN + 4u)

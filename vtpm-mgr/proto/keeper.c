@@ -20,19 +20,44 @@ int keeper_status_decode(struct buf *b, struct keeper_status *s)
 
 int sealed_root_encode(struct buf *b, const struct sealed_root *s)
 {
-	if (buf_put_u32le(b, s->mask) || buf_put_u32le(b, s->flags) || buf_put_var(b, s->pub, s->pub_len) ||
-	    buf_put_var(b, s->priv, s->priv_len) || buf_put_bytes(b, s->pcr, sizeof(s->pcr)))
+	if (policy_encode(b, &s->policy) || buf_put_var(b, s->pub, s->pub_len) || buf_put_var(b, s->priv, s->priv_len))
 		return ERR_RANGE;
 	return 0;
 }
 
 int sealed_root_decode(struct buf *b, struct sealed_root *s)
 {
-	if (buf_get_u32le(b, &s->mask) || buf_get_u32le(b, &s->flags) ||
-	    buf_get_var(b, SEALED_BLOB_MAX, &s->pub, &s->pub_len) ||
-	    buf_get_var(b, SEALED_BLOB_MAX, &s->priv, &s->priv_len) || buf_get_bytes(b, s->pcr, sizeof(s->pcr)))
+	if (policy_decode(b, &s->policy) || buf_get_var(b, SEALED_BLOB_MAX, &s->pub, &s->pub_len) ||
+	    buf_get_var(b, SEALED_BLOB_MAX, &s->priv, &s->priv_len))
 		return ERR_PROTO;
-	return (s->flags & ~SEAL_FLAGS) || s->mask >> PCR_COUNT ? ERR_PROTO : 0;
+	return 0;
+}
+
+int policy_look_encode(struct buf *b, const struct policy_look *l)
+{
+	if (buf_put_u32le(b, l->minimum) || buf_put_u8(b, l->opens) || buf_put_str(b, l->reason) ||
+	    buf_put_bytes(b, l->pcr, sizeof(l->pcr)) || buf_put_u32le(b, l->n))
+		return ERR_RANGE;
+	for (unsigned i = 0; i < l->n; i++)
+		if (buf_put_u8(b, l->sets[i].verdict) || buf_put_str(b, l->sets[i].text))
+			return ERR_RANGE;
+	return 0;
+}
+
+int policy_look_decode(struct buf *b, struct policy_look *l)
+{
+	uint8_t opens;
+
+	if (buf_get_u32le(b, &l->minimum) || buf_get_u8(b, &opens) || opens > 1 ||
+	    buf_get_str(b, l->reason, sizeof(l->reason)) || buf_get_bytes(b, l->pcr, sizeof(l->pcr)) ||
+	    buf_get_u32le(b, &l->n) || l->n > ARRAY_LEN(l->sets))
+		return ERR_PROTO;
+	l->opens = opens;
+	for (unsigned i = 0; i < l->n; i++)
+		if (buf_get_u8(b, &l->sets[i].verdict) || l->sets[i].verdict >= SET_VERDICTS ||
+		    buf_get_str(b, l->sets[i].text, sizeof(l->sets[i].text)))
+			return ERR_PROTO;
+	return 0;
 }
 
 int ca_key_encode(struct buf *b, const struct ca_key *k)
@@ -71,12 +96,30 @@ int key_binding_decode(struct buf *b, struct key_binding *k)
 
 int keeper_open_encode(struct buf *b, const struct keeper_open *m)
 {
-	return buf_put_var(b, m->name, m->name_len);
+	if (buf_put_var(b, m->name, m->name_len) || buf_put_var(b, m->ek, m->ek_len) ||
+	    buf_put_u32le(b, m->flags) || buf_put_u32le(b, m->reset_count))
+		return ERR_RANGE;
+	return 0;
 }
 
 int keeper_open_decode(struct buf *b, struct keeper_open *m)
 {
-	return buf_get_var(b, TPM_NAME_MAX, &m->name, &m->name_len) ? ERR_PROTO : 0;
+	if (buf_get_var(b, TPM_NAME_MAX, &m->name, &m->name_len) || buf_get_var(b, TPM_NAME_MAX, &m->ek, &m->ek_len) ||
+	    buf_get_u32le(b, &m->flags) || buf_get_u32le(b, &m->reset_count))
+		return ERR_PROTO;
+	return m->flags & ~(OPEN_ACCEPT_RESETS | OPEN_RESET_KNOWN) ? ERR_PROTO : 0;
+}
+
+int keeper_adopted_encode(struct buf *b, const struct keeper_adopted *m)
+{
+	return buf_put_var(b, m->name, m->name_len) || buf_put_var(b, m->ek, m->ek_len) ? ERR_RANGE : 0;
+}
+
+int keeper_adopted_decode(struct buf *b, struct keeper_adopted *m)
+{
+	if (buf_get_var(b, TPM_NAME_MAX, &m->name, &m->name_len) || buf_get_var(b, TPM_NAME_MAX, &m->ek, &m->ek_len))
+		return ERR_PROTO;
+	return m->name_len ? 0 : ERR_PROTO;
 }
 
 int keeper_group_new_encode(struct buf *b, const struct keeper_group_new *m)
@@ -95,16 +138,42 @@ int keeper_group_new_decode(struct buf *b, struct keeper_group_new *m)
 
 int keeper_group_open_encode(struct buf *b, const struct keeper_group_open *m)
 {
-	if (buf_put_str(b, m->group) || sealed_root_encode(b, &m->root))
+	if (buf_put_str(b, m->group) || sealed_root_encode(b, &m->root) || buf_put_var(b, m->sets, m->sets_len))
 		return ERR_RANGE;
 	return 0;
 }
 
 int keeper_group_open_decode(struct buf *b, struct keeper_group_open *m)
 {
-	if (buf_get_str(b, m->group, sizeof(m->group)) || sealed_root_decode(b, &m->root))
+	if (buf_get_str(b, m->group, sizeof(m->group)) || sealed_root_decode(b, &m->root) ||
+	    buf_get_var(b, PCR_SETS_ENCODED_MAX + PCR_SET_ENCODED_MAX, &m->sets, &m->sets_len))
 		return ERR_PROTO;
 	return name_valid(m->group) ? 0 : ERR_PROTO;
+}
+
+int keeper_policy_seal_encode(struct buf *b, const struct keeper_policy_seal *m)
+{
+	return policy_encode(b, &m->policy) || buf_put_var(b, m->sets, m->sets_len) ? ERR_RANGE : 0;
+}
+
+int keeper_policy_seal_decode(struct buf *b, struct keeper_policy_seal *m)
+{
+	return policy_decode(b, &m->policy) || buf_get_var(b, PCR_SETS_ENCODED_MAX, &m->sets, &m->sets_len) ? ERR_PROTO : 0;
+}
+
+int keeper_recover_encode(struct buf *b, const struct keeper_recover *m)
+{
+	if (buf_put_u32le(b, m->seconds) || buf_put_u8(b, m->scheme) || buf_put_var(b, m->signature, m->signature_len))
+		return ERR_RANGE;
+	return 0;
+}
+
+int keeper_recover_decode(struct buf *b, struct keeper_recover *m)
+{
+	if (buf_get_u32le(b, &m->seconds) || buf_get_u8(b, &m->scheme) ||
+	    buf_get_var(b, SIGNATURE_MAX, &m->signature, &m->signature_len))
+		return ERR_PROTO;
+	return signature_valid(m->scheme, m->signature_len) ? 0 : ERR_PROTO;
 }
 
 int keeper_key_rebind_encode(struct buf *b, const struct keeper_key_rebind *m)

@@ -9,10 +9,15 @@
  * GROUP_OPEN or GROUP_NEW of a group before the KEY requests and CA requests that name it.
  *
  *	STATUS	     {}				-> struct keeper_status
- *	OPEN	     {srk name}			-> {}		 ERR_TPM_IDENTITY: no SRK, or not the pinned one
- *	ADOPT	     {}				-> {srk name}	 makes the SRK at 0x81000001 if it is absent
+ *	OPEN	     {srk name, ek name, flags}	-> {reset count}	 ERR_TPM_IDENTITY: no SRK, or not the pinned one; or another EK
+ *	ADOPT	     {}				-> {srk name, ek name}	 makes the SRK at 0x81000001 if it is absent
  *	GROUP_NEW    {group, mask, flags}	-> struct sealed_root  a new random root; ERR_PCR: PCRs that bind nothing
- *	GROUP_OPEN   {group, struct sealed_root}	-> {}		 ERR_PCR: says which PCR differs
+ *	GROUP_OPEN   {group, sealed root, sets}	-> {}		 ERR_PCR: says which PCR differs
+ *	POLICY_LOOK  {the same, version}	-> struct policy_look	what would unseal; version: as if that were the least
+ *	POLICY_SEAL  {the same, policy, sets}	-> struct sealed_root	the root sealed anew; these sets must unseal it now
+ *	POLICY_RAISE {the same, version}	-> {minimum}	 ERR_PCR: nothing would unseal on this boot after that
+ *	RECOVER_BEGIN {the same}		-> {nonce}	 what a recovery key is to sign: policy_recovery_hash
+ *	RECOVER	     {the same, seconds, scheme, signature} -> struct sealed_root; of a signed policy nothing
  *	CA_NEW	     {}				-> struct ca_key  in the TPM under the SRK; needs group "default"
  *	CA_OPEN	     {struct ca_key}		-> {}
  *	KEY_NEW	     {struct key_binding}		-> {wrapped key}
@@ -23,7 +28,8 @@
  *	and those of anchor.h
  *
  * Asked again for a group or CA that is open, GROUP_OPEN and CA_OPEN succeed; ERR_EXISTS: another is open
- * under that name. A root of GROUP_NEW takes the place of one there was: the manager asks for it only
+ * under that name. A group that is open is unsealed once more for that: if it cannot be, its keys serve what runs, and no KEY
+ * request is answered until it can (ERR_PCR). A root of GROUP_NEW takes the place of one there was: the manager asks for it only
  * where it has none, so that one was never stored and nothing is under it.
  *
  * A wrapped key is AES-256-GCM under the wrapping key that HKDF derives from the group's root; its
@@ -39,6 +45,7 @@
 #include "lib/util.h"
 #include "vtpm-mgr/proto/anchor.h"
 #include "vtpm-mgr/proto/limits.h"
+#include "vtpm-mgr/proto/policy.h"
 
 enum {
 	KEEPER_STATUS = 0x4b450001,
@@ -52,6 +59,11 @@ enum {
 	KEEPER_KEY_REBIND,
 	KEEPER_KEY_HAND,
 	KEEPER_KEY_DROP,
+	KEEPER_POLICY_LOOK,
+	KEEPER_POLICY_SEAL,
+	KEEPER_POLICY_RAISE,
+	KEEPER_RECOVER_BEGIN,
+	KEEPER_RECOVER,
 	KEEPER_REPLY = 0x4b4500ff,
 };
 
@@ -67,17 +79,33 @@ struct keeper_status {
 	char tcti[256];		  /* as given */
 };
 
-#define SEAL_INSECURE_PCRS (1u << 0) /* PCRs that were never extended are accepted */
-#define SEAL_SHARE	   (1u << 1) /* what is sealed is one share of two: proto/share.h */
-#define SEAL_FLAGS	   (SEAL_INSECURE_PCRS | SEAL_SHARE)
-
-/* A root key sealed in the TPM, with what its policy was made of (public, for explaining a refusal). */
+/* A root key sealed in the TPM, with what its policy was made of: public, and only believed if the authPolicy is that of it. */
 struct sealed_root {
-	uint32_t mask; /* PCRs of the SHA-256 bank; request: 0 asks for the default set */
-	uint32_t flags;
+	struct policy policy;
 	const uint8_t *pub, *priv; /* views: marshalled TPM2B_PUBLIC, TPM2B_PRIVATE */
 	size_t pub_len, priv_len;
-	uint8_t pcr[PCR_COUNT][DIGEST_LEN]; /* values sealed to; zero where not in mask */
+};
+
+/* What one set of a list would do. */
+enum set_verdict {
+	SET_OPENS,	/* it unseals the root now */
+	SET_OTHER_BOOT, /* it would, on the boot that it is for: the text names a PCR that differs */
+	SET_REVOKED,	/* its version is below the minimum */
+	SET_UNSIGNED,	/* its signature is not that of the policy key: damaged, another key's, or for another group or counter */
+	SET_EMPTY,	/* it has a PCR that nothing was measured into */
+	SET_NARROW,	/* it lacks a PCR that the policy wants in every set */
+	SET_VERDICTS
+};
+struct policy_look {
+	uint32_t minimum; /* version in the counter; 0: there is none, or it was never written */
+	bool opens;	  /* the present boot unseals it */
+	char reason[TEXT_MAX + 1]; /* why not */
+	uint8_t pcr[PCR_COUNT][DIGEST_LEN]; /* as they are now */
+	unsigned n;
+	struct {
+		uint8_t verdict; /* enum set_verdict */
+		char text[TEXT_MAX + 1];
+	} sets[2u * PCR_SETS_MAX];
 };
 
 struct ca_key {
@@ -95,6 +123,9 @@ struct key_binding {
 	uint8_t config[DIGEST_LEN]; /* SHA-256 of the row's other fields: name, permitted user, quotas */
 };
 
+#define OPEN_ACCEPT_RESETS (1u << 0) /* a TPM that is reset under the keeper goes on being used */
+#define OPEN_RESET_KNOWN   (1u << 1) /* it must have been reset so often, and no oftener */
+
 /*
  * The requests' bodies after the id, which the caller puts and gets itself. KEY_NEW is a
  * key_binding, CA_OPEN a ca_key, STATUS, ADOPT and CA_NEW are empty.
@@ -102,15 +133,36 @@ struct key_binding {
 struct keeper_open {
 	const uint8_t *name; /* view: the SRK's Name (TPM 2.0 Part 1, 16), algorithm and digest */
 	size_t name_len;
+	const uint8_t *ek; /* view: the Name of the endorsement key that was enrolled; none: nobody has looked */
+	size_t ek_len;
+	uint32_t flags; /* OPEN_… */
+	uint32_t reset_count; /* with OPEN_RESET_KNOWN */
+};
+struct keeper_adopted { /* the reply to ADOPT */
+	const uint8_t *name, *ek; /* views, as above */
+	size_t name_len, ek_len;
 };
 struct keeper_group_new {
 	char group[NAME_MAX_LEN + 1];
 	uint32_t mask;	/* 0: the default set */
 	uint32_t flags; /* SEAL_… */
 };
-struct keeper_group_open {
+struct keeper_group_open { /* also the beginning of the POLICY requests and RECOVER */
 	char group[NAME_MAX_LEN + 1];
 	struct sealed_root root;
+	const uint8_t *sets; /* view: encoded struct pcr_sets, one after the other, as they lie on the disk */
+	size_t sets_len;
+};
+struct keeper_policy_seal { /* what follows it in POLICY_SEAL */
+	struct policy policy; /* of a fixed one mask (0: the default set) and flags count, the values are those that are */
+	const uint8_t *sets;
+	size_t sets_len;
+};
+struct keeper_recover { /* what follows it in RECOVER */
+	uint32_t seconds; /* since RECOVER_BEGIN, after which the signature is worth nothing */
+	uint8_t scheme;	  /* enum policy_scheme */
+	const uint8_t *signature; /* view */
+	size_t signature_len;
 };
 struct keeper_key_rebind {
 	struct key_binding from;
@@ -136,18 +188,25 @@ struct keeper_reply {
 
 #define KEY_BINDING_MIN (4u + 1u + UUID_LEN + 8u + DIGEST_LEN)
 #define KEY_BINDING_MAX (KEY_BINDING_MIN - 1u + NAME_MAX_LEN)
-#define SEALED_ROOT_MIN (16u + PCR_COUNT * DIGEST_LEN)
-#define SEALED_ROOT_MAX (SEALED_ROOT_MIN + 2u * SEALED_BLOB_MAX)
+#define SEALED_ROOT_MIN (8u + POLICY_ENCODED_MIN)
+#define SEALED_ROOT_MAX (8u + POLICY_ENCODED_MAX + 2u * SEALED_BLOB_MAX)
 #define CA_KEY_MIN	16u
 #define CA_KEY_MAX	(CA_KEY_MIN + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX)
 #define KEEPER_ID_SIZE	8u
 /* Whole bodies, id included. */
-#define KEEPER_OPEN_MIN	      (KEEPER_ID_SIZE + 4u)
-#define KEEPER_OPEN_MAX	      (KEEPER_OPEN_MIN + TPM_NAME_MAX)
+#define KEEPER_OPEN_MIN	      (KEEPER_ID_SIZE + 16u)
+#define KEEPER_OPEN_MAX	      (KEEPER_OPEN_MIN + 2u * TPM_NAME_MAX)
 #define KEEPER_GROUP_NEW_MIN  (KEEPER_ID_SIZE + 13u)
 #define KEEPER_GROUP_NEW_MAX  (KEEPER_GROUP_NEW_MIN - 1u + NAME_MAX_LEN)
-#define KEEPER_GROUP_OPEN_MIN (KEEPER_ID_SIZE + 5u + SEALED_ROOT_MIN)
-#define KEEPER_GROUP_OPEN_MAX (KEEPER_ID_SIZE + 4u + NAME_MAX_LEN + SEALED_ROOT_MAX)
+#define KEEPER_GROUP_OPEN_MIN (KEEPER_ID_SIZE + 5u + SEALED_ROOT_MIN + 4u)
+#define KEEPER_GROUP_OPEN_MAX (KEEPER_ID_SIZE + 4u + NAME_MAX_LEN + SEALED_ROOT_MAX + 4u + PCR_SETS_ENCODED_MAX)
+#define KEEPER_LOOK_MIN	      (KEEPER_GROUP_OPEN_MIN + 4u)
+#define KEEPER_LOOK_MAX	      (KEEPER_GROUP_OPEN_MAX + PCR_SET_ENCODED_MAX + 4u) /* one more set than are installed */
+#define KEEPER_RAISE_MAX      (KEEPER_GROUP_OPEN_MAX + 4u)
+#define KEEPER_SEAL_MIN	      (KEEPER_GROUP_OPEN_MIN + POLICY_ENCODED_MIN + 4u)
+#define KEEPER_SEAL_MAX	      (KEEPER_GROUP_OPEN_MAX + POLICY_ENCODED_MAX + 4u + PCR_SETS_ENCODED_MAX)
+#define KEEPER_RECOVER_MIN    (KEEPER_GROUP_OPEN_MIN + 9u)
+#define KEEPER_RECOVER_MAX    (KEEPER_GROUP_OPEN_MAX + 9u + SIGNATURE_MAX)
 #define KEEPER_CA_OPEN_MIN    (KEEPER_ID_SIZE + CA_KEY_MIN)
 #define KEEPER_CA_OPEN_MAX    (KEEPER_ID_SIZE + CA_KEY_MAX)
 #define KEEPER_KEY_NEW_MIN    (KEEPER_ID_SIZE + KEY_BINDING_MIN)
@@ -162,8 +221,9 @@ struct keeper_reply {
 #define KEEPER_ROW_SIZE	      (KEEPER_ID_SIZE + JOURNAL_ROW_SIZE)
 #define KEEPER_ROWS_MIN	      (KEEPER_ID_SIZE + ROW_SEALED_SIZE)
 #define KEEPER_ROWS_MAX	      (KEEPER_ID_SIZE + ROWS_VERIFY_MAX * ROW_SEALED_SIZE)
-#define KEEPER_REQUEST_MAX (8u + NAME_MAX_LEN + 4u + CA_KEY_MAX)
-#define KEEPER_RESULT_MAX  CA_KEY_MAX
+#define KEEPER_REQUEST_MAX KEEPER_SEAL_MAX
+#define POLICY_LOOK_MAX	   (5u + 4u + TEXT_MAX + PCR_COUNT * DIGEST_LEN + 4u + 2u * PCR_SETS_MAX * (5u + TEXT_MAX))
+#define KEEPER_RESULT_MAX  POLICY_LOOK_MAX
 #define KEEPER_REPLY_MIN   20u
 #define KEEPER_REPLY_MAX   (KEEPER_REPLY_MIN + TEXT_MAX + KEEPER_RESULT_MAX)
 
@@ -177,6 +237,14 @@ CHECKED int key_binding_encode(struct buf *b, const struct key_binding *k);
 CHECKED int key_binding_decode(struct buf *b, struct key_binding *k);
 CHECKED int keeper_open_encode(struct buf *b, const struct keeper_open *m);
 CHECKED int keeper_open_decode(struct buf *b, struct keeper_open *m);
+CHECKED int keeper_adopted_encode(struct buf *b, const struct keeper_adopted *m);
+CHECKED int keeper_adopted_decode(struct buf *b, struct keeper_adopted *m);
+CHECKED int keeper_policy_seal_encode(struct buf *b, const struct keeper_policy_seal *m);
+CHECKED int keeper_policy_seal_decode(struct buf *b, struct keeper_policy_seal *m);
+CHECKED int keeper_recover_encode(struct buf *b, const struct keeper_recover *m);
+CHECKED int keeper_recover_decode(struct buf *b, struct keeper_recover *m);
+CHECKED int policy_look_encode(struct buf *b, const struct policy_look *l);
+CHECKED int policy_look_decode(struct buf *b, struct policy_look *l);
 CHECKED int keeper_group_new_encode(struct buf *b, const struct keeper_group_new *m);
 CHECKED int keeper_group_new_decode(struct buf *b, struct keeper_group_new *m);
 CHECKED int keeper_group_open_encode(struct buf *b, const struct keeper_group_open *m);
