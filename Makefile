@@ -169,7 +169,7 @@ lab-qemu: deps
 lab-libvirt: programs $(GUEST)
 	tests/run.sh --build $(BUILD) --name lab-libvirt tests/lab/libvirt/run.sh
 
-LAB_XEN ?= power stub hostile guests ends driver host
+LAB_XEN ?= stub power ends guests bench hostile driver host
 lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
 	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 
@@ -213,7 +213,7 @@ install: programs
 	install -m 644 $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0 $(DESTDIR)$(LIBDIR)/
 	ln -sf libvtpm.so.0 $(DESTDIR)$(LIBDIR)/libvtpm.so
 	install -m 644 frontend-drivers/libvtpm/vtpm.h $(DESTDIR)$(INCDIR)/
-	install -m 644 docs/man/vtpmctl.1 $(DESTDIR)$(MANDIR)/man1/
+	install -m 644 docs/man/vtpmctl.1 docs/man/vtpmctl-policy.1 $(DESTDIR)$(MANDIR)/man1/
 	install -m 644 docs/man/libvtpm.3 $(DESTDIR)$(MANDIR)/man3/
 	install -m 644 docs/man/tss2-tcti-vtpm.7 $(DESTDIR)$(MANDIR)/man7/
 	install -m 644 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 docs/man/vtpm-swtpm.8 docs/man/vtpm-vchan.8 $(DESTDIR)$(MANDIR)/man8/

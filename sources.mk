@@ -59,7 +59,7 @@ MODULE_SRCS  := frontend-drivers/linux/front.c frontend-drivers/linux/chip.c fro
 MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
-UNIT_TESTS := test_policy_digest test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
+UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_resume test_qemu test_qemu_data test_qemu_saved test_xen_device test_xenstore test_vchan test_backend_xen test_keeper_wrap
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach
@@ -89,6 +89,8 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/reseal.sh \
             tests/integration/share.sh \
             tests/integration/policy.sh \
+            tests/integration/policy_bus.sh \
+            tests/integration/recheck.sh \
             tests/integration/import.sh \
             tests/integration/breaches.sh \
             tests/integration/resume.sh
@@ -129,6 +131,8 @@ test_control_SRCS := tests/unit/control_server.c $(CONTROL_SRCS) $(LIB_SRCS)
 test_control_LIBS := -ljansson
 test_control_fds_SRCS := $(test_control_SRCS)
 test_control_fds_LIBS := -ljansson
+test_policy_file_SRCS := $(CTL_LIB_SRCS)
+test_policy_file_LIBS := -ljansson -lcrypto
 test_ctl_SRCS := $(CTL_LIB_SRCS)
 test_ctl_LIBS := -ljansson -lcrypto
 test_state_SRCS := $(BACKEND_LIB_SRCS)

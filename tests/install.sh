@@ -9,7 +9,7 @@ lab_init
 root=$LAB/root
 make -s install BUILD="$B" DESTDIR="$root" PREFIX=/usr
 for f in usr/sbin/vtpm-{mgr,vchan} usr/bin/vtpmctl usr/libexec/vtpm/vtpm-{spawn,keeper,backend,swtpm} usr/libexec/vtpm/swtpm/swtpm{,_setup,_ioctl} usr/include/vtpm.h \
-	usr/share/man/man1/vtpmctl.1 usr/share/man/man8/vtpm-{mgr,spawn,keeper,backend,swtpm,vchan}.8 usr/share/man/man3/libvtpm.3 \
+	usr/share/man/man1/vtpmctl{,-policy}.1 usr/share/man/man8/vtpm-{mgr,spawn,keeper,backend,swtpm,vchan}.8 usr/share/man/man3/libvtpm.3 \
 	usr/share/man/man7/tss2-tcti-vtpm.7 usr/share/bash-completion/completions/vtpmctl \
 	usr/lib/systemd/system/vtpm-mgr.service usr/lib/sysusers.d/vtpm.conf \
 	usr/share/vtpm/libvirt/systemd/system/{libvirtd,virtqemud}.service.d/vtpm.conf \

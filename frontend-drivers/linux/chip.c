@@ -16,6 +16,7 @@
 #define CONNECT_LIMIT (30 * HZ) /* a command waits so long for a back end that is being restarted */
 #define CANCEL_LIMIT  (10 * HZ) /* ... for the end of a command that was cancelled */
 #define REMOVE_LIMIT  (5 * HZ)	/* ... for any answer while the driver is leaving */
+#define RC_CANCELED   0x909	/* TPM 2.0, Part 2, "TPM_RC": TPM_RC_CANCELED */
 
 irqreturn_t chip_interrupt(int irq, void *arg)
 {
@@ -27,13 +28,13 @@ irqreturn_t chip_interrupt(int irq, void *arg)
 	return IRQ_HANDLED;
 }
 
-/* Is there a ring that takes requests, or will there never be one? */
+/* Is there a ring that takes requests, or nobody from whom one could come? */
 static bool is_ready(struct front *front)
 {
 	bool ready;
 
 	spin_lock(&front->lock);
-	ready = front->removing || (front->connected && ring_is_free(&front->ring));
+	ready = front->removing || front->gone || (front->connected && ring_is_free(&front->ring));
 	spin_unlock(&front->lock);
 	return ready;
 }
@@ -48,7 +49,7 @@ static int put_request(struct front *front, const u8 *buf, size_t len)
 		ring_put_request(&front->ring, buf, len);
 		front->request_epoch = front->epoch;
 		rc = 0;
-	} else if (front->removing) {
+	} else if (front->removing || front->gone) {
 		rc = -EPIPE; /* about which the core is silent */
 	}
 	spin_unlock(&front->lock);
@@ -135,6 +136,9 @@ static int chip_recv(struct tpm_chip *chip, u8 *buf, size_t size)
 	/* The copy is ours: its header may be believed if it agrees with the length that came with it. */
 	if (n >= 0 && (n < TPM_HEADER_SIZE || get_unaligned_be32(buf + 2) != n))
 		return -EIO;
+	/* Given up because the driver leaves: no failure of the TPM, and none that the core should tell of. */
+	if (n >= 0 && READ_ONCE(front->removing) && get_unaligned_be32(buf + 6) == RC_CANCELED)
+		return -EPIPE;
 	return n;
 }
 

@@ -109,6 +109,9 @@ static void front_changed(struct xenbus_device *dev, enum xenbus_state state)
 {
 	struct front *front = front_of(dev);
 
+	spin_lock(&front->lock);
+	front->gone = state == XenbusStateUnknown;
+	spin_unlock(&front->lock);
 	switch (state) {
 	case XenbusStateInitWait:
 		offer(front);
@@ -123,7 +126,7 @@ static void front_changed(struct xenbus_device *dev, enum xenbus_state state)
 		disconnect(front);
 		xenbus_frontend_closed(dev);
 		break;
-	case XenbusStateUnknown: /* its domain has died, and its nodes with it */
+	case XenbusStateUnknown:
 		disconnect(front);
 		break;
 	default:

@@ -19,11 +19,12 @@ struct front {
 	struct xenbus_device *dev;
 	struct tpm_chip *chip; /* its drvdata is this; the xenbus device's drvdata is the chip, as tpm_pm_suspend wants it */
 
-	/* lock: ring, connected, epoch, removing. Held for no longer than a packet takes to be copied. */
+	/* lock: ring, connected, epoch, gone, removing. Held for no longer than a packet takes to be copied. */
 	spinlock_t lock;
 	struct ring ring;
 	bool connected;	    /* the back end has said so: requests may be put */
 	unsigned int epoch; /* counts the rings that were lost */
+	bool gone;	    /* the back end's nodes are: its domain has died, and a new one will have nodes of its own */
 	bool removing;	    /* no ring will come any more */
 	wait_queue_head_t wait; /* for an answer, a connection, or the end of either */
 

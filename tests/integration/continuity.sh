@@ -8,6 +8,7 @@ cd "$(dirname "$0")/../.."
 . tests/integration/faults.sh
 . tests/integration/raw.sh
 lab_init
+CHIP_RESETS=yes
 
 COUNT=01500031 INDEX=01500030
 RIGHT=34373131 WRONG=34373132
@@ -170,7 +171,7 @@ disk_back now
 flip meta value "key = 'anchors'" 30
 check the-record-cannot-be-changed store_refused "record of the anchors" a b
 disk_back now
-flip grp root "name = 'vault'" -20
+flip grp root "name = 'vault'" 760
 mgr_start --pool 0
 check a-group-cannot-be-changed all refused "vault" ctl start s -- ctl start b
 mgr_stop

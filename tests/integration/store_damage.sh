@@ -144,7 +144,7 @@ done
 root_len=$(db "SELECT length(root) FROM grp WHERE name = 'default'")
 for d in root-bit-0 root-bit-9 root-bit-40 root-bit-$((root_len / 2)) root-bit-$((root_len - 200)) root-bit-$((root_len - 60)); do
 	# Either what was changed does not matter to the seal (the recorded PCR values, which only explain), or nothing is served.
-	shared_case "$d" eval 'if ctl start web1; then guest_is_whole web1; else nothing_served "group default|sealed root|PCR|no such group|stays sealed"; fi'
+	shared_case "$d" eval 'if ctl start web1; then guest_is_whole web1; else nothing_served "group default|sealed root|PCR|no such group|stays sealed|stored TPM object"; fi'
 done
 for d in root-empty root-short root-long root-huge root-deleted root-renamed; do
 	shared_case $d nothing_served "group default|no such group|sealed root"

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 . tests/lib.sh
 . tests/integration/faults.sh
 lab_init
+CHIP_RESETS=yes
 
 store_rows() { db "SELECT key, hex(value) FROM meta WHERE key <> 'wear'; SELECT name, hex(root) FROM grp; SELECT name, hex(wrapped) FROM vtpm"; }
 tpm_is() { [ "$(tpm_field state)" = "$1" ] || { ctl status; return 1; }; }

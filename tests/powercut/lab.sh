@@ -3,6 +3,7 @@
 # whose power can be cut. Sourced after tests/integration/faults.sh.
 
 LOG_PID= RESETS=0
+CHIP_RESETS=yes
 ENV=() MORTAL=()
 # The programs as the manager finds them, with the traced keeper in the keeper's place.
 powercut_init() {

@@ -56,6 +56,10 @@ static void test_command_lines(void **state)
 		      "{\"group\":\"g\",\"locality_max\":4,\"name\":\"web1\",\"user\":7}");
 	expect_params("--state-max=4294967295 --json create web1 --commit-rate 0", "Create",
 		      "{\"commit_rate\":0,\"name\":\"web1\",\"state_max\":4294967295}");
+	expect_params("policy raise --to 3", "PolicyRaise", "{\"version\":3}");
+	expect_params("policy plan --raise 2 --group g", "PolicyPlan", "{\"group\":\"g\",\"version\":2}");
+	expect_params("policy plan file", "PolicyPlan", "{}");
+	expect_params("policy set --kind fixed --pcrs 0,4", "PolicySet", "{\"kind\":\"fixed\",\"pcrs\":[0,4]}");
 	expect_params("create web1 --user root", "Create", "{\"name\":\"web1\",\"user\":0}");
 	expect_params("import web1 --swtpm /d --key f,format=hex --uuid u", "Import", "{\"name\":\"web1\",\"uuid\":\"u\"}");
 	expect_params("destroy --force -- -x", "Destroy", "{\"force\":true,\"name\":\"-x\"}");
@@ -73,7 +77,8 @@ static void test_wrong_command_lines(void **state)
 		"",
 		"nothing",
 		"create",
-		"create a b",
+		"create a b", "policy", "policy sign", "policy show x", "policy sign f --number 0", "policy sign f --for-group ../x", "policy raise --to x",
+		"policy current --only 24",
 		"group",
 		"group nothing",
 		"create --user",

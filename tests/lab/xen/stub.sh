@@ -137,7 +137,7 @@ plan_stub_other_chip() {
 # The stub domain dies under its guests. It comes back with another number, which they learn when they boot anew.
 plan_stub_restart() { # guest, a guest that still runs
 	check lost xl destroy vtpmmgr
-	guest_plan "$1" has_no_tpm
+	guest_plan "$1" back_end_is_gone
 	plan_stub_up
 	is lost_is_stopped "$(stub list | awk -v n="$1" '$1 == n { print $4 }')" stopped
 	guest_reboot "$1"
