@@ -213,7 +213,7 @@ static void sign_with(const char *name, EVP_PKEY *key)
 	write_keys(name, key);
 	write_file("set", SET);
 	snprintf(file, sizeof(file), "%s.pem", name);
-	a.key = path(file);
+	a.keys[0] = path(file);
 	a.file = path("set");
 	o = signed_file(&a, 0);
 	assert_int_equal(pcr_set_from_json(o, &f, why), 0);
@@ -238,7 +238,7 @@ static void test_sign(void **state)
 
 static void test_sign_refused(void **state)
 {
-	struct ctl_args a = {.file = path("set"), .key = path("ecc.pem")};
+	struct ctl_args a = {.file = path("set"), .keys = {path("ecc.pem")}};
 	char *text = strdup(SET);
 
 	(void)state;
@@ -248,11 +248,11 @@ static void test_sign_refused(void **state)
 	assert_null(signed_file(&a, ERR_PCR));
 	a.insecure_pcrs = true;
 	json_decref(signed_file(&a, 0));
-	a.key = path("ecc.pub"); /* a public key signs nothing */
+	a.keys[0] = path("ecc.pub"); /* a public key signs nothing */
 	assert_null(signed_file(&a, ERR_INVAL));
-	a.key = NULL;
+	a.keys[0] = NULL;
 	assert_null(signed_file(&a, ERR_INVAL));
-	a.key = path("ecc.pem");
+	a.keys = {path("ecc.pem")};
 	write_file("set", "{\"format\":\"vtpm-pcr-set-1\",\"pcrs\":{\"sha256\":{\"0\":\"" SOME "\"}}}");
 	assert_null(signed_file(&a, ERR_INVAL)); /* of which version? */
 	write_file("set", "[1]");
@@ -263,7 +263,7 @@ static void test_sign_refused(void **state)
 
 static void test_challenge(void **state)
 {
-	struct ctl_args a = {.file = path("set"), .key = path("ecc.pem")};
+	struct ctl_args a = {.file = path("set"), .keys = {path("ecc.pem")}};
 	uint8_t nonce[32], hash[DIGEST_LEN];
 	struct pcr_set s = {.scheme = SCHEME_ECDSA, .signature_len = 64};
 	FILE *f = fopen(path("ecc.pub"), "re");
