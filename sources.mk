@@ -86,6 +86,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/tpm_nonsense.sh \
             tests/integration/continuity.sh \
             tests/integration/recovery.sh \
+            tests/integration/drill.sh \
             tests/integration/reseal.sh \
             tests/integration/share.sh \
             tests/integration/policy.sh \

@@ -252,7 +252,7 @@ static void test_sign_refused(void **state)
 	assert_null(signed_file(&a, ERR_INVAL));
 	a.keys[0] = NULL;
 	assert_null(signed_file(&a, ERR_INVAL));
-	a.keys = {path("ecc.pem")};
+	a.keys[0] = path("ecc.pem");
 	write_file("set", "{\"format\":\"vtpm-pcr-set-1\",\"pcrs\":{\"sha256\":{\"0\":\"" SOME "\"}}}");
 	assert_null(signed_file(&a, ERR_INVAL)); /* of which version? */
 	write_file("set", "[1]");

@@ -157,7 +157,7 @@ static int check_code(const struct ctl_args *a, const struct question *q, struct
 	if (a->code && !strcasecmp(a->code, code))
 		return 0;
 	return ctl_fail(e, ERR_AUTH, EXIT_DENIED,
-			"%s%sread the code in the log of the keeper itself, not in this file: journalctl -t vtpm-keeper, \"the code of the "
+			"%s%sread the code where the keeper has logged it, not in this file: journalctl -u vtpm-mgr, \"the code of the "
 			"challenge\"; another one means that somebody on the way has changed the challenge",
 			a->code ? "the code of this challenge is another one; " : "", a->code ? "" : "--code is missing: ");
 }

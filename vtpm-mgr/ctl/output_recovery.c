@@ -58,7 +58,7 @@ int print_recovery_init(const struct ctl_args *a, json_t *params)
 int print_challenge(const struct ctl_args *a, json_t *params)
 {
 	if (!a->json)
-		fputs("vtpmctl: the keeper has logged the code of this challenge: journalctl -t vtpm-keeper; it is good for an hour\n", stderr);
+		fputs("vtpmctl: the keeper has logged the code of this challenge: journalctl -u vtpm-mgr; it is good for an hour\n", stderr);
 	return print_json(params);
 }
 

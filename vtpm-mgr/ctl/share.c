@@ -116,8 +116,8 @@ static int prompt(const char *what, const char *group, char *out, size_t cap, st
 	}
 	quiet = old;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	(void)dprintf(tty, "%s for group %s: ", what, group);
-	ok = tcsetattr(tty, TCSAFLUSH, &quiet) == 0 && fgets(out, (int)cap, f);
+	/* First the terminal, which forgets what was typed, then the question: what is typed after that is the answer. */
+	ok = tcsetattr(tty, TCSAFLUSH, &quiet) == 0 && dprintf(tty, "%s for group %s: ", what, group) > 0 && fgets(out, (int)cap, f);
 	(void)tcsetattr(tty, TCSAFLUSH, &old);
 	(void)dprintf(tty, "\n");
 	(void)fclose(f);
