@@ -12,6 +12,8 @@
 
 #include "tests/integration/test_policy_rig.h"
 
+#define CC_NV_READ_PUBLIC 0x169
+
 #define MASK (1u << 0 | 1u << 4)
 
 static struct op_key key, other, recovery;
@@ -325,6 +327,74 @@ static void test_seal_refusals(void **state)
 	assert_int_equal(ask_open(&sets), ERR_PCR);
 }
 
+/* IMA extends PCR 10 whenever it likes, and each extend voids a policy session that is under way. */
+static void test_extended_meanwhile(void **state)
+{
+	const struct proxy_plan changed = {.command = 0x15e /* TPM2_Unseal */, .rc = 0x128 /* TPM_RC_PCR_CHANGED */, .done = 1};
+
+	(void)state;
+	rig_proxy_start(&rig);
+	begin_signed(&key, NULL, MASK, &sets);
+	*rig.plan = changed;
+	rig.plan->times = 5;
+	if (ask_open(&sets))
+		fail_msg("%s", a.r.text);
+	assert_int_equal(rig.plan->times, 0);
+	expect_same_key();
+	rig.plan->times = 1000;
+	assert_int_equal(ask_open(&sets), ERR_TPM);
+	assert_non_null(strstr(a.r.text, "extended during each of 32 attempts"));
+	expect_same_key(); /* which says nothing against the boot: the group is not shut */
+}
+
+/* One byte of the answer to a command is changed on the way. */
+static int open_changed(uint32_t command, uint32_t at)
+{
+	int code;
+
+	do {
+		if (!rig.keeper) {
+			rig.plan->command = 0;
+			again();
+		}
+		*rig.plan = (struct proxy_plan){.command = command, .offset = at};
+		code = ask_open(&sets);
+		if (code == ERR_TPM_LOST)
+			assert_int_equal(rig_keeper_wait(&rig), 1);
+	} while (code == ERR_TPM_LOST && !rig.plan->done); /* of the connection that a changed size has ended before */
+	return code;
+}
+
+/* Somebody on the way changes what the TPM says of counter, signature and policy: nothing is unsealed on the word of that. */
+static void test_changed_answers(void **state)
+{
+	static const uint32_t commands[] = {0x149 /* PolicyNV */,      0x14e /* NV_Read */,	   CC_NV_READ_PUBLIC,
+					    0x167 /* LoadExternal */,  0x177 /* VerifySignature */, 0x16a /* PolicyAuthorize */,
+					    0x16f /* PolicyLocality */, 0x171 /* PolicyOR */,	   0x17e /* PCR_Read */,
+					    0x15e /* Unseal */};
+	uint32_t at;
+	int code;
+
+	(void)state;
+	rig_proxy_start(&rig);
+	begin_signed(&key, &other, MASK, &sets);
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		for (at = 0; (code = open_changed(commands[i], at)), rig.plan->done; at += at < 16 ? 1 : 3) {
+			/*
+			 * ESYS reads a public area once without the session, for the Name that the HMAC over the command
+			 * needs, and then with it: of the first answer nothing is believed.
+			 */
+			if (!code && commands[i] == CC_NV_READ_PUBLIC)
+				expect_same_key();
+			else if (!code || code == ERR_PCR)
+				fail_msg("byte %u of the answer to %#x: code %d: %s", at, commands[i], code, a.r.text);
+		}
+		assert_true(at > 10);
+		assert_int_equal(code, 0);
+		expect_same_key();
+	}
+}
+
 static void wait_past(unsigned seconds)
 {
 	struct timespec start, now;
@@ -398,7 +468,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_update_ecc),	    TEST(test_update_rsa),     TEST(test_other_sets), TEST(test_damaged_sets),
 		TEST(test_damaged_policy),  TEST(test_version_rollback), TEST(test_seal_refusals), TEST(test_recovery),
-		TEST(test_recovery_of_fixed),
+		TEST(test_recovery_of_fixed), TEST(test_extended_meanwhile), TEST(test_changed_answers),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -7,7 +7,7 @@
 
 json_t *policy_file_read(const char *path, struct ctl_error *e)
 {
-	FILE *f = strcmp(path, "-") ? fopen(path, "re") : stdin;
+	FILE *f = strcmp(path, "-") != 0 ? fopen(path, "re") : stdin;
 	char text[POLICY_FILE_MAX + 1];
 	json_error_t where;
 	json_t *o = NULL;
@@ -61,7 +61,7 @@ int policy_prepare_file(struct ctl_args *a, struct ctl_error *e)
 static int add_key(struct ctl_args *a, const char *name, const char *path, struct ctl_error *e)
 {
 	char hex[2 * POLICY_KEY_MAX + 1] = "";
-	int err = path && strcmp(path, "none") ? key_public_hex(path, hex, e) : 0;
+	int err = path && strcmp(path, "none") != 0 ? key_public_hex(path, hex, e) : 0;
 
 	if (!err && path)
 		json_object_set_new(a->params, name, json_string(hex));

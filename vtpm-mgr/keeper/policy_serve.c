@@ -195,14 +195,15 @@ int serve_policy_seal(void *peer, struct ipc_msg *m)
 static int check_raise(struct keeper *k, const struct keeper_group_open *q, uint32_t version)
 {
 	struct look_job job;
-	int r = q->root.policy.kind == POLICY_SIGNED
-			? look(k, q, version, &job)
-			: tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is sealed to fixed values: there is no version to raise", q->group);
+	int r;
 
-	if (!r && !job.look.opens)
-		r = tpm_fail(&k->tpm, ERR_PCR, "with that as the least version nothing would unseal group %s on this boot: %s", q->group,
-			     job.look.reason);
-	return r;
+	if (q->root.policy.kind != POLICY_SIGNED)
+		return tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is sealed to fixed values: there is no version to raise", q->group);
+	r = look(k, q, version, &job);
+	if (r || job.look.opens)
+		return r;
+	return tpm_fail(&k->tpm, ERR_PCR, "with that as the least version nothing would unseal group %s on this boot: %s", q->group,
+			job.look.reason);
 }
 
 int serve_policy_raise(void *peer, struct ipc_msg *m)

@@ -106,7 +106,7 @@ static int read_signature(json_t *j, struct pcr_set *s, char why[static TEXT_MAX
 	if (!j)
 		return 0;
 	s->scheme = scheme_of_word(json_string_value(json_object_get(j, "scheme")));
-	if (json_object_size(j) != 2 || !signature_valid(s->scheme, len) || strlen(hex) != 2 * len || hex_decode(hex, s->signature, len))
+	if (!hex || json_object_size(j) != 2 || !signature_valid(s->scheme, len) || strlen(hex) != 2 * len || hex_decode(hex, s->signature, len))
 		return wrong(why, "\"signature\" must have the members \"scheme\" and \"value\", as vtpmctl policy sign writes them");
 	s->signature_len = len;
 	return 0;
