@@ -169,7 +169,7 @@ lab-qemu: deps
 lab-libvirt: programs $(GUEST)
 	tests/run.sh --build $(BUILD) --name lab-libvirt tests/lab/libvirt/run.sh
 
-LAB_XEN ?= stub power ends guests bench hostile driver host
+LAB_XEN ?= stub power ends edges guests bench hostile driver host
 lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
 	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 

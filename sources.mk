@@ -8,22 +8,23 @@ HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
 XEN_SRCS   := hv/xen/xen.c
 XENSTORE_SRCS := hv/xen/xenstore.c
 VCHAN_SRCS := hv/xen/vchan.c hv/xen/vchan_device.c hv/xen/xenstore_wait.c $(XENSTORE_SRCS)
-PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/escrow.c vtpm-mgr/proto/share.c vtpm-mgr/proto/front.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/policy_code.c vtpm-mgr/proto/spawn.c
+PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/backup.c vtpm-mgr/proto/escrow.c vtpm-mgr/proto/share.c vtpm-mgr/proto/front.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/policy_code.c vtpm-mgr/proto/spawn.c
 # Digests of policies, without a TPM.
 POLICY_SRCS := vtpm-mgr/proto/policy.c
-STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_schema.c vtpm-mgr/store_commit.c vtpm-mgr/store_journal.c vtpm-mgr/store_column.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
+STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_schema.c vtpm-mgr/store_commit.c vtpm-mgr/store_journal.c vtpm-mgr/store_column.c vtpm-mgr/store_image.c vtpm-mgr/store_restore.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_proto.c vtpm-mgr/control_socket.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
             vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/resume.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c vtpm-mgr/escrow_keep.c vtpm-mgr/reseal.c vtpm-mgr/reroot.c vtpm-mgr/reroot_move.c vtpm-mgr/recovery_methods.c vtpm-mgr/share_methods.c vtpm-mgr/describe_recovery.c \
+            vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/transfer.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
             vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 # Envelopes for public keys, in keeper and vtpmctl.
 ESCROW_SRCS := vtpm-mgr/escrow/envelope.c vtpm-mgr/escrow/code.c
 KEEPER_LIB_SRCS := $(ESCROW_SRCS) vtpm-mgr/keeper/escrow.c vtpm-mgr/keeper/escrow_serve.c vtpm-mgr/keeper/offline.c vtpm-mgr/keeper/share.c vtpm-mgr/keeper/share_serve.c \
-            vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
+            vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/backup.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/counter.c vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/identity.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/policy_look.c vtpm-mgr/keeper/policy_serve.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c $(POLICY_SRCS)
 KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
@@ -36,7 +37,7 @@ BACKEND_SRCS := vtpm-backend/main.c $(BACKEND_LIB_SRCS)
 SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c vtpm-backend/reexec.c $(BACKEND_LIB_SRCS)
 # Where a token is kept.
 TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
-CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/link.c \
+CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/backup.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/link.c \
             vtpm-mgr/ctl/output.c vtpm-mgr/ctl/output_recovery.c vtpm-mgr/ctl/escrow.c vtpm-mgr/ctl/share.c vtpm-mgr/proto/share.c $(ESCROW_SRCS) vtpm-mgr/proto/escrow.c vtpm-mgr/proto/keeper.c \
             vtpm-mgr/ctl/policy.c vtpm-mgr/ctl/policy_key.c vtpm-mgr/ctl/policy_print.c vtpm-mgr/ctl/policy_sign.c vtpm-mgr/proto/pcr_set_json.c vtpm-mgr/proto/policy_code.c $(POLICY_SRCS) vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) lib/buf.c lib/err.c lib/loop.c lib/util.c
 CTL_SRCS := vtpm-mgr/ctl/main.c $(CTL_LIB_SRCS)
@@ -61,7 +62,7 @@ MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_resume test_qemu test_qemu_data test_qemu_saved test_xen_device test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap
+              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_resume test_qemu test_qemu_data test_qemu_saved test_xen_device test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -94,7 +95,9 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/recheck.sh \
             tests/integration/import.sh \
             tests/integration/breaches.sh \
-            tests/integration/resume.sh
+            tests/integration/resume.sh \
+            tests/integration/backup.sh \
+            tests/integration/backup_faults.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
@@ -174,6 +177,8 @@ test_escrow_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_escrow_LIBS := $(LIBS_KEEPER)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_keeper_wrap_LIBS := $(LIBS_KEEPER)
+test_backup_SRCS := tests/unit/store_fixture.c vtpm-mgr/backup_file.c $(STORE_SRCS) $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
+test_backup_LIBS := -lsqlite3 $(LIBS_KEEPER)
 test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 test_keeper_LIBS := -lcrypto
 test_policy_SRCS := tests/integration/test_policy_rig.c tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(POLICY_SRCS) $(PROTO_SRCS) $(LIB_SRCS)
@@ -188,7 +193,7 @@ fuzz_swtpm_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
 vtpm_bench_SRCS := tests/bench/bench.c tests/bench/cancel.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
-            tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
+            tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c tests/bench/wear.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
 vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm
 hostile_SRCS := tests/tools/hostile.c tests/tools/hostile_page.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/front_local.c tests/tools/command.c \
             tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)

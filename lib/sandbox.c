@@ -123,7 +123,20 @@ static int enter_empty(const char *path)
 	return err;
 }
 
-int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir)
+int sandbox_confine(const char *emptydir)
+{
+	int err;
+
+	if (geteuid() != 0)
+		return 0;
+	err = emptydir ? enter_empty(emptydir) : 0;
+	if (err)
+		return err;
+	clear_bounding_set();
+	return setgroups(0, NULL) ? err_from_errno(errno) : 0;
+}
+
+int sandbox_become(uid_t uid, gid_t gid)
 {
 	int err;
 
@@ -131,12 +144,8 @@ int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir)
 		return 0;
 	if (uid == 0 || gid == 0 || uid == (uid_t)-1 || gid == (gid_t)-1)
 		return ERR_INVAL;
-	err = emptydir ? enter_empty(emptydir) : 0;
-	if (err)
-		return err;
-	clear_bounding_set();
 	/* Groups first: without uid 0 they can no longer be changed. */
-	if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
+	if (setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
 		return err_from_errno(errno);
 	/* Whose ids change gets the host's default back (fs.suid_dumpable): dumped, or traced by others of the uid. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
@@ -145,6 +154,16 @@ int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir)
 	if (err)
 		return err;
 	return is_only(uid, gid) ? 0 : ERR_DENIED;
+}
+
+int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir)
+{
+	int err;
+
+	if (geteuid() == 0 && (uid == 0 || gid == 0 || uid == (uid_t)-1 || gid == (gid_t)-1))
+		return ERR_INVAL;
+	err = sandbox_confine(emptydir);
+	return err ? err : sandbox_become(uid, gid);
 }
 
 /* Lowers soft and hard limit to at most max; what is lower already stays. */

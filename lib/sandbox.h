@@ -37,6 +37,12 @@ CHECKED int sandbox_open_empty(const char *path);
  */
 CHECKED int sandbox_drop(uid_t uid, gid_t gid, const char *emptydir);
 /*
+ * The same in two steps, for who does the first before it is known who he becomes: chroot, bounding set and groups; then ids and
+ * capabilities.
+ */
+CHECKED int sandbox_confine(const char *emptydir);
+CHECKED int sandbox_become(uid_t uid, gid_t gid);
+/*
  * RLIMITs of a kind: files, processes, core, file size, locked memory, and for a backend all memory,
  * so that one that its guest has taken over cannot take the host's. Backend and keeper can
  * make neither a thread nor a child any more, and cannot write to a regular file (EFBIG; SIGXFSZ

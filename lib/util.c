@@ -157,6 +157,11 @@ int fd_hurry_prepare(void)
 	return 0;
 }
 
+bool fd_hurry_is_prepared(void)
+{
+	return hurry_ready;
+}
+
 static void hurry_set(long ns)
 {
 	const struct itimerspec t = { .it_value.tv_nsec = ns, .it_interval.tv_nsec = ns };

@@ -42,6 +42,7 @@ void fd_close(int *fd);
  * EINTR. Without it they do nothing. Not for threads.
  */
 CHECKED int fd_hurry_prepare(void);
+bool fd_hurry_is_prepared(void);
 void fd_hurry_begin(void);
 void fd_hurry_end(void);
 

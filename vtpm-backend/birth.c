@@ -112,9 +112,9 @@ static _Noreturn void exec_backend(const struct spawner *s, const struct run_con
 	argv[n++] = id;
 	argv[n++] = "--gid";
 	argv[n++] = id;
-	if (cfg->empty_dir != NULL) {
+	if (s->opt.empty_dir != NULL) {
 		argv[n++] = "--empty-dir";
-		argv[n++] = cfg->empty_dir;
+		argv[n++] = s->opt.empty_dir;
 	}
 	if (cfg->transport != NULL)
 		argv[n++] = cfg->transport->option;
@@ -131,7 +131,6 @@ static struct run_config backend_config(const struct spawner *s, uint32_t slot, 
 
 	return (struct run_config){ .uid = id,
 				    .gid = id,
-				    .empty_dir = s->opt.empty_dir,
 				    .filter = kind == SERVE_XEN ? &s->filter_xen : &s->filter,
 				    .transport = transports[kind] };
 }
@@ -162,7 +161,7 @@ pid_t birth_exec(struct spawner *s, const struct spawn_backend *req, const int *
 
 enum { BIRTH_GO = 0x42490001 }; /* spawner -> spare {as SPAWN_BACKEND} + its descriptors */
 
-/* Waits to be told whom to serve. End of file: nobody. Only root's own words are read here. */
+/* Waits to be told whom to serve. End of file: nobody. Only the spawner's own words are read here. */
 static void spare_wait(struct ipc_msg *m, struct spawn_backend *req)
 {
 	uint8_t mem[SPAWN_BACKEND_SIZE];
@@ -179,14 +178,18 @@ static _Noreturn void spare_child(const struct spawner *s, int sock, bool leisur
 	struct backend *b;
 	struct spawn_backend req;
 	struct ipc_msg m;
+	int err;
 
 	enter_child(s, &sock, 1);
 	if ((leisure && warm_again(&s->warm) != 0) || backend_prepare(&b) != 0)
 		_exit(1);
+	err = sandbox_confine(s->opt.empty_dir);
 	spare_wait(&m, &req);
 	cfg = backend_config(s, req.slot, req.kind);
 	if (place_fds(m.fds, m.nfds) != 0)
 		_exit(1);
+	if (err != 0)
+		backend_fail(b, err, "enter the sandbox");
 	backend_run(b, &cfg);
 }
 

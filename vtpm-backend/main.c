@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/sandbox.h"
 #include "lib/version.h"
 #include "vtpm-backend/run.h"
 #include "vtpm-backend/transport.h"
@@ -42,7 +43,7 @@ static int parse_id(const char *s, uint32_t *id)
 	return err;
 }
 
-static int parse_options(int argc, char **argv, struct run_config *cfg)
+static int parse_options(int argc, char **argv, struct run_config *cfg, const char **empty_dir)
 {
 	int opt, err = 0;
 
@@ -55,7 +56,7 @@ static int parse_options(int argc, char **argv, struct run_config *cfg)
 			err = parse_id(optarg, &cfg->gid);
 			break;
 		case 'e':
-			cfg->empty_dir = optarg;
+			*empty_dir = optarg;
 			break;
 		case 'r':
 			cfg->transport = &transport_ring;
@@ -82,14 +83,19 @@ static int parse_options(int argc, char **argv, struct run_config *cfg)
 int main(int argc, char **argv)
 {
 	struct run_config cfg = { 0 };
+	const char *empty_dir = NULL;
 	struct backend *b;
+	int err;
 
 	log_open("vtpm-backend", 0);
-	if (parse_options(argc, argv, &cfg) != 0) {
+	if (parse_options(argc, argv, &cfg, &empty_dir) != 0) {
 		log_error("this program is started by vtpm-spawn");
 		return 2;
 	}
 	if (warm_up(WARM_CRYPTO, NULL) != 0 || backend_prepare(&b) != 0)
 		return 1;
+	err = sandbox_confine(empty_dir);
+	if (err != 0)
+		backend_fail(b, err, "enter the sandbox");
 	backend_run(b, &cfg);
 }

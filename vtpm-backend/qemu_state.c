@@ -49,7 +49,7 @@ uint32_t qemu_state_keep(struct backend *b)
 
 static struct state_id blob_id(const struct backend *b, uint8_t kind, uint64_t version)
 {
-	struct state_id id = { .kind = kind, .version = version };
+	struct state_id id = { .kind = kind, .version = version, .line = b->start.line };
 
 	memcpy(id.uuid, b->start.uuid, UUID_LEN);
 	return id;

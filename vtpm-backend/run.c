@@ -136,7 +136,7 @@ _Noreturn void backend_run(struct backend *b, const struct run_config *cfg)
 
 	/* libtpms takes 128 KiB for each checkpoint, and writes a few: off the heap that is not mapped anew each time. */
 	(void)mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
-	err = sandbox_drop(cfg->uid, cfg->gid, cfg->empty_dir);
+	err = sandbox_become(cfg->uid, cfg->gid);
 	if (err == 0)
 		err = make_signals(b);
 	if (err == 0)

@@ -12,14 +12,13 @@ struct sock_fprog;
 struct run_config {
 	uid_t uid; /* not used unless started as root */
 	gid_t gid;
-	const char *empty_dir; /* NULL: no chroot */
 	const struct sock_fprog *filter; /* NULL: build one */
 	const struct transport *transport; /* its descriptors are there; NULL: a worker */
 };
 
 /* What can be done before it is known whom the process will serve: locked memory for all that follows. */
 CHECKED int backend_prepare(struct backend **out);
-/* Expects the descriptors in their places, and nothing else open. */
+/* Expects the descriptors in their places, and nothing else open; and sandbox_confine done. */
 _Noreturn void backend_run(struct backend *b, const struct run_config *cfg);
 
 #endif

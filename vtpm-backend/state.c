@@ -91,17 +91,17 @@ static EVP_CIPHER_CTX *cipher_new(const uint8_t *key, const uint8_t *salt, int e
 	return ctx;
 }
 
-/* Sets the nonce and feeds the associated data: the header as it is stored, then the uuid. */
-static int cipher_begin(EVP_CIPHER_CTX *ctx, const struct state_header *h, const uint8_t *uuid)
+/* Sets the nonce and feeds the associated data: the header as it is stored, then the uuid, then the line unless it is the first. */
+static int cipher_begin(EVP_CIPHER_CTX *ctx, const struct state_header *h, const struct state_id *id)
 {
-	uint8_t nonce[GCM_NONCE_LEN] = { 0 }, aad[STATE_HEADER_SIZE + UUID_LEN];
+	uint8_t nonce[GCM_NONCE_LEN] = { 0 }, aad[STATE_HEADER_SIZE + UUID_LEN + 8];
 	struct buf n, a;
 	int len;
 
 	buf_init(&n, nonce, sizeof(nonce));
 	buf_init(&a, aad, sizeof(aad));
 	if (buf_put_u32le(&n, 0) || buf_put_u64le(&n, h->counter) || header_encode(&a, h) ||
-	    buf_put_bytes(&a, uuid, UUID_LEN))
+	    buf_put_bytes(&a, id->uuid, UUID_LEN) || (id->line && buf_put_u64le(&a, id->line)))
 		return ERR_RANGE;
 	if (EVP_CipherInit_ex(ctx, NULL, NULL, NULL, nonce, -1) != 1 ||
 	    EVP_CipherUpdate(ctx, NULL, &len, aad, (int)a.len) != 1)
@@ -170,7 +170,7 @@ int state_seal_parts(struct sealer *s, const struct state_id *id, const struct s
 	s->counter = h.counter; /* used up, whatever comes of it */
 	if (header_encode(out, &h))
 		return ERR_RANGE;
-	if (cipher_begin(s->ctx, &h, id->uuid) || encrypt(s->ctx, parts, nparts, out->data + out->len, tag)) {
+	if (cipher_begin(s->ctx, &h, id) || encrypt(s->ctx, parts, nparts, out->data + out->len, tag)) {
 		out->len = begin;
 		return ERR_CRYPTO;
 	}
@@ -184,14 +184,14 @@ int state_seal(struct sealer *s, const struct state_id *id, const uint8_t *plain
 }
 
 /* text: n bytes of ciphertext and the tag. */
-static int decrypt(EVP_CIPHER_CTX *ctx, const struct state_header *h, const uint8_t *uuid, const uint8_t *text,
+static int decrypt(EVP_CIPHER_CTX *ctx, const struct state_header *h, const struct state_id *id, const uint8_t *text,
 		   size_t n, uint8_t *plain)
 {
 	uint8_t tag[STATE_TAG_LEN];
 	int len;
 
 	memcpy(tag, text + n, sizeof(tag));
-	if (cipher_begin(ctx, h, uuid) || EVP_DecryptUpdate(ctx, plain, &len, text, (int)n) != 1 || (size_t)len != n)
+	if (cipher_begin(ctx, h, id) || EVP_DecryptUpdate(ctx, plain, &len, text, (int)n) != 1 || (size_t)len != n)
 		return ERR_CRYPTO;
 	if (EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, STATE_TAG_LEN, tag) != 1)
 		return ERR_CRYPTO;
@@ -220,7 +220,7 @@ int state_open(const uint8_t key[static KEY_LEN], const struct state_id *id, con
 	ctx = cipher_new(key, h.salt, 0);
 	if (ctx == NULL)
 		return ERR_CRYPTO;
-	err = decrypt(ctx, &h, id->uuid, text, text_len, plain);
+	err = decrypt(ctx, &h, id, text, text_len, plain);
 	EVP_CIPHER_CTX_free(ctx);
 	if (err != 0)
 		secmem_wipe(plain, text_len);

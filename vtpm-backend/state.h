@@ -49,6 +49,7 @@ struct state_id {
 	uint8_t uuid[UUID_LEN];
 	uint8_t kind; /* enum state_kind */
 	uint64_t version;
+	uint64_t line; /* of saved ones: those of before a restore are of another, whatever their version; elsewhere 0 */
 };
 
 struct evp_cipher_ctx_st; /* OpenSSL's EVP_CIPHER_CTX */

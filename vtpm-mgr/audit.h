@@ -31,7 +31,7 @@ CHECKED int audit_open(struct audit *a, const char *dir);
 void audit_close(struct audit *a);
 /* Appends one line: a crash of the manager does not lose it any more. A failure is logged by the caller; it does not undo what was done. */
 CHECKED int audit_write(struct audit *a, const struct audit_entry *e);
-/* Makes what was appended survive a power cut, too. Called at the end of each round of events, after the answers. */
+/* Makes what was appended survive a power cut, too. Called a moment after the answers (main.c). */
 CHECKED int audit_sync(struct audit *a);
 
 #endif

@@ -117,6 +117,15 @@ static void batch_take_back(struct mgr *m, struct batch *b)
 		continuity_lost(m, err, "the leaves cannot be hashed");
 }
 
+static int put_restored(struct mgr *m, struct batch *b, const struct store_restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < r->n && !err; i++)
+		err = put_leaf(m, b, &r->v[i].leaf);
+	return err;
+}
+
 /* What a change makes of its leaf. An error concerns it alone. */
 static int apply(struct mgr *m, struct batch *b, struct change *ch)
 {
@@ -127,6 +136,8 @@ static int apply(struct mgr *m, struct batch *b, struct change *ch)
 	switch (ch->c.op) {
 	case STORE_DELETE:
 		return remove_leaf(m, b, ch->c.uuid);
+	case STORE_RESTORE:
+		return put_restored(m, b, ch->c.restore);
 	case STORE_UPDATE:
 		if (!now || ch->c.version != now->l.version + 1)
 			return now ? ERR_WRONG_STATE : ERR_NOTFOUND;
@@ -163,14 +174,20 @@ static void finish(struct change *ch, int code)
 	change_free(ch);
 }
 
-/* Moves what waits into it, up to and with the first removal: what follows may be under the same uuid. */
+/* A restore is a batch of its own, of as many leaves as it likes. */
+static bool ends_batch(const struct change *next, const struct batch *b)
+{
+	return next->c.op == STORE_RESTORE && b->n > 0;
+}
+
+/* Moves what waits into it, up to and with the first removal or restore: what follows may be under the same uuid. */
 static void take_changes(struct mgr *m, struct batch *b)
 {
 	struct continuity *c = &m->continuity;
 	struct change **end = &b->list;
 	bool removal = false;
 
-	while (c->queue && b->n < COMMIT_BATCH && !removal) {
+	while (c->queue && b->n < COMMIT_BATCH && !removal && !ends_batch(c->queue, b)) {
 		struct change *ch = c->queue;
 		bool anchoring = anchors(m, ch);
 		int err = apply(m, b, ch);
@@ -181,7 +198,7 @@ static void take_changes(struct mgr *m, struct batch *b)
 			finish(ch, err);
 			continue;
 		}
-		removal = ch->c.op == STORE_DELETE;
+		removal = ch->c.op == STORE_DELETE || ch->c.op == STORE_RESTORE;
 		if (ch->switches)
 			b->switches = ch->c.group;
 		if (anchoring && b->row.kind == ROW_PLAIN)
@@ -533,7 +550,9 @@ static uint8_t kind_due(const struct mgr *m)
 static void batch_form(struct mgr *m)
 {
 	uint8_t kind = kind_due(m);
-	struct batch *b = batch_new(m, kind, COMMIT_BATCH);
+	const struct change *first = m->continuity.queue;
+	size_t leaves = first && first->c.op == STORE_RESTORE ? first->c.restore->n : 0;
+	struct batch *b = batch_new(m, kind, leaves > COMMIT_BATCH ? leaves : COMMIT_BATCH);
 
 	if (!b) {
 		changes_fail(m, ERR_NOMEM);

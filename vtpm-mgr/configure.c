@@ -20,6 +20,10 @@ static int check_off(struct mgr *m, const struct store_vtpm *row, struct call *c
 {
 	const struct vtpm *v = vtpm_find(m, row->uuid);
 
+	if (restore_holds(m, row->uuid)) {
+		call_error(c, ERR_BUSY, "%s is being restored", row->name);
+		return ERR_BUSY;
+	}
 	if (!v || v->state == VTPM_FAILED)
 		return 0;
 	call_error(c, ERR_WRONG_STATE, "%s is %s; stop it first", row->name, vtpm_state_word(v));

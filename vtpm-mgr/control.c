@@ -36,6 +36,7 @@ struct client {
 	pid_t pid;
 	enum control_role role;
 	struct call *call; /* in flight; NULL: none */
+	struct call_bond *bond;
 	bool busy;	   /* inside client_run: do not free, do not recurse */
 	bool dead;
 	char *out; /* NULL: nothing to send */
@@ -131,10 +132,31 @@ void control_log(struct control *c, const char *fmt, ...)
 
 /* ---- clients ---- */
 
+void bond_end(struct call_bond *b)
+{
+	if (b->at)
+		*b->at = NULL;
+	b->at = NULL;
+}
+
+int call_bind(struct call *c, struct call_bond *b, void (*gone)(void *arg), void *arg)
+{
+	if (!c->client || c->client->bond)
+		return c->client ? ERR_BUSY : ERR_CLOSED;
+	*b = (struct call_bond){.at = &c->client->bond, .gone = gone, .arg = arg};
+	c->client->bond = b;
+	return 0;
+}
+
 static void client_free(struct client *cl)
 {
 	struct client **at = &cl->control->clients;
+	struct call_bond *bond = cl->bond;
 
+	if (bond) {
+		bond_end(bond);
+		bond->gone(bond->arg);
+	}
 	while (*at != cl)
 		at = &(*at)->next;
 	*at = cl->next;

@@ -66,6 +66,18 @@ enum control_role call_role(const struct call *c);
 unsigned call_nfds(const struct call *c);
 int call_take_fd(struct call *c, unsigned i);
 
+/*
+ * What outlives a call and not its client: gone is called when the client has gone, once, unless bond_end came before. The struct is
+ * the caller's. A client has one; ERR_BUSY: there is another.
+ */
+struct call_bond {
+	struct call_bond **at; /* NULL: it has ended */
+	void (*gone)(void *arg);
+	void *arg;
+};
+CHECKED int call_bind(struct call *c, struct call_bond *b, void (*gone)(void *arg), void *arg);
+void bond_end(struct call_bond *b);
+
 /* The role of whoever is at the other end of sock, by the same rules, for other sockets of the manager. */
 enum control_role control_role_of(const struct control *c, int sock, uid_t *uid);
 /*

@@ -204,7 +204,10 @@ static void on_status(void *arg, const struct keeper_reply *r)
 	status_warn(&k->status);
 	if (m->cfg.init) {
 		boot_ready(m);
-		init_start(m);
+		if (m->cfg.from)
+			recreate_start(m);
+		else
+			init_start(m);
 		return;
 	}
 	escrow_ask_keys(m, on_recovery_keys, NULL);

@@ -188,6 +188,20 @@ static void check_no_store(const struct mgr *m)
 		die(path, "there is a store already; --init never replaces one");
 }
 
+/* Before the rights to read it are given away. */
+static void open_from(struct mgr *m)
+{
+	struct stat sb;
+
+	if (!m->cfg.from)
+		return;
+	m->from = open(m->cfg.from, O_RDONLY | O_CLOEXEC);
+	if (m->from < 0 || fstat(m->from, &sb))
+		die(m->cfg.from, strerror(errno));
+	if (!S_ISREG(sb.st_mode))
+		die(m->cfg.from, "not a file");
+}
+
 static void on_signal(void *arg, uint32_t events)
 {
 	struct mgr *m = arg;
@@ -314,14 +328,25 @@ void mgr_audit(struct mgr *m, const struct call *c, const char *action, const st
 	mgr_audit_for(m, c ? (int64_t)call_uid(c) : -1, c ? (int64_t)call_pid(c) : -1, action, row, result, detail);
 }
 
-/* After all events of a round: changes become durable together, and so do the lines about what was done. */
+static void on_audit_due(void *arg)
+{
+	struct mgr *m = arg;
+
+	if (audit_sync(&m->audit))
+		log_error("the audit log cannot be synced: %s", strerror(errno));
+}
+
+/*
+ * After all events of a round: changes become durable together. The lines about what was done follow a moment later, when whoever
+ * was answered has come for what he was promised: a sync holds up everybody.
+ */
 static void after_round(void *arg)
 {
 	struct mgr *m = arg;
 
 	commit_flush(m);
-	if (audit_sync(&m->audit))
-		log_error("the audit log cannot be synced: %s", strerror(errno));
+	if (m->audit.unsynced && !m->audit_due.due_ms)
+		loop_timer_set(&m->loop, &m->audit_due, AUDIT_DELAY_MS, on_audit_due, m);
 }
 
 static void mgr_close(struct mgr *m)
@@ -331,6 +356,7 @@ static void mgr_close(struct mgr *m)
 	keeper_close(m);
 	xen_close(m);
 	continuity_free(m);
+	transfer_close(m);
 	while (m->vtpms)
 		vtpm_free(m->vtpms);
 	fronts_close(m);
@@ -339,6 +365,7 @@ static void mgr_close(struct mgr *m)
 	control_close(m->control);
 	host_close(m);
 	store_close(m->store);
+	on_audit_due(m);
 	audit_close(&m->audit);
 	loop_close(&m->loop);
 	if (m->spawner_pid > 0)
@@ -377,7 +404,8 @@ int main(int argc, char **argv)
 	umask(0077);
 	block_signals();
 	m->spawner = m->spawner_io.fd = m->signals_io.fd = m->audit.fd = m->fence = -1;
-	m->keeper.sock = m->keeper.io.fd = -1;
+	m->keeper.sock = m->keeper.io.fd = m->from = -1;
+	open_from(m);
 	find_identity(&m->cfg, &id);
 	make_dirs(&m->cfg, &id);
 	if (m->cfg.init)
@@ -418,8 +446,7 @@ int main(int argc, char **argv)
 	recheck_start(m);
 	if (keeper_start(m))
 		die("vtpm-keeper", "cannot be started");
-	if (loop_run(&m->loop))
-		m->exit_code = 1;
+	m->exit_code = loop_run(&m->loop) ? 1 : m->exit_code;
 	mgr_close(m);
 	return m->exit_code;
 }

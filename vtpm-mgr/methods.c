@@ -5,14 +5,14 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/policy.h"
 #include "vtpm-mgr/reroot.h"
 
-/* Reads the parameter "name" and its row; on failure the call has been answered. The row is freed by the caller. */
-static struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params)
+/* Reads the parameter key, a name, and its row; on failure the call has been answered. The row is freed by the caller. */
+static struct store_vtpm *row_named(struct mgr *m, struct call *c, json_t *params, const char *key)
 {
-	const char *name = json_string_value(json_object_get(params, "name"));
+	const char *name = json_string_value(json_object_get(params, key));
 	struct store_vtpm *row;
 	int err;
 
@@ -31,6 +31,11 @@ static struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params)
 		call_error(c, err, "%s: %s", name, err == ERR_NOMEM ? err_text(err) : store_why(m->store));
 	free(row);
 	return NULL;
+}
+
+static struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params)
+{
+	return row_named(m, c, params, "name");
 }
 
 /* An optional whole number between min and max; deflt if it is absent. */
@@ -194,6 +199,35 @@ static void method_import(void *arg, struct call *c, json_t *params)
 	if (want && !import_take(c, params, &from))
 		provision_import(arg, want, &from, c);
 	free(want);
+}
+
+/* What it is allowed to, and nothing that it is: seeds, keys and state are those of a new one, and so is its machine's token. */
+static void copy_settings(struct store_vtpm *to, const struct store_vtpm *from)
+{
+	memcpy(to->group, from->group, sizeof(to->group));
+	to->user = from->user;
+	to->state_max = from->state_max;
+	to->commit_rate = from->commit_rate;
+	to->locality_max = from->locality_max;
+	to->snapshots = from->snapshots;
+}
+
+static void method_clone(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *source = row_named(arg, c, params, "source");
+	struct store_vtpm *want = source ? wanted_row(arg, c, params) : NULL;
+	char detail[NAME_MAX_LEN + 40];
+
+	if (want && source->damaged) {
+		call_error(c, ERR_QUARANTINE, "%s: its row is damaged; its settings cannot be believed", source->name);
+	} else if (want) {
+		copy_settings(want, source);
+		snprintf(detail, sizeof(detail), "its settings, for a new one: %s", want->name);
+		mgr_audit(arg, c, "clone", source, 0, detail);
+		provision_create(arg, want, c);
+	}
+	free(want);
+	free(source);
 }
 
 struct listing {
@@ -361,6 +395,8 @@ static void method_destroy(void *arg, struct call *c, json_t *params)
 	v = powered_row(m, row);
 	if (v && v->state != VTPM_FAILED) {
 		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
+	} else if (restore_holds(m, row->uuid)) {
+		call_error(c, ERR_BUSY, "%s is being restored", row->name);
 	} else if (changes_destroy(m, row->id)) {
 		call_error(c, ERR_BUSY, "%s is being destroyed", row->name);
 	} else if (row->quarantine[0] && !force) {
@@ -478,6 +514,8 @@ static void method_release(void *arg, struct call *c, json_t *params)
 	row = row_of(m, c, params);
 	if (row && vtpm_find(m, row->uuid) && vtpm_find(m, row->uuid)->state != VTPM_FAILED)
 		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
+	else if (row && restore_holds(m, row->uuid))
+		call_error(c, ERR_BUSY, "%s is being restored", row->name);
 	else if (row && !row->quarantine[0])
 		call_error(c, ERR_WRONG_STATE, "%s is not quarantined", row->name);
 	else if (row)
@@ -491,6 +529,7 @@ static void method_release(void *arg, struct call *c, json_t *params)
 const struct control_method methods[] = {
 	{ "Create", ROLE_OPERATOR, ROW_PARAMS, 0, 0, method_create },
 	{ "Import", ROLE_OPERATOR, ROW_PARAMS " secret", 1, IMPORT_FDS_MAX, method_import },
+	{ "Clone", ROLE_OPERATOR, "name source uuid", 0, 0, method_clone },
 	{ "List", ROLE_VIEWER, "", 0, 0, method_list },
 	{ "Show", ROLE_VIEWER, "name", 0, 0, method_show },
 	{ "Set", ROLE_OPERATOR, "name snapshots", 0, 0, method_set },
@@ -521,5 +560,10 @@ const struct control_method methods[] = {
 	{ "PolicyRecover", ROLE_OPERATOR, "group scheme signature seconds", 0, 0, method_policy_recover },
 	{ "ListQuarantine", ROLE_VIEWER, "", 0, 0, method_list_quarantine },
 	{ "Release", ROLE_OPERATOR, "name store accept_rollback", 0, 0, method_release },
+	{ "Backup", ROLE_OPERATOR, "", 0, 0, method_backup },
+	{ "BackupRead", ROLE_OPERATOR, "id", 0, 0, method_backup_read },
+	{ "Restore", ROLE_OPERATOR, "only accept_rollback check", 0, 0, method_restore },
+	{ "RestoreWrite", ROLE_OPERATOR, "id data", 0, 0, method_restore_write },
+	{ "RestoreCommit", ROLE_OPERATOR, "id", 0, 0, method_restore_commit },
 };
 const size_t methods_len = ARRAY_LEN(methods);

@@ -18,6 +18,7 @@
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	reroot.h	offline keys, rotation of roots, recovery on another chip
  *	policy.h	what groups are sealed to
+ *	backup.h	backups of the store, and what comes back of them
  *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -56,11 +57,13 @@
 #define RECHECK_DEFAULT_S   60u
 #define RESPAWN_MIN_MS	    1000u
 #define RESPAWN_MAX_MS	    30000u
+#define AUDIT_DELAY_MS	    2u /* from a line of the audit log to its sync */
 
 struct config {
 	const char *state_dir, *runtime_dir, *tcti, *libexec_dir;
 	const char *user, *operator_group, *viewer_group; /* NULL: the default, if it exists */
 	const char *swtpm_user;				  /* NULL: nobody */
+	const char *from;				  /* with init: a backup to make the store of; NULL: it is new */
 	uint32_t seal_pcrs;				  /* 0: the default set */
 	const char *recovery_keys;			  /* directory */
 	bool insecure_pcrs, init, no_prefork, verbose;
@@ -79,6 +82,8 @@ struct config {
 };
 
 struct mgr;
+struct transfer;
+struct committing;
 struct xen;
 struct xen_front;
 
@@ -206,6 +211,11 @@ void recheck_stop(struct mgr *m);
 
 /* Adopts the TPM, seals a new root, makes the CA key, writes all of it, and ends the loop; m->exit_code tells. */
 void init_start(struct mgr *m);
+
+/* --- recreate.c: the store of a backup --- */
+
+/* In place of init_start: makes a new store of the file m->from, and ends the loop; m->exit_code tells. */
+void recreate_start(struct mgr *m);
 
 /* --- commit.c --- */
 
@@ -469,6 +479,12 @@ void pool_free(struct mgr *m);
 /* Changes the policy of a vTPM that is off: asks the keeper, then writes the row. Ends the call. */
 void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshots, struct call *c);
 
+/* --- backup.h --- */
+
+/* Whether a vTPM is about to be replaced by what a backup has of it: nothing else is done with it meanwhile. */
+bool restore_holds(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+void transfer_close(struct mgr *m);
+
 /* --- methods.c, describe.c, describe_ek.c --- */
 
 extern const struct control_method methods[];
@@ -498,6 +514,7 @@ struct mgr {
 	struct loop loop;
 	struct store *store;
 	struct audit audit;
+	struct loop_timer audit_due;
 	struct control *control;
 	int spawner;
 	int fence; /* of this manager and its keepers: host_fence */
@@ -516,6 +533,9 @@ struct mgr {
 	struct xen *xen; /* NULL: no guests of Xen */
 	struct provision *provisions;
 	struct reseal *reseal; /* NULL: no root is being rotated */
+	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
+	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
+	struct committing *restoring; /* what it puts into the store; NULL: nothing */
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;

@@ -14,6 +14,7 @@ static const char usage[] =
 	"Gives every guest of this host a TPM 2.0 whose state only the host's physical TPM can open.\n"
 	"\n"
 	"  --init               make a new store in an empty state directory, seal a new root, exit\n"
+	"  --from FILE          with --init: make the store of a backup instead, because the old one is lost\n"
 	"  --state-dir DIR      where the store and the audit log are (/var/lib/vtpm)\n"
 	"  --runtime-dir DIR    where the sockets are (/run/vtpm)\n"
 	"  --tcti STRING        the physical TPM (device:/dev/tpmrm0)\n"
@@ -49,11 +50,12 @@ static const char usage[] =
 	"\n"
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
-enum { OPT_INIT = 256, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_RECHECK, OPT_CHANGE, OPT_USER, OPT_UID, OPT_OPERATOR,
+enum { OPT_INIT = 256, OPT_FROM, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_RECHECK, OPT_CHANGE, OPT_USER, OPT_UID, OPT_OPERATOR,
        OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_RECOVERY_KEYS, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "init", no_argument, NULL, OPT_INIT },
+	{ "from", required_argument, NULL, OPT_FROM },
 	{ "state-dir", required_argument, NULL, OPT_STATE },
 	{ "runtime-dir", required_argument, NULL, OPT_RUNTIME },
 	{ "tcti", required_argument, NULL, OPT_TCTI },
@@ -168,6 +170,7 @@ static void set_option(struct config *cfg, int opt, char *value)
 {
 	switch (opt) {
 	case OPT_INIT: cfg->init = true; break;
+	case OPT_FROM: cfg->from = value; break;
 	case OPT_STATE: set_path(&cfg->state_dir, value, "--state-dir"); break;
 	case OPT_RUNTIME: set_path(&cfg->runtime_dir, value, "--runtime-dir"); break;
 	case OPT_TCTI: cfg->tcti = value; break;
@@ -225,6 +228,8 @@ void options_parse(int argc, char **argv, struct config *cfg)
 		usage_error("--seal-pcrs and --insecure-pcrs choose how a new root is sealed and go with --init", NULL);
 	if (!cfg->init && (cfg->anchors_given || cfg->shared_chip))
 		usage_error("--anchor-handles and --shared-chip say how the anchors are defined and go with --init", NULL);
+	if (cfg->from && (!cfg->init || cfg->seal_pcrs || cfg->insecure_pcrs || cfg->anchors_given || cfg->shared_chip))
+		usage_error("--from goes with --init, and what the other options of --init choose is in the backup", NULL);
 	if (cfg->uid_base == 0)
 		usage_error("--uid-base 0 is root", NULL);
 	if (strlen(cfg->tcti) >= sizeof(((struct keeper_status *)NULL)->tcti))

@@ -137,7 +137,7 @@ static int on_refused(void *arg, struct ipc_msg *msg)
 		return err;
 	if (v->qemu < 0)
 		return ERR_PROTO;
-	qemu_refused(v, "the saved TPM that it brought is damaged, or of another vTPM (%s); boot the machine instead of resuming it",
+	qemu_refused(v, "the saved TPM that it brought is damaged, of another vTPM, or from before this one was restored from a backup (%s); boot the machine instead of resuming it",
 		     err_text(code));
 	return 0;
 }
@@ -243,6 +243,7 @@ static uint32_t run_flags(const struct vtpm *v)
 static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 {
 	struct backend_start s = { .flags = run_flags(v),
+				   .line = v->row.epoch >> EPOCH_LINE_SHIFT,
 				   .state_max = v->row.state_max,
 				   .locality_max = v->row.locality_max };
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);
@@ -368,6 +369,10 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 	}
 	if (changes_destroy(m, row->id)) {
 		snprintf(why, TEXT_MAX + 1, "%s is being destroyed", row->name);
+		return ERR_BUSY;
+	}
+	if (restore_holds(m, row->uuid)) {
+		snprintf(why, TEXT_MAX + 1, "%s is being restored", row->name);
 		return ERR_BUSY;
 	}
 	if (v && v->state != VTPM_FAILED) {

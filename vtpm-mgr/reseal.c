@@ -448,9 +448,12 @@ void reseal_start(struct mgr *m, const char *group, struct call *c)
 	struct group *g = group ? group_find(m, group) : NULL;
 	struct reseal *s;
 
-	if (m->reseal || (group && !g)) {
-		call_error(c, m->reseal ? ERR_BUSY : ERR_NOTFOUND,
-			   m->reseal ? "roots are being rotated already" : "there is no group %s", group);
+	if (group && !g) {
+		call_error(c, ERR_NOTFOUND, "there is no group %s", group);
+		return;
+	}
+	if (m->reseal || m->transfer) {
+		call_error(c, ERR_BUSY, m->reseal ? "roots are being rotated already" : "a backup or restore is on its way; try again");
 		return;
 	}
 	s = calloc(1, sizeof(*s));

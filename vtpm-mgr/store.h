@@ -27,6 +27,12 @@
 #define SNAPSHOTS_REFUSE 0u   /* a saved state is taken back only if nothing has happened since */
 #define SNAPSHOTS_ALLOW	 1u   /* an older one of the same vTPM, too */
 #define STORE_TEXT_MAX	TEXT_MAX
+/*
+ * The upper part of an epoch is 0, or the number of the row of the journal with which a vTPM was restored: its line. The lower one counts changes
+ * of settings. An epoch of before is smaller, whoever had it, since each takes a row: so none is used twice, even by a vTPM that
+ * was destroyed in between.
+ */
+#define EPOCH_LINE_SHIFT 16u
 
 struct store;
 
@@ -41,7 +47,7 @@ struct store_vtpm {
 	uint8_t uuid[UUID_LEN];
 	char name[NAME_MAX_LEN + 1];
 	char group[NAME_MAX_LEN + 1];
-	uint64_t epoch;	       /* owner epoch, starts at 1 */
+	uint64_t epoch;	       /* owner epoch, starts at 1; see EPOCH_LINE_SHIFT */
 	int64_t user;	       /* uid that may use the ring besides operators; -1: none */
 	uint32_t state_max;    /* bytes of plaintext state */
 	uint32_t commit_rate;  /* durable changes per second, 0: unlimited */
@@ -90,6 +96,7 @@ enum store_op {
 	STORE_INSERT, /* a vTPM with its first state: row, version, sealed */
 	STORE_DELETE, /* a vTPM, its key and its state: id. With secure_delete the key is overwritten: that is the crypto-erase */
 	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and the next epoch: row as it was read, snapshots, wrapped. ERR_NOTFOUND: its key is not row's any more */
+	STORE_RESTORE, /* vTPMs of a backup, each in the place of what there is of its uuid: restore */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
 	STORE_GROUP_SEAL, /* its sealed root in the place of the one there was: the same, and what reseal says. ERR_NOTFOUND: there is no such group, or a
 			   * key is not what it was any more */
@@ -112,6 +119,19 @@ struct store_reseal {
 	size_t nmeta;
 };
 
+/* vTPMs as a backup has them, but for what is here. */
+struct store_restored {
+	uint8_t uuid[UUID_LEN];
+	uint64_t epoch;
+	uint8_t wrapped[WRAPPED_KEY_LEN]; /* under that epoch */
+	struct store_leaf leaf;
+};
+struct store_restore {
+	struct store *from; /* store_image_open */
+	struct store_restored *v;
+	size_t n;
+};
+
 /* One change, part of a batch. */
 struct store_change {
 	enum store_op op;
@@ -126,6 +146,7 @@ struct store_change {
 	const uint8_t *wrapped; /* of STORE_CONFIGURE: the new key, WRAPPED_KEY_LEN bytes */
 	uint8_t snapshots;
 	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP its meta */
+	const struct store_restore *restore;
 	/* out: 0; for this one alone ERR_WRONG_STATE (version), ERR_NOTFOUND, ERR_EXISTS, ERR_AUTH (damaged), ERR_INVAL; or that of
 	 * the transaction */
 	int result;
@@ -182,6 +203,30 @@ CHECKED int store_state_get(struct store *s, const uint8_t uuid[static UUID_LEN]
  * failed, as their results say; the row vouches for all of them, so it must be made anew without these.
  */
 CHECKED int store_commit(struct store *s, struct store_change *changes, size_t n, const struct store_tail *tail);
+
+/*
+ * A copy of the whole store in memory, as of one commit: as of the last one before store_copy_step says 0. Between its steps the
+ * store is used as ever. ERR_FULL: it is larger than STORE_COPY_MAX.
+ */
+#define STORE_COPY_MAX (1024u * 1024u * 1024u)
+struct store_copy;
+CHECKED int store_copy_begin(struct store *s, struct store_copy **out);
+/* About a millisecond of it. ERR_AGAIN: there is more. */
+CHECKED int store_copy_step(struct store_copy *c);
+/* Of all vTPMs only these stay, in an image that is no larger than it must be. */
+CHECKED int store_copy_keep(struct store_copy *c, const uint8_t (*uuids)[UUID_LEN], size_t n);
+/* The image, as long as the copy is there. */
+const uint8_t *store_copy_bytes(const struct store_copy *c, size_t *len);
+void store_copy_free(struct store_copy *c);
+/*
+ * Such an image as a store that can only be read. image is store_image_alloc's, and the store's from here on, or freed.
+ * Errors as of store_open.
+ */
+uint8_t *store_image_alloc(size_t len);
+void store_image_free(uint8_t *image);
+CHECKED int store_image_open(struct store **out, uint8_t *image, size_t len, char why[static TEXT_MAX + 1]);
+/* Makes such a store dir/vtpm.db, whole and durable or not at all. ERR_EXISTS: there is one. */
+CHECKED int store_image_write(const struct store *image, const char *dir);
 
 /* Leaves in order of uuid. ERR_AUTH: one is damaged. row must not use the store. */
 CHECKED int store_leaf_each(struct store *s, int (*row)(void *arg, const struct store_leaf *l), void *arg);

@@ -6,7 +6,8 @@
 
 /* ---- single changes ---- */
 
-static int insert_row(struct store *s, const struct store_vtpm *v)
+/* id 0: the next one that is free. */
+static int insert_row(struct store *s, const struct store_vtpm *v, int64_t id)
 {
 	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_INSERT);
 
@@ -29,6 +30,8 @@ static int insert_row(struct store *s, const struct store_vtpm *v)
 		bind_bytes(st, 16 + i, v->ek_public[i].data, v->ek_public[i].len);
 		bind_bytes(st, 18 + i, v->cert[i].data, v->cert[i].len);
 	}
+	if (id > 0)
+		sqlite3_bind_int64(st, 20, id);
 	return store_exec(s, st);
 }
 
@@ -104,14 +107,15 @@ static int configure_vtpm(struct store *s, const struct store_change *c)
 	return !err && sqlite3_changes(s->db) != 1 ? ERR_NOTFOUND : err;
 }
 
-static int insert_vtpm(struct store *s, const struct store_change *c)
+int store_vtpm_put(struct store *s, const struct store_vtpm *v, int64_t id, uint64_t version, const uint8_t *sealed,
+		   size_t sealed_len)
 {
 	int err;
 
-	if (!insertable(c->row, c->version))
+	if (!insertable(v, version))
 		return ERR_INVAL;
-	err = insert_row(s, c->row);
-	return err ? err : insert_state(s, c->row->uuid, c->version, c->sealed, c->sealed_len);
+	err = insert_row(s, v, id);
+	return err ? err : insert_state(s, v->uuid, version, sealed, sealed_len);
 }
 
 static int delete_vtpm(struct store *s, const struct store_change *c)
@@ -198,7 +202,7 @@ static int apply(struct store *s, const struct store_change *c)
 	case STORE_UPDATE:
 		return update_state(s, c);
 	case STORE_INSERT:
-		return insert_vtpm(s, c);
+		return store_vtpm_put(s, c->row, 0, c->version, c->sealed, c->sealed_len);
 	case STORE_DELETE:
 		return delete_vtpm(s, c);
 	case STORE_CONFIGURE:
@@ -207,6 +211,8 @@ static int apply(struct store *s, const struct store_change *c)
 		return insert_group(s, c);
 	case STORE_GROUP_SEAL:
 		return seal_group(s, c);
+	case STORE_RESTORE:
+		return store_restore_put(s, c->restore);
 	case STORE_NOTHING:
 		return 0;
 	}

@@ -39,14 +39,14 @@ const char *const store_sql[SQL_COUNT] = {
 	[SQL_VTPM_LOAD] = "SELECT v.id, v.uuid, v.name, v.grp, v.epoch, v.user, v.state_max, v.commit_rate, "
 			  "v.locality_max, v.snapshots, v.rollbacks, v.created, v.machine, v.token, v.wrapped, v.quarantine, v.ek_public_0, v.ek_public_1, "
 			  "v.cert_0, v.cert_1, s.version, length(s.sealed), "
-			  "EXISTS (SELECT 1 FROM vtpm n WHERE n.machine = v.machine AND length(n.machine) > 0 AND n.id > v.id) "
+			  "EXISTS (SELECT 1 FROM vtpm n WHERE n.machine = nullif(v.machine, x'') AND n.id > v.id) "
 			  "FROM vtpm v LEFT JOIN state s ON s.uuid = v.uuid WHERE v.id = ?1",
 	[SQL_VTPM_BY_NAME] = "SELECT id FROM vtpm WHERE name = ?1",
 	[SQL_VTPM_BY_UUID] = "SELECT id FROM vtpm WHERE uuid = ?1",
 	[SQL_VTPM_INSERT] = "INSERT INTO vtpm (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, "
-			    "snapshots, rollbacks, created, machine, token, wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1) "
+			    "snapshots, rollbacks, created, machine, token, wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1, id) "
 			    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, "
-			    "?19)",
+			    "?19, ?20)",
 	[SQL_VTPM_QUARANTINE] = "UPDATE vtpm SET quarantine = ?2 WHERE uuid = ?1",
 	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3, epoch = epoch + 1 WHERE uuid = ?1 AND wrapped = ?4",
 	[SQL_VTPM_REWRAP] = "UPDATE vtpm SET wrapped = ?2 WHERE id = ?1 AND wrapped = ?3",

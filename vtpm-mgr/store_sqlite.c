@@ -292,6 +292,37 @@ static int sync_dir(const char *dir)
 	return err;
 }
 
+/* The directory is ours alone: what is there under the other name is what an earlier try has left. */
+int store_place(const char *dir, const uint8_t *bytes, size_t len)
+{
+	char *path = NULL, *part = NULL;
+	int fd = -1, err = ERR_NOMEM;
+
+	if (asprintf(&path, "%s/" STORE_FILE, dir) < 0 || asprintf(&part, "%s/" STORE_FILE ".part", dir) < 0)
+		goto out;
+	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	err = fd < 0 ? io_error(errno) : 0;
+	while (len > 0 && !err) {
+		ssize_t r = write(fd, bytes, len);
+
+		if (r <= 0 && errno != EINTR)
+			err = io_error(errno);
+		bytes += r > 0 ? r : 0;
+		len -= r > 0 ? (size_t)r : 0;
+	}
+	if (!err && (fsync(fd) || renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE)))
+		err = errno == EEXIST ? ERR_EXISTS : io_error(errno);
+	if (!err)
+		err = sync_dir(dir);
+	if (err && fd >= 0)
+		unlink(part);
+out:
+	fd_close(&fd);
+	free(part);
+	free(path);
+	return err;
+}
+
 /* Runs SQL that gives at most one row, and hands over its first column as a number. */
 static int run(struct store *s, const char *sql, int64_t *value)
 {
@@ -310,7 +341,7 @@ static int run(struct store *s, const char *sql, int64_t *value)
 }
 
 /* What holds for this connection, whatever the file says. */
-static int configure(struct store *s)
+int store_configure(struct store *s)
 {
 	static const char *const pragmas[] = {
 		"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA synchronous = FULL",	  "PRAGMA secure_delete = ON",
@@ -404,7 +435,7 @@ static int check_schema(struct store *s)
 }
 
 /* Ours? Of which release? Nothing is written before this is known. *empty: interrupted before its only transaction. */
-static int check_identity(struct store *s, const char *path, bool *empty, char *why)
+int store_identify(struct store *s, const char *path, bool *empty, char why[static TEXT_MAX + 1])
 {
 	int64_t app = 0;
 	int64_t version = 0;
@@ -434,7 +465,7 @@ static int check_identity(struct store *s, const char *path, bool *empty, char *
 static int check_or_make(struct store *s, const char *path, bool create, char *why)
 {
 	bool empty = false;
-	int err = check_identity(s, path, &empty, why);
+	int err = store_identify(s, path, &empty, why);
 
 	if (err)
 		return err;
@@ -448,7 +479,7 @@ static int check_or_make(struct store *s, const char *path, bool create, char *w
 	return err ? refuse(why, err, "%s: %s", path, s->why[0] ? s->why : "no write-ahead log") : 0;
 }
 
-static int prepare(struct store *s)
+int store_prepare(struct store *s)
 {
 	int rc = SQLITE_OK;
 
@@ -465,7 +496,7 @@ static int open_log(struct store *s, const char *dir, const char *path, char *wh
 	snprintf(limit, sizeof(limit), "PRAGMA journal_size_limit = %d", WAL_BYTES);
 	err = run(s, limit, NULL);
 	if (!err)
-		err = prepare(s);
+		err = store_prepare(s);
 	if (!err && asprintf(&s->wal, "%s-wal", path) < 0) {
 		s->wal = NULL;
 		err = ERR_NOMEM;
@@ -490,7 +521,7 @@ static int open_database(struct store *s, const char *path, char *why)
 
 	if (!s->db)
 		return refuse(why, ERR_NOMEM, "%s: out of memory", path);
-	err = rc == SQLITE_OK ? configure(s) : store_fail(s, rc);
+	err = rc == SQLITE_OK ? store_configure(s) : store_fail(s, rc);
 	if (err == ERR_BUSY)
 		return refuse(why, err, "another vtpm-mgr has this store: %s", path);
 	return err ? refuse(why, err, "%s: %s", path, s->why) : 0;

@@ -98,6 +98,18 @@ enum vtpm_column {
 	COL_ORPHANED,
 };
 
+/* What holds for a connection, whatever the file says; whether it is a store of ours, and of which release; the statements. */
+CHECKED int store_configure(struct store *s);
+CHECKED int store_identify(struct store *s, const char *path, bool *empty, char why[static TEXT_MAX + 1]);
+CHECKED int store_prepare(struct store *s);
+/* Makes a file of these bytes the store of dir, which has none. */
+CHECKED int store_place(const char *dir, const uint8_t *bytes, size_t len);
+/* store_restore.c: part of a transaction. */
+CHECKED int store_restore_put(struct store *s, const struct store_restore *r);
+/* store_commit.c. */
+CHECKED int store_vtpm_put(struct store *s, const struct store_vtpm *v, int64_t id, uint64_t version, const uint8_t *sealed,
+			   size_t sealed_len);
+
 /* Keeps the engine's words for store_why and returns the code that fits rc. */
 CHECKED int store_fail(struct store *s, int rc);
 

@@ -16,6 +16,9 @@
 #define TOKEN_DOMAIN "domain"
 #define TOKEN_FRONT  "front/" /* DOMID/HANDLE */
 
+#define DOMID_MAX     0x7fefu
+#define LIST_AGAIN_MS 5000u
+
 int xen_back_path(const struct xen_front *f, const char *node, char *out, size_t cap)
 {
 	int n = snprintf(out, cap, "%s/%u/%u%s%s", f->m->xen->base, f->domid, f->handle, node[0] ? "/" : "", node);
@@ -48,15 +51,9 @@ static struct xen_front *front_find(const struct mgr *m, unsigned domid, unsigne
 
 static void on_watched(void *arg, int err, const char *value, size_t len)
 {
-	struct xen_front *f = arg;
-	char text[96];
-
 	(void)value;
 	(void)len;
-	if (!err || err == ERR_CLOSED)
-		return;
-	snprintf(text, sizeof(text), "its front end's state cannot be watched: %s", err_text(err));
-	xen_log_front(f, text);
+	xen_mute(arg, err);
 }
 
 /* Looks at a device that may be new. */
@@ -102,6 +99,7 @@ void xen_front_free(struct xen_front *f)
 /* --- what there is --- */
 
 static void list_handles(struct mgr *m, unsigned domid);
+static void on_list_again(void *arg);
 
 /* The names of children that are numbers; others are nobody's device. */
 static void each_number(const char *list, size_t len, void (*fn)(struct mgr *m, unsigned parent, unsigned n), struct mgr *m,
@@ -120,11 +118,22 @@ struct listing {
 	unsigned domid;
 };
 
+/* A list that was not had is had later: nothing else would tell of devices that are there already. */
+static void not_listed(struct mgr *m, int err)
+{
+	if (err == ERR_NOTFOUND || err == ERR_CLOSED || !m->xen->store || m->xen->list_again.due_ms)
+		return;
+	log_error("the guests of Xen cannot be listed: %s; trying again", err_text(err));
+	loop_timer_set(&m->loop, &m->xen->list_again, LIST_AGAIN_MS, on_list_again, m);
+}
+
 static void on_handles(void *arg, int err, const char *value, size_t len)
 {
 	struct listing *l = arg;
 
-	if (!err && l->m->xen->store)
+	if (err)
+		not_listed(l->m, err);
+	else if (l->m->xen->store)
 		each_number(value, len, front_touch, l->m, l->domid);
 	free(l);
 }
@@ -134,8 +143,10 @@ static void list_handles(struct mgr *m, unsigned domid)
 	struct listing *l = malloc(sizeof(*l));
 	char path[96];
 
-	if (!l)
+	if (!l) {
+		not_listed(m, ERR_NOMEM);
 		return;
+	}
 	*l = (struct listing){ m, domid };
 	snprintf(path, sizeof(path), "%s/%u", m->xen->base, domid);
 	xenstore_list(m->xen->store, path, on_handles, l);
@@ -147,14 +158,62 @@ static void on_domain(struct mgr *m, unsigned parent, unsigned domid)
 	list_handles(m, domid);
 }
 
-static void on_domains(void *arg, int err, const char *value, size_t len)
+static void walk_on(struct mgr *m);
+
+static void on_walked(void *arg, int err, const char *value, size_t len)
 {
 	struct mgr *m = arg;
 
 	if (!err && m->xen->store)
+		each_number(value, len, front_touch, m, m->xen->walk);
+	if (err && err != ERR_NOTFOUND) {
+		m->xen->walk = 0;
+		not_listed(m, err);
+	} else {
+		walk_on(m);
+	}
+}
+
+/* The names of all do not fit into one message: the directory of each domain that there may be is asked for, one after the other. */
+static void walk_on(struct mgr *m)
+{
+	char path[96];
+
+	if (m->xen->walk == DOMID_MAX) {
+		m->xen->walk = 0;
+		return;
+	}
+	m->xen->walk++;
+	snprintf(path, sizeof(path), "%s/%u", m->xen->base, m->xen->walk);
+	xenstore_list(m->xen->store, path, on_walked, m);
+}
+
+static void on_domains(void *arg, int err, const char *value, size_t len)
+{
+	struct mgr *m = arg;
+
+	if (err == ERR_RANGE && !m->xen->walk) {
+		log_info("there are more guests than one message of xenstore names: looking for each");
+		list_handles(m, 0);
+		walk_on(m);
+	} else if (err && err != ERR_RANGE) {
+		not_listed(m, err);
+	} else if (!err && m->xen->store) {
 		each_number(value, len, on_domain, m, 0);
-	else if (err != ERR_NOTFOUND && err != ERR_CLOSED)
-		log_error("the guests of Xen cannot be listed: %s", err_text(err));
+	}
+}
+
+static void list_domains(struct mgr *m)
+{
+	xenstore_list(m->xen->store, m->xen->base, on_domains, m);
+}
+
+static void on_list_again(void *arg)
+{
+	struct mgr *m = arg;
+
+	if (m->xen->store)
+		list_domains(m);
 }
 
 /* A subtree that goes away fires with its own path only. */
@@ -177,28 +236,45 @@ static void on_back(struct mgr *m, const char *rest)
 	}
 	look_at_all(m);
 	if (rest[0] == '\0')
-		xenstore_list(m->xen->store, m->xen->base, on_domains, m);
+		list_domains(m);
 	else if (!parse_u64(rest + 1, UINT16_MAX, &v))
 		list_handles(m, (unsigned)v);
 }
 
 /* --- domains that end --- */
 
+static void ask_for_domain(struct xen_front *f);
+
 static void on_introduced(void *arg, int err, const char *value, size_t len)
 {
 	struct xen_front *f = arg;
+	bool again = f->ask_again;
 
 	(void)len;
-	if (err || strcmp(value, "F") != 0)
+	f->asking = f->ask_again = false;
+	if (!err && strcmp(value, "F") == 0) {
+		f->d.dead = true;
+		xen_look(f);
+	} else if (again && err != ERR_CLOSED) {
+		ask_for_domain(f);
+	}
+}
+
+/* One question at a time: hundreds of domains that end at once would have each of the others asked for hundreds of times. */
+static void ask_for_domain(struct xen_front *f)
+{
+	if (f->asking) {
+		f->ask_again = true;
 		return;
-	f->d.dead = true;
-	xen_look(f);
+	}
+	f->asking = true;
+	xenstore_is_introduced(f->m->xen->store, f->domid, on_introduced, f);
 }
 
 static void on_released(struct mgr *m)
 {
 	for (struct xen_front *f = m->xen->fronts; f; f = f->next)
-		xenstore_is_introduced(m->xen->store, f->domid, on_introduced, f);
+		ask_for_domain(f);
 }
 
 /* --- xenstore --- */
@@ -292,6 +368,7 @@ void xen_close(struct mgr *m)
 {
 	if (!m->xen)
 		return;
+	loop_timer_cancel(&m->loop, &m->xen->list_again);
 	xenstore_free(m->xen->store);
 	m->xen->store = NULL;
 	for (struct xen_front *f = m->xen->fronts, *next; f; f = next) {

@@ -18,6 +18,8 @@ struct xen_front {
 	struct xen_making *making; /* the vTPM that is being made for it; NULL */
 	bool watched;		   /* its state is */
 	bool has_error;		   /* an error node was written for it */
+	bool asked;		   /* whether the domain that has its TPM is there */
+	bool asking, ask_again;	   /* whether its own is; once more, for another has ended meanwhile */
 	uint64_t told_ms;	   /* when the log last had a line that the guest can have as often as it likes */
 	/* xen_scan.c */
 	struct xen_value values[XEN_NODES];
@@ -33,6 +35,8 @@ struct xen {
 	char base[64];		/* the own backend/vtpm, absolute; "": not known yet */
 	struct xen_policy policy;
 	struct xen_front *fronts;
+	struct loop_timer list_again;
+	unsigned walk; /* the domain whose devices are being asked for, where all cannot be at once; 0: none is */
 };
 
 /* --- xen.c --- */
@@ -50,6 +54,8 @@ void xen_look_end(struct xen_front *f);
 void xen_front_step(struct xen_front *f);
 /* Before f goes: what is being made for it is finished without it. */
 void xen_making_end(struct xen_front *f);
+/* A request to xenstore that f cannot be served without has ended with err. */
+void xen_mute(struct xen_front *f, int err);
 /* How f calls itself in the log. */
 void xen_log_front(const struct xen_front *f, const char *text);
 

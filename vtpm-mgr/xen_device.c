@@ -129,6 +129,10 @@ static void admit(struct xen_device *d, const struct xen_nodes *n, enum xen_tpm 
 		  struct xen_orders *o)
 {
 	d->state = n->back;
+	if (d->mute) {
+		refuse(d, NULL, o);
+		return;
+	}
 	if (n->bad != NULL) {
 		refuse(d, n->bad, o);
 		return;
@@ -196,6 +200,24 @@ static void follow_front(struct xen_device *d, const struct xen_nodes *n, struct
 		connect_ring(d, n, o);
 	else
 		set_state(d, n->front == XEN_STATE_CLOSING ? XEN_STATE_CLOSING : XEN_STATE_INIT_WAIT, o);
+}
+
+/*
+ * Its state says that libxl has just made it, and it had another by us: its directory went and came while nobody looked, be it
+ * the same domain's or, with a number that is used again, another's.
+ */
+static bool is_another(const struct xen_device *d, const struct xen_nodes *n)
+{
+	return d->phase != XEN_NEW && !d->mute && d->state != XEN_STATE_INITIALISING && n->online &&
+	       n->back == XEN_STATE_INITIALISING;
+}
+
+static void begin_anew(struct xen_device *d, struct xen_orders *o)
+{
+	if (!ring_is_off(d, o))
+		return;
+	*d = (struct xen_device){ 0 };
+	o->what |= XEN_DO_RELEASE | XEN_DO_LOOK;
 }
 
 static void serve(struct xen_device *d, const struct xen_nodes *n, enum xen_tpm tpm, const struct xen_policy *policy,
@@ -274,9 +296,10 @@ void xen_device_step(struct xen_device *d, const struct xen_nodes *n, enum xen_t
 		vanish(d, n, o);
 		return;
 	}
-	/* The same domain is given the device once more. */
-	if (d->phase == XEN_LEFT && !d->dead && n->online && n->back == XEN_STATE_INITIALISING)
-		*d = (struct xen_device){ 0 };
+	if (is_another(d, n)) {
+		begin_anew(d, o);
+		return;
+	}
 	if (d->phase == XEN_LEFT)
 		return;
 	if (xen_device_leaving(d, n)) {
@@ -285,6 +308,8 @@ void xen_device_step(struct xen_device *d, const struct xen_nodes *n, enum xen_t
 	}
 	if (d->phase == XEN_NEW)
 		admit(d, n, tpm, policy, o);
+	else if (d->phase == XEN_ADMITTED && d->mute)
+		refuse(d, NULL, o);
 	else if (d->phase == XEN_REFUSED && ring_is_off(d, o))
 		set_state(d, XEN_STATE_CLOSED, o);
 	if (d->phase == XEN_ADMITTED)

@@ -104,6 +104,7 @@ struct xen_device {
 	bool creating;	/* a vTPM is being made for it */
 	bool hopeless;	/* and could not be; whoever carries orders out says so */
 	bool dead;	/* its domain is; the same */
+	bool mute;	/* xenstore does not take what is written, or asked, for it; the same, who also says why */
 };
 
 /* What is to be done, in this order. */
@@ -119,7 +120,8 @@ enum {
 	XEN_DO_ATTACH = 1u << 8,   /* have d->ref and d->port opened for the backend */
 	XEN_DO_RELEASE = 1u << 9,  /* it does not own its TPM any more */
 	XEN_DO_REMOVE = 1u << 10,  /* remove the back end's directory */
-	XEN_DO_FORGET = 1u << 11,  /* the device is no more */
+	XEN_DO_LOOK = 1u << 11,	   /* look at it anew: what is known of its TPM is another one's */
+	XEN_DO_FORGET = 1u << 12,  /* the device is no more */
 };
 struct xen_orders {
 	uint32_t what;

@@ -84,17 +84,21 @@ struct orphan {
 	char path[96];
 };
 
+void xen_mute(struct xen_front *f, int err)
+{
+	if (!err || err == ERR_CLOSED || f->d.mute)
+		return;
+	f->d.mute = true;
+	snprintf(f->reason, sizeof(f->reason),
+		 "xenstore takes no node or watch more for it: %s; perhaps the quota of this domain is used up", err_text(err));
+	xen_look(f);
+}
+
 static void on_written(void *arg, int err, const char *value, size_t len)
 {
-	struct xen_front *f = arg;
-	char text[96];
-
 	(void)value;
 	(void)len;
-	if (!err || err == ERR_CLOSED)
-		return;
-	snprintf(text, sizeof(text), "xenstore does not take what is written to it: %s", err_text(err));
-	xen_log_front(f, text);
+	xen_mute(arg, err);
 }
 
 static void write_node(struct xen_front *f, const char *node, const char *value)
@@ -181,13 +185,14 @@ static bool may_tell(struct xen_front *f)
 /* As xenbus writes errors: a number, and a text. */
 static void write_error(struct xen_front *f, const char *why)
 {
-	char text[TEXT_MAX + 1], value[TEXT_MAX + 8];
+	char text[TEXT_MAX + 1], value[TEXT_MAX + 8], path[128];
 
 	explain(f, why, text);
 	if (f->d.phase == XEN_REFUSED || may_tell(f))
 		xen_log_front(f, text);
 	snprintf(value, sizeof(value), "22 %s", text);
-	write_node(f, "error", value);
+	if (f->m->xen->store && !xen_back_path(f, "error", path, sizeof(path)))
+		xenstore_write(f->m->xen->store, path, value, NULL, NULL);
 	f->has_error = true;
 }
 
@@ -321,8 +326,10 @@ static void attach(struct xen_front *f)
 	struct buf b;
 
 	buf_init(&b, mem, sizeof(mem));
-	if (!v || spawn_attach_encode(&b, &a) || host_send(f->m, SPAWN_ATTACH, &b, &v->attach, 1))
-		f->d.ring = XEN_RING_BAD;
+	if (v && !spawn_attach_encode(&b, &a) && !host_send(f->m, SPAWN_ATTACH, &b, &v->attach, 1))
+		return;
+	f->d.ring = XEN_RING_BAD;
+	xen_look(f);
 }
 
 static void detach(struct xen_front *f)
@@ -361,6 +368,37 @@ int xen_ring_detached(struct vtpm *v)
 	return 0;
 }
 
+/* --- who has the TPM that another one wants --- */
+
+static void on_holder(void *arg, int err, const char *value, size_t len)
+{
+	struct xen_front *holder = arg;
+	uint8_t uuid[UUID_LEN];
+
+	(void)len;
+	if (!err && !strcmp(value, "F")) {
+		holder->d.dead = true;
+		xen_look(holder);
+	}
+	memcpy(uuid, holder->n.uuid, UUID_LEN);
+	xen_tpm_changed(holder->m, uuid);
+}
+
+/*
+ * Outside dom0 nobody tells of domains that end, and a toolstack that ended with one has not taken its device away. So before
+ * a domain is refused for another's sake it is asked, once, whether that is there at all. True: the answer is awaited.
+ */
+static bool ask_for_holder(struct xen_front *f)
+{
+	const struct vtpm *v = vtpm_find(f->m, f->n.uuid);
+
+	if (f->asked || !v || !v->front || !f->m->xen->store)
+		return false;
+	f->asked = true;
+	xenstore_is_introduced(f->m->xen->store, v->front->domid, on_holder, v->front);
+	return true;
+}
+
 /* --- a step --- */
 
 static void carry_out(struct xen_front *f, const struct xen_orders *o)
@@ -387,17 +425,35 @@ static void carry_out(struct xen_front *f, const struct xen_orders *o)
 		release(f);
 	if (o->what & XEN_DO_REMOVE)
 		remove_nodes(f);
+	if (o->what & XEN_DO_LOOK) {
+		f->asked = false;
+		xen_look(f);
+	}
 	if (o->what & XEN_DO_FORGET)
 		xen_front_free(f);
 }
 
+/* A ring is given back between two commands: one whose answer waits for its quota must not keep the domain's page so long. */
+static void hurry(struct xen_front *f)
+{
+	struct vtpm *v = xen_device_leaving(&f->d, &f->n) ? vtpm_of(f) : NULL;
+
+	if (v)
+		commit_release(v);
+}
+
 void xen_front_step(struct xen_front *f)
 {
+	enum xen_tpm tpm;
 	struct xen_orders o;
 
 	if (f->m->draining)
 		return;
-	xen_device_step(&f->d, &f->n, f->n.bad ? XEN_TPM_UNKNOWN : tpm_of(f), &f->m->xen->policy, &o);
+	tpm = f->n.bad ? XEN_TPM_UNKNOWN : tpm_of(f);
+	if (tpm == XEN_TPM_TAKEN && ask_for_holder(f))
+		return;
+	hurry(f);
+	xen_device_step(&f->d, &f->n, tpm, &f->m->xen->policy, &o);
 	carry_out(f, &o);
 }
 

@@ -79,17 +79,19 @@ void chip_cancel(struct tpm_chip *chip)
 
 /*
  * TPM 2.0, Part 1, "Command/Response Structure": code at offset 6. A killed process takes its command with it; so does
- * one that takes longer than any TPM may. The next command then finds a ring that is free, or waits until it is.
+ * one that takes longer than any TPM may, and a driver that is taken away meanwhile, which has cancelled it. The next command
+ * then finds a ring that is free, or waits until it is.
  */
 static int await_answer(struct front *front, u32 code)
 {
 	unsigned long limit = tpm_calc_ordinal_duration(front->chip, code);
+	bool leaving = READ_ONCE(front->removing);
 	long rc;
 
-	if (READ_ONCE(front->removing))
+	if (leaving)
 		limit = min(limit, (unsigned long)REMOVE_LIMIT);
-	rc = wait_event_killable_timeout(front->wait, is_settled(front), limit);
-	if (rc > 0)
+	rc = wait_event_killable_timeout(front->wait, is_settled(front) || READ_ONCE(front->removing) != leaving, limit);
+	if (rc > 0 && is_settled(front))
 		return 0;
 	chip_cancel(front->chip);
 	if (!wait_event_timeout(front->wait, is_settled(front), CANCEL_LIMIT))

@@ -33,6 +33,7 @@ static int code_of(int errnum)
 	case EPERM:
 		return ERR_DENIED;
 	case ENOMEM:
+	case ENOSPC: /* event channels of this domain */
 	case EMFILE:
 	case ENFILE:
 		return err_from_errno(errnum);

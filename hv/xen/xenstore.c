@@ -40,8 +40,14 @@ struct xenstore {
 	size_t queued;
 	uint32_t next_id;
 	size_t have; /* bytes of the message that is coming in */
-	uint8_t in[sizeof(struct xsd_sockmsg) + XENSTORE_PAYLOAD_MAX + 1];
+	size_t room; /* for a payload and a NUL behind it: XENSTORE_PAYLOAD_MAX, until a list is longer */
+	uint8_t *in;
 };
+
+static size_t message_size(size_t payload)
+{
+	return sizeof(struct xsd_sockmsg) + payload + 1;
+}
 
 /* --- opening --- */
 
@@ -262,7 +268,8 @@ static int code_of(const char *name)
 			return err_from_errno(xsd_errors[i].errnum);
 		}
 	}
-	return ERR_SYS;
+	/* oxenstored's, where xenstored says E2BIG or ENOSPC. */
+	return strcmp(name, "EQUOTA") == 0 ? ERR_FULL : ERR_SYS;
 }
 
 /* path NUL token NUL */
@@ -320,6 +327,25 @@ static int fill(struct xenstore *x, size_t want)
 	return 0;
 }
 
+/* No message is longer than XENSTORE_PAYLOAD_MAX, but a list of oxenstored's, which means that for domains only. */
+static int make_room(struct xenstore *x, const struct xsd_sockmsg *head)
+{
+	uint8_t *more;
+
+	if (head->len <= XENSTORE_PAYLOAD_MAX)
+		return 0;
+	if (head->type != XS_DIRECTORY || head->len > XENSTORE_LIST_MAX)
+		return ERR_PROTO;
+	if (head->len <= x->room)
+		return 0;
+	more = realloc(x->in, message_size(head->len));
+	if (more == NULL)
+		return ERR_NOMEM;
+	x->in = more;
+	x->room = head->len;
+	return 0;
+}
+
 /* Reads one message, or its next piece: ERR_AGAIN. */
 static int pull(struct xenstore *x)
 {
@@ -330,8 +356,9 @@ static int pull(struct xenstore *x)
 	if (err != 0)
 		return err;
 	memcpy(&head, x->in, sizeof(head));
-	if (head.len > XENSTORE_PAYLOAD_MAX)
-		return ERR_PROTO;
+	err = make_room(x, &head);
+	if (err != 0)
+		return err;
 	err = fill(x, sizeof(head) + head.len);
 	if (err != 0)
 		return err;
@@ -355,11 +382,12 @@ static void on_ready(void *arg, uint32_t events)
 int xenstore_new(struct xenstore **out, struct loop *loop, int fd, const struct xenstore_events *events)
 {
 	struct xenstore *x = calloc(1, sizeof(*x));
+	uint8_t *in = malloc(message_size(XENSTORE_PAYLOAD_MAX));
 	int flags = fcntl(fd, F_GETFL), err = ERR_NOMEM;
 
 	*out = NULL;
-	if (x != NULL) {
-		*x = (struct xenstore){ .loop = loop, .io.fd = -1, .fd = fd, .events = *events };
+	if (x != NULL && in != NULL) {
+		*x = (struct xenstore){ .loop = loop, .io.fd = -1, .fd = fd, .events = *events, .in = in, .room = XENSTORE_PAYLOAD_MAX };
 		x->last = &x->first;
 		err = flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ? ERR_SYS : 0;
 	}
@@ -367,6 +395,7 @@ int xenstore_new(struct xenstore **out, struct loop *loop, int fd, const struct 
 		err = loop_add(loop, &x->io, fd, EPOLLIN, on_ready, x);
 	if (err != 0) {
 		close(fd);
+		free(in);
 		free(x);
 		return err;
 	}
@@ -383,5 +412,6 @@ void xenstore_free(struct xenstore *x)
 	fd_close(&x->fd);
 	while (x->first != NULL)
 		request_end(x, ERR_CLOSED, "", 0);
+	free(x->in);
 	free(x);
 }

@@ -18,6 +18,7 @@
 
 #define XENSTORE_PATH_MAX  512u	 /* of paths and tokens here, without the NUL; xenstore has 3072 */
 #define XENSTORE_VALUE_MAX 4096u /* bytes of a value */
+#define XENSTORE_LIST_MAX  262144u /* of a list: names of as many domains as there are numbers */
 #define XENSTORE_QUEUE_MAX 65536u /* requests that wait */
 
 struct xenstore;
@@ -49,7 +50,10 @@ void xenstore_free(struct xenstore *x);
 
 /* Paths are absolute; on the kernel's device also relative to the own domain. done: NULL, nobody wants to know. */
 void xenstore_read(struct xenstore *x, const char *path, xenstore_done *done, void *arg);
-/* Names of children, each ended by a NUL. */
+/*
+ * Names of children, each ended by a NUL: XENSTORE_LIST_MAX bytes at most. ERR_RANGE: they do not fit into one message. Only
+ * oxenstored on its own socket sends longer ones; and XS_DIRECTORY_PART is not asked for, since not every xenstored has it.
+ */
 void xenstore_list(struct xenstore *x, const char *path, xenstore_done *done, void *arg);
 void xenstore_write(struct xenstore *x, const char *path, const char *value, xenstore_done *done, void *arg);
 void xenstore_remove(struct xenstore *x, const char *path, xenstore_done *done, void *arg);

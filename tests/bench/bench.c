@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vtpm_bench cold|warm LAB MANAGER-PID RESULTS [KEY…]   measures; cold: the manager has no pool
+ * vtpm_bench cold|warm|wear LAB MANAGER-PID RESULTS [KEY…]   measures; cold: the manager has no pool; wear: it has a strict guest
  * vtpm_bench report RESULTS JSON
  *
  * tests/bench/bench.sh makes the laboratory and calls this.
@@ -73,7 +73,8 @@ static void make_guests(const struct bench *b, unsigned n)
 static void measure_warm(const struct bench *b)
 {
 	static const char *const pool[] = { "create_ms", "create_pool_ms", NULL };
-	static const char *const commands[] = { "getrandom_us", "pcr_read_us", "pcr_extend_us", "checkpoint_us", NULL };
+	static const char *const commands[] = { "getrandom_us", "pcr_read_us", "pcr_extend_us", "checkpoint_us",
+						 "checkpoint_record_us", NULL };
 	static const char *const writers[] = { "nv_write_64_guests_per_s", "nv_write_1_guest_per_s", NULL };
 	static const char *const idle[] = { "pss_kib", "pss_shared_kib", "idle_cpu_pct", NULL };
 
@@ -109,8 +110,11 @@ static int measure(int argc, char **argv)
 		die("%s: %s", argv[4], strerror(errno));
 	signal(SIGPIPE, SIG_IGN);
 	b.control = control_dial(&b);
-	swtpm_prepare(&b);
-	if (strcmp(argv[1], "cold") == 0)
+	if (strcmp(argv[1], "wear") != 0)
+		swtpm_prepare(&b);
+	if (strcmp(argv[1], "wear") == 0)
+		bench_wear(&b);
+	else if (strcmp(argv[1], "cold") == 0)
 		measure_cold(&b);
 	else
 		measure_warm(&b);
@@ -119,11 +123,11 @@ static int measure(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	if (argc >= 5 && (strcmp(argv[1], "cold") == 0 || strcmp(argv[1], "warm") == 0))
+	if (argc >= 5 && (strcmp(argv[1], "cold") == 0 || strcmp(argv[1], "warm") == 0 || strcmp(argv[1], "wear") == 0))
 		return measure(argc, argv);
 	if (argc == 4 && strcmp(argv[1], "report") == 0)
 		return report(argv[2], argv[3]) ? 1 : 0;
-	fputs("usage: vtpm_bench cold|warm LAB MANAGER-PID RESULTS [KEY...] | report RESULTS JSON\n"
+	fputs("usage: vtpm_bench cold|warm|wear LAB MANAGER-PID RESULTS [KEY...] | report RESULTS JSON\n"
 	      "tests/bench/bench.sh makes the laboratory and calls this\n", stderr);
 	return 2;
 }

@@ -123,6 +123,9 @@ void control_create(const struct bench *b, const char *name);
 void control_name(const struct bench *b, const char *method, const char *name);
 /* What the state of a vTPM takes in the store. */
 size_t control_sealed_bytes(const struct bench *b, const char *name);
+bool control_has(const struct bench *b, const char *name);
+/* Writes to anchor A since it was defined, as the manager accounts for them. */
+json_int_t control_anchor_writes(const struct bench *b);
 /* Waits until the pool of instances made ahead is full, and nothing is made any more. */
 void control_wait_pool(const struct bench *b);
 
@@ -153,6 +156,9 @@ void bench_nv(const struct bench *b);	    /* solo */
 void bench_cancel(const struct bench *b);   /* solo, which is off */
 void bench_writers(const struct bench *b);  /* g0 … g63 */
 void bench_idle(const struct bench *b);	    /* g0 … g99 */
+
+#define WEAR_SCALE 300.0 /* times as fast as life: the manager's checkpoint interval is 3 s for 15 minutes */
+void bench_wear(const struct bench *b); /* vault0, of a strict group, which is off */
 
 /* --- report.c --- */
 /* Prints the table and writes the JSON. */

@@ -18,8 +18,9 @@ wants() { # whether one of $1 … was asked for; everything is, where nothing wa
 }
 keys=("$@")
 declare -A known
-for k in getrandom_us pcr_read_us pcr_extend_us checkpoint_us spawn_us create_ms create_pool_ms create_cold_ms nv_write_us \
-	nv_write_1_guest_per_s nv_write_64_guests_per_s cancel_ms qemu_us pss_kib idle_cpu_pct; do known[$k]=1; done
+for k in getrandom_us pcr_read_us pcr_extend_us checkpoint_us checkpoint_record_us spawn_us create_ms create_pool_ms create_cold_ms nv_write_us \
+	nv_write_1_guest_per_s nv_write_64_guests_per_s cancel_ms qemu_us pss_kib idle_cpu_pct \
+	start_10000_vtpms_ms ptpm_nv_writes_per_hour; do known[$k]=1; done
 for k in "${keys[@]}"; do
 	[ -n "${known[$k]:-}" ] || { echo "bench: no such figure: $k; there are: ${!known[*]}" >&2; exit 2; }
 done
@@ -41,13 +42,23 @@ fi
 others() { # keys that one manager with a pool is for
 	local k
 	[ ${#keys[@]} -gt 0 ] || return 0
-	for k in "${keys[@]}"; do case $k in create_cold_ms | qemu_us) ;; *) return 0 ;; esac; done
+	for k in "${keys[@]}"; do case $k in create_cold_ms | qemu_us | start_10000_vtpms_ms | ptpm_nv_writes_per_hour) ;; *) return 0 ;; esac; done
 	return 1
 }
 if others; then
 	mgr_start || fail "the manager does not start"
 	"$bench" warm "$LAB" "$MGR_PID" "$LAB/results" "${keys[@]}" || fail "measuring failed"
 	mgr_stop || fail "the manager did not stop in order"
+fi
+if wants ptpm_nv_writes_per_hour; then # an hour in twelve seconds, so a checkpoint is due after three
+	mgr_start --pool 0 --checkpoint-interval 3 || fail "the manager does not start"
+	ctl group create vault --pcrs 0 --insecure-pcrs --mode strict >/dev/null || fail "no strict group can be made"
+	ctl create vault0 --group vault >/dev/null || fail "no strict guest can be made"
+	"$bench" wear "$LAB" "$MGR_PID" "$LAB/results" || fail "measuring failed"
+	mgr_stop || fail "the manager did not stop in order"
+fi
+if wants start_10000_vtpms_ms; then # a store and a manager of their own
+	LAB_RESULTS=$LAB/results tests/bench/start.sh "$B" || fail "measuring the start failed"
 fi
 if wants qemu_us; then # machines of the lab, with a manager of their own
 	echo "  booting two machines"

@@ -89,6 +89,29 @@ size_t control_sealed_bytes(const struct bench *b, const char *name)
 	return (size_t)n;
 }
 
+bool control_has(const struct bench *b, const char *name)
+{
+	json_t *reply = control_call(b, "List", NULL), *v;
+	bool has = false;
+	size_t i;
+
+	json_array_foreach(json_object_get(reply, "vtpms"), i, v)
+		has |= !strcmp(json_string_value(json_object_get(v, "name")), name);
+	json_decref(reply);
+	return has;
+}
+
+json_int_t control_anchor_writes(const struct bench *b)
+{
+	json_t *reply = control_call(b, "Status", NULL);
+	json_int_t n = -1;
+
+	if (json_unpack(reply, "{s:{s:{s:{s:I}}}}", "status", "continuity", "wear", "total", &n))
+		die("the status does not count the writes to anchor A");
+	json_decref(reply);
+	return n;
+}
+
 static bool pool_full(const struct bench *b)
 {
 	json_t *reply = control_call(b, "Status", NULL), *status = json_object_get(reply, "status");

@@ -247,12 +247,15 @@ plan_kill() {
 	wait "$begun"
 	is begun_was_killed $? 137
 }
-# xenbus holds on to the driver of a device.
+# xenbus holds on to the driver of a device. With an argument: the seconds it may take.
 plan_unload() {
+	local since
+	since=$(cut -d. -f1 /proc/uptime)
 	check unbind sh -c 'echo vtpm-0 >/sys/bus/xen/drivers/xen-tpm2front/unbind'
 	wait "$begun"
 	check device_is_gone test ! -e /dev/tpm0
 	check unload rmmod xen_tpm2front
+	[ -z "${1:-}" ] || check unload_is_in_time test $(($(cut -d. -f1 /proc/uptime) - since)) -lt "$1"
 }
 # The same TPM, of which nobody may think that it was reset.
 plan_reload() {

@@ -390,6 +390,30 @@ static void dropping_is_for_good(void **state)
 	assert_int_equal(reap(pid), 0);
 }
 
+/* In two steps: after the first one is still root, without files, groups and anything that an exec could give back. */
+static void confining_comes_first(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("skip test_sandbox: only root has something to drop\n");
+		skip();
+	}
+	pid = fork();
+	if (pid == 0) {
+		MUST(sandbox_confine("/nonexistent") == ERR_NOTFOUND);
+		MUST(sandbox_confine(empty_dir) == 0);
+		MUST(geteuid() == 0 && getgroups(0, NULL) == 0 && prctl(PR_CAPBSET_READ, 0) == 0);
+		MUST(open("/etc/passwd", O_RDONLY) < 0 && errno == ENOENT);
+		MUST(sandbox_become(0, NOBODY) == ERR_INVAL && sandbox_become(NOBODY, 0) == ERR_INVAL);
+		MUST(sandbox_become(NOBODY, NOBODY) == 0);
+		MUST(getuid() == NOBODY && setuid(0) < 0 && setgid(0) < 0);
+		_exit(0);
+	}
+	assert_int_equal(reap(pid), 0);
+}
+
 /* A change of ids sets what fs.suid_dumpable says. Hosts differ; it shall not depend on that, nor does this test change it. */
 static void dropping_leaves_nothing_to_dump(void **state)
 {
@@ -499,6 +523,7 @@ int main(void)
 		cmocka_unit_test(a_backend_cannot_take_the_hosts_memory),
 		cmocka_unit_test(limits_of_the_manager),
 		cmocka_unit_test(dropping_is_for_good),
+		cmocka_unit_test(confining_comes_first),
 		cmocka_unit_test(dropping_leaves_nothing_to_dump),
 		cmocka_unit_test(only_an_empty_directory_of_ones_own_is_entered),
 		cmocka_unit_test(others_are_closed),

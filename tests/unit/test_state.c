@@ -90,6 +90,9 @@ static void test_identity_counts(void **state)
 	wrong = id;
 	wrong.uuid[15] ^= 1;
 	assert_int_equal(try_open(key, &wrong, sealed.len), ERR_AUTH);
+	wrong = id;
+	wrong.line = 1;
+	assert_int_equal(try_open(key, &wrong, sealed.len), ERR_AUTH);
 	memcpy(other, key, sizeof(other));
 	other[0] ^= 1;
 	assert_int_equal(try_open(other, &id, sealed.len), ERR_AUTH);

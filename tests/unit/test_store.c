@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/store_fixture.h"
+#include "vtpm-mgr/store_sqlite.h"
 
 /* Edits the file as somebody with a shell would. */
 static void tamper(const char *sql)
@@ -247,6 +248,20 @@ static void test_modes(void **state)
 	assert_int_equal(chmod(fixture_dir, 0777), 0);
 	assert_int_equal(fixture_expect_open(false, "chmod"), ERR_DENIED);
 	assert_int_equal(chmod(fixture_dir, 0700), 0);
+}
+
+/* One row is read as fast as among few: a start reads them all. */
+static void test_many(void **state)
+{
+	struct store *s = fixture_with_vtpms(300);
+	struct store_vtpm v;
+	uint8_t uuid[UUID_LEN];
+
+	(void)state;
+	fixture_make_uuid(uuid, 7);
+	assert_int_equal(store_vtpm_by_uuid(s, uuid, &v), 0);
+	assert_in_range(sqlite3_stmt_status(s->stmt[SQL_VTPM_LOAD], SQLITE_STMTSTATUS_VM_STEP, 0), 1, 200);
+	store_close(s);
 }
 
 /* Set up twice for one machine: the older one is the orphan, until the newer one is gone. */
@@ -494,6 +509,7 @@ int main(void)
 		TEST(test_open_refusals),
 		TEST(test_interrupted_creation),
 		TEST(test_modes),
+		TEST(test_many),
 		TEST(test_machine),
 		TEST(test_damaged_columns),
 		TEST(test_damaged_names),

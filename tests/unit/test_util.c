@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/ipc.h"
 #include "lib/util.h"
 
 #define SAMPLE "00112233-4455-6677-8899-aabbccddeeff"
@@ -189,7 +190,7 @@ static int lingering(int *peer)
 	return fd;
 }
 
-/* Last, for what is prepared stays. */
+/* Behind the others, for what is prepared stays. */
 static void fd_close_does_not_linger(void **state)
 {
 	struct timespec begun, now;
@@ -208,6 +209,32 @@ static void fd_close_does_not_linger(void **state)
 	close(peer);
 }
 
+/* After the one above, which prepares it. What comes without descriptors is taken as it is; a socket that nobody wants is let go of. */
+static void receiving_does_not_linger(void **state)
+{
+	struct timespec begun, now;
+	struct ipc_msg m;
+	uint8_t mem[8];
+	int sv[2], fd, peer;
+
+	(void)state;
+	assert_int_equal(ipc_pair(sv), 0);
+	assert_int_equal(ipc_recv_bare(sv[0], &m, mem, sizeof(mem), MSG_DONTWAIT), ERR_AGAIN);
+	assert_int_equal(ipc_send(sv[1], 7, NULL, NULL, 0), 0);
+	fd = lingering(&peer);
+	assert_int_equal(ipc_send(sv[1], 8, NULL, &fd, 1), 0);
+	close(fd);
+	assert_int_equal(ipc_recv_bare(sv[0], &m, mem, sizeof(mem), MSG_DONTWAIT), 0);
+	assert_int_equal(m.type, 7);
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	assert_int_equal(ipc_recv_bare(sv[0], &m, mem, sizeof(mem), MSG_DONTWAIT), ERR_PROTO);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	assert_true(now.tv_sec - begun.tv_sec < 500);
+	close(peer);
+	fd_close(&sv[0]);
+	fd_close(&sv[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +247,7 @@ int main(void)
 		cmocka_unit_test(fd_close_forgets_and_keeps_errno),
 		cmocka_unit_test(random_bytes_fill_all),
 		cmocka_unit_test(fd_close_does_not_linger),
+		cmocka_unit_test(receiving_does_not_linger),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,15 +30,22 @@ static void set(struct scene *s, enum xen_node node, const char *text)
 }
 
 /* As libxl makes it. */
-static void made(struct scene *s)
+static void made_again(struct scene *s)
 {
-	*s = (struct scene){ .tpm = XEN_TPM_OFF };
+	memset(s->values, 0, sizeof(s->values));
+	s->tpm = XEN_TPM_OFF;
 	set(s, XEN_NODE_FRONTEND, FRONT);
 	set(s, XEN_NODE_FRONTEND_ID, "5");
 	set(s, XEN_NODE_UUID, UUID);
 	set(s, XEN_NODE_ONLINE, "1");
 	set(s, XEN_NODE_STATE, "1");
 	set(s, XEN_NODE_FRONT_STATE, "1");
+}
+
+static void made(struct scene *s)
+{
+	*s = (struct scene){ .tpm = XEN_TPM_OFF };
+	made_again(s);
 }
 
 static uint32_t step(struct scene *s)
@@ -224,8 +231,68 @@ static void the_same_domain_is_given_it_again(void **state)
 	set(&s, XEN_NODE_ONLINE, "0");
 	(void)step(&s);
 	assert_int_equal(s.d.phase, XEN_LEFT);
-	made(&s);
+	made_again(&s);
+	assert_int_equal(step(&s), XEN_DO_RELEASE | XEN_DO_LOOK);
 	assert_int_equal(step(&s), XEN_DO_FEATURES | XEN_DO_STATE | XEN_DO_MARK | XEN_DO_POWER);
+}
+
+/* Its directory went and came between two looks: nothing of what was there before is the new one's. */
+static void another_is_made_in_its_place(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	connected(&s);
+	memset(s.values, 0, sizeof(s.values));
+	set(&s, XEN_NODE_FRONTEND, FRONT);
+	set(&s, XEN_NODE_FRONTEND_ID, "5");
+	set(&s, XEN_NODE_UUID, "99999999-2222-3333-4444-555555555555");
+	set(&s, XEN_NODE_ONLINE, "1");
+	set(&s, XEN_NODE_STATE, "1");
+	front(&s, "3", "8", "9");
+	assert_int_equal(step(&s), XEN_DO_DETACH);
+	assert_int_equal(step(&s), 0);
+	s.d.ring = XEN_RING_OFF;
+	assert_int_equal(step(&s), XEN_DO_RELEASE | XEN_DO_LOOK);
+	s.tpm = XEN_TPM_OFF;
+	assert_int_equal(step(&s), XEN_DO_FEATURES | XEN_DO_STATE | XEN_DO_MARK | XEN_DO_POWER);
+
+	/* One that was refused, and one whose domain had died. */
+	made(&s);
+	s.tpm = XEN_TPM_UNKNOWN;
+	(void)step(&s);
+	set(&s, XEN_NODE_STATE, "1");
+	assert_int_equal(step(&s), XEN_DO_RELEASE | XEN_DO_LOOK);
+	assert_int_equal(step(&s), XEN_DO_ERROR | XEN_DO_STATE);
+	powered(&s);
+	s.d.dead = true;
+	assert_int_equal(step(&s), XEN_DO_STATE | XEN_DO_RELEASE);
+	made_again(&s);
+	assert_int_equal(step(&s), XEN_DO_RELEASE | XEN_DO_LOOK);
+	assert_int_equal(step(&s), XEN_DO_FEATURES | XEN_DO_STATE | XEN_DO_MARK | XEN_DO_POWER);
+}
+
+/* A quota of it is used up, say. Unwatched it would not be heard; unmarked it could have its TPM reset by a crash of the manager. */
+static void xenstore_does_not_take_what_is_written(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	made(&s);
+	s.d.mute = true;
+	assert_int_equal(step(&s), XEN_DO_ERROR | XEN_DO_STATE);
+	assert_null(s.o.why);
+	assert_int_equal(s.d.state, XEN_STATE_CLOSED);
+	connected(&s);
+	s.d.mute = true;
+	assert_int_equal(step(&s), XEN_DO_ERROR | XEN_DO_DETACH);
+	s.d.ring = XEN_RING_OFF;
+	assert_int_equal(step(&s), XEN_DO_STATE);
+	/* Not even that was written: the device is not taken for a new one. */
+	set(&s, XEN_NODE_STATE, "1");
+	assert_int_equal(step(&s), 0);
+	set(&s, XEN_NODE_ONLINE, "0");
+	assert_int_equal(step(&s), XEN_DO_RELEASE);
 }
 
 static void refusals(void **state)
@@ -509,6 +576,8 @@ int main(void)
 		cmocka_unit_test(a_domain_dies),
 		cmocka_unit_test(a_device_that_was_never_looked_at_is_closed),
 		cmocka_unit_test(the_same_domain_is_given_it_again),
+		cmocka_unit_test(another_is_made_in_its_place),
+		cmocka_unit_test(xenstore_does_not_take_what_is_written),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(one_that_comes_early_waits_for_one_that_goes),
 		cmocka_unit_test(an_announced_one_goes_on_without_a_reset),

@@ -25,7 +25,7 @@ struct scene {
 	int peer;
 	int lost, fired, ended;
 	int err;
-	char value[XENSTORE_VALUE_MAX + 1], path[64], token[64];
+	char value[XENSTORE_LIST_MAX + 1], path[64], token[64];
 	size_t len;
 	int wait; /* how many of all of these to wait for */
 };
@@ -267,7 +267,15 @@ static void requests_as_the_wire_wants_them(void **state)
 	reply(s, XS_ERROR, expect(s, XS_RM, "/a", 3), "ENOENT", 7);
 	until(s, 6);
 	assert_int_equal(s->err, ERR_NOTFOUND);
-	(void)expect(s, XS_UNWATCH, "/a\0token", 9);
+	reply(s, XS_ERROR, expect(s, XS_UNWATCH, "/a\0token", 9), "ENOENT", 7);
+	xenstore_write(s->x, "/a", "value", on_done, s);
+	reply(s, XS_ERROR, expect(s, XS_WRITE, "/a\0value", 8), "EQUOTA", 7);
+	until(s, 7);
+	assert_int_equal(s->err, ERR_FULL);
+	xenstore_list(s->x, "/a", on_done, s);
+	reply(s, XS_ERROR, expect(s, XS_DIRECTORY, "/a", 3), "E2BIG", 6);
+	until(s, 8);
+	assert_int_equal(s->err, ERR_RANGE);
 	assert_int_equal(s->lost, 0);
 }
 
@@ -303,6 +311,34 @@ static void a_value_in_pieces(void **state)
 	until(s, 1);
 	assert_int_equal(s->len, sizeof(big));
 	assert_memory_equal(s->value, big, sizeof(big));
+}
+
+/* From oxenstored, in dom0. After it messages are as long as ever. */
+static void a_list_longer_than_a_message(void **state)
+{
+	struct scene *s = *state;
+	static char big[XENSTORE_LIST_MAX];
+
+	memset(big, 'n', sizeof(big) - 1);
+	xenstore_list(s->x, "/a", on_done, s);
+	reply_head(s, XS_DIRECTORY, expect(s, XS_DIRECTORY, "/a", 3), sizeof(big));
+	for (size_t i = 0; i < sizeof(big); i += 4096) {
+		assert_int_equal(send(s->peer, big + i, 4096, 0), 4096);
+		turn(s);
+	}
+	until(s, 1);
+	assert_int_equal(s->err, 0);
+	assert_int_equal(s->len, sizeof(big));
+	assert_memory_equal(s->value, big, sizeof(big));
+	xenstore_read(s->x, "/a", on_done, s);
+	reply(s, XS_READ, expect(s, XS_READ, "/a", 3), "text", 4);
+	until(s, 2);
+	assert_string_equal(s->value, "text");
+	xenstore_read(s->x, "/a", on_done, s);
+	reply_head(s, XS_READ, expect(s, XS_READ, "/a", 3), XENSTORE_VALUE_MAX + 1);
+	until(s, 4);
+	assert_int_equal(s->err, ERR_CLOSED);
+	assert_int_equal(s->lost, 1);
 }
 
 static void whoever_forgets_is_not_called(void **state)
@@ -348,12 +384,18 @@ static void what_is_no_reply_ends_it(void **state)
 	struct scene *s;
 	uint32_t id;
 
-	for (int i = 0; i < 7; i++) {
+	for (int i = 0; i < 8; i++) {
 		if (i > 0) {
 			end(state);
 			begin(state);
 		}
 		s = *state;
+		if (i == 7) {
+			xenstore_list(s->x, "/a", on_done, s);
+			reply_head(s, XS_DIRECTORY, expect(s, XS_DIRECTORY, "/a", 3), XENSTORE_LIST_MAX + 1);
+			demand_lost(s, 1);
+			break;
+		}
 		xenstore_read(s->x, "/a", on_done, s);
 		id = expect(s, XS_READ, "/a", 3);
 		switch (i) {
@@ -409,6 +451,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(requests_as_the_wire_wants_them, begin, end),
 		cmocka_unit_test_setup_teardown(events_in_the_middle_of_a_request, begin, end),
 		cmocka_unit_test_setup_teardown(a_value_in_pieces, begin, end),
+		cmocka_unit_test_setup_teardown(a_list_longer_than_a_message, begin, end),
 		cmocka_unit_test_setup_teardown(whoever_forgets_is_not_called, begin, end),
 		cmocka_unit_test_setup_teardown(the_end_of_xenstored, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_no_reply_ends_it, begin, end),

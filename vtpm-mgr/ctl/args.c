@@ -88,6 +88,24 @@ static json_t *pcrs_value(const char *s)
 	return list;
 }
 
+/* "web1,web2" */
+static json_t *names_value(const char *s)
+{
+	json_t *list = json_array();
+	char *copy = strdup(s);
+	char *rest = copy;
+	const char *word;
+
+	while (list && (word = strsep(&rest, ","))) {
+		if (!name_valid(word) || json_array_append_new(list, json_string(word))) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	free(copy);
+	return list;
+}
+
 static json_t *option_value(const struct ctl_option *o, const char *s)
 {
 	switch (o->kind) {
@@ -99,6 +117,8 @@ static json_t *option_value(const struct ctl_option *o, const char *s)
 		return user_value(s);
 	case ARG_PCRS:
 		return pcrs_value(s);
+	case ARG_NAMES:
+		return names_value(s);
 	default:
 		return json_string(s);
 	}
@@ -190,6 +210,12 @@ static int set_option(struct ctl_args *a, const struct ctl_option *o, const char
 	if (o->kind == ARG_LOCAL)
 		return set_local(a, o, value, e);
 	v = option_value(o, value);
+	if (v && o->kind == ARG_NAMES && json_object_get(a->params, o->key)) { /* said once more: these, too */
+		int failed = json_array_extend(json_object_get(a->params, o->key), v);
+
+		json_decref(v);
+		return failed ? ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory") : 0;
+	}
 	if (!v && o->kind == ARG_USER)
 		return usage(e, "no such user", value);
 	if (!v || json_object_set_new(a->params, o->key, v))
@@ -279,13 +305,27 @@ static int apply_options(struct ctl_args *a, const struct split *sp, struct ctl_
 	return err;
 }
 
-/* The command's words are used up; what is left is NAME or nothing. */
+static size_t words_wanted(const struct ctl_args *a, bool more)
+{
+	switch (a->command->takes) {
+	case NAME_NONE:
+		return 0;
+	case NAME_OR_STORE:
+		return json_is_true(json_object_get(a->params, "store")) ? 0 : 1;
+	case FILE_MAYBE:
+		return more ? 1 : 0;
+	case NAME_TWO:
+		return 2;
+	default:
+		return 1;
+	}
+}
+
+/* The command's words are used up; what is left is what it takes. */
 static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, struct ctl_error *e)
 {
-	bool store = json_is_true(json_object_get(a->params, "store"));
-	bool file = a->command->takes == FILE_NEEDED || (a->command->takes == FILE_MAYBE && sp->nwords > used);
-	bool named = file || a->command->takes == NAME_NEEDED || (a->command->takes == NAME_OR_STORE && !store);
-	size_t want = used + (named ? 1 : 0);
+	bool file = a->command->takes == FILE_NEEDED || a->command->takes == FILE_MAYBE;
+	size_t n = words_wanted(a, sp->nwords > used), want = used + n;
 
 	if (a->help || a->version)
 		return 0;
@@ -293,13 +333,15 @@ static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, 
 		return usage(e, file ? "a FILE is missing after" : "a NAME is missing after", a->command->name);
 	if (sp->nwords > want)
 		return usage(e, "one argument too many", sp->words[want]);
-	if (!named)
+	if (n == 0)
 		return 0;
 	if (file) {
 		a->file = sp->words[used];
 		return 0;
 	}
-	a->name = sp->words[used];
+	a->name = sp->words[want - 1];
+	if (n == 2 && json_object_set_new(a->params, "source", json_string(sp->words[used])))
+		return usage(e, "not a valid name", sp->words[used]);
 	if (json_object_set_new(a->params, "name", json_string(a->name)))
 		return usage(e, "not a valid name", a->name);
 	return 0;

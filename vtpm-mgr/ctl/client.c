@@ -100,32 +100,25 @@ static int read_reply(const char *text, json_t **reply, struct ctl_error *e)
 	return err;
 }
 
-static int exchange(const struct ctl_target *at, const char *request, const int *fds, unsigned nfds, json_t **reply,
-		    struct ctl_error *e)
+static int exchange(struct link *l, const char *request, const int *fds, unsigned nfds, json_t **reply, struct ctl_error *e)
 {
 	char *text = NULL;
-	struct link l;
-	int err = link_open(&l, at, e);
+	int err = link_send(l, request, strlen(request) + 1, fds, nfds); /* the NUL ends the message */
 
-	if (err)
-		goto out;
-	err = link_send(&l, request, strlen(request) + 1, fds, nfds); /* the NUL ends the message */
-	if (!err || err == ERR_CLOSED)			  /* who refuses says so, perhaps, before it closes */
-		err = receive(&l, &text);
+	if (!err || err == ERR_CLOSED) /* who refuses says so, perhaps, before it closes */
+		err = receive(l, &text);
 	if (err == ERR_CLOSED)
-		err = link_unreachable(&l, e, "it closed the connection: too many clients, or a request it did not like");
+		err = link_unreachable(l, e, "it closed the connection: too many clients, or a request it did not like");
 	else if (err)
-		err = ctl_fail(e, err, EXIT_FAILED, "%s: %s", l.where, err_text(err));
+		err = ctl_fail(e, err, EXIT_FAILED, "%s: %s", l->where, err_text(err));
 	else
 		err = read_reply(text, reply, e);
-out:
 	free(text);
-	link_close(&l);
 	return err;
 }
 
-int client_call(const struct ctl_target *at, const char *method, json_t *params, const int *fds, unsigned nfds,
-		json_t **reply, struct ctl_error *e)
+int client_ask(struct link *l, const char *method, json_t *params, const int *fds, unsigned nfds, json_t **reply,
+	       struct ctl_error *e)
 {
 	char *name = NULL;
 	char *request = NULL;
@@ -139,11 +132,24 @@ int client_call(const struct ctl_target *at, const char *method, json_t *params,
 		root = json_pack("{s:s, s:O}", "method", name, "parameters", params);
 	request = root ? json_dumps(root, JSON_COMPACT) : NULL;
 	if (request)
-		err = exchange(at, request, fds, nfds, reply, e);
+		err = exchange(l, request, fds, nfds, reply, e);
 	else
 		err = ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
 	json_decref(root);
 	free(request);
 	free(name);
+	return err;
+}
+
+int client_call(const struct ctl_target *at, const char *method, json_t *params, const int *fds, unsigned nfds,
+		json_t **reply, struct ctl_error *e)
+{
+	struct link l;
+	int err = link_open(&l, at, e);
+
+	*reply = NULL;
+	if (!err)
+		err = client_ask(&l, method, params, fds, nfds, reply, e);
+	link_close(&l);
 	return err;
 }

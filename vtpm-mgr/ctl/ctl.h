@@ -2,7 +2,7 @@
 /*
  * vtpmctl: turns a command line into one Varlink call and its reply into text. main.c runs it,
  * commands.c is the table of commands, args.c reads the command line by that table, import.c reads
- * what an import takes along, token.c makes and keeps a token, client.c speaks to the manager over a link.c,
+ * what an import takes along, backup.c carries a backup's file to and fro, token.c makes and keeps a token, client.c speaks to the manager over a link.c,
  * domain.c finds one in another domain, output.c prints. What the manager sends is data, never trusted to be
  * printable.
  */
@@ -35,7 +35,7 @@ enum {
 	EXIT_UNREACHABLE = 8, /* no manager */
 };
 
-enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_LIST, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_EK, ARG_FILE };
+enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_LIST, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_NAMES, ARG_EK, ARG_FILE };
 
 #define CTL_KEYS_MAX 8u
 #define CTL_FDS_MAX 2u /* descriptors with a call */
@@ -55,7 +55,8 @@ struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
 	const char *method; /* without the interface */
-	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, FILE_NEEDED, FILE_MAYBE } takes; /* NAME_OR_STORE: a NAME, or the option --store */
+	/* NAME_OR_STORE: a NAME, or the option --store. NAME_TWO: SOURCE NAME. */
+	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, FILE_NEEDED, FILE_MAYBE, NAME_TWO } takes;
 	const struct ctl_option *options;
 	size_t noptions;
 	/* Prints the reply for a person. Returns an exit code. */
@@ -68,6 +69,8 @@ struct ctl_command {
 	bool raw; /* what it prints is a file, with --json and without */
 	/* In place of a call: prints and returns 0, or e says why not. */
 	int (*local)(const struct ctl_args *a, struct ctl_error *e);
+	/* In place of one call of method; *reply as client_call. */
+	int (*run)(struct ctl_args *a, json_t **reply, struct ctl_error *e);
 };
 
 /* Which manager. */
@@ -81,7 +84,7 @@ struct ctl_args {
 	const char *group; /* the first word of commands of two, alone; NULL: none */
 	struct ctl_target at;
 	bool json, help, version;
-	const char *name;    /* NULL: none */
+	const char *name;    /* NULL: none; with NAME_OF_FILE the file's */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
 	const char *swtpm, *pwd; /* files of an import */
@@ -138,6 +141,15 @@ CHECKED int client_call(const struct ctl_target *at, const char *method, json_t 
 
 /* Copies swtpm's files for the call, if its directory is at rest. On failure what was opened is a's to close all the same. */
 CHECKED int import_prepare(struct ctl_args *a, struct ctl_error *e);
+
+/* ---- backup.c ---- */
+
+/* Takes a backup, and keeps it in a file that is not there yet. */
+CHECKED int backup_run(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+/* Gives one back. */
+CHECKED int restore_run(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+int print_backup(const struct ctl_args *a, json_t *params);
+int print_restore(const struct ctl_args *a, json_t *params);
 
 /* ---- token.c ---- */
 

@@ -35,6 +35,15 @@ static bool has_name(struct xenstore_wait *w, unsigned domid, const char *name)
 	return xenstore_wait_read(w, path, ANSWER_MS, value, sizeof(value)) == 0 && strcmp(value, name) == 0;
 }
 
+/* Their numbers do not fit into one message of xenstore: each that there may be is tried. */
+static int walk(struct xenstore_wait *w, const char *name, unsigned *domid)
+{
+	for (*domid = 0; *domid <= VCHAN_DOMID_MAX && !w->lost; ++*domid)
+		if (has_name(w, *domid, name))
+			return 0;
+	return w->lost ? ERR_CLOSED : ERR_NOTFOUND;
+}
+
 static int find_name(struct xenstore_wait *w, const char *name, unsigned *domid)
 {
 	char names[XENSTORE_VALUE_MAX + 1];
@@ -42,6 +51,8 @@ static int find_name(struct xenstore_wait *w, const char *name, unsigned *domid)
 	uint64_t id;
 	int err = xenstore_wait_list(w, "/local/domain", ANSWER_MS, names, sizeof(names), &len);
 
+	if (err == ERR_RANGE)
+		return walk(w, name, domid);
 	for (const char *p = names; !err && p < names + len; p += strlen(p) + 1) {
 		if (parse_u64(p, VCHAN_DOMID_MAX, &id) != 0 || !has_name(w, (unsigned)id, name))
 			continue;

@@ -27,6 +27,12 @@ CHECKED int link_receive(struct link *l, char *p, size_t cap, size_t *n);
 /* Says that there is no manager, and what to do. */
 int link_unreachable(const struct link *l, struct ctl_error *e, const char *why);
 
+/* --- client.c --- */
+
+/* One call over it, as client_call. */
+CHECKED int client_ask(struct link *l, const char *method, json_t *params, const int *fds, unsigned nfds, json_t **reply,
+		       struct ctl_error *e);
+
 /* --- domain.c --- */
 
 /* The vchan of a manager in a domain, by its name or number. */

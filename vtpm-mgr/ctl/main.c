@@ -26,7 +26,9 @@ static int call(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 {
 	int err = a->command->prepare ? a->command->prepare(a, e) : 0;
 
-	if (!err)
+	if (!err && a->command->run)
+		err = a->command->run(a, reply, e);
+	else if (!err)
 		err = client_call(&a->at, a->command->method, a->params, a->fds, a->nfds, reply, e);
 	if (!err && (err = token_keep(a, *reply, e)))
 		json_decref(*reply);

@@ -73,7 +73,9 @@ static int derive_into(struct group_key *slot, const char *group, const uint8_t 
 	if (!r)
 		r = wrap_derive_row(root, slot->row);
 	slot->rows_only = slot->shared = false;
-	return r ? r : wrap_derive_extend(root, slot->extend);
+	if (!r)
+		r = wrap_derive_extend(root, slot->extend);
+	return r ? r : wrap_derive_backup(root, slot->backup);
 }
 
 /* Into the slot behind the last one. */

@@ -15,6 +15,7 @@ struct group_key {
 	uint8_t key[KEY_LEN];	 /* wraps */
 	uint8_t row[KEY_LEN];	 /* authenticates journal rows; only those of GROUP_DEFAULT are used */
 	uint8_t extend[KEY_LEN]; /* makes of a row what the anchors are extended with */
+	uint8_t backup[KEY_LEN]; /* seals copies of the store; of GROUP_DEFAULT alone, too */
 	uint8_t share[KEY_LEN];	 /* the second one of its root; see shared */
 	bool shared;
 	bool rows_only;		 /* of a root before, taken over from another keeper: it unwraps nothing */

@@ -86,4 +86,9 @@ int serve_group_switch(void *peer, struct ipc_msg *m);
 int serve_group_switched(void *peer, struct ipc_msg *m);
 int serve_group_former(void *peer, struct ipc_msg *m);
 
+/* backup.c */
+int serve_backup_key(void *peer, struct ipc_msg *m);
+int serve_backup_seal(void *peer, struct ipc_msg *m);
+int serve_backup_open(void *peer, struct ipc_msg *m);
+
 #endif

@@ -26,6 +26,8 @@ CHECKED int wrap_derive_extend(const uint8_t root[static KEY_LEN], uint8_t key[s
 CHECKED int wrap_root_id(const uint8_t root[static KEY_LEN], uint8_t id[static ROOT_ID_LEN]);
 /* The root of two shares; root may be what is sealed. */
 CHECKED int wrap_combine(const uint8_t sealed[static KEY_LEN], const uint8_t share[static KEY_LEN], uint8_t root[static KEY_LEN]);
+/* And what seals backups: backup.h. */
+CHECKED int wrap_derive_backup(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN]);
 /* HMAC-SHA256. */
 CHECKED int wrap_hmac(const uint8_t key[static KEY_LEN], const void *p, size_t n, uint8_t out[static DIGEST_LEN]);
 

@@ -4,7 +4,7 @@
 int backend_start_encode(struct buf *b, const struct backend_start *m)
 {
 	if (buf_put_u32le(b, m->flags) || buf_put_bytes(b, m->uuid, UUID_LEN) ||
-	    buf_put_bytes(b, m->from_uuid, UUID_LEN) || buf_put_u64le(b, m->version) ||
+	    buf_put_bytes(b, m->from_uuid, UUID_LEN) || buf_put_u64le(b, m->version) || buf_put_u64le(b, m->line) ||
 	    buf_put_u32le(b, m->state_max) || buf_put_u8(b, m->locality_max) ||
 	    buf_put_var(b, m->sealed, m->sealed_len))
 		return ERR_RANGE;
@@ -41,7 +41,7 @@ static int start_flags_check(const struct backend_start *m)
 int backend_start_decode(struct buf *b, struct backend_start *m)
 {
 	if (buf_get_u32le(b, &m->flags) || buf_get_bytes(b, m->uuid, UUID_LEN) ||
-	    buf_get_bytes(b, m->from_uuid, UUID_LEN) || buf_get_u64le(b, &m->version) ||
+	    buf_get_bytes(b, m->from_uuid, UUID_LEN) || buf_get_u64le(b, &m->version) || buf_get_u64le(b, &m->line) ||
 	    buf_get_u32le(b, &m->state_max) || buf_get_u8(b, &m->locality_max) ||
 	    buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
 		return ERR_PROTO;

@@ -94,6 +94,7 @@ struct backend_start {
 	uint8_t uuid[UUID_LEN];	     /* seals new states */
 	uint8_t from_uuid[UUID_LEN]; /* the given state was sealed for it; the same but for a pool instance that gets its name */
 	uint64_t version;	     /* of the given state; 0: none given */
+	uint64_t line;		     /* what a hypervisor saved is taken back on the same line alone */
 	uint32_t state_max;	     /* quota: bytes of plaintext state; a change that exceeds it fails */
 	uint8_t locality_max;	     /* 0 … 4 */
 	const uint8_t *sealed;	     /* view */
@@ -153,7 +154,7 @@ struct cert_issued {
 	size_t der_len;
 };
 
-#define BACKEND_START_MIN	53u
+#define BACKEND_START_MIN	61u
 #define BACKEND_START_MAX	(BACKEND_START_MIN + SEALED_STATE_MAX)
 #define BACKEND_PROVISIONED_MIN 28u
 #define BACKEND_PROVISIONED_MAX (BACKEND_PROVISIONED_MIN + SEALED_STATE_MAX + EK_KINDS * (PUBLIC_MAX + CERT_MAX))

@@ -25,7 +25,7 @@
  *	KEY_HAND     {binding, wrapped, token, certify}	-> {}	unwraps; the key goes to the backend of that token as
  *							soon as the spawner has linked it. ERR_AUTH: quarantine it
  *	KEY_DROP     {token}			-> {}	that backend is not to come after all
- *	and those of anchor.h
+ *	and those of anchor.h and backup.h
  *
  * Asked again for a group or CA that is open, GROUP_OPEN and CA_OPEN succeed; ERR_EXISTS: another is open
  * under that name. A group that is open is unsealed once more for that: if it cannot be, its keys serve what runs, and no KEY
@@ -44,6 +44,7 @@
 #include "lib/ipc.h"
 #include "lib/util.h"
 #include "vtpm-mgr/proto/anchor.h"
+#include "vtpm-mgr/proto/backup.h"
 #include "vtpm-mgr/proto/limits.h"
 #include "vtpm-mgr/proto/policy.h"
 
@@ -221,9 +222,12 @@ struct keeper_reply {
 #define KEEPER_ROW_SIZE	      (KEEPER_ID_SIZE + JOURNAL_ROW_SIZE)
 #define KEEPER_ROWS_MIN	      (KEEPER_ID_SIZE + ROW_SEALED_SIZE)
 #define KEEPER_ROWS_MAX	      (KEEPER_ID_SIZE + ROWS_VERIFY_MAX * ROW_SEALED_SIZE)
+#define KEEPER_BACKUP_MIN     (KEEPER_ID_SIZE + BACKUP_PART_MIN)
+#define KEEPER_BACKUP_MAX     (KEEPER_ID_SIZE + BACKUP_PART_MAX)
 #define KEEPER_REQUEST_MAX KEEPER_SEAL_MAX
 #define POLICY_LOOK_MAX	   (5u + 4u + TEXT_MAX + PCR_COUNT * DIGEST_LEN + 4u + 2u * PCR_SETS_MAX * (5u + TEXT_MAX))
 #define KEEPER_RESULT_MAX  POLICY_LOOK_MAX
+_Static_assert(KEEPER_BACKUP_MAX <= KEEPER_REQUEST_MAX && BACKUP_PART + BACKUP_TAG <= KEEPER_RESULT_MAX, "a part fits");
 #define KEEPER_REPLY_MIN   20u
 #define KEEPER_REPLY_MAX   (KEEPER_REPLY_MIN + TEXT_MAX + KEEPER_RESULT_MAX)
 

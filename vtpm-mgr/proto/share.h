@@ -18,7 +18,7 @@
 #include "vtpm-mgr/proto/escrow.h"
 
 enum {
-	KEEPER_SHARE_BEGIN = 0x4b450061,
+	KEEPER_SHARE_BEGIN = 0x4b450081,
 	KEEPER_GROUP_NEW_SHARED,
 	KEEPER_GROUP_UNLOCK,
 };

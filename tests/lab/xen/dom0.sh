@@ -10,6 +10,8 @@ state=/var/lib/vtpm
 # A daemon says nothing when it is ready; the bound is the machine's.
 until_works() { until "$@" >/dev/null 2>&1; do usleep 50000; done; }
 
+flag() { grep -qw "lab\.$1" /proc/cmdline; }
+
 prepare() {
 	for m in xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop virtio_pci virtio_blk crc32c_generic ext4; do
 		modprobe "$m"
@@ -18,7 +20,7 @@ prepare() {
 	mkdir -p /run/xenstored /run/xen /run/lock /dev/pts
 	mount -t devpts devpts /dev/pts
 	mount /dev/vda $state
-	xenstored
+	$(flag ocaml && echo o)xenstored # Debian's own choice is the one in OCaml
 	until_works xenstore-read -s /tool/xenstored
 	xen-init-dom0 >/dev/null
 	xenconsoled --log=all --log-dir=/var/log/xen
@@ -183,6 +185,9 @@ plan_driver_life() {
 	back_hear connected && back honest && guest_plan life remembered close_in_mid_command
 	back hold && guest_plan life begin && back_hear request 131 && guest_plan life unload && back_hear cancelled
 	back_hear closed && back honest && guest_plan life load && guest_plan life remembered reload
+	# A back end that does not even answer to a cancel keeps no driver for longer than that is waited for.
+	back mute && guest_plan life begin && back_hear request 131 && guest_plan life unload 30 && back_hear closed
+	back honest && guest_plan life load && guest_plan life remembered reload_of_the_mute
 	driver_end life
 }
 

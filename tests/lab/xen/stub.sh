@@ -77,6 +77,10 @@ plan_stub_ctl() {
 	check ctl_start stub start web1
 	is ctl_started "$(stub list | awk '$1 == "web1" { print $4 }')" running
 	check ctl_stop stub stop web1
+	local i
+	for i in $(seq 20000 20899); do echo "/local/domain/$i 1"; done | xargs -n 200 xenstore-write
+	check ctl_among_many_domains stub list
+	for i in $(seq 20000 20899); do echo "/local/domain/$i"; done | xargs -n 200 xenstore-rm
 	refused ctl_of_no_domain 'no domain of that name' vtpmctl --xen-domain nosuch list
 	refused ctl_of_another_domain 'offers a connection' vtpmctl --xen-domain 0 list
 	refused ctl_import 'descriptors' stub import other --swtpm /tmp
@@ -115,6 +119,22 @@ plan_stub_guest() { # name, digit, pv or pvh
 		vtpm = [ "backend=vtpmmgr,uuid=$(stub_uuid "$1")" ]
 	END
 	guest_create "$1"
+}
+# A guest too many: xenstore has no watch more for the stub domain. It is told so, and the next one, when there is, is served.
+plan_stub_quota() { # guest
+	local id node create watches
+	id=$(xl domid vtpmmgr)
+	watches=$(xenstore-control quota "$id" | awk '$1 ~ /^watches/ { print $NF; exit }')
+	check quota_is_set xenstore-control quota set watches $((watches - 1))
+	xl create -q "/run/$1.cfg" >/tmp/create 2>&1 &
+	create=$!
+	until_works xl domid "$1"
+	node=$(stub_node "$1")
+	until_works xenstore-read "$node/error"
+	check quota_is_named sh -c "xenstore-read $node/error | grep -q 'takes no node or watch more'"
+	if wait $create; then say "fail quota_refuses: xl made it"; else say "ok quota_refuses"; fi
+	check quota_is_taken_back xenstore-control quota set watches 128
+	guest_create "$1" && guest_plan "$1" again ecc && guest_end "$1"
 }
 # libxl complains when a node of a domain that is not dom0 stays.
 plan_stub_destroy() { # guest

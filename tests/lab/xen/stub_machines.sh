@@ -31,7 +31,7 @@ machine_stub() {
 	was2=("${NOTE[$vm.web2.ek]:-}" "${NOTE[$vm.web2.primary_name]:-}" "${NOTE[$vm.web2.nv]:-}")
 	check stub_each_has_its_own_ek test "${was1[0]}" != "${was2[0]}"
 	check stub_each_has_its_own_keys test "${was1[1]}" != "${was2[1]}"
-	order "stub_destroy web1" && order "tell web2 neighbour 3" && order "down web2" && order stub_down && vm_end "$vm" || return
+	order "stub_destroy web1" && order "stub_quota web1" && order "tell web2 neighbour 3" && order "down web2" && order stub_down && vm_end "$vm" || return
 
 	rows=$(stub_rows)
 	stub_boot stub_other_chip other && order stub_up && order stub_other_chip && order stub_down && vm_end "$vm" || return

@@ -152,6 +152,76 @@ plan_trial_saved() {
 	rm /run/web1.saved
 }
 
+# --- toolstacks that die, and how xenstore looks then ---
+fake_back=/local/domain/0/backend/vtpm/999 # nobody's number
+fake_device() { # uuid: what libxl writes
+	xenstore-write $fake_back/0/frontend /local/domain/999/device/vtpm/0 $fake_back/0/frontend-id 999 \
+		$fake_back/0/online 1 $fake_back/0/state 1 $fake_back/0/handle 0 $fake_back/0/uuid "$1"
+}
+fake_state() { [ "$(xenstore-read $fake_back/0/state)" = "$1" ]; }
+
+# A directory goes and comes while nobody looks: what it had is not the next one's.
+plan_trial_another() {
+	local uuid2
+	uuid2=$(uuid_of web2)
+	fake_device "$(uuid_of web1)"
+	until_works vtpm_is web1 running
+	kill -STOP "$(cat /run/mgr.pid)"
+	xenstore-rm $fake_back
+	fake_device "$uuid2"
+	kill -CONT "$(cat /run/mgr.pid)"
+	until_works vtpm_is web2 running
+	is the_first_one_lost_its_tpm "$(vtpm_state web1)" stopped
+	xenstore-rm $fake_back
+	until_works vtpm_is web2 stopped
+	is nothing_is_left "$(xenstore-ls /local/domain/0/backend/vtpm | grep -c uuid)" 0
+}
+# A device of a domain that is not there, which nobody takes away.
+plan_trial_dead_holder() {
+	fake_device "$(uuid_of web1)"
+	until_works vtpm_is web1 running
+	trial_guest web1 4 "$(uuid_of web1)" "$with_driver"
+	guest_create web1 || return
+	guest_plan web1 neighbour 2
+	check the_dead_one_is_closed fake_state 6
+	guest_end web1
+	xenstore-rm $fake_back
+	until_works vtpm_is web1 stopped
+}
+# More directories than one message names, when the manager is started.
+plan_trial_many() {
+	local i uuid
+	uuid=$(uuid_of web1)
+	mgr_stop
+	for i in $(seq 20000 20899); do echo "/local/domain/0/backend/vtpm/$i 1"; done | xargs -n 200 xenstore-write
+	fake_device "$uuid"
+	check mgr_start_among_many mgr_start --xen on
+	until_works vtpm_is web1 running
+	check found_among_many test "$(xenstore-read $fake_back/0/vtpm-served)" = 1
+	for i in $(seq 20000 20899); do echo "/local/domain/0/backend/vtpm/$i"; done | xargs -n 200 xenstore-rm
+	xenstore-rm $fake_back
+	until_works vtpm_is web1 stopped
+}
+
+# --- an answer that waits for its vTPM's quota holds nobody up when its domain goes ---
+version_of() { ctl show "$1" | awk '$1 ~ "^changes" { print $2; exit }'; }
+version_is_above() { [ "$(version_of "$1")" -gt "$2" ]; }
+plan_trial_held() {
+	local version since
+	mgr_stop
+	check mgr_start_with_a_quota mgr_start --xen on --anchors-per-guest 2
+	trial_guest web1 4 "$(uuid_of web1)" "$with_driver"
+	guest_create web1 && guest_plan web1 wrong || return
+	version=$(version_of web1)
+	guest_plan web1 wrong_again
+	until_works version_is_above web1 "$version"
+	guest_plan web1 wrong_waits
+	since=$(cut -d. -f1 /proc/uptime)
+	check destroy_of_one_that_waits xl destroy web1
+	until_works vtpm_is web1 stopped
+	check nobody_waits_for_its_quota test $(($(cut -d. -f1 /proc/uptime) - since)) -lt 9
+}
+
 # --- a vTPM for whoever comes, if the manager was told so ---
 plan_trial_autocreate() {
 	mgr_stop

@@ -27,3 +27,16 @@ plan_tpm_comes_back() {
 	until tpm2 getrandom --hex 8 >/tmp/random 2>&1; do usleep 200000; done
 	check tpm_serves tpm2 getrandom --hex 8
 }
+
+# Failed authorisations, each of which is anchored.
+try_wrong() { tpm2 nvread -C 0x01500020 -P wrong -o /tmp/nothing 0x01500020; }
+plan_wrong() {
+	check nv_define tpm2 nvdefine -Q -C o -s 1 -a 'ownerwrite|authread' -p right 0x01500020
+	check nv_write sh -c 'echo x | head -c 1 | tpm2 nvwrite -Q -C o -i - 0x01500020'
+	refused wrong_is_refused 0x98e try_wrong
+}
+plan_wrong_again() {
+	try_wrong >/tmp/wrong 2>&1 &
+	wrong=$!
+}
+plan_wrong_waits() { check its_answer_waits kill -0 "$wrong"; }

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The header of a backup's file (docs/PROTOCOL.md, "A backup"). It is public, and authenticated by the parts that follow: what is
+ * done with it before the first part was opened must be harmless if it is a lie.
+ */
+#ifndef VTPM_MGR_BACKUP_FILE_H
+#define VTPM_MGR_BACKUP_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vtpm-mgr/proto/keeper.h"
+#include "vtpm-mgr/store.h"
+
+#define BACKUP_FORMAT	   1u
+#define BACKUP_SALT_LEN	   32u
+#define BACKUP_PREFIX_SIZE 16u /* as much of a header as says how long it is */
+#define BACKUP_HEADER_MIN  (BACKUP_PREFIX_SIZE + DIGEST_LEN + BACKUP_SALT_LEN + 24u)
+#define BACKUP_HEADER_MAX  (BACKUP_HEADER_MIN + TPM_NAME_MAX + STORE_META_MAX)
+
+struct backup_header {
+	uint8_t key_id[DIGEST_LEN];
+	uint8_t salt[BACKUP_SALT_LEN]; /* random: no two files have one key */
+	int64_t created;	       /* seconds since 1970 */
+	uint64_t size;		       /* bytes of the image, 1 to STORE_COPY_MAX */
+	/* Views: the storage root key that the root is under, and the root of group "default", as the store had them: for a host whose store is lost. */
+	const uint8_t *srk_name, *root;
+	size_t srk_name_len, root_len;
+};
+
+CHECKED int backup_header_encode(struct buf *b, const struct backup_header *h);
+/* Of the first BACKUP_PREFIX_SIZE bytes, how long the header is. ERR_PROTO: this is no backup. ERR_VERSION: of a newer release. */
+CHECKED int backup_prefix_decode(struct buf *b, size_t *len);
+/* All of it, to the end of b. */
+CHECKED int backup_header_decode(struct buf *b, struct backup_header *h);
+/* How many parts there are, and how long part n is in the image. */
+uint64_t backup_parts(uint64_t size);
+size_t backup_part_len(uint64_t size, uint64_t n);
+
+#endif
