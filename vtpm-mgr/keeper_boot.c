@@ -143,6 +143,9 @@ static void on_open(void *arg, const struct keeper_reply *r)
 		snprintf(k->reason, sizeof(k->reason), "%s", r->text);
 		log_error("physical TPM: %s (%s)", r->text, err_text(r->code));
 		k->state = KEEPER_FOREIGN;
+		if (k->reset_known) /* it was the right one, and this manager has served on it */
+			for (struct group *g = k->groups; g; g = g->next)
+				recheck_failed(m, g, r->text);
 		keeper_queue_fail(m, r->code);
 		mgr_ready(m);
 		return;
