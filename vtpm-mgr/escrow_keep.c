@@ -41,6 +41,8 @@ int escrow_load(struct mgr *m, uint8_t what, const char *group, uint8_t *mem, st
 	err = store_meta_get(m->store, key, mem, &len);
 	if (err == ERR_RANGE)
 		return ERR_AUTH;
+	if (!err && !len) /* the keeper had no recovery keys then */
+		return ERR_NOTFOUND;
 	return err ? err : escrow_set_decode(mem, len, set);
 }
 

@@ -494,6 +494,6 @@ void reseal_settled(struct mgr *m)
 	uint8_t mem[FORMER_LEN];
 	size_t len = sizeof(mem);
 
-	if (store_meta_get(m->store, "former", mem, &len) != ERR_NOTFOUND && store_meta_put(m->store, "former", NULL, 0))
+	if (store_meta_get(m->store, "former", mem, &len) != ERR_NOTFOUND && store_meta_remove(m->store, "former"))
 		log_warn("the keys of the root before are still in the store, under the one of now: %s", store_why(m->store));
 }

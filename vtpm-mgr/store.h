@@ -109,7 +109,7 @@ struct store_rewrap {
 };
 struct store_meta {
 	char key[NAME_MAX_LEN + 16];
-	const void *value; /* len 0: it is removed */
+	const void *value;
 	size_t len;
 };
 struct store_reseal {
@@ -181,9 +181,11 @@ const char *store_why(const struct store *s);
  * led to a row of another name or uuid.
  */
 
-/* Named single values. *len is the room and then the length; ERR_RANGE if it does not fit. Put with len 0 removes it. */
+/* Named single values. *len is the room and then the length; ERR_RANGE if it does not fit. */
 CHECKED int store_meta_get(struct store *s, const char *key, void *p, size_t *len);
 CHECKED int store_meta_put(struct store *s, const char *key, const void *p, size_t len);
+/* It need not be there. */
+CHECKED int store_meta_remove(struct store *s, const char *key);
 
 /* Groups: name and an encoded struct sealed_root. */
 CHECKED int store_group_get(struct store *s, const char *name, void *p, size_t *len);

@@ -134,11 +134,10 @@ static int put_meta(struct store *s, const struct store_meta *meta, size_t n)
 	int err = 0;
 
 	for (size_t i = 0; i < n && !err; i++) {
-		sqlite3_stmt *st = store_stmt(s, meta[i].len ? SQL_META_PUT : SQL_META_DELETE);
+		sqlite3_stmt *st = store_stmt(s, SQL_META_PUT);
 
 		bind_str(st, 1, meta[i].key);
-		if (meta[i].len)
-			bind_bytes(st, 2, meta[i].value, meta[i].len);
+		bind_bytes(st, 2, meta[i].value, meta[i].len);
 		err = meta[i].len > STORE_META_MAX ? ERR_RANGE : store_exec(s, st);
 	}
 	return err;

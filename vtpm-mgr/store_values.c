@@ -34,10 +34,21 @@ int store_meta_put(struct store *s, const char *key, const void *p, size_t len)
 	err = store_begin(s);
 	if (err)
 		return err;
-	st = store_stmt(s, len ? SQL_META_PUT : SQL_META_DELETE);
+	st = store_stmt(s, SQL_META_PUT);
 	bind_str(st, 1, key);
-	if (len)
-		bind_bytes(st, 2, p, len);
+	bind_bytes(st, 2, p, len);
+	return store_end(s, store_exec(s, st));
+}
+
+int store_meta_remove(struct store *s, const char *key)
+{
+	sqlite3_stmt *st;
+	int err = store_begin(s);
+
+	if (err)
+		return err;
+	st = store_stmt(s, SQL_META_DELETE);
+	bind_str(st, 1, key);
 	return store_end(s, store_exec(s, st));
 }
 
