@@ -27,14 +27,14 @@ LDPIE    := -pie
 
 include sources.mk
 
-PROGRAMS := $(addprefix $(BUILD)/,vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-swtpm vtpm-vchan)
+PROGRAMS := $(addprefix $(BUILD)/,vtpm-hold vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-swtpm vtpm-vchan)
 # The names that vtpm-swtpm is called by, in a directory that can stand first in PATH.
 SWTPM_NAMES := $(addprefix $(BUILD)/swtpm/,swtpm swtpm_setup swtpm_ioctl)
 LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
-.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-libvirt torture model
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-flask lab-libvirt torture model
 all: programs tests
 programs: $(PROGRAMS) $(LIBS) $(SWTPM_NAMES)
 tests: $(TESTS)
@@ -53,6 +53,7 @@ help:
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
 ## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
+## make lab-flask  the same with a Xen that enforces the XSM policy of hv/flask, which is built from source once
 ## make lab-libvirt   Debian's libvirt with vtpm-swtpm in swtpm's place, through virsh
 ## make torture    CUTS power cuts of processes, chip and disk; SEED=n does one life again (docs/continuity.md)
 ## make model      the model of state continuity with its larger bounds
@@ -91,6 +92,7 @@ $(BUILD)/$(1): $(call objs,$(2)) $(5)
 endef
 
 $(eval $(call program,vtpm-mgr,$(MGR_SRCS),$(LIBS_MGR),$(LDPIE)))
+$(eval $(call program,vtpm-hold,$(HOLD_SRCS),,$(LDPIE)))
 $(eval $(call program,vtpm-keeper,$(KEEPER_SRCS),$(LIBS_KEEPER),$(LDPIE)))
 $(eval $(call program,vtpm-backend,$(BACKEND_SRCS),$(LIBS_BACKEND),$(LDPIE)))
 $(eval $(call program,vtpm-spawn,$(SPAWN_SRCS),$(LIBS_BACKEND),$(LDPIE)))
@@ -169,9 +171,12 @@ lab-qemu: deps
 lab-libvirt: programs $(GUEST)
 	tests/run.sh --build $(BUILD) --name lab-libvirt tests/lab/libvirt/run.sh
 
-LAB_XEN ?= stub power ends edges guests bench hostile driver host
-lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback $(BUILD)/tests/hostile_xen
+LAB_XEN ?= stub power ends held edges guests bench hostile driver host
+lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback
 	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
+
+lab-flask: programs stubdom $(GUEST) $(BUILD)/tests/xenback
+	TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-flask tests/lab/flask/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: programs
@@ -205,7 +210,7 @@ install: programs
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCDIR) \
 	  $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
 	  $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
-	install -m 755 $(BUILD)/vtpm-mgr $(BUILD)/vtpm-vchan $(DESTDIR)$(SBINDIR)/
+	install -m 755 $(BUILD)/vtpm-hold $(BUILD)/vtpm-mgr $(BUILD)/vtpm-vchan $(DESTDIR)$(SBINDIR)/
 	install -m 755 $(BUILD)/vtpmctl $(DESTDIR)$(BINDIR)/
 	install -m 755 $(BUILD)/vtpm-keeper $(BUILD)/vtpm-spawn $(BUILD)/vtpm-backend $(BUILD)/vtpm-swtpm $(DESTDIR)$(LIBEXECDIR)/
 	install -d $(DESTDIR)$(LIBEXECDIR)/swtpm
@@ -216,7 +221,7 @@ install: programs
 	install -m 644 docs/man/vtpmctl.1 docs/man/vtpmctl-policy.1 $(DESTDIR)$(MANDIR)/man1/
 	install -m 644 docs/man/libvtpm.3 $(DESTDIR)$(MANDIR)/man3/
 	install -m 644 docs/man/tss2-tcti-vtpm.7 $(DESTDIR)$(MANDIR)/man7/
-	install -m 644 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 docs/man/vtpm-swtpm.8 docs/man/vtpm-vchan.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 docs/man/vtpm-hold.8 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 docs/man/vtpm-swtpm.8 docs/man/vtpm-vchan.8 $(DESTDIR)$(MANDIR)/man8/
 	install -m 644 vtpm-mgr/ctl/vtpmctl.bash-completion $(DESTDIR)$(COMPLETIONDIR)/vtpmctl
 	sed 's|@SBINDIR@|$(SBINDIR)|g' vtpm-mgr/systemd/vtpm-mgr.service.in >$(DESTDIR)$(UNITDIR)/vtpm-mgr.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/vtpm-mgr.service

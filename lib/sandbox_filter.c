@@ -212,10 +212,11 @@ static int allow_worker(scmp_filter_ctx ctx)
 /*
  * By dprintf(3) libtpms complains, to /dev/null, of a state that it does not understand; and that asks where the
  * descriptor stands, and whether it is a terminal. shutdown: whoever else has a data channel is to see its end.
+ * recvmmsg and sendmmsg do what recvmsg and sendmsg do, and count it in memory (vtpm-backend/transfer.h).
  */
 static int allow_backend(scmp_filter_ctx ctx)
 {
-	static const int calls[] = {SCMP_SYS(lseek), SCMP_SYS(shutdown)};
+	static const int calls[] = {SCMP_SYS(lseek), SCMP_SYS(shutdown), SCMP_SYS(recvmmsg), SCMP_SYS(sendmmsg)};
 
 	if (allow_worker(ctx) || allow_calls(ctx, calls, ARRAY_LEN(calls)))
 		return ERR_SYS;

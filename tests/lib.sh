@@ -60,11 +60,12 @@ mgr_options() {
 # The manager's log is a pipe into a file: the processes it starts may not write files.
 mgr_init() { "$B/vtpm-mgr" --init $(mgr_options) "$@" 2>&1 | tee -a "$LAB/mgr.log"; return "${PIPESTATUS[0]}"; }
 
-# Returns when the manager listens and knows its TPM, or has ended (1).
+# Returns when the manager listens and knows its TPM, or has ended (1). HOLD: options of the vtpm-hold that starts it; it is MGR_PID then.
 mgr_start() {
-	local fifo=$LAB/ready.$RANDOM
+	local fifo=$LAB/ready.$RANDOM program="$B/vtpm-mgr"
+	[ -z "${HOLD+set}" ] || program="$B/vtpm-hold $HOLD --"
 	mkfifo "$fifo"
-	"$B/vtpm-mgr" $(mgr_options) --ready-fd 9 "$@" 9>"$fifo" 2> >(cat >>"$LAB/mgr.log") &
+	$program $(mgr_options) --ready-fd 9 "$@" 9>"$fifo" 2> >(cat >>"$LAB/mgr.log") &
 	MGR_PID=$!
 	read -r _ <"$fifo" || { wait "$MGR_PID"; MGR_PID=; rm -f "$fifo"; return 1; }
 	rm -f "$fifo"

@@ -32,8 +32,11 @@ enum {
 	BACKEND_FD_MEMFD = 6, /* this and those below only to serve a ring */
 	BACKEND_FD_TO_BACK = 7,
 	BACKEND_FD_TO_FRONT = 8,
-	BACKEND_FD_CHECKPOINT = 9,
-	BACKEND_FD_END = 10, /* nothing is open from here on */
+	BACKEND_FD_RING_AREA = 9, /* where checkpoints are, as the next two: behind what its kind is given */
+	BACKEND_FD_QEMU_AREA = 7,
+	BACKEND_FD_XEN_AREA = 7,
+	BACKEND_FD_STASH_IN = 8, /* to serve a QEMU: two ends of one channel, in which its data channel is kept */
+	BACKEND_FD_STASH_OUT = 9,
 };
 
 struct transport;
@@ -55,14 +58,18 @@ struct backend {
 	bool halted;	     /* on or not, commands are answered TPM_RC_FAILURE */
 	bool auth_failed;    /* an authorisation has failed, or was refused by the lockout, since the last successful commit */
 	bool shutdown_seen;  /* the last command was a successful TPM2_Shutdown */
+	bool hashing;	     /* the hardware's hash sequence is under way */
+	bool unstirred;	     /* the generator is a restored one: power_stir goes before the next command */
 	uint8_t *plain;	     /* the opened state, until the engine has it */
 	size_t plain_len;
-	struct checkpoint_area area; /* with transport_ring; resume.h */
+	struct checkpoint_area area; /* with a transport; resume.h */
 	struct checkpoint last;	     /* with RUN_RESUME: where to go on, until the engine has it; views of last_mem */
-	uint8_t *last_mem;
+	uint8_t *last_mem;	     /* NULL: there is none, the TPM was off */
 	size_t last_mem_len;
 	uint64_t seq;	     /* number of the last command that was executed or answered */
 	uint64_t kept_seq;   /* the same of the newest checkpoint */
+	uint64_t job;	     /* with transport_qemu: the last request whose effect is in the engine, and its result */
+	uint32_t job_result;
 	bool unsettled;	     /* the next command is checkpointed whatever it is */
 	int import_fd[IMPORT_FDS_MAX]; /* with RUN_IMPORT: swtpm's file, and what opens it; -1: none */
 

@@ -17,15 +17,17 @@
 #define OFF_ANSWERED   24u
 #define OFF_ATTEMPTS   32u
 #define OFF_REDO       40u
+#define OFF_POWER      48u
 #define OFF_RESPONSE   PAGE_LEN
 #define OFF_SLOTS      (2u * PAGE_LEN)
 #define SLOTS	       3u
 #define SLOT_LEN       (SEALED_STATE_MAX + PAGE_LEN)
 #define OFF_LOG	       (OFF_SLOTS + SLOTS * SLOT_LEN)
 #define LOG_LEN	       (8u * PAGE_LEN)
-#define AREA_LEN       (OFF_LOG + LOG_LEN)
+#define OFF_LINK       (OFF_LOG + LOG_LEN)
+#define AREA_LEN       (OFF_LINK + CHECKPOINT_LINK_LEN)
 #define AREA_SEALS     (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
-#define FIELDS_LEN     (CHECKPOINT_RUN_LEN + 8u + 8u + 4u + 4u + 3u * 4u)
+#define FIELDS_LEN     (CHECKPOINT_RUN_LEN + 8u + 8u + 4u + 4u + 8u + 4u + 3u * 4u)
 #define ANSWER_LEN_BITS 16
 #define REDO_BITS	16
 #define REDO_MAX	128u /* records on one checkpoint: what a resumption may take */
@@ -118,6 +120,7 @@ static int fields_encode(struct buf *b, const uint8_t *run, const struct checkpo
 {
 	if (buf_put_bytes(b, run, CHECKPOINT_RUN_LEN) || buf_put_u64le(b, c->seq) || buf_put_u64le(b, c->base) ||
 	    buf_put_u32le(b, c->flags) || buf_put_u32le(b, (uint32_t)c->why) ||
+	    buf_put_u64le(b, c->job) || buf_put_u32le(b, c->job_result) ||
 	    buf_put_u32le(b, (uint32_t)c->response.len) || buf_put_u32le(b, (uint32_t)c->volatile_state.len) ||
 	    buf_put_u32le(b, (uint32_t)c->permanent.len))
 		return ERR_RANGE;
@@ -135,7 +138,8 @@ static int fields_decode(struct buf *b, uint8_t run[static CHECKPOINT_RUN_LEN], 
 	uint32_t why, response, volatile_len, permanent;
 
 	if (buf_get_bytes(b, run, CHECKPOINT_RUN_LEN) || buf_get_u64le(b, &c->seq) || buf_get_u64le(b, &c->base) ||
-	    buf_get_u32le(b, &c->flags) || buf_get_u32le(b, &why) || buf_get_u32le(b, &response) ||
+	    buf_get_u32le(b, &c->flags) || buf_get_u32le(b, &why) || buf_get_u64le(b, &c->job) ||
+	    buf_get_u32le(b, &c->job_result) || buf_get_u32le(b, &response) ||
 	    buf_get_u32le(b, &volatile_len) || buf_get_u32le(b, &permanent) || get_part(b, response, &c->response) ||
 	    get_part(b, volatile_len, &c->volatile_state) || get_part(b, permanent, &c->permanent))
 		return ERR_AUTH;
@@ -209,6 +213,25 @@ int checkpoint_redo_write(struct checkpoint_area *a, struct sealer *s, const uin
 	a->redone_len += need;
 	set_word(a, OFF_REDO, id.version);
 	return 0;
+}
+
+void checkpoint_power_set(struct checkpoint_area *a, enum checkpoint_power power)
+{
+	set_word(a, OFF_POWER, power);
+}
+
+enum checkpoint_power checkpoint_power(const struct checkpoint_area *a)
+{
+	const uint64_t power = get_word(a, OFF_POWER);
+
+	/* Anything else was not written by one of ours: it demands the most. */
+	return power == CHECKPOINT_OFF || power == CHECKPOINT_CHANGING ? (enum checkpoint_power)power : CHECKPOINT_ON;
+}
+
+int checkpoint_link(const struct checkpoint_area *a, size_t locked, void **link)
+{
+	*link = a->map + OFF_LINK;
+	return mlock(*link, locked) == 0 ? 0 : ERR_NOMEM;
 }
 
 void checkpoint_settle(struct checkpoint_area *a)

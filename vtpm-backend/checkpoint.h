@@ -9,15 +9,19 @@
  *		u64 answered	number of a response << 16 | its length; it changed nothing and lies in page 1. 0: none
  *		u64 attempts	how often the command in hand was begun; 0: none is in execution
  *		u64 redo	number of a checkpoint << 16 | how many records in the log belong to it
+ *		u64 power	enum checkpoint_power
  *	page 1	that response, in clear: its next copy is on the guest's page
  *	then	three slots; checkpoint n is in slot n mod 3: u32 length, and a state of kind STATE_CHECKPOINT and version n (state.h) of
  *
- *	16 bytes run | u64 seq | u64 base | u32 flags | i32 why | u32 lengths of response, volatile, permanent | these three
+ *	16 bytes run | u64 seq | u64 base | u32 flags | i32 why | u64 job | u32 job_result
+ *		| u32 lengths of response, volatile, permanent | these three
  *
  *	then	a log of records, one behind the other: u32 length, and a state of kind STATE_REDO and version checkpoint << 16 | n, n
  *		from 1, of a command that was executed since that checkpoint and would have the same effect again:
  *
  *	16 bytes run | u64 seq | u8 locality | var command
+ *
+ *	then	what the transport needs to go on (checkpoint_link)
  *
  * Native numbers, for one machine. Each u64 is written in one store, with release order, after what it speaks of.
  *
@@ -34,11 +38,20 @@
 #include "hv/chan_abi.h"
 #include "vtpm-backend/state.h"
 
-#define CHECKPOINT_RUN_LEN 16u
+#define CHECKPOINT_RUN_LEN  16u
+#define CHECKPOINT_LINK_LEN (5u * SEALED_STATE_MAX)
+
+/* Whether there must be a checkpoint that counts. */
+enum checkpoint_power {
+	CHECKPOINT_OFF,	     /* no: the TPM is off */
+	CHECKPOINT_ON,	     /* yes */
+	CHECKPOINT_CHANGING, /* it is about to be off, or on with another state: if none counts it is off */
+};
 
 enum {
 	CHECKPOINT_SHUTDOWN = 1u << 0,	  /* the last command was a successful TPM2_Shutdown */
 	CHECKPOINT_AUTH_FAILED = 1u << 1, /* an authorisation has failed since the last commit */
+	CHECKPOINT_HASHING = 1u << 2,	  /* the hardware's hash sequence is under way, which any command ends */
 };
 
 struct checkpoint {
@@ -46,6 +59,8 @@ struct checkpoint {
 	uint64_t base; /* version of the permanent state that it rests on */
 	uint32_t flags;
 	int32_t why;   /* with permanent: why the store does not have it */
+	uint64_t job;  /* the last request of QEMU's control channel that is in it, and its result */
+	uint32_t job_result;
 	struct state_part response; /* of that command; may be empty */
 	struct state_part volatile_state; /* engine_volatile */
 	struct state_part permanent; /* empty: the store has it */
@@ -87,6 +102,10 @@ CHECKED int checkpoint_write(struct checkpoint_area *a, struct sealer *s, const 
  */
 CHECKED int checkpoint_redo_write(struct checkpoint_area *a, struct sealer *s, const uint8_t uuid[static UUID_LEN],
 				  const struct checkpoint_redo *r);
+void checkpoint_power_set(struct checkpoint_area *a, enum checkpoint_power power);
+enum checkpoint_power checkpoint_power(const struct checkpoint_area *a);
+/* The transport's CHECKPOINT_LINK_LEN bytes, of which the first `locked` are locked. ERR_NOMEM: they cannot be. */
+CHECKED int checkpoint_link(const struct checkpoint_area *a, size_t locked, void **link);
 /* The commit is durable. */
 void checkpoint_settle(struct checkpoint_area *a);
 /* There is no going on from here: a backend that is killed from now on has no successor. */

@@ -21,9 +21,9 @@ int children_reserve(struct children *c)
 	return 0;
 }
 
-void children_add(struct children *c, uint8_t kind, uint64_t token, pid_t pid, int area)
+void children_add(struct children *c, const struct child *ch)
 {
-	c->list[c->n++] = (struct child){ .token = token, .pid = pid, .area = area, .kind = kind };
+	c->list[c->n++] = *ch;
 }
 
 struct child *children_find_pid(struct children *c, pid_t pid)
@@ -34,22 +34,20 @@ struct child *children_find_pid(struct children *c, pid_t pid)
 	return NULL;
 }
 
-static struct child *find(struct children *c, uint8_t kind, uint64_t token)
+struct child *children_find_token(struct children *c, uint64_t token)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->list[i].kind == kind && c->list[i].token == token)
+		if (c->list[i].kind == CHILD_BACKEND && c->list[i].token == token)
 			return &c->list[i];
 	return NULL;
 }
 
-struct child *children_find_token(struct children *c, uint64_t token)
+struct child *children_find_gone(struct children *c, uint64_t name)
 {
-	return find(c, CHILD_BACKEND, token);
-}
-
-struct child *children_find_gone(struct children *c, uint64_t token)
-{
-	return find(c, CHILD_GONE, token);
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].kind == CHILD_GONE && c->list[i].name == name)
+			return &c->list[i];
+	return NULL;
 }
 
 struct child *children_find_keeper(struct children *c)
@@ -68,9 +66,32 @@ void children_remove(struct children *c, struct child *ch)
 void children_free(struct children *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		fd_close(&c->list[i].area);
+		legacy_close(&c->list[i].legacy);
 	free(c->list);
 	*c = (struct children){ 0 };
+}
+
+void legacy_close(struct legacy *l)
+{
+	fd_close(&l->area);
+	fd_close(&l->stash[0]);
+	fd_close(&l->stash[1]);
+}
+
+static int legacy_encode(struct buf *b, const struct legacy *l)
+{
+	return buf_put_u32le(b, (uint32_t)l->area) || buf_put_u32le(b, (uint32_t)l->stash[0]) ||
+	       buf_put_u32le(b, (uint32_t)l->stash[1]);
+}
+
+static int legacy_decode(struct buf *b, struct legacy *l)
+{
+	uint32_t area, in, out;
+
+	if (buf_get_u32le(b, &area) || buf_get_u32le(b, &in) || buf_get_u32le(b, &out))
+		return ERR_RANGE;
+	*l = (struct legacy){ .area = (int32_t)area, .stash = { (int32_t)in, (int32_t)out } };
+	return 0;
 }
 
 int children_encode(struct buf *b, const struct children *c)
@@ -79,28 +100,29 @@ int children_encode(struct buf *b, const struct children *c)
 		return ERR_RANGE;
 	for (size_t i = 0; i < c->n; i++)
 		if (buf_put_u8(b, c->list[i].kind) || buf_put_u64le(b, c->list[i].token) ||
-		    buf_put_u32le(b, (uint32_t)c->list[i].pid) || buf_put_u32le(b, (uint32_t)c->list[i].area))
+		    buf_put_u32le(b, (uint32_t)c->list[i].pid) || legacy_encode(b, &c->list[i].legacy) ||
+		    buf_put_u64le(b, c->list[i].name))
 			return ERR_RANGE;
 	return 0;
 }
 
 int children_decode(struct buf *b, struct children *c)
 {
-	uint32_t n, pid, area;
-	uint64_t token;
-	uint8_t kind;
+	struct child ch = { 0 };
+	uint32_t n, pid;
 	int err;
 
 	if (buf_get_u32le(b, &n))
 		return ERR_RANGE;
 	while (n-- > 0) {
-		if (buf_get_u8(b, &kind) || buf_get_u64le(b, &token) || buf_get_u32le(b, &pid) ||
-		    buf_get_u32le(b, &area))
+		if (buf_get_u8(b, &ch.kind) || buf_get_u64le(b, &ch.token) || buf_get_u32le(b, &pid) ||
+		    legacy_decode(b, &ch.legacy) || buf_get_u64le(b, &ch.name))
 			return ERR_RANGE;
 		err = children_reserve(c);
 		if (err != 0)
 			return err;
-		children_add(c, kind, token, (pid_t)pid, (int32_t)area);
+		ch.pid = (pid_t)pid;
+		children_add(c, &ch);
 	}
 	return 0;
 }

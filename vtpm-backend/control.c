@@ -45,8 +45,6 @@ static int on_start(void *peer, struct ipc_msg *m)
 		return err;
 	if ((b->start.flags & RUN_STARTUP) && b->transport == &transport_qemu)
 		return ERR_PROTO;
-	if ((b->start.flags & RUN_RESUME) && b->transport != &transport_ring)
-		return ERR_PROTO;
 	if ((b->start.flags & RUN_STANDBY) && b->transport != &transport_qemu)
 		return ERR_PROTO;
 	if (!(b->start.flags & RUN_SERVE) != !b->transport)
@@ -210,6 +208,7 @@ static void control_start(struct backend *b)
 	/* Only the certificates of a worker still need the keeper. */
 	if (!(b->start.flags & RUN_CERTIFY))
 		close(BACKEND_FD_KEY);
+	qemu_begin_control(b);
 	sem_post(&b->go);
 }
 

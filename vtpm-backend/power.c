@@ -51,12 +51,12 @@ int power_on(struct backend *b)
 	if (err != 0)
 		return err;
 	b->powered = true;
-	b->shutdown_seen = false;
+	b->shutdown_seen = b->hashing = b->unstirred = false;
 	return store_commit_newest(b);
 }
 
 /* A restored generator would repeat its output. One that was never started has none yet. */
-static int stir(void)
+static int stir_random(void)
 {
 	uint8_t fresh[STIR_LEN];
 	struct tpmrun t;
@@ -80,21 +80,21 @@ int power_continue(struct backend *b, const uint8_t *state, size_t len)
 	int err;
 
 	err = engine_power_on(state, len);
-	if (err == 0)
-		err = stir();
 	if (err != 0)
 		return err;
 	b->powered = true;
 	b->shutdown_seen = false;
+	b->hashing = false;
+	b->unstirred = true;
 	return 0;
 }
 
-int power_resume(struct backend *b, const uint8_t *state, size_t len)
+int power_stir(struct backend *b)
 {
-	int err;
+	int err = b->unstirred ? stir_random() : 0;
 
-	err = power_continue(b, state, len);
-	return err != 0 ? err : store_commit_newest(b);
+	b->unstirred = false;
+	return err;
 }
 
 /*

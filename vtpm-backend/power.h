@@ -11,10 +11,10 @@
  * reset on a full disk would give away one guess at a PIN. ERR_ENGINE: libtpms does not take the state.
  */
 CHECKED int power_on(struct backend *b);
-/* The same with a volatile state that belongs to the newest permanent one: the guest notices nothing. */
-CHECKED int power_resume(struct backend *b, const uint8_t *state, size_t len);
-/* The same without a commit: for another process that had them when it was killed. */
+/* The same with a volatile state that belongs to the newest permanent one, and without a commit: the guest notices nothing. */
 CHECKED int power_continue(struct backend *b, const uint8_t *state, size_t len);
+/* After power_continue, before anything that may draw from the generator. Ends the hardware's hash sequence, as a command does. */
+CHECKED int power_stir(struct backend *b);
 /*
  * TPM2_Shutdown if the guest did not send it, and a commit of what has changed. The engine keeps its state for another
  * power_on. A code: the store does not have the newest state.

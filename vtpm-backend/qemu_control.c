@@ -14,12 +14,22 @@
 
 #define FDS_TAKEN 2u /* what fits into the space for one descriptor, by its alignment */
 
+_Static_assert(sizeof(struct qemu_area) <= CHECKPOINT_LINK_LEN, "there is room for it");
+
 int qemu_attach(struct backend *b)
 {
 	struct qemu *q = calloc(1, sizeof(*q));
+	void *link;
+	int err;
 
 	if (q == NULL)
 		return ERR_NOMEM;
+	err = checkpoint_link(&b->area, QEMU_AREA_LOCKED, &link);
+	if (err != 0) {
+		free(q);
+		return err;
+	}
+	q->area = link;
 	q->job.fd = -1;
 	atomic_init(&q->data, -1);
 	atomic_init(&q->job.stage, QEMU_JOB_NONE);
@@ -34,9 +44,15 @@ int qemu_attach(struct backend *b)
 
 /* --- replies --- */
 
-static size_t unsent(const struct qemu *q)
+static uint64_t number(const struct qemu *q)
 {
-	return q->job.reply.b.len + q->job.reply.blob_len - q->sent;
+	return transfer_what(&q->area->request_in);
+}
+
+/* Whether the reply to the request in hand has been begun. */
+static bool replied(const struct qemu *q)
+{
+	return transfer_what(&q->area->reply_out) == number(q);
 }
 
 static void hang_up(struct backend *b)
@@ -45,40 +61,44 @@ static void hang_up(struct backend *b)
 	control_end(b);
 }
 
-/* The rest of the reply, as far as the socket takes it. */
+/* The rest of the reply, as far as the socket takes it; when all of it is sent, the next request begins. */
 static void send_reply(struct backend *b)
 {
 	struct qemu *q = b->qemu;
-	struct qemu_reply *r = &q->job.reply;
-	struct iovec iov;
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n;
+	struct qemu_area *a = q->area;
+	const uint64_t next = number(q) + 1;
+	int err = transfer_send(&a->reply_out, BACKEND_FD_QEMU, a->reply, sizeof(a->reply));
 
-	while (unsent(q) > 0) {
-		bool head = q->sent < r->b.len;
-
-		iov.iov_base = head ? r->b.data + q->sent : r->blob + (q->sent - r->b.len);
-		iov.iov_len = head ? r->b.len - q->sent : unsent(q);
-		n = sendmsg(BACKEND_FD_QEMU, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0 && errno != EINTR) {
-			hang_up(b);
-			return;
-		}
-		q->sent += n > 0 ? (size_t)n : 0;
-	}
-	qemu_reply_free(r);
-	q->sent = 0;
-	if (q->quit)
+	if (err == ERR_AGAIN)
+		return;
+	if (err != 0 || q->quit) {
 		hang_up(b);
+		return;
+	}
+	transfer_clear(&a->request_in);
+	transfer_start(&a->request_in, next, 0);
+}
+
+/* Takes the reply out of the job. From here on the request has been dealt with, whoever sends what is left of it. */
+static void begin_reply(struct backend *b)
+{
+	struct qemu_area *a = b->qemu->area;
+	struct qemu_reply *r = &b->qemu->job.reply;
+
+	transfer_clear(&a->reply_out);
+	memcpy(a->reply, r->b.data, r->b.len);
+	if (r->blob_len > 0)
+		memcpy(a->reply + r->b.len, r->blob, r->blob_len);
+	transfer_start(&a->reply_out, number(b->qemu), r->b.len + r->blob_len);
+	qemu_reply_free(r);
+	send_reply(b);
 }
 
 static void reply_code(struct backend *b, uint32_t result)
 {
 	qemu_reply_begin(&b->qemu->job.reply);
 	qemu_reply_end(&b->qemu->job.reply, result);
-	send_reply(b);
+	begin_reply(b);
 }
 
 /* Whether the engine thread is at a command, or will be. */
@@ -112,7 +132,7 @@ static void reply_at_once(struct backend *b, const struct qemu_rule *rule)
 	if (buf_put_u32be(&q->job.reply.b, QEMU_CAPABILITIES))
 		return;
 	qemu_reply_end(&q->job.reply, QEMU_SUCCESS);
-	send_reply(b);
+	begin_reply(b);
 }
 
 /* --- requests --- */
@@ -121,34 +141,43 @@ static void post(struct backend *b)
 {
 	const uint64_t one = 1;
 
+	b->qemu->job.number = number(b->qemu);
 	atomic_store(&b->qemu->job.stage, QEMU_JOB_POSTED);
 	(void)!write(b->qemu->job_fd, &one, sizeof(one)); /* fails only if it is readable already */
 }
 
-/* Makes room for the data of SET_STATEBLOB {u32 flags, u32 type, u32 length}, and takes what came with the request. */
+/* What of the data of SET_STATEBLOB {u32 flags, u32 type, u32 length} came with the request; the rest is to come. */
 static int blob_begin(struct qemu *q)
 {
+	struct qemu_area *a = q->area;
 	struct buf head = q->job.body;
 	uint32_t length;
-	size_t n;
 
 	if (buf_skip(&head, 8) || buf_get_u32be(&head, &length) || length > SEALED_STATE_MAX)
 		return ERR_RANGE;
-	q->job.blob = malloc(length + 1); /* of none, too */
-	if (q->job.blob == NULL)
-		return ERR_NOMEM;
-	n = buf_left(&head) < length ? buf_left(&head) : length;
+	q->blob_head = buf_left(&head) < length ? buf_left(&head) : length;
+	q->job.blob = a->blob;
 	q->job.blob_len = length;
-	q->blob_have = n;
 	q->receiving = true;
-	return buf_get_bytes(&head, q->job.blob, n);
+	if (transfer_what(&a->blob_in) != number(q)) {
+		transfer_clear(&a->blob_in);
+		transfer_start(&a->blob_in, number(q), 0);
+	}
+	return buf_get_bytes(&head, a->blob, q->blob_head);
+}
+
+static size_t blob_rest(const struct qemu *q)
+{
+	return q->job.blob_len - q->blob_head;
 }
 
 static void blob_check(struct backend *b)
 {
-	if (b->qemu->blob_have < b->qemu->job.blob_len)
+	struct qemu *q = b->qemu;
+
+	if (transfer_done(&q->area->blob_in, blob_rest(q)) < blob_rest(q))
 		return;
-	b->qemu->receiving = false;
+	q->receiving = false;
 	post(b);
 }
 
@@ -201,9 +230,9 @@ static void take_fds(struct qemu *q, struct msghdr *msg)
 	}
 }
 
-static void receive(struct backend *b)
+/* What one recvmsg would bring, in q->in, and a descriptor that came with it: it is a copy. 0: nothing. Negative: the end. */
+static ssize_t peek(struct qemu *q)
 {
-	struct qemu *q = b->qemu;
 	union {
 		struct cmsghdr align;
 		uint8_t mem[CMSG_SPACE(sizeof(int))];
@@ -213,26 +242,91 @@ static void receive(struct backend *b)
 			      .msg_controllen = sizeof(control) };
 	ssize_t n;
 
-	if (q->receiving) {
-		iov.iov_base = q->job.blob + q->blob_have;
-		iov.iov_len = q->job.blob_len - q->blob_have;
-	}
-	n = recvmsg(BACKEND_FD_QEMU, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	n = recvmsg(BACKEND_FD_QEMU, &msg, MSG_DONTWAIT | MSG_PEEK | MSG_CMSG_CLOEXEC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		hang_up(b);
-		return;
-	}
+		return 0;
+	if (n <= 0)
+		return -1;
 	take_fds(q, &msg);
-	if (q->receiving) {
-		q->blob_have += (size_t)n;
-		blob_check(b);
-	} else {
+	return n;
+}
+
+static bool brings_data_channel(const struct qemu *q, size_t n)
+{
+	struct buf head;
+	uint32_t cmd;
+
+	buf_wrap(&head, q->in, n);
+	return q->job.fd >= 0 && buf_get_u32be(&head, &cmd) == 0 && cmd == CMD_SET_DATAFD;
+}
+
+/* Takes n bytes of the request out of the socket. */
+static int consume(struct qemu *q, size_t n)
+{
+	return transfer_receive(&q->area->request_in, BACKEND_FD_QEMU, q->area->request, n);
+}
+
+/*
+ * Out of the socket, a descriptor is this process's alone and ends with it. So one that brings a data channel stays there until the
+ * channel is in the stash, and finish_job takes it out.
+ */
+static void receive_request(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+	const ssize_t n = peek(q);
+	int err = 0;
+
+	if (n == 0)
+		return;
+	if (n > 0 && brings_data_channel(q, (size_t)n)) {
+		q->unread = (size_t)n;
 		take_request(b, (size_t)n);
+		return;
 	}
-	if (atomic_load(&q->job.stage) == QEMU_JOB_NONE)
-		fd_close(&q->job.fd); /* it came with something that takes none */
+	fd_close(&q->job.fd); /* it came with something that takes none */
+	if (n > 0)
+		err = consume(q, (size_t)n);
+	if (n < 0 || err == ERR_CLOSED)
+		hang_up(b);
+	else if (err == 0)
+		take_request(b, transfer_done(&q->area->request_in, (size_t)n));
+}
+
+static void receive(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+	int err;
+
+	if (!q->receiving) {
+		receive_request(b);
+		return;
+	}
+	err = transfer_receive(&q->area->blob_in, BACKEND_FD_QEMU, q->area->blob + q->blob_head, blob_rest(q));
+	if (err == ERR_CLOSED)
+		hang_up(b);
+	else
+		blob_check(b);
+}
+
+void qemu_begin_control(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+	struct qemu_area *a;
+	size_t n;
+
+	if (q == NULL)
+		return;
+	a = q->area;
+	q->quit = a->quit != 0;
+	if (number(q) == 0) /* nobody was there, or the last reply was all that was left to do */
+		transfer_start(&a->request_in, transfer_what(&a->reply_out) + 1, 0);
+	n = transfer_done(&a->request_in, sizeof(a->request));
+	if (replied(q)) {
+		send_reply(b);
+	} else if (n > 0) {
+		memcpy(q->in, a->request, n);
+		take_request(b, n);
+	}
 }
 
 /* --- for control_watch --- */
@@ -242,11 +336,15 @@ static void finish_job(struct backend *b)
 	struct qemu *q = b->qemu;
 
 	fd_close(&q->job.fd);
-	free(q->job.blob);
+	if (q->unread > 0 && consume(q, q->unread) != 0) {
+		hang_up(b); /* it was there a moment ago: another reads from it */
+		return;
+	}
+	q->unread = 0;
 	q->job.blob = NULL;
 	q->job.blob_len = 0;
 	atomic_store(&q->job.stage, QEMU_JOB_NONE);
-	send_reply(b);
+	begin_reply(b);
 }
 
 void qemu_watch(struct backend *b, struct pollfd *p)
@@ -255,7 +353,7 @@ void qemu_watch(struct backend *b, struct pollfd *p)
 	bool idle = q != NULL && !q->gone && !b->stopping && atomic_load(&q->job.stage) == QEMU_JOB_NONE;
 
 	p->fd = idle ? BACKEND_FD_QEMU : -1;
-	p->events = idle && unsent(q) > 0 ? POLLOUT : POLLIN;
+	p->events = idle && replied(q) ? POLLOUT : POLLIN;
 	p->revents = 0;
 }
 
@@ -267,7 +365,7 @@ void qemu_service(struct backend *b, const struct pollfd *p)
 		return;
 	if (atomic_load(&q->job.stage) == QEMU_JOB_DONE)
 		finish_job(b);
-	else if (p->revents != 0 && unsent(q) > 0)
+	else if (p->revents != 0 && replied(q))
 		send_reply(b);
 	else if (p->revents != 0)
 		receive(b);

@@ -16,7 +16,7 @@
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/power.h"
 #include "vtpm-backend/qemu.h"
-#include "vtpm-backend/store.h"
+#include "vtpm-backend/resume.h"
 
 /*
  * Set by a handler where the process cannot go on: the manager has gone, or libtpms does not take the state. The job
@@ -27,23 +27,62 @@ static uint32_t fatal(struct backend *b, int err, const char *what)
 	backend_fail(b, err, what);
 }
 
+static void halt(struct backend *b, bool yes)
+{
+	b->halted = yes;
+	qemu_note(&b->qemu->area->halted, yes);
+}
+
+/* The engine has done the job: what is checkpointed next says so. */
+static void done(struct backend *b, uint32_t result)
+{
+	b->job = b->qemu->job.number;
+	b->job_result = result;
+}
+
 /* What was brought back or kept, if it still fits; otherwise a reset of what the engine has. */
 static int power_anew(struct backend *b)
 {
-	const struct qemu_saved *s = &b->qemu->resume;
+	const struct qemu_saved *s = &b->qemu->saved[SAVED_VOLATILE];
+	const bool brought = b->qemu->saved[SAVED_PERMANENT].p != NULL;
+	int err;
 
-	if (s->p != NULL && (b->qemu->permanent.p != NULL || (!b->commit.stale && s->version == b->commit.version))) {
+	checkpoint_power_set(&b->area, CHECKPOINT_CHANGING);
+	if (s->p != NULL && (brought || (!b->commit.stale && s->version == b->commit.version))) {
 		power_cut(b);
-		return power_resume(b, s->p, s->len);
+		err = power_continue(b, s->p, s->len);
+		if (err == 0)
+			err = power_stir(b);
+		done(b, QEMU_SUCCESS);
+		if (err == 0)
+			err = resume_begin_commit(b);
+		return err != 0 || brought || !b->commit.stale ? err : resume_begin(b);
 	}
 	(void)!power_off(b); /* what could not be stored stays, and is tried again by power_on */
-	return power_on(b);
+	err = power_on(b);
+	done(b, QEMU_SUCCESS);
+	return err != 0 ? err : resume_begin(b);
+}
+
+/* INIT comes to nothing. That is what it would come to again, with what was brought or, worse, without. */
+static uint32_t init_refused(struct backend *b, uint32_t result)
+{
+	qemu_judge(b->qemu, result);
+	qemu_state_forget(b->qemu);
+	return result;
+}
+
+static uint32_t init_done(struct backend *b)
+{
+	qemu_state_forget(b->qemu);
+	halt(b, false);
+	checkpoint_power_set(&b->area, CHECKPOINT_ON);
+	return QEMU_SUCCESS;
 }
 
 static uint32_t run_init(struct backend *b, struct qemu_job *job)
 {
-	struct qemu *q = b->qemu;
-	bool brought = q->permanent.p != NULL;
+	bool brought = b->qemu->saved[SAVED_PERMANENT].p != NULL;
 	uint32_t flags;
 	int err;
 
@@ -51,35 +90,34 @@ static uint32_t run_init(struct backend *b, struct qemu_job *job)
 	if (buf_get_u32be(&job->body, &flags))
 		return QEMU_BAD_PARAMETER;
 	qemu_data_forget(b);
-	err = qemu_state_take(b);
-	if (err == 0) {
-		err = power_anew(b);
-		if (err != 0)
-			return fatal(b, err, "power on the engine");
-	}
-	qemu_state_forget(q);
+	if (qemu_state_take(b) != 0)
+		return init_refused(b, QEMU_FAIL);
+	err = power_anew(b);
 	if (err != 0)
-		return QEMU_FAIL;
+		return fatal(b, err, "power on the engine");
 	if (brought && b->commit.stale) { /* it would not be used up */
+		qemu_judge(b->qemu, QEMU_IOERROR); /* first: one that is killed here has not taken it */
 		power_cut(b);
-		return QEMU_IOERROR;
+		checkpoint_drop(&b->area);
+		checkpoint_power_set(&b->area, CHECKPOINT_OFF);
+		return init_refused(b, QEMU_IOERROR);
 	}
-	b->halted = false;
-	return QEMU_SUCCESS;
+	return init_done(b);
 }
 
 static uint32_t run_stop(struct backend *b, struct qemu_job *job)
 {
 	(void)job;
 	qemu_data_forget(b);
-	b->halted = true;
+	halt(b, true);
 	return QEMU_SUCCESS;
 }
 
 static uint32_t run_shutdown(struct backend *b, struct qemu_job *job)
 {
 	(void)job;
-	b->halted = true;
+	halt(b, true);
+	qemu_note(&b->qemu->area->quit, true);
 	b->qemu->quit = true; /* serve_run powers off once the reply has gone out */
 	return QEMU_SUCCESS;
 }
@@ -102,24 +140,29 @@ static uint32_t move_on(struct backend *b)
 
 	if (!b->commit.exported)
 		return QEMU_SUCCESS;
-	err = store_commit_newest(b);
+	err = resume_commit(b, &(size_t){ 0 });
 	if (err != 0)
 		return fatal(b, err, "store the state");
 	return b->commit.exported ? QEMU_IOERROR : QEMU_SUCCESS;
 }
 
-/* What libtpms changed on its own account is committed as after a command. */
+/* What libtpms has done is checkpointed, and what it changed on its own account committed, as after a command. */
 static uint32_t settle(struct backend *b, int err)
 {
+	const uint32_t result = err == 0 ? QEMU_SUCCESS : QEMU_FAIL;
 	int end = 0;
 
+	done(b, result);
 	if (engine_dirty())
-		end = store_commit_newest(b);
+		end = resume_commit(b, &(size_t){ 0 });
+	else
+		resume_keep(b, 0, false);
 	if (end != 0)
 		return fatal(b, end, "store the state");
-	if (err == 0 && b->commit.stale)
-		return QEMU_IOERROR;
-	return err == 0 ? QEMU_SUCCESS : QEMU_FAIL;
+	if (err != 0 || !b->commit.stale)
+		return result;
+	qemu_judge(b->qemu, QEMU_IOERROR);
+	return QEMU_IOERROR;
 }
 
 static uint32_t run_reset_established(struct backend *b, struct qemu_job *job)
@@ -147,6 +190,7 @@ static uint32_t run_set_locality(struct backend *b, struct qemu_job *job)
 		return QEMU_BAD_PARAMETER;
 	if (locality > QEMU_LOCALITY_MAX)
 		return QEMU_BAD_LOCALITY;
+	qemu_note(&b->qemu->area->locality, locality);
 	b->qemu->locality = locality;
 	return QEMU_SUCCESS;
 }
@@ -156,7 +200,10 @@ static uint32_t run_hash_start(struct backend *b, struct qemu_job *job)
 	uint32_t result = move_on(b);
 
 	(void)job;
-	return result == QEMU_SUCCESS ? settle(b, engine_hash_start()) : result;
+	if (result != QEMU_SUCCESS)
+		return result;
+	b->hashing = true;
+	return settle(b, engine_hash_start());
 }
 
 static uint32_t run_hash_data(struct backend *b, struct qemu_job *job)
@@ -173,9 +220,14 @@ static uint32_t run_hash_data(struct backend *b, struct qemu_job *job)
 static uint32_t run_hash_end(struct backend *b, struct qemu_job *job)
 {
 	uint32_t result = move_on(b);
+	int err;
 
 	(void)job;
-	return result == QEMU_SUCCESS ? settle(b, engine_hash_end()) : result;
+	if (result != QEMU_SUCCESS)
+		return result;
+	err = engine_hash_end();
+	b->hashing = false;
+	return settle(b, err != 0 ? err : power_stir(b));
 }
 
 static uint32_t run_store_volatile(struct backend *b, struct qemu_job *job)
@@ -207,19 +259,25 @@ static bool has_ended(int fd)
 
 static uint32_t run_set_datafd(struct backend *b, struct qemu_job *job)
 {
+	struct qemu_area *a = b->qemu->area;
 	struct stat st;
 	uint32_t flags;
 
 	if (buf_get_u32be(&job->body, &flags))
 		flags = 0; /* swtpm knows none */
+	if (a->data == job->number)
+		return QEMU_SUCCESS; /* the backend before this one has done it */
 	if (b->qemu->data >= 0 && has_ended(b->qemu->data))
-		qemu_data_close(b->qemu);
+		qemu_data_close(b);
 	if (b->qemu->data >= 0)
 		return QEMU_IOERROR;
 	if (job->fd < 0 || fstat(job->fd, &st) != 0 || !S_ISSOCK(st.st_mode))
 		return QEMU_BAD_PARAMETER;
+	if (qemu_stash_put(job->number, job->fd) != 0)
+		return QEMU_IOERROR;
+	qemu_note(&a->once, flags == QEMU_DATAFD_ONCE ? b->seq + 1 : 0);
+	qemu_note(&a->data, job->number);
 	b->qemu->data = job->fd;
-	b->qemu->once = flags == QEMU_DATAFD_ONCE;
 	job->fd = -1;
 	return QEMU_SUCCESS;
 }
@@ -234,6 +292,8 @@ static uint32_t run_set_buffersize(struct backend *b, struct qemu_job *job)
 	if (wanted != 0 && b->powered && !b->halted)
 		return QEMU_BAD_ORDINAL;
 	now = engine_packet_max(wanted, &min);
+	if (wanted != 0)
+		qemu_note(&b->qemu->area->packet_max, now);
 	if (buf_put_u32be(&job->reply.b, now) || buf_put_u32be(&job->reply.b, min) ||
 	    buf_put_u32be(&job->reply.b, CHAN_PACKET_MAX))
 		return QEMU_FAIL;
@@ -304,21 +364,50 @@ const struct qemu_rule *qemu_rule_find(uint32_t cmd)
 	return NULL;
 }
 
+/* Whether a backend before this one has done the job, and it is only the reply that is missing. */
+static bool is_done(struct backend *b, uint32_t *result)
+{
+	const struct qemu_job *job = &b->qemu->job;
+	const uint64_t verdict = b->qemu->area->verdict;
+
+	if (verdict >> 32 == job->number) {
+		*result = (uint32_t)verdict;
+		return true;
+	}
+	if (b->job != job->number)
+		return false;
+	*result = job->rule->cmd == CMD_INIT ? init_done(b) : b->job_result;
+	return true;
+}
+
+static uint32_t run(struct backend *b, struct qemu_job *job)
+{
+	const uint8_t state = b->powered && !b->halted ? QEMU_ON : QEMU_OFF;
+	uint32_t result;
+
+	if (is_done(b, &result))
+		return result;
+	if (resume_refuses(b))
+		return QEMU_FAIL;
+	if (!(job->rule->state & state))
+		return QEMU_BAD_ORDINAL;
+	resume_attempt(b);
+	return job->rule->run(b, job);
+}
+
 void qemu_job_run(struct backend *b)
 {
 	struct qemu *q = b->qemu;
 	struct qemu_job *job = &q->job;
-	uint8_t state = b->powered && !b->halted ? QEMU_ON : QEMU_OFF;
 	const uint64_t one = 1;
 	uint64_t count;
-	uint32_t result;
 
 	(void)!read(q->job_fd, &count, sizeof(count)); /* fails only if it was not readable */
 	if (atomic_load(&job->stage) != QEMU_JOB_POSTED)
 		return;
 	qemu_reply_begin(&job->reply);
-	result = job->rule->state & state ? job->rule->run(b, job) : QEMU_BAD_ORDINAL;
-	qemu_reply_end(&job->reply, result);
+	qemu_reply_end(&job->reply, run(b, job));
+	resume_settled(b);
 	atomic_store(&job->stage, QEMU_JOB_DONE);
 	(void)!write(b->busy_fd, &one, sizeof(one)); /* fails only if it is readable already */
 }

@@ -15,10 +15,14 @@
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/power.h"
 #include "vtpm-backend/qemu.h"
+#include "vtpm-backend/resume.h"
 #include "vtpm-backend/store.h"
 
-static void saved_forget(struct qemu_saved *s)
+static void saved_forget(struct qemu *q, unsigned which)
 {
+	struct qemu_saved *s = &q->saved[which];
+
+	qemu_note(&q->area->saved_len[which], 0);
 	if (s->p != NULL)
 		secmem_wipe(s->p, s->len);
 	free(s->p);
@@ -27,24 +31,22 @@ static void saved_forget(struct qemu_saved *s)
 
 void qemu_state_forget(struct qemu *q)
 {
-	saved_forget(&q->permanent);
-	saved_forget(&q->resume);
+	saved_forget(q, SAVED_PERMANENT);
+	saved_forget(q, SAVED_VOLATILE);
 }
 
-uint32_t qemu_state_keep(struct backend *b)
+/* Sealed, for the next backend. */
+static void saved_note(struct qemu *q, unsigned which, const uint8_t *sealed, size_t n)
 {
-	struct qemu *q = b->qemu;
+	memcpy(q->area->saved[which], sealed, n);
+	qemu_note(&q->area->saved_len[which], n);
+}
 
-	saved_forget(&q->resume);
-	if (b->commit.stale)
-		return QEMU_IOERROR; /* as in get_blob */
-	if (engine_volatile(&q->resume.p, &q->resume.len) != 0) {
-		saved_forget(&q->resume);
-		return QEMU_FAIL;
-	}
-	q->resume.version = b->commit.version;
+/* Before the answer: from then on somebody has it. */
+static void exported(struct backend *b)
+{
 	commit_export(&b->commit);
-	return QEMU_SUCCESS;
+	qemu_note(&b->qemu->area->exported, b->commit.version);
 }
 
 static struct state_id blob_id(const struct backend *b, uint8_t kind, uint64_t version)
@@ -68,7 +70,7 @@ static int seal(struct backend *b, uint8_t kind, const uint8_t *plain, size_t n,
 	err = state_seal(&b->sealer, &id, plain, n, &out);
 	r->blob_len = err == 0 ? out.len : 0;
 	if (err == 0)
-		commit_export(&b->commit);
+		exported(b);
 	return err;
 }
 
@@ -95,11 +97,34 @@ static int seal_volatile(struct backend *b, struct qemu_reply *r)
 	return err;
 }
 
+/* Its volatile state as a blob that nobody fetches. */
+uint32_t qemu_state_keep(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+	struct qemu_saved *s = &q->saved[SAVED_VOLATILE];
+	struct qemu_reply r = { 0 };
+	int err;
+
+	saved_forget(q, SAVED_VOLATILE);
+	if (b->commit.stale)
+		return QEMU_IOERROR; /* as in get_blob */
+	err = engine_volatile(&s->p, &s->len);
+	if (err == 0)
+		err = seal(b, STATE_SAVED_VOLATILE, s->p, s->len, &r);
+	s->version = b->commit.version;
+	if (err == 0)
+		saved_note(q, SAVED_VOLATILE, r.blob, r.blob_len);
+	else
+		saved_forget(q, SAVED_VOLATILE);
+	free(r.blob);
+	return err == 0 ? QEMU_SUCCESS : QEMU_FAIL;
+}
+
 /* {u32 flags, u32 type, u32 offset} -> {u32 result, u32 flags, u32 total, u32 length} and the blob from there. */
 static uint32_t get_blob(struct backend *b, struct qemu_reply *r, uint32_t type)
 {
 	/* What the store does not have yet could never be brought back. */
-	if (b->commit.stale && store_commit_newest(b) != 0)
+	if (b->commit.stale && resume_commit(b, &(size_t){ 0 }) != 0)
 		backend_fail(b, ERR_CLOSED, "store the state");
 	if (b->commit.stale)
 		return QEMU_IOERROR;
@@ -131,28 +156,30 @@ uint32_t qemu_state_get(struct backend *b, struct qemu_job *job)
 }
 
 /* What a blob says of its version: state_open then holds it to that. */
-static int claimed_version(const struct qemu_job *job, uint64_t *version)
+static int claimed_version(const uint8_t *blob, size_t n, uint64_t *version)
 {
 	struct buf head;
 
-	buf_wrap(&head, job->blob, job->blob_len);
+	buf_wrap(&head, blob, n);
 	return buf_skip(&head, STATE_VERSION_OFF) || buf_get_u64le(&head, version) || *version == 0 ? ERR_AUTH : 0;
 }
 
-/* Opens what the job brought into *s, which is empty. */
-static int open_blob(const struct backend *b, uint8_t kind, const struct qemu_job *job, struct qemu_saved *s)
+/* Opens a blob into *s, which is empty. */
+static int open_blob(const struct backend *b, unsigned which, const uint8_t *blob, size_t n, struct qemu_saved *s)
 {
+	static const uint8_t kinds[SAVED_KINDS] = {
+		[SAVED_PERMANENT] = STATE_SAVED_PERMANENT, [SAVED_VOLATILE] = STATE_SAVED_VOLATILE };
 	struct qemu_saved got = { 0 };
 	struct state_id id;
 	int err;
 
-	if (job->blob_len <= STATE_OVERHEAD || claimed_version(job, &got.version))
+	if (n <= STATE_OVERHEAD || n > SEALED_STATE_MAX || claimed_version(blob, n, &got.version))
 		return ERR_AUTH;
-	got.p = malloc(job->blob_len - STATE_OVERHEAD);
+	got.p = malloc(n - STATE_OVERHEAD);
 	if (got.p == NULL)
 		return ERR_NOMEM;
-	id = blob_id(b, kind, got.version);
-	err = state_open(b->key, &id, job->blob, job->blob_len, got.p, &got.len);
+	id = blob_id(b, kinds[which], got.version);
+	err = state_open(b->key, &id, blob, n, got.p, &got.len);
 	if (err != 0)
 		free(got.p); /* wiped by state_open */
 	else
@@ -180,8 +207,11 @@ static uint32_t set_permanent(struct backend *b, const struct qemu_job *job)
 	qemu_state_forget(b->qemu);
 	if (b->commit.stale)
 		return refuse(b->commit.why);
-	err = open_blob(b, STATE_SAVED_PERMANENT, job, &b->qemu->permanent);
-	return err != 0 ? refuse(err) : QEMU_SUCCESS;
+	err = open_blob(b, SAVED_PERMANENT, job->blob, job->blob_len, &b->qemu->saved[SAVED_PERMANENT]);
+	if (err != 0)
+		return refuse(err);
+	saved_note(b->qemu, SAVED_PERMANENT, job->blob, job->blob_len);
+	return QEMU_SUCCESS;
 }
 
 static uint32_t set_volatile(struct backend *b, const struct qemu_job *job)
@@ -189,15 +219,30 @@ static uint32_t set_volatile(struct backend *b, const struct qemu_job *job)
 	struct qemu *q = b->qemu;
 	int err;
 
-	saved_forget(&q->resume);
-	if (q->permanent.p == NULL)
+	saved_forget(q, SAVED_VOLATILE);
+	if (q->saved[SAVED_PERMANENT].p == NULL)
 		return refuse(ERR_INVAL); /* it belongs to no state that was set */
-	err = open_blob(b, STATE_SAVED_VOLATILE, job, &q->resume);
-	if (err == 0 && q->resume.version != q->permanent.version) {
-		saved_forget(&q->resume);
+	err = open_blob(b, SAVED_VOLATILE, job->blob, job->blob_len, &q->saved[SAVED_VOLATILE]);
+	if (err == 0 && q->saved[SAVED_VOLATILE].version != q->saved[SAVED_PERMANENT].version) {
+		saved_forget(q, SAVED_VOLATILE);
 		err = ERR_AUTH;
 	}
-	return err != 0 ? refuse(err) : QEMU_SUCCESS;
+	if (err != 0)
+		return refuse(err);
+	saved_note(q, SAVED_VOLATILE, job->blob, job->blob_len);
+	return QEMU_SUCCESS;
+}
+
+void qemu_state_restore(struct backend *b)
+{
+	struct qemu *q = b->qemu;
+
+	for (unsigned i = 0; i < SAVED_KINDS; i++) {
+		const uint64_t n = q->area->saved_len[i];
+
+		if (n > 0 && open_blob(b, i, q->area->saved[i], (size_t)n, &q->saved[i]) != 0)
+			saved_forget(q, i);
+	}
 }
 
 /* {u32 flags, u32 type, u32 length} and the blob. */
@@ -242,7 +287,7 @@ static int open_stored(struct backend *b, const struct store_taken *t)
 
 int qemu_state_take(struct backend *b)
 {
-	struct qemu_saved *s = &b->qemu->permanent;
+	const struct qemu_saved *s = &b->qemu->saved[SAVED_PERMANENT];
 	struct store_taken t;
 	uint8_t *mem;
 	int err;
@@ -255,6 +300,7 @@ int qemu_state_take(struct backend *b)
 	if (err != 0)
 		backend_fail(b, err, "ask for the TPM");
 	if (t.code == 0) {
+		checkpoint_power_set(&b->area, CHECKPOINT_CHANGING);
 		power_cut(b);
 		err = s->p != NULL ? engine_load(s->p, s->len) : open_stored(b, &t);
 		if (err != 0)

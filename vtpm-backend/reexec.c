@@ -47,13 +47,23 @@ static int inherit(int fd, bool yes)
 	return fd < 0 || fcntl(fd, F_SETFD, yes ? 0 : FD_CLOEXEC) == 0 ? 0 : err_from_errno(errno);
 }
 
-/* The areas of the children's checkpoints go on, too. */
-static int inherit_areas(const struct children *c, bool yes)
+/* What was open from the first instruction on. */
+static int inherit_channels(const struct spawner *s, bool yes)
+{
+	int err = inherit(SPAWN_FD_MANAGER, yes);
+
+	return err != 0 || !s->opt.held ? err : inherit(SPAWN_FD_HOLD, yes);
+}
+
+/* What children leave goes on, too. */
+static int inherit_legacies(const struct children *c, bool yes)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < c->n && err == 0; i++)
-		err = inherit(c->list[i].area, yes);
+		if (inherit(c->list[i].legacy.area, yes) != 0 || inherit(c->list[i].legacy.stash[0], yes) != 0 ||
+		    inherit(c->list[i].legacy.stash[1], yes) != 0)
+			err = ERR_SYS;
 	return err;
 }
 
@@ -95,11 +105,11 @@ int reexec(struct spawner *s)
 		return err_from_errno(errno);
 	err = save_state(s, fd);
 	if (err == 0 && inherit(fd, true) == 0 && inherit(s->link_fd, true) == 0 &&
-	    inherit(SPAWN_FD_MANAGER, true) == 0 && inherit_areas(&s->children, true) == 0)
+	    inherit_channels(s, true) == 0 && inherit_legacies(&s->children, true) == 0)
 		exec_self(s, fd);
 	close(fd);
-	if (inherit(s->link_fd, false) != 0 || inherit(SPAWN_FD_MANAGER, false) != 0 ||
-	    inherit_areas(&s->children, false) != 0)
+	if (inherit(s->link_fd, false) != 0 || inherit_channels(s, false) != 0 ||
+	    inherit_legacies(&s->children, false) != 0)
 		return ERR_SYS;
 	return err != 0 ? err : ERR_SYS;
 }
@@ -115,7 +125,7 @@ static int decode_state(struct buf *b, struct spawner *s)
 	if (inherit(s->link_fd, false) != 0)
 		return ERR_SYS;
 	err = children_decode(b, &s->children);
-	return err != 0 ? err : inherit_areas(&s->children, false);
+	return err != 0 ? err : inherit_legacies(&s->children, false);
 }
 
 int reexec_resume(struct spawner *s)

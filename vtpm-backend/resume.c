@@ -7,21 +7,26 @@
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/power.h"
+#include "vtpm-backend/serve.h"
+#include "vtpm-backend/store.h"
 #include "vtpm-backend/tpm.h"
+#include "vtpm-backend/transport.h"
 
 /* A command that was in execution when two backends were killed, or one crashed, is not tried again. */
 #define ATTEMPTS_MAX 2u
 
 void resume_keep(struct backend *b, size_t len, bool pending)
 {
-	struct checkpoint c = { .seq = b->seq, .why = b->commit.why, .response = { b->rsp, len } };
+	struct checkpoint c = { .seq = b->seq, .why = b->commit.why, .job = b->job, .job_result = b->job_result,
+				.response = { b->rsp, len } };
 	uint8_t *state = NULL;
 	int err;
 
-	if (b->area.map == NULL)
+	if (b->area.map == NULL || !b->powered)
 		return;
 	c.base = pending ? commit_next(&b->commit) : b->commit.version;
-	c.flags = (b->shutdown_seen ? CHECKPOINT_SHUTDOWN : 0) | (b->auth_failed ? CHECKPOINT_AUTH_FAILED : 0);
+	c.flags = (b->shutdown_seen ? CHECKPOINT_SHUTDOWN : 0) | (b->auth_failed ? CHECKPOINT_AUTH_FAILED : 0) |
+		  (b->hashing ? CHECKPOINT_HASHING : 0);
 	err = engine_volatile(&state, &c.volatile_state.len);
 	c.volatile_state.data = state;
 	if (err == 0 && !pending && b->commit.stale)
@@ -36,16 +41,54 @@ void resume_keep(struct backend *b, size_t len, bool pending)
 	b->kept_seq = b->seq;
 }
 
+/* One that is powered on again leaves the checkpoints that it has until there is another, so that one counts at each instant. */
+static int begin(struct backend *b)
+{
+	return b->area.number == 0 ? checkpoint_begin(&b->area) : 0;
+}
+
 int resume_begin(struct backend *b)
 {
 	int err;
 
-	b->seq = 0;
-	chan_begin(&b->chan, 0);
-	err = checkpoint_begin(&b->area);
-	if (err == 0)
-		resume_keep(b, 0, false);
+	err = begin(b);
+	if (err != 0)
+		return err;
+	resume_keep(b, 0, false);
+	checkpoint_power_set(&b->area, CHECKPOINT_ON);
+	return 0;
+}
+
+int resume_begin_commit(struct backend *b)
+{
+	int err;
+
+	err = begin(b);
+	if (err != 0)
+		return err;
+	resume_keep(b, 0, true);
+	err = store_commit_newest(b);
+	if (err == 0 && !b->commit.stale)
+		checkpoint_settle(&b->area);
 	return err;
+}
+
+int resume_commit(struct backend *b, size_t *len)
+{
+	int err;
+
+	resume_keep(b, *len, true);
+	err = store_commit_newest(b);
+	if (err != 0)
+		return err;
+	if (!b->commit.stale) {
+		checkpoint_settle(&b->area);
+		return 0;
+	}
+	if (*len > 0 && commit_withholds(&b->commit, true))
+		*len = serve_put_rc(b, TPM_RC_NV_UNAVAILABLE);
+	resume_keep(b, *len, false);
+	return 0;
 }
 
 /*
@@ -136,16 +179,36 @@ void resume_answer(struct backend *b, uint64_t seq, size_t len)
 	if (b->kept_seq != seq)
 		checkpoint_answer(&b->area, seq, b->rsp, len);
 	b->seq = seq;
+	resume_settled(b);
+}
+
+void resume_settled(struct backend *b)
+{
 	checkpoint_attempts_set(&b->area, 0);
 }
 
 /* --- the second one --- */
 
+static void forget_last(struct backend *b)
+{
+	checkpoint_free(b->last_mem, b->last_mem_len);
+	b->last = (struct checkpoint){ 0 };
+	b->last_mem = NULL;
+}
+
 void resume_open(struct backend *b, const uint8_t key[static KEY_LEN])
 {
+	const enum checkpoint_power power = checkpoint_power(&b->area);
 	int err;
 
+	if (power == CHECKPOINT_OFF && b->transport == &transport_qemu)
+		return;
 	err = checkpoint_open(&b->area, key, b->start.uuid, b->start.version, &b->last, &b->last_mem, &b->last_mem_len);
+	if (err != 0 && power == CHECKPOINT_CHANGING) {
+		forget_last(b);
+		b->area.number = 0;
+		return;
+	}
 	if (err == ERR_AUTH)
 		backend_refuse(b, ERR_NOTFOUND, "the checkpoint that the last backend left is not the newest, or damaged");
 	if (err != 0)
@@ -187,19 +250,23 @@ static size_t last_response(struct backend *b, size_t redone)
 	return n;
 }
 
-/* What the guest waits for, if it does. */
-static int deliver(struct backend *b, size_t len)
+void resume_judge(struct backend *b, bool waits)
+{
+	if (!waits || (b->start.flags & RUN_ADOPTED))
+		resume_settled(b); /* it has given up what was in hand, or has its answer; or neither had to do with the end */
+	else if ((b->start.flags & RUN_CRASHED) && checkpoint_attempts(&b->area) > 0)
+		checkpoint_attempts_set(&b->area, ATTEMPTS_MAX);
+}
+
+int resume_deliver(struct backend *b, size_t len)
 {
 	const enum chan_left left = chan_resume(&b->chan, (uint8_t)b->seq);
 
 	if (left == CHAN_LEFT_RESPONSE && len >= TPM_HEADER_SIZE) {
-		checkpoint_attempts_set(&b->area, 0);
+		resume_settled(b);
 		return chan_respond(&b->chan, (uint8_t)b->seq, b->rsp, len);
 	}
-	if (left == CHAN_LEFT_NOTHING)
-		checkpoint_attempts_set(&b->area, 0); /* the guest has given up what was in hand */
-	else if ((b->start.flags & RUN_CRASHED) && checkpoint_attempts(&b->area) > 0)
-		checkpoint_attempts_set(&b->area, ATTEMPTS_MAX);
+	resume_judge(b, left != CHAN_LEFT_NOTHING);
 	return chan_nudge(&b->chan);
 }
 
@@ -225,27 +292,34 @@ static int redo(struct backend *b, size_t *len)
 	return err == ERR_NOTFOUND ? 0 : err;
 }
 
-int resume_restore(struct backend *b)
+int resume_restore(struct backend *b, size_t *len)
 {
 	const int why = b->last.permanent.len > 0 ? b->last.why : 0;
-	size_t len = 0;
 	int err;
 
+	*len = 0;
 	err = power_continue(b, b->last.volatile_state.data, b->last.volatile_state.len);
+	b->hashing = b->last.flags & CHECKPOINT_HASHING;
+	if (err == 0 && !b->hashing)
+		err = power_stir(b);
 	if (err == 0)
-		err = redo(b, &len);
+		err = redo(b, len);
 	if (err != 0)
 		return err;
 	commit_resume(&b->commit, b->start.version, why);
 	b->shutdown_seen = b->last.flags & CHECKPOINT_SHUTDOWN;
 	b->auth_failed = b->last.flags & CHECKPOINT_AUTH_FAILED;
-	len = last_response(b, len);
-	resume_keep(b, len, false); /* from here on there is one that rests on what the store has */
+	b->job = b->last.job;
+	b->job_result = b->last.job_result;
+	*len = last_response(b, *len);
+	resume_keep(b, *len, false); /* from here on there is one that rests on what the store has */
 	b->unsettled = b->shutdown_seen;
-	checkpoint_free(b->last_mem, b->last_mem_len);
-	b->last = (struct checkpoint){ 0 };
-	b->last_mem = NULL;
-	err = deliver(b, len);
-	secmem_wipe(b->rsp, sizeof(b->rsp));
-	return err;
+	forget_last(b);
+	return 0;
+}
+
+void resume_off(struct backend *b, size_t *len)
+{
+	b->seq = checkpoint_answered(&b->area, b->rsp, len);
+	checkpoint_power_set(&b->area, CHECKPOINT_OFF);
 }

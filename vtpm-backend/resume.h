@@ -2,7 +2,7 @@
 /*
  * A backend that is killed is replaced by another, and its guest notices nothing but time. What the first leaves for the second is
  * in checkpoint.h; this is when, and what the second makes of it. docs/continuity.md has the table of what is found after
- * each step. All of it does nothing but for a ring.
+ * each step.
  */
 #ifndef VTPM_BACKEND_RESUME_H
 #define VTPM_BACKEND_RESUME_H
@@ -13,10 +13,20 @@
 /* The TPM has been powered on: the first checkpoint. */
 CHECKED int resume_begin(struct backend *b);
 /*
+ * The same for one whose power-on is committed here. If the store does not take it (b->commit.stale) the checkpoint does not count, and those
+ * before it do.
+ */
+CHECKED int resume_begin_commit(struct backend *b);
+/*
  * A checkpoint of now, in which command b->seq is the last one, with len bytes of b->rsp as its response. pending: the commit
  * of the newest state is sent next. If it cannot be made none counts any more, until the next one.
  */
 void resume_keep(struct backend *b, size_t len, bool pending);
+/*
+ * The commit of what a response of len bytes speaks of. The checkpoint goes first: it counts once the store has the version,
+ * so the two become durable as one. A state that the store does not take goes into another one, and the response is withheld.
+ */
+CHECKED int resume_commit(struct backend *b, size_t *len);
 /* Whether a command that was executed, and did not change the permanent state, needs one. Once for each. */
 bool resume_is_due(struct backend *b, const struct tpm_header *h);
 /* The same for a command of which a record on top of the last one will do: it has been executed and lies in b->cmd. False: it does not. */
@@ -25,12 +35,20 @@ bool resume_redo(struct backend *b, const struct chan_request *req, bool succeed
 void resume_attempt(struct backend *b);
 /* Whether the request that was taken was tried before as often as may be. */
 bool resume_refuses(const struct backend *b);
+/* Nothing is executed any more. */
+void resume_settled(struct backend *b);
 /* Command seq gets len bytes of b->rsp, whatever happens from here on. */
 void resume_answer(struct backend *b, uint64_t seq, size_t len);
 
-/* The control thread's, with RUN_RESUME: finds where to go on, or ends the process. */
+/* The control thread's, with RUN_RESUME: finds where to go on, or that the TPM was off, or ends the process. */
 void resume_open(struct backend *b, const uint8_t key[static KEY_LEN]);
-/* The engine has the permanent state: the rest, and the response that its guest may still wait for. */
-CHECKED int resume_restore(struct backend *b);
+/* The engine has the permanent state: the rest. Then b->rsp, of *len bytes, is the response to command b->seq. */
+CHECKED int resume_restore(struct backend *b, size_t *len);
+/* The same for a TPM that was off. */
+void resume_off(struct backend *b, size_t *len);
+/* Whether the guest waits for what was in execution; what it was is not tried too often. */
+void resume_judge(struct backend *b, bool waits);
+/* Over b->chan: the response of len bytes, if the guest still waits for it. */
+CHECKED int resume_deliver(struct backend *b, size_t len);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The transport over a local ring: hv/chan.c does the work. */
+#include "lib/secmem.h"
 #include "vtpm-backend/power.h"
 #include "vtpm-backend/resume.h"
 #include "vtpm-backend/transport.h"
@@ -8,11 +9,18 @@
 
 static int ring_begin(struct backend *b)
 {
+	size_t len;
 	int err;
 
 	b->locality_max = b->start.locality_max;
-	if (b->start.flags & RUN_RESUME)
-		return resume_restore(b);
+	if (b->start.flags & RUN_RESUME) {
+		err = resume_restore(b, &len);
+		if (err == 0)
+			err = resume_deliver(b, len);
+		secmem_wipe(b->rsp, sizeof(b->rsp));
+		return err;
+	}
+	chan_begin(&b->chan, 0);
 	err = power_on(b);
 	return err != 0 ? err : resume_begin(b);
 }
@@ -40,6 +48,7 @@ static bool ring_cancelled(struct backend *b)
 const struct transport transport_ring = {
 	.option = "--ring",
 	.sandbox = SANDBOX_BACKEND,
+	.area_fd = BACKEND_FD_RING_AREA,
 	.begin = ring_begin,
 	.end = power_off,
 	.wait = ring_wait,

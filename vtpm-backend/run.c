@@ -82,23 +82,26 @@ static int attach_ring(struct backend *b)
 	int err;
 
 	err = local_attach_back(&b->chan, &ring);
-	if (err == 0)
-		err = checkpoint_area_map(&b->area, BACKEND_FD_CHECKPOINT);
-	if (err != 0)
-		return err;
 	close(BACKEND_FD_MEMFD);
-	close(BACKEND_FD_CHECKPOINT);
-	return 0;
+	return err;
 }
 
 static int attach(struct backend *b, const struct run_config *cfg)
 {
+	int err;
+
 	b->transport = cfg->transport;
+	if (b->transport == NULL)
+		return 0;
+	err = checkpoint_area_map(&b->area, b->transport->area_fd);
+	if (err != 0)
+		return err;
+	close(b->transport->area_fd);
 	if (b->transport == &transport_ring)
 		return attach_ring(b);
 	if (b->transport == &transport_xen)
 		return xen_prepare(b);
-	return b->transport == &transport_qemu ? qemu_attach(b) : 0;
+	return qemu_attach(b);
 }
 
 static int start_engine_thread(struct backend *b)

@@ -17,14 +17,14 @@
 
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/power.h"
 #include "vtpm-backend/resume.h"
 #include "vtpm-backend/store.h"
 #include "vtpm-backend/tpm.h"
 #include "vtpm-backend/tpmcmd.h"
 #include "vtpm-backend/transport.h"
 
-/* A response that is only a code. */
-static size_t put_rc(struct backend *b, uint32_t rc)
+size_t serve_put_rc(struct backend *b, uint32_t rc)
 {
 	struct buf r;
 
@@ -85,12 +85,15 @@ static size_t execute(struct backend *b, const struct chan_request *req, uint32_
 	if (lengthy)
 		begin_long(b);
 	resume_attempt(b);
-	err = engine_process(b->cmd, req->len, req->locality, b->rsp, &len);
+	err = power_stir(b);
+	if (err == 0)
+		err = engine_process(b->cmd, req->len, req->locality, b->rsp, &len);
 	if (lengthy)
 		atomic_store(&b->busy, false);
 	b->seq++;
+	b->hashing = false;
 	if (err != 0)
-		return put_rc(b, TPM_RC_FAILURE);
+		return serve_put_rc(b, TPM_RC_FAILURE);
 	b->shutdown_seen = code == TPM_CC_Shutdown && response_code(b, len) == TPM_RC_SUCCESS;
 	/* Until that is anchored, a power cut and an older disk would give the try back. */
 	b->auth_failed |= is_auth_failure(response_code(b, len));
@@ -107,28 +110,6 @@ static bool over_quota(const struct backend *b, size_t len)
 	return quota_refuses(b->cmd, len, state_len, b->start.state_max);
 }
 
-/*
- * The commit of what a response of len bytes speaks of. The checkpoint goes first: it counts once the store has the version,
- * so the two become durable as one. A state that the store does not take goes into another one.
- */
-static int commit_newest(struct backend *b, size_t *len)
-{
-	int err;
-
-	resume_keep(b, *len, true);
-	err = store_commit_newest(b);
-	if (err != 0)
-		return err;
-	if (!b->commit.stale) {
-		checkpoint_settle(&b->area);
-		return 0;
-	}
-	if (*len > 0 && commit_withholds(&b->commit, true))
-		*len = put_rc(b, TPM_RC_NV_UNAVAILABLE);
-	resume_keep(b, *len, false);
-	return 0;
-}
-
 /* Steps 2 to 5. A non-zero return is the end of the process. */
 static int answer(struct backend *b, const struct chan_request *req, size_t *len)
 {
@@ -142,23 +123,23 @@ static int answer(struct backend *b, const struct chan_request *req, size_t *len
 		return ERR_RANGE;
 	if (commit_due(&b->commit)) {
 		*len = 0;
-		err = commit_newest(b, len);
+		err = resume_commit(b, len);
 		if (err != 0)
 			return err;
 	}
 	if (!commit_admits(&b->commit, h.tag)) {
-		*len = put_rc(b, TPM_RC_NV_UNAVAILABLE);
+		*len = serve_put_rc(b, TPM_RC_NV_UNAVAILABLE);
 		return 0;
 	}
 	if (over_quota(b, req->len)) {
-		*len = put_rc(b, TPM_RC_NV_SPACE);
+		*len = serve_put_rc(b, TPM_RC_NV_SPACE);
 		return 0;
 	}
 	engine_clean();
 	*len = execute(b, req, h.code);
 	due = resume_is_due(b, &h);
 	if (engine_dirty())
-		return commit_newest(b, len);
+		return resume_commit(b, len);
 	if (due && !resume_redo(b, req, response_code(b, *len) == TPM_RC_SUCCESS))
 		resume_keep(b, *len, false);
 	return 0;
@@ -175,13 +156,13 @@ static int serve_one(struct backend *b)
 	case CHAN_NONE:
 		return 0;
 	case CHAN_BAD:
-		len = put_rc(b, TPM_RC_COMMAND_SIZE);
+		len = serve_put_rc(b, TPM_RC_COMMAND_SIZE);
 		break;
 	case CHAN_REQUEST:
 		if (!b->powered || b->halted || resume_refuses(b))
-			len = put_rc(b, TPM_RC_FAILURE);
+			len = serve_put_rc(b, TPM_RC_FAILURE);
 		else if (req.locality > b->locality_max)
-			len = put_rc(b, TPM_RC_LOCALITY);
+			len = serve_put_rc(b, TPM_RC_LOCALITY);
 		else
 			err = answer(b, &req, &len);
 		break;

@@ -8,6 +8,9 @@
 /* Powers the engine on with b->plain, serves until BACKEND_STOP, shuts down in order, ends the process. */
 _Noreturn void serve_run(struct backend *b);
 
+/* Puts a response into b->rsp that is only a code, and returns its length. */
+size_t serve_put_rc(struct backend *b, uint32_t rc);
+
 /*
  * Whether a command may make the permanent state outgrow the quota, given the size it has now:
  * it is answered TPM_RC_NV_SPACE and not executed. Commands that free space always pass, so a vTPM

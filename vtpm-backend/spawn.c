@@ -3,7 +3,7 @@
  * vtpm-spawn: forks the keeper and the backends for the manager. Started as root it stays root, because
  * only root can give its children their uids; so it parses nothing but its four messages, and stays single-threaded.
  *
- *	vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] -- KEEPER-ARGS…
+ *	vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] [--held] -- KEEPER-ARGS…
  */
 #include <errno.h>
 #include <getopt.h>
@@ -25,6 +25,7 @@
 #include "lib/util.h"
 #include "lib/version.h"
 #include "vtpm-backend/checkpoint.h"
+#include "vtpm-backend/held.h"
 #include "vtpm-backend/spawner.h"
 #include "vtpm-backend/warm.h"
 
@@ -65,12 +66,14 @@ static void child_ended(struct spawner *s, struct child *ch, int status)
 {
 	struct child was = *ch;
 
-	if (was.kind == CHILD_BACKEND && was.area >= 0 && WIFSIGNALED(status)) {
+	/* Only one that has ended in order is sure to need no successor; of others the manager says so. */
+	if (was.kind == CHILD_BACKEND && was.legacy.area >= 0 && status != 0) {
 		ch->kind = CHILD_GONE;
 		ch->pid = 0;
 	} else {
 		children_remove(&s->children, ch);
-		fd_close(&was.area);
+		held_drop(s, &was);
+		legacy_close(&was.legacy);
 	}
 	if (was.kind == CHILD_REPLACED)
 		return;
@@ -143,7 +146,7 @@ static int on_keeper(void *peer, struct ipc_msg *m)
 		return 0;
 	}
 	s->link_fd = link[0];
-	children_add(&s->children, CHILD_KEEPER, 0, pid, -1);
+	children_add(&s->children, &(struct child){ .kind = CHILD_KEEPER, .pid = pid, .legacy = LEGACY_NONE });
 	return 0;
 }
 
@@ -168,27 +171,40 @@ static void link_backend(struct spawner *s, uint64_t token, int end)
 		log_warn("cannot link a backend with the keeper: %s", err_text(err));
 }
 
-/* Where one that serves a ring leaves its checkpoints: a new area, or that of the one whose place it takes. */
-static int take_area(struct spawner *s, const struct spawn_backend *req, int *area)
+static int make_legacy(uint8_t kind, struct legacy *l)
+{
+	int err = checkpoint_area_make(&l->area);
+
+	if (err == 0 && kind == SERVE_QEMU)
+		err = ipc_pair(l->stash);
+	return err;
+}
+
+/* What one that serves a guest will leave behind: all anew, or that of the one whose place it takes, which served in the same way. */
+static int take_legacy(struct spawner *s, const struct spawn_backend *req, struct legacy *l)
 {
 	struct child *gone;
 
-	*area = -1;
-	if (req->kind != SERVE_RING)
+	if (req->kind == SERVE_NOBODY)
 		return req->replaces == 0 ? 0 : ERR_INVAL;
-	if (req->replaces == 0)
-		return checkpoint_area_make(area);
+	if (req->replaces == 0) {
+		int err = make_legacy(req->kind, l);
+
+		if (err == 0)
+			held_keep(s, req->token, l);
+		return err;
+	}
 	gone = children_find_gone(&s->children, req->replaces);
-	if (gone == NULL)
+	if (gone == NULL || (gone->legacy.stash[0] >= 0) != (req->kind == SERVE_QEMU))
 		return ERR_NOTFOUND;
-	*area = gone->area;
+	*l = gone->legacy;
 	children_remove(&s->children, gone);
 	return 0;
 }
 
-static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, const struct ipc_msg *m, int area)
+static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, const struct ipc_msg *m, const struct legacy *l)
 {
-	int fds[SPAWN_FDS_MAX + 2], key[2], err;
+	int fds[SPAWN_FDS_MAX + 1 + LEGACY_FDS], key[2], err;
 	unsigned n = 0;
 	pid_t pid;
 
@@ -204,8 +220,10 @@ static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, co
 	}
 	if (m->nfds == KEY_CHANNEL)
 		fds[n++] = key[1];
-	if (area >= 0)
-		fds[n++] = area;
+	if (l->area >= 0)
+		fds[n++] = l->area;
+	for (unsigned i = 0; i < 2 && l->stash[i] >= 0; i++)
+		fds[n++] = l->stash[i];
 	pid = s->opt.no_prefork ? birth_exec(s, req, fds, n) : birth_backend(s, req, fds, n);
 	reserve_later(s);
 	close(key[1]);
@@ -218,8 +236,9 @@ static pid_t make_backend(struct spawner *s, const struct spawn_backend *req, co
 static int on_backend(void *peer, struct ipc_msg *m)
 {
 	struct spawner *s = peer;
+	struct child ch = { .kind = CHILD_BACKEND, .legacy = LEGACY_NONE };
 	struct spawn_backend req;
-	int err, area;
+	int err;
 	pid_t pid;
 
 	err = spawn_backend_decode(&m->body, &req);
@@ -227,28 +246,33 @@ static int on_backend(void *peer, struct ipc_msg *m)
 		return err;
 	if (m->nfds != spawn_backend_fds(req.kind) || children_find_token(&s->children, req.token) != NULL)
 		return ERR_PROTO;
-	err = take_area(s, &req, &area);
-	pid = err != 0 ? err : make_backend(s, &req, m, area);
+	ch.token = req.token;
+	ch.name = req.replaces != 0 ? req.replaces : req.token;
+	err = take_legacy(s, &req, &ch.legacy);
+	pid = err != 0 ? err : make_backend(s, &req, m, &ch.legacy);
 	if (pid > 0) {
-		children_add(&s->children, CHILD_BACKEND, req.token, pid, area);
+		ch.pid = pid;
+		children_add(&s->children, &ch);
 		return 0;
 	}
-	fd_close(&area);
+	held_drop(s, &ch);
+	legacy_close(&ch.legacy);
 	log_error("cannot make a backend: %s", err_text(pid));
 	report_exit(s, req.token, STATUS_NOT_BORN);
 	return 0;
 }
 
-static void forget_area(struct spawner *s, uint64_t token)
+static void forget_legacy(struct spawner *s, uint64_t name)
 {
-	struct child *gone = children_find_gone(&s->children, token);
-	int area;
+	struct child *gone = children_find_gone(&s->children, name);
+	struct child was;
 
 	if (gone == NULL)
 		return;
-	area = gone->area;
+	was = *gone;
 	children_remove(&s->children, gone);
-	fd_close(&area);
+	held_drop(s, &was);
+	legacy_close(&was.legacy);
 }
 
 static int on_kill(void *peer, struct ipc_msg *m)
@@ -264,9 +288,10 @@ static int on_kill(void *peer, struct ipc_msg *m)
 	ch = token == 0 ? children_find_keeper(&s->children) : children_find_token(&s->children, token);
 	if (ch != NULL) {
 		kill(ch->pid, SIGKILL);
-		fd_close(&ch->area); /* nobody is to go on from there */
+		held_drop(s, ch);
+		legacy_close(&ch->legacy); /* nobody is to go on from there */
 	} else { /* it has ended, and its SPAWN_EXITED is on the way or there */
-		forget_area(s, token);
+		forget_legacy(s, token);
 	}
 	return 0;
 }
@@ -291,6 +316,7 @@ static int on_attach(void *peer, struct ipc_msg *m)
 	answer.code = xen_ring_open(&ring, req.domid, req.ref, req.port);
 	answer.index = ring.index;
 	answer.port = ring.local;
+	answer.again = req.again;
 	fds[0] = ring.grant;
 	fds[1] = ring.port;
 	buf_init(&b, mem, sizeof(mem));
@@ -419,12 +445,13 @@ static const struct option options[] = {
 	{ "keeper", required_argument, NULL, 'k' },    { "backend", required_argument, NULL, 'b' },
 	{ "uid-base", required_argument, NULL, 'u' },  { "empty-dir", required_argument, NULL, 'e' },
 	{ "no-prefork", no_argument, NULL, 'n' },      { "resume", required_argument, NULL, 'r' },
+	{ "held", no_argument, NULL, 'H' },
 	{ "help", no_argument, NULL, 'h' },	       { "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
 };
 
 static const char usage[] =
-	"usage: vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] -- KEEPER-ARGS\n"
+	"usage: vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] [--held] -- KEEPER-ARGS\n"
 	"Starts keeper and backends for vtpm-mgr, whose socket is its descriptor 3; see vtpm-spawn(8).\n";
 
 static int take_option(struct spawn_options *o, int opt, const char *arg)
@@ -443,6 +470,9 @@ static int take_option(struct spawn_options *o, int opt, const char *arg)
 		return 0;
 	case 'n':
 		o->no_prefork = true;
+		return 0;
+	case 'H':
+		o->held = true;
 		return 0;
 	case 'h':
 		fputs(usage, stdout);
@@ -478,7 +508,7 @@ static int parse_options(int argc, char **argv, struct spawn_options *o)
 	return o->keeper != NULL && o->backend != NULL ? 0 : ERR_INVAL;
 }
 
-/* Each guest with a ring costs one: where its backend leaves checkpoints. */
+/* Each guest costs up to three: what its backend leaves (children.h). */
 static int raise_descriptors(void)
 {
 	struct rlimit rl;
@@ -507,6 +537,8 @@ static int start(struct spawner *s)
 		err = watch(s);
 	if (err == 0 && s->opt.resume_fd >= 0)
 		err = reexec_resume(s);
+	else if (err == 0)
+		err = held_receive(s);
 	if (err == 0)
 		reserve_later(s);
 	return err;

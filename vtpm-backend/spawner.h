@@ -13,14 +13,15 @@
 #include "vtpm-backend/warm.h"
 #include "vtpm-mgr/proto/spawn.h"
 
-#define SPAWN_FD_MANAGER 3 /* the socket to the manager, from the first instruction on */
+#define SPAWN_FD_MANAGER 3 /* the socket to the manager, from the first instruction on, */
+#define SPAWN_FD_HOLD	 4 /* and, with --held, that to vtpm-hold */
 
 struct spawn_options {
 	const char *keeper, *backend; /* programs */
 	const char *empty_dir;	      /* NULL: no chroot */
 	char **keeper_args;	      /* NULL-terminated */
 	uint32_t uid_base;	      /* keeper: this one; the backend of a slot: this + 1 + slot */
-	bool no_prefork;
+	bool no_prefork, held;
 	int resume_fd; /* -1, or the memfd of reexec.h */
 };
 

@@ -16,6 +16,7 @@
 struct transport {
 	const char *option; /* of vtpm-backend(8), that chooses it */
 	enum sandbox_kind sandbox;
+	int area_fd; /* the memory for checkpoints */
 	/* The engine has its state: powers it on, if that is not the guest's side to say. */
 	int (*begin)(struct backend *b);
 	/* 0: look with take; spurious returns are permitted. ERR_CLOSED: b->stop_fd is readable. */

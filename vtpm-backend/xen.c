@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "hv/xen/xen.h"
+#include "lib/secmem.h"
 #include "vtpm-backend/power.h"
+#include "vtpm-backend/resume.h"
 #include "vtpm-backend/transport.h"
 #include "vtpm-mgr/proto/spawn.h"
 
@@ -16,25 +18,39 @@
 
 enum handover { HAND_NOTHING, HAND_ATTACH, HAND_DETACH };
 
+/* For the next backend, if this one is killed (checkpoint_link). */
+struct xen_area {
+	uint64_t begun; /* the ring that is attached has the number of a response of this TPM (chan_begin) */
+};
+
 struct xen_link {
+	struct xen_area *area;
 	/* Both, in turns: the engine thread's while it is not HAND_NOTHING, the control thread's otherwise. */
 	atomic_int hand; /* enum handover */
 	struct chan next; /* with HAND_ATTACH */
+	bool again;	  /* the backend before this one had it */
 
 	/* Control thread: the ring that the engine thread has, or will have; its page is NULL without one. */
 	struct chan seen;
 
 	/* Engine thread. */
 	bool attached; /* b->chan is a ring */
+	bool resumed;  /* b->rsp, of rsp_len bytes, is for the ring that the backend before this one had */
+	size_t rsp_len;
 };
 
 int xen_prepare(struct backend *b)
 {
+	void *link;
+	int err;
+
 	b->xen = calloc(1, sizeof(*b->xen));
 	if (b->xen == NULL)
 		return ERR_NOMEM;
 	atomic_init(&b->xen->hand, HAND_NOTHING);
-	return 0;
+	err = checkpoint_link(&b->area, sizeof(*b->xen->area), &link);
+	b->xen->area = link;
+	return err;
 }
 
 /* --- control thread --- */
@@ -82,6 +98,7 @@ static int on_ring(void *peer, struct ipc_msg *m)
 	if (err != 0)
 		return say_attached(err); /* the guest's grant is none: that is no fault of this process */
 	b->xen->seen = b->xen->next;
+	b->xen->again = a.again;
 	hand_over(b, HAND_ATTACH);
 	return 0;
 }
@@ -121,19 +138,54 @@ static bool xen_cancelled(struct backend *b)
 
 /* --- engine thread --- */
 
+static void note_begun(struct xen_link *x, bool yes)
+{
+	__atomic_store_n(&x->area->begun, yes, __ATOMIC_RELEASE);
+}
+
+/* A ring has come: where the guest stands with the one that it had, or a new one, whose request is its first. */
+static int begin_ring(struct backend *b)
+{
+	struct xen_link *x = b->xen;
+	int err = 0;
+
+	b->chan = x->next;
+	if (x->again && x->resumed && x->area->begun) {
+		err = resume_deliver(b, x->rsp_len);
+	} else {
+		note_begun(x, false);
+		chan_begin(&b->chan, (uint8_t)b->seq);
+		note_begun(x, true);
+		resume_settled(b);
+	}
+	if (x->resumed)
+		secmem_wipe(b->rsp, sizeof(b->rsp));
+	x->resumed = false;
+	return err;
+}
+
+static void end_ring(struct backend *b)
+{
+	note_begun(b->xen, false);
+	if (b->xen->attached)
+		xen_detach_back(&b->chan);
+}
+
 static int take_over(struct backend *b)
 {
 	struct xen_link *x = b->xen;
-	int what = atomic_load(&x->hand);
+	int what = atomic_load(&x->hand), err = 0;
 
 	if (what == HAND_NOTHING)
 		return 0;
 	if (what == HAND_ATTACH)
-		b->chan = x->next;
-	else if (x->attached)
-		xen_detach_back(&b->chan);
+		err = begin_ring(b);
+	else
+		end_ring(b);
 	x->attached = what == HAND_ATTACH;
 	atomic_store(&x->hand, HAND_NOTHING);
+	if (err != 0)
+		return err;
 	return x->attached ? say_attached(0) : ipc_send(BACKEND_FD_CONTROL, BACKEND_DETACHED, NULL, NULL, 0);
 }
 
@@ -150,8 +202,15 @@ static int wait_stop(struct backend *b)
 
 static int xen_begin(struct backend *b)
 {
+	int err;
+
 	b->locality_max = b->start.locality_max;
-	return power_on(b);
+	if (b->start.flags & RUN_RESUME) {
+		b->xen->resumed = true;
+		return resume_restore(b, &b->xen->rsp_len);
+	}
+	err = power_on(b);
+	return err != 0 ? err : resume_begin(b);
 }
 
 static int xen_wait(struct backend *b)
@@ -180,6 +239,7 @@ static int xen_respond(struct backend *b, size_t len)
 const struct transport transport_xen = {
 	.option = "--xen",
 	.sandbox = SANDBOX_BACKEND_XEN,
+	.area_fd = BACKEND_FD_XEN_AREA,
 	.begin = xen_begin,
 	.end = power_off,
 	.wait = xen_wait,

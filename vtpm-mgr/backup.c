@@ -4,6 +4,7 @@
  * the keeper seals part by part. The manager has no key of it.
  */
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/policy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,12 +86,16 @@ static int make_header(struct backup *b, const uint8_t *key_id)
 {
 	uint8_t name[TPM_NAME_MAX], root[STORE_META_MAX];
 	struct backup_header h = {.created = b->created, .size = b->size, .srk_name = name, .root = root};
+	struct set_list sets;
 	struct buf out;
 	int err = random_bytes(h.salt, sizeof(h.salt));
 
 	memcpy(h.key_id, key_id, DIGEST_LEN);
 	h.srk_name_len = sizeof(name);
 	h.root_len = sizeof(root);
+	sets_load(b->m, DEFAULT_GROUP, &sets);
+	h.sets = sets.mem;
+	h.sets_len = sets.len;
 	buf_init(&out, b->header, sizeof(b->header));
 	if (!err)
 		err = store_meta_get(b->m->store, "srk_name", name, &h.srk_name_len);

@@ -7,13 +7,13 @@ static const uint8_t magic[8] = {'V', 'T', 'P', 'M', 'B', 'K', 'U', 'P'};
 
 int backup_header_encode(struct buf *b, const struct backup_header *h)
 {
-	size_t len = BACKUP_HEADER_MIN + h->srk_name_len + h->root_len;
+	size_t len = BACKUP_HEADER_MIN + h->srk_name_len + h->root_len + h->sets_len;
 
 	if (buf_put_bytes(b, magic, sizeof(magic)) || buf_put_u32le(b, BACKUP_FORMAT) ||
 	    buf_put_u32le(b, (uint32_t)len) || buf_put_bytes(b, h->key_id, DIGEST_LEN) ||
 	    buf_put_bytes(b, h->salt, BACKUP_SALT_LEN) || buf_put_u64le(b, (uint64_t)h->created) ||
 	    buf_put_u64le(b, h->size) || buf_put_var(b, h->srk_name, h->srk_name_len) ||
-	    buf_put_var(b, h->root, h->root_len))
+	    buf_put_var(b, h->root, h->root_len) || buf_put_var(b, h->sets, h->sets_len))
 		return ERR_RANGE;
 	return 0;
 }
@@ -45,7 +45,8 @@ int backup_header_decode(struct buf *b, struct backup_header *h)
 	if (b->len != len || buf_get_bytes(b, h->key_id, DIGEST_LEN) || buf_get_bytes(b, h->salt, BACKUP_SALT_LEN) ||
 	    buf_get_u64le(b, &created) || created > INT64_MAX || buf_get_u64le(b, &h->size) || h->size < 1 ||
 	    h->size > STORE_COPY_MAX || buf_get_var(b, TPM_NAME_MAX, &h->srk_name, &h->srk_name_len) ||
-	    buf_get_var(b, STORE_META_MAX, &h->root, &h->root_len) || buf_left(b))
+	    buf_get_var(b, STORE_META_MAX, &h->root, &h->root_len) ||
+	    buf_get_var(b, STORE_META_MAX, &h->sets, &h->sets_len) || buf_left(b))
 		return ERR_PROTO;
 	h->created = (int64_t)created;
 	return 0;

@@ -15,8 +15,8 @@
 #define BACKUP_FORMAT	   1u
 #define BACKUP_SALT_LEN	   32u
 #define BACKUP_PREFIX_SIZE 16u /* as much of a header as says how long it is */
-#define BACKUP_HEADER_MIN  (BACKUP_PREFIX_SIZE + DIGEST_LEN + BACKUP_SALT_LEN + 24u)
-#define BACKUP_HEADER_MAX  (BACKUP_HEADER_MIN + TPM_NAME_MAX + STORE_META_MAX)
+#define BACKUP_HEADER_MIN  (BACKUP_PREFIX_SIZE + DIGEST_LEN + BACKUP_SALT_LEN + 28u)
+#define BACKUP_HEADER_MAX  (BACKUP_HEADER_MIN + TPM_NAME_MAX + 2u * STORE_META_MAX)
 
 struct backup_header {
 	uint8_t key_id[DIGEST_LEN];
@@ -24,8 +24,8 @@ struct backup_header {
 	int64_t created;	       /* seconds since 1970 */
 	uint64_t size;		       /* bytes of the image, 1 to STORE_COPY_MAX */
 	/* Views: the storage root key that the root is under, and the root of group "default", as the store had them: for a host whose store is lost. */
-	const uint8_t *srk_name, *root;
-	size_t srk_name_len, root_len;
+	const uint8_t *srk_name, *root, *sets;
+	size_t srk_name_len, root_len, sets_len;
 };
 
 CHECKED int backup_header_encode(struct buf *b, const struct backup_header *h);

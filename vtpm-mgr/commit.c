@@ -57,16 +57,20 @@ static void on_committed(void *arg, int code)
 	v->version++;
 	if (v->opening)
 		vtpm_verified(v);
-	if (v->rollback_to)
+	if (v->rollback_to) {
+		v->row.rollbacks++;
 		takeover_rolled_back(v);
+	}
 	if (v->anchoring)
 		wait = anchor_quota_spend(v->m, v->row.uuid);
 	v->held = wait > 0 && v->state != VTPM_STOPPING;
 	v->held_until = v->held ? loop_now_ms() + wait : 0;
-	if (v->held)
-		loop_timer_set(&v->m->loop, &v->held_timer, wait, on_paid, v);
-	else
+	if (!v->held) {
 		answer(v, v->version, 0);
+		return;
+	}
+	held_guest_update(v); /* nor does another manager give it away sooner */
+	loop_timer_set(&v->m->loop, &v->held_timer, wait, on_paid, v);
 }
 
 void commit_forget(struct vtpm *v)

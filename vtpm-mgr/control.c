@@ -521,6 +521,14 @@ static void listener_ready(void *arg, uint32_t events)
 	}
 }
 
+static int socket_open(struct control *c)
+{
+	c->fd = c->cfg.listener;
+	if (c->fd >= 0)
+		return socket_inode(c->cfg.path, &c->ino);
+	return socket_listen(c->cfg.path, &c->fd, &c->ino);
+}
+
 int control_open(struct control **out, struct loop *l, const struct control_config *cfg)
 {
 	struct control *c = calloc(1, sizeof(*c));
@@ -537,7 +545,7 @@ int control_open(struct control **out, struct loop *l, const struct control_conf
 	err = random_bytes(&seed, sizeof(seed));
 	if (!err) {
 		json_object_seed(seed);
-		err = socket_listen(c->cfg.path, &c->fd, &c->ino);
+		err = socket_open(c);
 	}
 	if (!err)
 		c->spare_fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
@@ -551,6 +559,11 @@ int control_open(struct control **out, struct loop *l, const struct control_conf
 	}
 	*out = c;
 	return 0;
+}
+
+int control_listener(const struct control *c)
+{
+	return c->fd;
 }
 
 void control_close(struct control *c)

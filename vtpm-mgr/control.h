@@ -41,6 +41,7 @@ struct control_method {
 
 struct control_config {
 	const char *path;	 /* of the socket */
+	int listener;		 /* that listens there already, taken over; -1: none */
 	int64_t operator_gid;	 /* -1: none */
 	int64_t viewer_gid;	 /* -1: none */
 	const struct control_method *methods;
@@ -51,6 +52,8 @@ struct control_config {
 
 /* Replaces a stale socket file (one that nobody listens on); ERR_BUSY if somebody does. Mode 0666: the kernel tells who connects. */
 CHECKED int control_open(struct control **out, struct loop *l, const struct control_config *cfg);
+/* Its listener, which stays its own. */
+int control_listener(const struct control *c);
 /* Drops all clients and removes the socket. Calls in flight stay valid until they end. */
 void control_close(struct control *c);
 

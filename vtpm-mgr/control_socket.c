@@ -54,6 +54,16 @@ int socket_listen(const char *path, int *fd, ino_t *ino)
 	return chmod(sa.sun_path, 0666) || listen(*fd, SOMAXCONN) ? err_from_errno(errno) : 0;
 }
 
+int socket_inode(const char *path, ino_t *ino)
+{
+	struct stat sb;
+
+	if (lstat(path, &sb))
+		return err_from_errno(errno);
+	*ino = sb.st_ino;
+	return 0;
+}
+
 int socket_listen_anew(const char *path, int type, int backlog, int *fd)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};

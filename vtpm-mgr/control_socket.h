@@ -12,6 +12,8 @@
  * *fd and *ino may be set even on an error: fd is closed by the caller, ino is for socket_remove.
  */
 CHECKED int socket_listen(const char *path, int *fd, ino_t *ino);
+/* *ino: of the file at path, for socket_remove. */
+CHECKED int socket_inode(const char *path, ino_t *ino);
 /* Removes path if it is that file. ino 0: it was never made. */
 void socket_remove(const char *path, ino_t ino);
 /*

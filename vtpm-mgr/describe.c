@@ -60,6 +60,7 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 		json_object_set_new(j, "ring", json_string(path));
 	if (!qemu_path(m, row->name, path, sizeof(path)))
 		json_object_set_new(j, "swtpm", json_string(path));
+	json_object_set_new(j, "held", json_boolean(v && v->kept && held_generation(m) > 0));
 	if (v && v->replacements > 0)
 		json_object_set_new(j, "replacements", json_integer((json_int_t)v->replacements));
 	if (v && v->state == VTPM_RUNNING && v->qemu >= 0)
@@ -202,9 +203,17 @@ static const char *store_word(int err)
 	return !err ? "ok" : err == ERR_FULL ? "full" : err == ERR_READONLY ? "readonly" : "failing";
 }
 
+/* Absent without vtpm-hold. */
+static void describe_hold(const struct mgr *m, json_t *j)
+{
+	if (j && held_generation(m) > 0)
+		json_object_set_new(j, "hold", json_pack("{s:I, s:i}", "generation", (json_int_t)held_generation(m), "waiting",
+							 (int)held_guests_waiting(m)));
+}
+
 json_t *describe_status(struct mgr *m)
 {
-	json_t *groups = json_array();
+	json_t *groups = json_array(), *j;
 	int counts[2] = { 0, 0 }, running = 0;
 
 	for (struct group *g = m->keeper.groups; g; g = g->next)
@@ -213,10 +222,14 @@ json_t *describe_status(struct mgr *m)
 		running += v->state == VTPM_RUNNING && !v->incoming;
 	if (store_vtpm_each(m->store, count_row, counts))
 		counts[0] = counts[1] = 0;
-	return json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:o, s:b, s:o}", "version", VTPM_VERSION,
+	j = json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:o, s:b, s:o}", "version", VTPM_VERSION,
 			 "tpm", describe_tpm(m), "groups", groups, "vtpms", counts[0], "running", running, "quarantined",
 			 counts[1], "pool", (int)m->pool_count, "pool_target", (int)m->cfg.pool, "commits",
 			 (json_int_t)m->continuity.commits, "changes", (json_int_t)m->continuity.changes, "store",
 			 store_word(m->continuity.store_result), "continuity", describe_continuity(m), "sandboxed", (int)m->sandboxed, "warnings",
 			 describe_warnings(m));
+	describe_hold(m, j);
+	if (j && m->xen)
+		json_object_set_new(j, "xsm", json_string(xen_xsm_word(m->xsm)));
+	return j;
 }

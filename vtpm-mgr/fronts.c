@@ -541,8 +541,11 @@ static int listener_open(struct mgr *m)
 	int n = snprintf(path, sizeof(path), "%s/" FRONT_SOCKET, m->cfg.runtime_dir);
 	int err = n < 0 || (size_t)n >= sizeof(path) ? ERR_RANGE : 0;
 
-	if (!err)
+	s->listener = held_take_listener(m, HELD_FRONTS, NULL);
+	if (!err && s->listener < 0)
 		err = socket_listen_anew(path, SOCK_SEQPACKET, 64, &s->listener);
+	if (!err)
+		held_keep(m, HELD_FRONTS, NULL, NULL, &s->listener, 1);
 	return err ? err : loop_add(&m->loop, &s->io, s->listener, EPOLLIN, on_listener, m);
 }
 

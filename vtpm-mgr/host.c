@@ -14,16 +14,34 @@
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
 
-#define SPAWN_FD 3
+#define SPAWN_FD      3
+#define SPAWN_FD_HOLD 4
 
 #define FENCE_FILE    "keeper.lock"
 #define FENCE_POLL_MS 10
 #define FENCE_MAX_MS  90000 /* a keeper has patience with its TPM for a minute (keeper/anchor.c) */
 
+/* Puts both channels into their places, which may be each other's. */
+static int place_channels(const struct mgr *m, int sock)
+{
+	const int hold = m->cfg.hold_spawner_fd;
+	int aside, aside_hold = -1;
+
+	/* A Ctrl-C on the manager's terminal is the manager's to handle: it powers everything off in order. vtpm-hold has seen to that. */
+	if (hold < 0)
+		setsid();
+	aside = fcntl(sock, F_DUPFD_CLOEXEC, SPAWN_FD_HOLD + 1);
+	if (hold >= 0)
+		aside_hold = fcntl(hold, F_DUPFD_CLOEXEC, SPAWN_FD_HOLD + 1);
+	if (aside < 0 || dup2(aside, SPAWN_FD) < 0)
+		return ERR_SYS;
+	return hold >= 0 && dup2(aside_hold, SPAWN_FD_HOLD) < 0 ? ERR_SYS : 0;
+}
+
 static void exec_spawner(struct mgr *m, int sock)
 {
 	char program[PATH_MAX], keeper[PATH_MAX], backend[PATH_MAX], empty[PATH_MAX], base[16];
-	const char *argv[20];
+	const char *argv[21];
 	unsigned n = 0;
 
 	snprintf(program, sizeof(program), "%s/vtpm-spawn", m->cfg.libexec_dir);
@@ -44,14 +62,15 @@ static void exec_spawner(struct mgr *m, int sock)
 	}
 	if (m->cfg.no_prefork)
 		argv[n++] = "--no-prefork";
+	if (m->cfg.hold_spawner_fd >= 0)
+		argv[n++] = "--held";
 	argv[n++] = "--";
 	argv[n++] = "--tcti";
 	argv[n++] = m->cfg.tcti;
 	argv[n++] = "--recovery-keys";
 	argv[n++] = m->cfg.recovery_keys;
 	argv[n] = NULL;
-	setsid(); /* a Ctrl-C on the manager's terminal is the manager's to handle: it powers everything off in order */
-	if (sock == SPAWN_FD ? fcntl(sock, F_SETFD, 0) < 0 : dup2(sock, SPAWN_FD) < 0)
+	if (place_channels(m, sock))
 		_exit(126);
 	execv(program, (char *const *)(uintptr_t)argv);
 	log_error("cannot start %s: %s; --libexec-dir says where the helpers are", program, strerror(errno));
@@ -69,6 +88,7 @@ int host_start_spawner(struct mgr *m)
 	if (m->spawner_pid == 0)
 		exec_spawner(m, sv[1]);
 	fd_close(&sv[1]);
+	fd_close(&m->cfg.hold_spawner_fd);
 	if (m->spawner_pid < 0) {
 		fd_close(&sv[0]);
 		return ERR_SYS;

@@ -211,6 +211,7 @@ static void keeper_lost(struct mgr *m)
 			call_fail(k, c, ERR_TPM_LOST);
 	}
 	continuity_lost(m, ERR_TPM_LOST, k->reason);
+	resume_keeper_lost(m);
 	/* Who waits has waited for this one: not for an endless row of them. */
 	if (booting)
 		keeper_queue_fail(m, ERR_TPM_LOST);
@@ -282,6 +283,7 @@ static int keeper_spawn(struct mgr *m)
 		fd_close(&k->sock);
 		return err;
 	}
+	k->number++;
 	k->state = KEEPER_STARTING;
 	k->has_status = false;
 	keeper_boot(m);
@@ -291,6 +293,7 @@ static int keeper_spawn(struct mgr *m)
 int keeper_start(struct mgr *m)
 {
 	m->keeper.sock = m->keeper.io.fd = -1;
+	recheck_start(m);
 	return keeper_spawn(m);
 }
 

@@ -254,26 +254,39 @@ static void open_control(struct mgr *m, const struct identity *id)
 	int err;
 
 	snprintf(path, sizeof(path), "%s/control.sock", m->cfg.runtime_dir);
+	cfg.listener = held_take_listener(m, HELD_CONTROL, NULL);
 	err = control_open(&m->control, &m->loop, &cfg);
 	if (err)
 		die(path, err == ERR_BUSY ? "another vtpm-mgr is listening there" : err_text(err));
+	held_keep(m, HELD_CONTROL, NULL, NULL, (const int[]){ control_listener(m->control) }, 1);
 }
 
-/* A manager that was killed has left sockets, perhaps of vTPMs that are not there any more. */
+/* A manager that was killed has left sockets, perhaps of vTPMs that are not there any more. Those that vtpm-hold has are in use. */
 static void sweep(const struct mgr *m)
 {
+	if (m->held.generation > 1)
+		return;
 	if (socket_sweep(m->cfg.runtime_dir, ".ring") || socket_sweep(m->cfg.runtime_dir, ".swtpm"))
 		log_warn("%s: sockets of a manager that has ended cannot be removed", m->cfg.runtime_dir);
 }
 
-/* With the rights of root: that is what it takes to speak to xenstore. -1: no guests of Xen. */
-static int connect_xen(const struct config *cfg)
+static void ask_xsm(struct mgr *m)
 {
+	m->xsm = xen_xsm_ask();
+	log_info("XSM of this Xen: %s", xen_xsm_word(m->xsm));
+}
+
+/* With the rights of root: that is what it takes to speak to xenstore. -1: no guests of Xen. */
+static int connect_xen(struct mgr *m)
+{
+	const struct config *cfg = &m->cfg;
 	int fd = -1;
 	int err = cfg->xen == XEN_NEVER || cfg->init ? 0 : xenstore_open(&fd);
 
 	if (err && cfg->xen == XEN_ON)
 		die("--xen on", "xenstore cannot be reached: this is no domain of Xen, or not root, or xenstored does not run");
+	if (fd >= 0)
+		ask_xsm(m);
 	return fd;
 }
 
@@ -347,10 +360,14 @@ static void after_round(void *arg)
 	commit_flush(m);
 	if (m->audit.unsynced && !m->audit_due.due_ms)
 		loop_timer_set(&m->loop, &m->audit_due, AUDIT_DELAY_MS, on_audit_due, m);
+	held_again(m);
 }
 
 static void mgr_close(struct mgr *m)
 {
+	/* Its guests are not to notice that it ends: the next manager takes over everything as it is. */
+	if (!m->draining && held_generation(m) > 0)
+		_exit(m->exit_code);
 	m->draining = true;
 	reseal_close(m);
 	keeper_close(m);
@@ -363,7 +380,9 @@ static void mgr_close(struct mgr *m)
 	qemu_ports_close(m);
 	pool_free(m);
 	control_close(m->control);
+	held_unleash_spawner(m); /* its end of file is what ends it */
 	host_close(m);
+	held_close(m);
 	store_close(m->store);
 	on_audit_due(m);
 	audit_close(&m->audit);
@@ -388,6 +407,38 @@ void mgr_ready(struct mgr *m)
 	fd_close(&m->cfg.ready_fd);
 }
 
+/* Of what this was started with only what it was told of goes further, and to no child by itself. */
+static void keep_given(struct config *cfg)
+{
+	int *const given[] = { &cfg->ready_fd, &cfg->hold_fd, &cfg->hold_spawner_fd };
+	int keep[ARRAY_LEN(given)];
+
+	for (size_t i = 0; i < ARRAY_LEN(given); i++) {
+		if (*given[i] >= 0 && fcntl(*given[i], F_SETFD, FD_CLOEXEC))
+			*given[i] = -1;
+		keep[i] = *given[i];
+	}
+	if (sandbox_close_others(keep, ARRAY_LEN(keep)))
+		die("cannot close inherited descriptors", strerror(errno));
+}
+
+/* What the last manager has left, if there was one. */
+static void take_held(struct mgr *m)
+{
+	int err = held_open(m, m->cfg.hold_fd);
+
+	if (err)
+		die("vtpm-hold", err_text(err));
+	if (m->held.generation > 1)
+		fd_close(&m->cfg.ready_fd); /* who waited has long gone on */
+}
+
+static void take_given(struct mgr *m)
+{
+	open_from(m);
+	take_held(m);
+}
+
 int main(int argc, char **argv)
 {
 	static struct mgr mgr;
@@ -396,23 +447,21 @@ int main(int argc, char **argv)
 	int xenstore;
 
 	options_parse(argc, argv, &m->cfg);
-	if (m->cfg.ready_fd >= 0 && fcntl(m->cfg.ready_fd, F_SETFD, FD_CLOEXEC))
-		m->cfg.ready_fd = -1;
 	log_open("vtpm-mgr", m->cfg.verbose);
-	if (sandbox_close_others(&m->cfg.ready_fd, 1)) /* whatever this was started with goes no further */
-		die("cannot close inherited descriptors", strerror(errno));
+	keep_given(&m->cfg);
 	umask(0077);
 	block_signals();
 	m->spawner = m->spawner_io.fd = m->signals_io.fd = m->audit.fd = m->fence = -1;
-	m->keeper.sock = m->keeper.io.fd = m->from = -1;
-	open_from(m);
+	m->keeper.sock = m->keeper.io.fd = m->held.sock = m->held.io.fd = m->from = -1;
+	take_given(m);
 	find_identity(&m->cfg, &id);
 	make_dirs(&m->cfg, &id);
 	if (m->cfg.init)
 		check_no_store(m);
 	if (host_start_spawner(m))
 		die("vtpm-spawn", strerror(errno));
-	xenstore = connect_xen(&m->cfg);
+	held_leash_spawner(m);
+	xenstore = connect_xen(m);
 	drop_root(m, &id);
 	if (secmem_process())
 		die("cannot forbid core dumps", strerror(errno));
@@ -423,7 +472,7 @@ int main(int argc, char **argv)
 		die(m->cfg.state_dir, "the audit log cannot be opened");
 	if (continuity_init(m))
 		die("continuity", "out of memory");
-	if (loop_open(&m->loop) || host_watch_spawner(m))
+	if (loop_open(&m->loop) || host_watch_spawner(m) || held_watch(m))
 		die("event loop", strerror(errno));
 	watch_signals(m);
 	if (!m->cfg.init) {
@@ -434,16 +483,17 @@ int main(int argc, char **argv)
 		die(m->cfg.state_dir, store_why(m->store));
 	if (xenstore >= 0 && xen_open(m, xenstore))
 		die("guests of Xen", strerror(errno));
+	held_guests_revive(m);
 	m->swtpm_uid = id.swtpm_uid;
 	if (!m->cfg.init && fronts_open(m))
 		die(m->cfg.runtime_dir, "swtpm.sock cannot be made there");
+	held_settle(m);
 	if (fd_hurry_prepare())
 		die("a timer", strerror(errno));
 	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL)); /* loads OpenSSL's configuration while files can be read */
 	if (sandbox_limit(SANDBOX_MANAGER) || sandbox_filter(SANDBOX_MANAGER))
 		die("cannot enter the sandbox", strerror(errno));
 	loop_set_after(&m->loop, after_round, m);
-	recheck_start(m);
 	if (keeper_start(m))
 		die("vtpm-keeper", "cannot be started");
 	m->exit_code = loop_run(&m->loop) ? 1 : m->exit_code;

@@ -6,6 +6,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/policy.h"
 #include "vtpm-mgr/reroot.h"
 
@@ -437,6 +438,20 @@ static json_t *with_former_cas(struct mgr *m, json_t *now)
 	return now;
 }
 
+static void method_upgrade(void *arg, struct call *c, json_t *params)
+{
+	struct mgr *m = arg;
+
+	(void)params;
+	if (held_generation(m) == 0) {
+		call_error(c, ERR_WRONG_STATE, "this manager was not started by vtpm-hold: guests would not outlive it");
+		return;
+	}
+	mgr_audit(m, c, "upgrade", NULL, 0, NULL);
+	m->held.again = true; /* when this round is over, and the answer on its way */
+	call_reply(c, NULL);
+}
+
 static void method_ca(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
@@ -540,6 +555,7 @@ const struct control_method methods[] = {
 	{ "Resume", ROLE_OPERATOR, "name", 0, 0, method_resume },
 	{ "Destroy", ROLE_OPERATOR, "name force", 0, 0, method_destroy },
 	{ "Status", ROLE_VIEWER, "", 0, 0, method_status },
+	{ "Upgrade", ROLE_OPERATOR, "", 0, 0, method_upgrade },
 	{ "Ca", ROLE_VIEWER, "", 0, 0, method_ca },
 	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode share_kind share_salt share_envelope", 0, 0, method_create_group },
 	{ "ShareBegin", ROLE_OPERATOR, "name nonce", 0, 0, method_share_begin },

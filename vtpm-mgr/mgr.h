@@ -9,6 +9,7 @@
  *	power_on.c	power-on of a vTPM, and what its backend says
  *	vtpm.c		its end: power-off, reset and failure
  *	resume.c	one whose backend was killed goes on in another
+ *	held.c		what outlives this manager in vtpm-hold
  *	takeover.c	which of two QEMUs has a vTPM, and which state it goes on from
  *	ring.c		NAME.ring: who may have a vTPM's ring
  *	qemu.c		NAME.swtpm: QEMUs that come
@@ -29,6 +30,7 @@
 #include <stdint.h>
 
 #include "hv/local/local.h"
+#include "hv/xen/hypercall.h"
 #include "lib/err.h"
 #include "lib/ipc.h"
 #include "lib/loop.h"
@@ -36,6 +38,7 @@
 #include "vtpm-mgr/audit.h"
 #include "vtpm-mgr/continuity.h"
 #include "vtpm-mgr/control.h"
+#include "vtpm-mgr/held.h"
 #include "vtpm-mgr/proto/backend.h"
 #include "vtpm-mgr/proto/escrow.h"
 #include "vtpm-mgr/proto/keeper.h"
@@ -72,6 +75,7 @@ struct config {
 	uint32_t pool;
 	uint32_t uid_base;
 	int ready_fd; /* -1: nobody waits */
+	int hold_fd, hold_spawner_fd; /* channels to vtpm-hold; -1: there is none */
 	uint32_t anchor_a, anchor_v; /* NV handles, with --init */
 	bool anchors_given, shared_chip;
 	uint32_t anchor_writes;	    /* budget of writes to anchor A, a day */
@@ -93,8 +97,8 @@ struct worker {
 	struct worker *next;
 	struct mgr *m;
 	uint64_t token; /* 0: no process */
-	uint64_t ended; /* token of the last one that has ended */
 	bool killed;	/* on our word: nobody goes on from there */
+	bool leashed;	/* held.h */
 	uint32_t slot;
 	int control, store;
 	struct loop_io control_io, store_io;
@@ -112,7 +116,8 @@ struct worker {
 struct worker_guest {
 	enum serve_kind kind;
 	int fds[SPAWN_FDS_MAX - SPAWN_FDS_MIN]; /* as its kind wants them (proto/spawn.h); the caller's */
-	uint64_t replaces; /* the token of the one that was killed and whose guest it goes on with; 0: none */
+	int ours; /* the manager's end of one of fds that is a channel; -1: none is */
+	uint64_t replaces; /* the area of the one that was killed and whose guest it goes on with; 0: none */
 };
 
 /*
@@ -124,10 +129,12 @@ CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const 
 uint64_t worker_token_next(struct mgr *m);
 /* It has done what it was started for, or serves: the time in which it must is over. */
 void worker_settled(struct worker *w);
-/* Nobody will go on from where the process of that token ended. */
-void worker_forget(struct mgr *m, uint64_t token);
+/* Nobody will go on from what was left in the area of that name. */
+void worker_forget(struct mgr *m, uint64_t area);
 /* Closes the channels and has the process killed; exited is still called when it is gone. */
 void worker_kill(struct worker *w);
+/* Closes the channels: it ends by itself, and what it has left stays. */
+void worker_hang_up(struct worker *w);
 CHECKED int worker_send(struct worker *w, uint32_t type);
 /* From host.c: the spawner reports an end. */
 void worker_exited(struct mgr *m, uint64_t token, uint32_t status);
@@ -146,6 +153,7 @@ typedef void keeper_done(void *arg, const struct keeper_reply *r);
 struct keeper_call;
 struct keeper {
 	enum keeper_state state;
+	unsigned number; /* how many there were, with this one */
 	int sock;
 	struct loop_io io;
 	struct loop_timer respawn, silence;
@@ -246,16 +254,23 @@ struct vtpm {
 	struct call *stopping;
 	struct worker w;
 	int32_t failed_code;	  /* what the backend said before it ended */
+	unsigned key_at; /* number of the keeper that its key was handed to */
 	uint64_t version;
 	struct loop_timer stop_timer;
 	/* resume.c */
 	bool resuming;	     /* VTPM_STARTING, for a guest that runs */
 	bool crashed;	     /* what ended the last backend was no SIGKILL */
 	bool stop_asked;     /* stop or reset has come meanwhile */
-	uint64_t replaces;   /* token of the last backend, until another has its place */
+	uint64_t area;	     /* name of where its backends leave checkpoints: the token of the first one */
+	uint64_t replaces;   /* the same, from the end of the last backend until another has its place */
 	unsigned kills;	     /* in a row, without one that was ready in between */
 	uint64_t replacements; /* since it was powered on */
 	struct loop_timer resume_timer;
+	/* held_guests.c */
+	bool served;  /* a guest, since it was powered on: another manager would go on with it */
+	bool kept;    /* vtpm-hold has it */
+	bool inherited; /* from the last manager, whose backend may still serve it */
+	bool adopted; /* resuming, and what ended the last backend was that manager's end */
 	/* qemu.c */
 	int qemu; /* the control channel of the QEMU that it is on for; -1: it is on for a ring */
 	uid_t qemu_uid;
@@ -334,6 +349,8 @@ CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
 struct vtpm *vtpm_new(struct mgr *m);
 void vtpm_reason_set(struct vtpm *v, const char *text);
 const char *vtpm_state_word(const struct vtpm *v);
+/* Its TPM is gone until it is reset; hangs up on who has it. Frees v if it only waited for another's. */
+void vtpm_failed(struct vtpm *v);
 /* Its backend has ended; for struct worker. */
 void vtpm_exited(void *arg, uint32_t status);
 /* A power-on came to nothing: tells who waits, and forgets it. */
@@ -355,10 +372,14 @@ void vtpm_stopped(struct vtpm *v, uint32_t status);
 
 /* Its backend has ended. True: another one takes its place; otherwise nobody can go on from there. */
 bool resume_try(struct vtpm *v, uint32_t status);
+/* Begins in that many milliseconds. */
+void resume_in(struct vtpm *v, uint64_t ms);
 /* That one is ready. */
 void resume_done(struct vtpm *v);
 /* That came to nothing. */
 void resume_failed(struct vtpm *v, int code, const char *text);
+/* A keeper has gone, perhaps with keys that were to be handed over: those that wait for them are begun anew. */
+void resume_keeper_lost(struct mgr *m);
 /* Stop or reset (v->restart) is asked for while it resumes: as soon as it has. */
 void resume_stop(struct vtpm *v);
 
@@ -379,8 +400,12 @@ struct vtpm *takeover_waiting(struct mgr *m, const uint8_t uuid[static UUID_LEN]
 CHECKED int takeover_ask(struct vtpm *v, struct ipc_msg *msg);
 /* Somebody's turn with the TPM may have ended: who waits for it has his. */
 void takeover_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* Who has the TPM of that uuid is there again: who asks for it is answered. */
+void takeover_again(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* An older state that was granted is the newest now, as version. */
 void takeover_rolled_back(struct vtpm *v);
+/* Its backend has ended after one was granted, when the store had version was; now it has v->version. */
+void takeover_settle(struct vtpm *v, uint64_t was);
 
 /* --- qemu.c --- */
 
@@ -415,6 +440,8 @@ void xen_close(struct mgr *m);
 void xen_tpm_changed(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* The backend of v has ended, and its ring with it. why: if that was not meant to be; NULL. */
 void xen_backend_ended(struct vtpm *v, const char *why);
+/* The same, and another one goes on. */
+void xen_backend_lost(struct vtpm *v);
 /* v is being started again, by somebody's word. */
 void xen_revive(struct vtpm *v);
 /* If a domain waits for that word, with a TPM that is off: resets it and ends the call, now or later. */
@@ -531,6 +558,7 @@ struct mgr {
 	struct fronts *fronts;
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
+	enum xen_xsm xsm; /* what the hypervisor said at the start */
 	struct provision *provisions;
 	struct reseal *reseal; /* NULL: no root is being rotated */
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
@@ -543,6 +571,14 @@ struct mgr {
 	uint64_t next_token;
 	uint8_t slots[(SPAWN_SLOT_MAX + 1) / 8]; /* bit set: uid slot in use */
 	bool draining, sandboxed;
+	struct {
+		int sock; /* to vtpm-hold; -1: there is none */
+		struct loop_io io;
+		uint32_t generation; /* 0: there was none */
+		struct held_item *items; /* of the last manager, not taken yet */
+		bool fenced; /* its processes have ended */
+		bool again;  /* the next manager is to take over */
+	} held;
 	int exit_code;
 	uint8_t rx[IPC_BODY_MAX + 64]; /* the message being handled */
 	uint8_t tx[IPC_BODY_MAX + 64]; /* the message being written */

@@ -41,6 +41,8 @@ static const char usage[] =
 	"  --swtpm-user USER    whom libvirt runs swtpm as: may set vTPMs up through vtpm-swtpm (nobody)\n"
 	"  --libexec-dir DIR    where vtpm-spawn, vtpm-keeper and vtpm-backend are\n"
 	"  --recovery-keys DIR  public keys, *.pem, that may recover the roots (/etc/vtpm/recovery.d)\n"
+	"  --hold N, --hold-spawner N\n"
+	"                       channels to vtpm-hold, which gives them\n"
 	"  --ready-fd N         write a line to descriptor N and close it when the start is over\n"
 	"  --xen MODE           guests of Xen: auto, if this is a domain of Xen (the default); on, it must be; off\n"
 	"  --autocreate         make a vTPM for a domain of Xen whose uuid has none\n"
@@ -51,7 +53,7 @@ static const char usage[] =
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
 enum { OPT_INIT = 256, OPT_FROM, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_RECHECK, OPT_CHANGE, OPT_USER, OPT_UID, OPT_OPERATOR,
-       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_RECOVERY_KEYS, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_RECOVERY_KEYS, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_HOLD, OPT_HOLD_SPAWNER, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "init", no_argument, NULL, OPT_INIT },
@@ -80,6 +82,8 @@ static const struct option options[] = {
 	{ "autocreate", no_argument, NULL, OPT_AUTOCREATE },
 	{ "no-prefork", no_argument, NULL, OPT_NO_PREFORK },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
+	{ "hold", required_argument, NULL, OPT_HOLD },
+	{ "hold-spawner", required_argument, NULL, OPT_HOLD_SPAWNER },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -195,6 +199,8 @@ static void set_option(struct config *cfg, int opt, char *value)
 	case OPT_AUTOCREATE: cfg->autocreate = true; break;
 	case OPT_NO_PREFORK: cfg->no_prefork = true; break;
 	case OPT_READY_FD: cfg->ready_fd = (int)number(value, 1023, "--ready-fd"); break;
+	case OPT_HOLD: cfg->hold_fd = (int)number(value, INT32_MAX, "--hold"); break;
+	case OPT_HOLD_SPAWNER: cfg->hold_spawner_fd = (int)number(value, INT32_MAX, "--hold-spawner"); break;
 	case OPT_VERBOSE: cfg->verbose = true; break;
 	case OPT_HELP: fputs(usage, stdout); exit(0);
 	case OPT_VERSION: puts("vtpm-mgr " VTPM_VERSION); exit(0);
@@ -219,6 +225,8 @@ void options_parse(int argc, char **argv, struct config *cfg)
 				.checkpoint_s = CHECKPOINT_DEFAULT_S,
 				.recheck_s = RECHECK_DEFAULT_S,
 				.ready_fd = -1,
+				.hold_fd = -1,
+				.hold_spawner_fd = -1,
 				.uid_base = UID_BASE_DEFAULT };
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
 		set_option(cfg, opt, optarg);
@@ -228,6 +236,8 @@ void options_parse(int argc, char **argv, struct config *cfg)
 		usage_error("--seal-pcrs and --insecure-pcrs choose how a new root is sealed and go with --init", NULL);
 	if (!cfg->init && (cfg->anchors_given || cfg->shared_chip))
 		usage_error("--anchor-handles and --shared-chip say how the anchors are defined and go with --init", NULL);
+	if ((cfg->hold_fd < 0) != (cfg->hold_spawner_fd < 0) || (cfg->init && cfg->hold_fd >= 0))
+		usage_error("--hold and --hold-spawner go together, and not with --init", NULL);
 	if (cfg->from && (!cfg->init || cfg->seal_pcrs || cfg->insecure_pcrs || cfg->anchors_given || cfg->shared_chip))
 		usage_error("--from goes with --init, and what the other options of --init choose is in the backup", NULL);
 	if (cfg->uid_base == 0)

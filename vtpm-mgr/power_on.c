@@ -100,12 +100,14 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 		return ERR_PROTO;
 	worker_settled(&v->w);
 	v->state = VTPM_RUNNING;
+	v->served = true;
 	if (!v->standby)
 		vtpm_verified(v);
 	if (v->resuming) {
 		resume_done(v);
 		return 0;
 	}
+	held_guest_update(v);
 	audit_start(v);
 	answer_start(v);
 	xen_tpm_changed(v->m, v->row.uuid);
@@ -184,24 +186,28 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 {
 	int attach[2], err;
 
+	guest->replaces = v->replaces;
 	if (v->qemu >= 0) {
-		*guest = (struct worker_guest){ .kind = SERVE_QEMU, .fds = { v->qemu } };
+		guest->kind = SERVE_QEMU;
+		guest->fds[0] = v->qemu;
 		return qemu_watch(v);
 	}
 	if (!v->xen) {
 		err = ring_open(v);
-		*guest = (struct worker_guest){ .kind = SERVE_RING,
-						.fds = { v->ring.memfd, v->ring.to_back, v->ring.to_front },
-						.replaces = v->replaces };
+		guest->kind = SERVE_RING;
+		guest->fds[0] = v->ring.memfd;
+		guest->fds[1] = v->ring.to_back;
+		guest->fds[2] = v->ring.to_front;
 		return err;
 	}
 	err = ipc_pair(attach);
 	if (err)
 		return err;
 	fd_close(&v->attach);
-	v->attach = attach[0];
+	v->attach = guest->ours = attach[0];
 	*theirs = attach[1];
-	*guest = (struct worker_guest){ .kind = SERVE_XEN, .fds = { attach[1] } };
+	guest->kind = SERVE_XEN;
+	guest->fds[0] = attach[1];
 	return 0;
 }
 
@@ -235,9 +241,11 @@ int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size
 
 static uint32_t run_flags(const struct vtpm *v)
 {
+	const uint32_t flags = RUN_SERVE | (v->standby ? RUN_STANDBY : 0u);
+
 	if (v->resuming)
-		return RUN_SERVE | RUN_RESUME | (v->crashed ? RUN_CRASHED : 0u);
-	return RUN_SERVE | (v->firmware ? 0u : RUN_STARTUP) | (v->standby ? RUN_STANDBY : 0u);
+		return flags | RUN_RESUME | (v->crashed ? RUN_CRASHED : 0u) | (v->adopted ? RUN_ADOPTED : 0u);
+	return flags | (v->firmware ? 0u : RUN_STARTUP);
 }
 
 static int start_worker(struct vtpm *v, uint64_t token, const char **why)
@@ -246,8 +254,9 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 				   .line = v->row.epoch >> EPOCH_LINE_SHIFT,
 				   .state_max = v->row.state_max,
 				   .locality_max = v->row.locality_max };
+	const uint64_t was = v->version;
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);
-	struct worker_guest guest;
+	struct worker_guest guest = { .ours = -1 };
 	int theirs = -1, err = 0;
 
 	if (!sealed)
@@ -257,11 +266,19 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 	s.sealed = sealed;
 	if (!v->standby)
 		err = vtpm_state_get(v, sealed, &s.sealed_len, why);
-	s.version = v->version;
+	if (!err && v->rollback_to)
+		takeover_settle(v, was);
+	s.version = v->standby ? 0 : v->version; /* of one on standby it is what was looked up for another */
+	if (!v->resuming) {
+		held_guest_drop(v);
+		v->area = token;
+	}
 	if (!err)
 		err = make_guest(v, &guest, &theirs);
-	if (!err)
+	if (!err) {
+		held_guest_keep(v);
 		err = worker_start(v->m, &v->w, token, &guest, &s);
+	}
 	if (!err)
 		v->replaces = 0; /* it has its place */
 	fd_close(&theirs);
@@ -274,7 +291,13 @@ static void on_settled(void *arg)
 {
 	struct vtpm *v = arg;
 	const char *why = "its state is missing or damaged";
-	int err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token, &why);
+	int err;
+
+	if (v->key_at != v->m->keeper.number) { /* that keeper has gone with its key */
+		vtpm_start_again(v);
+		return;
+	}
+	err = v->m->draining || v->abandoned ? ERR_CLOSED : start_worker(v, v->w.token, &why);
 
 	if (err) {
 		keeper_drop(v->m, v->w.token);
@@ -294,6 +317,7 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 		vtpm_start_failed(v, r->code, r->text[0] ? r->text : err_text(r->code));
 		return;
 	}
+	v->key_at = v->m->keeper.number;
 	v->w.rules = rules;
 	v->w.nrules = ARRAY_LEN(rules);
 	v->w.state = v->standby ? WORKER_STANDBY : WORKER_OWNS;
@@ -334,7 +358,8 @@ static void start_run(struct vtpm *v)
 {
 	v->state = VTPM_STARTING;
 	v->fenced = v->asked = v->opening = false;
-	v->rollback_to = 0;
+	if (!v->resuming)
+		v->rollback_to = 0;
 	if (v->row.damaged)
 		vtpm_start_failed(v, ERR_AUTH, v->row.quarantine);
 	else if (v->row.wrapped_len != WRAPPED_KEY_LEN || v->row.version == 0 || v->row.sealed_len == 0)
@@ -411,7 +436,7 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 	}
 	v->row = *row;
 	v->firmware = firmware;
-	v->standby = v->abandoned = false;
+	v->standby = v->abandoned = v->served = false;
 	v->starting = c;
 	xen_revive(v);
 	start_run(v);
@@ -472,7 +497,7 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 	v->standby = waits;
 	log_debug("%s: a QEMU of uid %u has connected", row->name, uid);
 	v->row = *row;
-	v->abandoned = false;
+	v->abandoned = v->served = false;
 	v->firmware = true; /* SeaBIOS or OVMF send TPM2_Startup, and own the platform hierarchy */
 	v->qemu = sock;
 	v->qemu_uid = uid;

@@ -332,7 +332,7 @@ static int start_worker(struct provision *p)
 	p->w.arg = p;
 	p->w.gives = p->from.fds;
 	p->w.ngives = p->from.nfds;
-	return worker_start(p->m, &p->w, p->w.token, &(struct worker_guest){ .kind = SERVE_NOBODY, .fds = { -1 } }, &s);
+	return worker_start(p->m, &p->w, p->w.token, &(struct worker_guest){ .kind = SERVE_NOBODY, .fds = { -1 }, .ours = -1 }, &s);
 }
 
 static void on_handed(void *arg, const struct keeper_reply *r)

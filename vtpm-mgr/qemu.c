@@ -63,6 +63,7 @@ bool qemu_has_gone(const struct vtpm *v)
 void qemu_release(struct vtpm *v)
 {
 	loop_remove(&v->m->loop, &v->qemu_io);
+	held_guest_drop(v);
 	if (v->qemu >= 0) {
 		v->firmware = false; /* it was the QEMU's: a ring that comes next need not have one */
 		fronts_hung_up(v->m, v->qemu, v->reason);
@@ -77,11 +78,13 @@ static void on_hung_up(void *arg, uint32_t events)
 
 	(void)events;
 	loop_remove(&v->m->loop, &v->qemu_io);
-	vtpm_hung_up(v);
+	vtpm_hung_up(v); /* or resume_done, if it is without a backend */
 }
 
 int qemu_watch(struct vtpm *v)
 {
+	if (v->qemu_io.fd >= 0)
+		return 0; /* since its last backend */
 	return loop_add(&v->m->loop, &v->qemu_io, v->qemu, EPOLLRDHUP, on_hung_up, v);
 }
 
@@ -222,8 +225,11 @@ static int listener_open(struct qemu_port *p)
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	int err = qemu_path(p->m, p->name, path, sizeof(path));
 
-	if (!err)
+	p->listener = held_take_listener(p->m, HELD_PORT, p->uuid);
+	if (!err && p->listener < 0)
 		err = socket_listen_anew(path, SOCK_STREAM, 8, &p->listener);
+	if (!err)
+		held_keep(p->m, HELD_PORT, p->uuid, NULL, &p->listener, 1);
 	return err ? err : loop_add(&p->m->loop, &p->listener_io, p->listener, EPOLLIN, on_listener, p);
 }
 
@@ -232,6 +238,8 @@ static void port_free(struct qemu_port *p)
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 
 	loop_remove(&p->m->loop, &p->listener_io);
+	if (p->listener >= 0)
+		held_drop(p->m, HELD_PORT, p->uuid);
 	if (p->listener >= 0 && !qemu_path(p->m, p->name, path, sizeof(path)))
 		unlink(path);
 	fd_close(&p->listener);

@@ -131,6 +131,7 @@ void recovery_opened(struct mgr *m, int code, const char *text)
 	check_groups(m);
 	reseal_settled(m);
 	batch_answer_written(m, 0); /* the base contains it, and A holds a row on it */
+	held_take_over(m);
 	if (c->view.owner == OWNER_EMPTY && !(c->record.flags & ANCHOR_SHARED))
 		keeper_ask_once(m, KEEPER_ANCHOR_OWN, NULL, on_owned, m);
 	keeper_boot_done(m);

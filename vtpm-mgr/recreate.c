@@ -102,8 +102,8 @@ static void on_group(void *arg, const struct keeper_reply *k)
 
 static void on_open(void *arg, const struct keeper_reply *k)
 {
-	struct keeper_group_open req = {.group = DEFAULT_GROUP};
 	struct recreate *rc = arg;
+	struct keeper_group_open req = {.group = DEFAULT_GROUP, .sets = rc->header.sets, .sets_len = rc->header.sets_len};
 	uint8_t mem[KEEPER_REQUEST_MAX];
 	struct buf b, root;
 

@@ -3,9 +3,9 @@
  * A backend that a signal has ended while its guest ran is replaced by another one, which goes on where the first one stood (docs/continuity.md):
  *
  *	backend ended -> what it had sent to the store is durable or never will be -> key handed to the keeper -> a backend with
- *	the same ring and the same area for checkpoints -> READY
+ *	the same ring or control channel, and what the first one left with the spawner -> READY -> with Xen, the ring is attached anew
  *
- * The guest keeps its ring and waits. What it may not do is go on for ever: crashes are counted until the vTPM is stopped or reset, and
+ * The guest keeps its ring or channels, and waits. What it may not do is go on for ever: crashes are counted until the vTPM is stopped or reset, and
  * backends that are killed before they are ready until one is.
  */
 #include <stdio.h>
@@ -22,14 +22,9 @@ static void on_resume(void *arg)
 	vtpm_start_again(arg);
 }
 
-static bool has_ring(const struct vtpm *v)
-{
-	return v->qemu < 0 && !v->xen;
-}
-
 static bool may_resume(struct vtpm *v, uint32_t status)
 {
-	if (!has_ring(v) || !WIFSIGNALED((int)status) || v->w.killed || v->failed_code || v->m->draining)
+	if (!WIFSIGNALED((int)status) || v->w.killed || v->failed_code || v->m->draining || v->abandoned)
 		return false;
 	return v->state == VTPM_RUNNING || (v->state == VTPM_STARTING && v->resuming);
 }
@@ -55,8 +50,10 @@ bool resume_try(struct vtpm *v, uint32_t status)
 	/* Of a crash the one after the next must still know if the next was killed before it had dealt with it. */
 	v->crashed = crashed || (v->resuming && v->crashed);
 	if (!may_resume(v, status) || !count_end(v, crashed)) {
-		if (has_ring(v) && WIFSIGNALED((int)status))
-			worker_forget(v->m, v->w.ended);
+		if (v->resuming && v->failed_code == ERR_TPM_LOST)
+			v->replaces = v->area; /* it never had its place */
+		else if (status != 0)
+			worker_forget(v->m, v->area);
 		return false;
 	}
 	vtpm_describe_end(detail, sizeof(detail), status);
@@ -64,66 +61,91 @@ bool resume_try(struct vtpm *v, uint32_t status)
 	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, detail);
 	v->state = VTPM_STARTING;
 	v->resuming = true;
-	v->replaces = v->w.ended;
+	held_guest_update(v); /* with the crashes that it has had */
+	v->replaces = v->area;
+	v->asked = false;
+	changes_wait_no_more(v->m, v);
+	xen_backend_lost(v);
 	/* An answer that its quota of anchored changes held back is not to be had earlier this way. */
 	if (held_until > now && !v->stop_asked)
-		loop_timer_set(&v->m->loop, &v->resume_timer, held_until - now, on_resume, v);
+		resume_in(v, held_until - now);
 	else
 		vtpm_start_again(v);
 	return true;
 }
 
+void resume_in(struct vtpm *v, uint64_t ms)
+{
+	loop_timer_set(&v->m->loop, &v->resume_timer, ms, on_resume, v);
+}
+
 void resume_done(struct vtpm *v)
 {
-	v->resuming = false;
+	v->resuming = v->adopted = false;
 	v->kills = 0;
 	v->replacements++;
+	held_guest_update(v);
 	log_info("%s: goes on where its last backend stood", v->row.name);
 	mgr_audit(v->m, NULL, "replace", &v->row, 0, NULL);
-	if (v->stop_asked) {
+	if (v->stop_asked || (v->qemu >= 0 && qemu_has_gone(v))) {
 		v->stop_asked = false;
 		vtpm_hung_up(v);
 	}
+	takeover_again(v->m, v->row.uuid);
+	xen_tpm_changed(v->m, v->row.uuid);
 }
 
 static void give_up(struct vtpm *v, int code)
 {
 	worker_forget(v->m, v->replaces);
 	v->replaces = 0;
-	v->resuming = false;
+	v->resuming = v->adopted = false;
 	v->failed_code = code;
 	if (v->stop_asked) {
 		v->stop_asked = false;
 		vtpm_stopped(v, 0);
 		return;
 	}
-	v->state = VTPM_FAILED;
-	log_error("%s: failed: %s; its TPM is gone until its guest is reset", v->row.name, v->reason);
 	mgr_audit(v->m, NULL, "replace", &v->row, code, v->reason);
-	ring_close(v);
+	vtpm_failed(v);
 }
 
 void resume_failed(struct vtpm *v, int code, const char *text)
 {
 	struct mgr *m = v->m;
+	uint8_t uuid[UUID_LEN];
 	char why[TEXT_MAX + 1];
 
+	memcpy(uuid, v->row.uuid, UUID_LEN);
 	if (code == ERR_TPM_LOST && v->replaces && !m->draining && !v->stop_asked) {
-		loop_timer_set(&m->loop, &v->resume_timer, RETRY_MS, on_resume, v);
+		resume_in(v, RETRY_MS);
 		return;
 	}
 	snprintf(why, sizeof(why), "its backend was killed, and no other can go on: %.400s", text);
 	vtpm_reason_set(v, why);
 	if (code == ERR_AUTH || code == ERR_VERSION)
 		vtpm_quarantine(m, &v->row, why);
-	give_up(v, code);
+	give_up(v, code); /* may free v */
+	takeover_next(m, uuid);
+	xen_tpm_changed(m, uuid);
 	mgr_check_drained(m);
+}
+
+void resume_keeper_lost(struct mgr *m)
+{
+	for (struct vtpm *v = m->vtpms; v; v = v->next) {
+		if (!v->resuming || v->w.token == 0 || v->w.control < 0)
+			continue;
+		v->failed_code = ERR_TPM_LOST;
+		worker_hang_up(&v->w);
+	}
 }
 
 void resume_stop(struct vtpm *v)
 {
 	v->stop_asked = true;
+	held_guest_update(v);
 	/* It may be waiting for a quota, or for the TPM; who stops it does not. */
 	if (v->resume_timer.due_ms)
-		loop_timer_set(&v->m->loop, &v->resume_timer, 0, on_resume, v);
+		resume_in(v, 0);
 }

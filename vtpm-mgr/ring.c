@@ -25,6 +25,8 @@ int ring_path(const struct mgr *m, const char *name, char *out, size_t cap)
 static void client_drop(struct vtpm *v)
 {
 	loop_remove(&v->m->loop, &v->client_io);
+	if (v->client >= 0)
+		held_client_drop(v);
 	fd_close(&v->client);
 }
 
@@ -33,6 +35,11 @@ static void on_client(void *arg, uint32_t events)
 {
 	(void)events;
 	client_drop(arg);
+}
+
+static int client_watch(struct vtpm *v)
+{
+	return loop_add(&v->m->loop, &v->client_io, v->client, EPOLLIN | EPOLLRDHUP, on_client, v);
 }
 
 static bool client_gone(const struct vtpm *v)
@@ -80,12 +87,10 @@ static void on_listener(void *arg, uint32_t events)
 		fd_close(&sock);
 		return;
 	}
-	if (local_send_grant(sock, &v->ring) ||
-	    loop_add(&v->m->loop, &v->client_io, sock, EPOLLIN | EPOLLRDHUP, on_client, v)) {
-		fd_close(&sock);
-		return;
-	}
 	v->client = sock;
+	held_client_keep(v); /* before it can have a command in hand */
+	if (local_send_grant(sock, &v->ring) || client_watch(v))
+		client_drop(v);
 }
 
 static int listener_open(struct vtpm *v)
@@ -93,7 +98,7 @@ static int listener_open(struct vtpm *v)
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	int err = ring_path(v->m, v->row.name, path, sizeof(path));
 
-	if (!err)
+	if (!err && v->listener < 0)
 		err = socket_listen_anew(path, SOCK_SEQPACKET, 8, &v->listener);
 	return err ? err : loop_add(&v->m->loop, &v->listener_io, v->listener, EPOLLIN, on_listener, v);
 }
@@ -104,8 +109,10 @@ int ring_open(struct vtpm *v)
 
 	if (v->ring.memfd < 0)
 		err = local_ring_make(&v->ring);
-	if (!err && v->listener < 0)
+	if (!err && v->listener_io.fd < 0)
 		err = listener_open(v);
+	if (!err && v->client >= 0 && v->client_io.fd < 0) /* the last manager's */
+		err = client_watch(v);
 	if (err)
 		ring_close(v);
 	return err;
@@ -116,6 +123,7 @@ void ring_close(struct vtpm *v)
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 
 	client_drop(v);
+	held_guest_drop(v);
 	loop_remove(&v->m->loop, &v->listener_io);
 	if (v->listener >= 0 && !ring_path(v->m, v->row.name, path, sizeof(path)))
 		unlink(path);

@@ -37,10 +37,16 @@ struct vtpm *takeover_waiting(struct mgr *m, const uint8_t uuid[static UUID_LEN]
 static void answer(struct vtpm *v, const struct store_taken *t)
 {
 	struct buf b;
+	int err;
 
 	v->asked = false;
+	if (v->w.store < 0)
+		return;
 	buf_init(&b, v->m->tx, sizeof(v->m->tx));
-	if (v->w.store >= 0 && (store_taken_encode(&b, t) || ipc_send(v->w.store, STORE_TAKEN, &b, NULL, 0)))
+	err = store_taken_encode(&b, t);
+	if (!err)
+		err = ipc_send(v->w.store, STORE_TAKEN, &b, NULL, 0);
+	if (err && err != ERR_CLOSED) /* one that has ended asks again, by the one that takes its place */
 		worker_kill(&v->w);
 }
 
@@ -90,6 +96,7 @@ static void grant(struct vtpm *v, const uint8_t *sealed, size_t len)
 	vtpm_reason_set(v, "");
 	v->standby = false;
 	v->w.state = WORKER_OWNS;
+	held_guest_update(v);
 	answer(v, &(struct store_taken){ .version = v->version, .sealed = sealed, .sealed_len = len });
 }
 
@@ -160,8 +167,8 @@ static void decide(struct vtpm *v)
 		answer(v, &(struct store_taken){ .code = ERR_CLOSED });
 	else if (!owner)
 		changes_wait(v->m, settle, v); /* what the last one had in flight is durable then, or never will be */
-	else if (owner->state == VTPM_STOPPING || qemu_has_gone(owner))
-		return; /* takeover_next */
+	else if (owner->state == VTPM_STOPPING || owner->resuming || qemu_has_gone(owner))
+		return; /* takeover_next, takeover_again */
 	else if (owner->state != VTPM_RUNNING || !v->asked_version)
 		refuse(v, ERR_BUSY, "another QEMU, of uid %u, has its TPM: end that one first, or resume what it saves",
 		       owner->qemu_uid);
@@ -212,15 +219,30 @@ void takeover_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 		vtpm_free(owner);
 	}
 	v->incoming = false;
+	held_guest_update(v);
 	if (v->asked)
 		decide(v);
+}
+
+void takeover_again(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	struct vtpm *v = takeover_waiting(m, uuid);
+
+	if (v && v->asked)
+		decide(v);
+}
+
+void takeover_settle(struct vtpm *v, uint64_t was)
+{
+	if (v->version > was)
+		takeover_rolled_back(v);
+	v->rollback_to = 0; /* or its next backend asks for it once more */
 }
 
 void takeover_rolled_back(struct vtpm *v)
 {
 	char detail[160];
 
-	v->row.rollbacks++;
 	snprintf(detail, sizeof(detail), "from change %llu to the state of change %llu, which is now change %llu",
 		 (unsigned long long)(v->version - 1), (unsigned long long)v->rollback_to, (unsigned long long)v->version);
 	v->rollback_to = 0;

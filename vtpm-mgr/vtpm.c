@@ -34,6 +34,7 @@ void vtpm_free(struct vtpm *v)
 	commit_forget(v);
 	changes_wait_no_more(v->m, v);
 	loop_timer_cancel(&v->m->loop, &v->stop_timer);
+	loop_timer_cancel(&v->m->loop, &v->resume_timer);
 	ring_close(v);
 	qemu_release(v);
 	loop_timer_cancel(&v->m->loop, &v->announce_timer);
@@ -111,19 +112,24 @@ void vtpm_describe_end(char *out, size_t cap, uint32_t status)
 		snprintf(out, cap, "its backend ended unexpectedly (status %d)", WEXITSTATUS(s));
 }
 
-static void crashed(struct vtpm *v, uint32_t status)
+void vtpm_failed(struct vtpm *v)
 {
 	v->state = VTPM_FAILED;
-	v->crashes++;
-	if (!v->failed_code)
-		vtpm_describe_end(v->reason, sizeof(v->reason), status);
 	log_error("%s: failed: %s; its TPM is gone until its guest is reset", v->row.name, v->reason);
-	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, v->reason);
 	xen_backend_ended(v, v->reason);
 	ring_close(v);
 	qemu_release(v);
 	if (v->incoming) /* nothing has failed but an attempt */
 		vtpm_free(v);
+}
+
+static void crashed(struct vtpm *v, uint32_t status)
+{
+	v->crashes++;
+	if (!v->failed_code)
+		vtpm_describe_end(v->reason, sizeof(v->reason), status);
+	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, v->reason);
+	vtpm_failed(v);
 }
 
 /* What the audit log adds to an end in order. */
@@ -206,6 +212,7 @@ static void on_stop_timeout(void *arg)
 static void stop_run(struct vtpm *v)
 {
 	v->state = VTPM_STOPPING;
+	held_guest_update(v);
 	v->failed_code = 0;
 	commit_release(v);
 	loop_timer_set(&v->m->loop, &v->stop_timer, STOP_TIMEOUT_MS, on_stop_timeout, v);
@@ -238,6 +245,8 @@ void vtpm_deserted(struct vtpm *v)
 	v->restart = false;
 	if (v->state == VTPM_RUNNING)
 		stop_run(v);
+	else if (v->resuming)
+		resume_stop(v);
 	else if (v->state == VTPM_STARTING)
 		abandon(v, NULL);
 	else if (v->state == VTPM_FAILED)

@@ -32,10 +32,16 @@ static void slot_give(struct mgr *m, uint32_t slot)
 
 static void channels_close(struct worker *w)
 {
+	held_unleash_worker(w);
 	loop_remove(&w->m->loop, &w->control_io);
 	loop_remove(&w->m->loop, &w->store_io);
 	fd_close(&w->control);
 	fd_close(&w->store);
+}
+
+void worker_hang_up(struct worker *w)
+{
+	channels_close(w);
 }
 
 void worker_kill(struct worker *w)
@@ -50,14 +56,14 @@ void worker_kill(struct worker *w)
 		log_error("cannot have backend %llu killed", (unsigned long long)w->token);
 }
 
-void worker_forget(struct mgr *m, uint64_t token)
+void worker_forget(struct mgr *m, uint64_t area)
 {
 	uint8_t mem[SPAWN_TOKEN_SIZE];
 	struct buf b;
 
 	buf_init(&b, mem, sizeof(mem));
-	if (token != 0 && (spawn_token_encode(&b, token) || host_send(m, SPAWN_KILL, &b, NULL, 0)))
-		log_warn("what backend %llu has left cannot be thrown away", (unsigned long long)token);
+	if (area != 0 && (spawn_token_encode(&b, area) || host_send(m, SPAWN_KILL, &b, NULL, 0)))
+		log_warn("what backend %llu has left cannot be thrown away", (unsigned long long)area);
 }
 
 /* Handles one message; false when there is none, or will be none. */
@@ -154,7 +160,7 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 
 	w->m = m;
 	w->token = token;
-	w->killed = false;
+	w->killed = w->leashed = false;
 	w->control = w->store = w->control_io.fd = w->store_io.fd = -1;
 	err = slot_take(m, &w->slot);
 	if (err)
@@ -162,13 +168,15 @@ int worker_start(struct mgr *m, struct worker *w, uint64_t token, const struct w
 	err = ipc_pair(control);
 	if (!err)
 		err = ipc_pair(store);
+	w->control = control[0];
+	w->store = store[0];
+	if (!err && guest->kind != SERVE_NOBODY)
+		held_leash_worker(w, guest->ours); /* its end must not come from ours: it would look like its own */
 	if (!err)
 		err = spawn(w, control[1], store[1], guest);
 	/* Not fd_close, which sets four timers while the backend waits: these were nobody else's, and nothing lingers in them. */
 	close(control[1]);
 	close(store[1]);
-	w->control = control[0];
-	w->store = store[0];
 	if (err) {
 		channels_close(w);
 		slot_give(m, w->slot);
@@ -218,6 +226,5 @@ void worker_exited(struct mgr *m, uint64_t token, uint32_t status)
 		keeper_drop(m, token); /* perhaps it never came to fetch its key */
 	slot_give(m, w->slot);
 	w->token = 0;
-	w->ended = token;
 	w->exited(w->arg, status);
 }

@@ -56,27 +56,41 @@ static void on_watched(void *arg, int err, const char *value, size_t len)
 	xen_mute(arg, err);
 }
 
+struct xen_front *xen_front_recall(struct mgr *m, unsigned domid, unsigned handle)
+{
+	struct xen_front *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	*f = (struct xen_front){ .m = m, .domid = domid, .handle = handle, .at = XEN_NODES, .next = m->xen->fronts };
+	m->xen->fronts = f;
+	return f;
+}
+
+static void front_watch(struct xen_front *f)
+{
+	char path[128], token[32];
+
+	front_token(f, token);
+	f->watched = !xen_front_path(f, "state", path, sizeof(path));
+	if (f->watched)
+		xenstore_watch(f->m->xen->store, path, token, on_watched, f); /* fires at once: the first look */
+}
+
 /* Looks at a device that may be new. */
 static void front_touch(struct mgr *m, unsigned domid, unsigned handle)
 {
 	struct xen_front *f = front_find(m, domid, handle);
-	char path[128], token[32];
 
 	if (f) {
 		xen_look(f);
 		return;
 	}
-	f = calloc(1, sizeof(*f));
-	if (!f) {
+	f = xen_front_recall(m, domid, handle);
+	if (f)
+		front_watch(f);
+	else
 		log_error("domain %u: no memory to serve it", domid);
-		return;
-	}
-	*f = (struct xen_front){ .m = m, .domid = domid, .handle = handle, .at = XEN_NODES, .next = m->xen->fronts };
-	m->xen->fronts = f;
-	front_token(f, token);
-	f->watched = !xen_front_path(f, "state", path, sizeof(path));
-	if (f->watched)
-		xenstore_watch(m->xen->store, path, token, on_watched, f); /* fires at once: the first look */
 }
 
 void xen_front_free(struct xen_front *f)
@@ -345,6 +359,8 @@ static void on_domid(void *arg, int err, const char *value, size_t len)
 	m->xen->policy.own = domid != 0;
 	xenstore_watch(m->xen->store, m->xen->base, TOKEN_BACK, on_watching, m);
 	xenstore_watch(m->xen->store, "@releaseDomain", TOKEN_DOMAIN, NULL, NULL); /* elsewhere libxl takes the nodes away */
+	for (struct xen_front *f = m->xen->fronts; f; f = f->next)
+		front_watch(f); /* the last manager's; the watch before fires at once, and tells which of them have gone */
 }
 
 int xen_open(struct mgr *m, int fd)

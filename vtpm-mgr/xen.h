@@ -43,6 +43,8 @@ struct xen {
 CHECKED int xen_front_path(const struct xen_front *f, const char *node, char *out, size_t cap);
 CHECKED int xen_back_path(const struct xen_front *f, const char *node, char *out, size_t cap);
 void xen_front_free(struct xen_front *f);
+/* One that is known already, and is looked at as soon as xenstore can be asked. NULL: no memory. */
+struct xen_front *xen_front_recall(struct mgr *m, unsigned domid, unsigned handle);
 
 /* --- xen_scan.c --- */
 /* Something about f may have changed: reads all of it and calls xen_front_step, now or when it is f's turn again. */
@@ -56,6 +58,8 @@ void xen_front_step(struct xen_front *f);
 void xen_making_end(struct xen_front *f);
 /* A request to xenstore that f cannot be served without has ended with err. */
 void xen_mute(struct xen_front *f, int err);
+/* A save, restore or migration is announced: as long as the domain may still be there. */
+void xen_announce(struct vtpm *v);
 /* How f calls itself in the log. */
 void xen_log_front(const struct xen_front *f, const char *text);
 

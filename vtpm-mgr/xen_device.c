@@ -169,21 +169,36 @@ static void connect_ring(struct xen_device *d, const struct xen_nodes *n, struct
 	d->ref = n->ref;
 	d->port = n->port;
 	d->connected = false;
+	o->again = d->lost;
+	d->lost = false;
 	o->what |= XEN_DO_ATTACH;
+}
+
+static bool front_wants(const struct xen_nodes *n)
+{
+	return n->front == XEN_STATE_INITIALISED || n->front == XEN_STATE_CONNECTED;
+}
+
+static bool front_is_same(const struct xen_device *d, const struct xen_nodes *n)
+{
+	return n->has_ring ? n->ref == d->ref && n->port == d->port : d->ref == 0 && d->port == 0;
+}
+
+/* A guest that was resumed makes a new ring without a word, perhaps by the old numbers. */
+static bool front_is_anew(const struct xen_device *d, const struct xen_nodes *n)
+{
+	return n->front == XEN_STATE_INITIALISED && d->connected;
 }
 
 /* The TPM is on: the ring follows what the front end wants. */
 static void follow_front(struct xen_device *d, const struct xen_nodes *n, struct xen_orders *o)
 {
-	bool wants = n->front == XEN_STATE_INITIALISED || n->front == XEN_STATE_CONNECTED;
-	bool same = n->has_ring ? n->ref == d->ref && n->port == d->port : d->ref == 0 && d->port == 0;
-	/* A guest that was resumed makes a new ring without a word, perhaps by the old numbers. */
-	bool anew = n->front == XEN_STATE_INITIALISED && d->connected;
+	bool wants = front_wants(n), same = front_is_same(d, n);
 
 	if (d->ring == XEN_RING_COMING || d->ring == XEN_RING_GOING)
 		return;
 	if (d->ring == XEN_RING_ON) {
-		if (wants && same && !anew) {
+		if (wants && same && !front_is_anew(d, n)) {
 			d->connected = n->front == XEN_STATE_CONNECTED;
 			set_state(d, XEN_STATE_CONNECTED, o);
 		} else {
@@ -223,6 +238,9 @@ static void begin_anew(struct xen_device *d, struct xen_orders *o)
 static void serve(struct xen_device *d, const struct xen_nodes *n, enum xen_tpm tpm, const struct xen_policy *policy,
 		  struct xen_orders *o)
 {
+	/* Also while nobody could serve it. */
+	if (!front_wants(n) || !front_is_same(d, n) || front_is_anew(d, n))
+		d->lost = false;
 	switch (tpm) {
 	case XEN_TPM_UNKNOWN:
 		if (d->powered || !policy->autocreate)

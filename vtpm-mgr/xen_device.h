@@ -100,6 +100,7 @@ struct xen_device {
 	enum xen_ring_phase ring; /* whoever carries orders out moves it on from COMING and GOING, and to OFF when the backend ends */
 	uint32_t ref, port;
 	bool connected; /* the front end has been seen CONNECTED with this ring */
+	bool lost;	/* a backend that was killed had this ring, and the next has none yet; whoever carries orders out says so */
 	bool powered;	/* its TPM was powered on, or taken over, for it */
 	bool creating;	/* a vTPM is being made for it */
 	bool hopeless;	/* and could not be; whoever carries orders out says so */
@@ -126,6 +127,7 @@ enum {
 struct xen_orders {
 	uint32_t what;
 	const char *why;
+	bool again; /* with XEN_DO_ATTACH: it is the ring that was lost */
 };
 
 /* own: this domain is not dom0, so the back end's directory is ours to remove. */

@@ -223,6 +223,7 @@ static void adopt(struct xen_front *f)
 		return;
 	v->front = f;
 	v->announced = false;
+	held_guest_update(v);
 	loop_timer_cancel(&f->m->loop, &v->announce_timer);
 	snprintf(detail, sizeof(detail), "taken over by domain %u", f->domid);
 	mgr_audit(f->m, NULL, "resume", &v->row, 0, detail);
@@ -238,7 +239,8 @@ static void release(struct xen_front *f)
 		return;
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	v->front = NULL;
-	if (v->announced && v->state == VTPM_RUNNING)
+	held_guest_update(v);
+	if (v->announced && (v->state == VTPM_RUNNING || v->resuming))
 		loop_timer_cancel(&f->m->loop, &v->announce_timer);
 	else
 		vtpm_deserted(v);
@@ -318,9 +320,9 @@ void xen_making_end(struct xen_front *f)
 
 /* --- the ring --- */
 
-static void attach(struct xen_front *f)
+static void attach(struct xen_front *f, bool again)
 {
-	const struct spawn_attach a = { .domid = f->domid, .ref = f->d.ref, .port = f->d.port };
+	const struct spawn_attach a = { .domid = f->domid, .ref = f->d.ref, .port = f->d.port, .again = again };
 	struct vtpm *v = vtpm_of(f);
 	uint8_t mem[SPAWN_ATTACH_SIZE];
 	struct buf b;
@@ -401,8 +403,18 @@ static bool ask_for_holder(struct xen_front *f)
 
 /* --- a step --- */
 
+/* Before anything is done of it: whoever goes on from there must know of it. */
+static void remember(const struct xen_front *f)
+{
+	struct vtpm *v = vtpm_of(f);
+
+	if (v)
+		held_guest_update(v);
+}
+
 static void carry_out(struct xen_front *f, const struct xen_orders *o)
 {
+	remember(f);
 	if (o->what & XEN_DO_DETACH)
 		detach(f);
 	if (o->what & XEN_DO_ERROR)
@@ -420,7 +432,7 @@ static void carry_out(struct xen_front *f, const struct xen_orders *o)
 	if (o->what & XEN_DO_ADOPT)
 		adopt(f);
 	if (o->what & XEN_DO_ATTACH)
-		attach(f);
+		attach(f, o->again);
 	if (o->what & XEN_DO_RELEASE)
 		release(f);
 	if (o->what & XEN_DO_REMOVE)
@@ -473,8 +485,36 @@ void xen_backend_ended(struct vtpm *v, const char *why)
 	if (!v->front)
 		return;
 	v->front->d.ring = XEN_RING_OFF;
+	v->front->d.lost = false;
 	if (why)
 		snprintf(v->front->reason, sizeof(v->front->reason), "%s", why);
+}
+
+void xen_backend_lost(struct vtpm *v)
+{
+	struct xen_device *d = v->front ? &v->front->d : NULL;
+
+	if (!d)
+		return;
+	d->lost = d->lost || d->ring == XEN_RING_ON || d->ring == XEN_RING_COMING;
+	d->ring = XEN_RING_OFF;
+}
+
+static void on_announced_too_long(void *arg)
+{
+	struct vtpm *v = arg;
+
+	v->announced = false;
+	held_guest_update(v);
+	log_warn("%s: it was to be suspended, and domain %u is still there after %u minutes: what was announced is off",
+		 v->row.name, v->front ? v->front->domid : 0, ANNOUNCED_MS / 60000u);
+	xen_tpm_changed(v->m, v->row.uuid);
+}
+
+void xen_announce(struct vtpm *v)
+{
+	v->announced = true;
+	loop_timer_set(&v->m->loop, &v->announce_timer, ANNOUNCED_MS, on_announced_too_long, v);
 }
 
 void xen_revive(struct vtpm *v)
@@ -505,24 +545,14 @@ unsigned xen_domid(const struct xen_front *f)
 
 /* --- a save, a restore, a migration --- */
 
-static void on_announced_too_long(void *arg)
-{
-	struct vtpm *v = arg;
-
-	v->announced = false;
-	log_warn("%s: it was to be suspended, and domain %u is still there after %u minutes: what was announced is off",
-		 v->row.name, v->front ? v->front->domid : 0, ANNOUNCED_MS / 60000u);
-	xen_tpm_changed(v->m, v->row.uuid);
-}
-
 void xen_suspend(struct vtpm *v, struct call *c)
 {
 	if (!v->xen || !v->front || v->state != VTPM_RUNNING) {
 		call_error(c, ERR_WRONG_STATE, "%s is not on for a domain of Xen", v->row.name);
 		return;
 	}
-	v->announced = true;
-	loop_timer_set(&v->m->loop, &v->announce_timer, ANNOUNCED_MS, on_announced_too_long, v);
+	xen_announce(v);
+	held_guest_update(v);
 	mgr_audit(v->m, c, "suspend", &v->row, 0, NULL);
 	call_reply(c, NULL);
 }
@@ -540,6 +570,7 @@ void xen_resume(struct vtpm *v, struct call *c)
 		return;
 	}
 	v->announced = false;
+	held_guest_update(v);
 	loop_timer_cancel(&v->m->loop, &v->announce_timer);
 	mgr_audit(v->m, c, "resume", &v->row, 0, NULL);
 	call_reply(c, NULL);

@@ -11,6 +11,7 @@
 #define ST_SESSIONS    0x8002u
 #define RH_OWNER       0x40000001u
 #define RH_LOCKOUT     0x4000000au
+#define RH_NULL	       0x40000007u
 #define RS_PW	       0x40000009u
 #define ALG_RSA	       0x0001u
 #define ALG_AES	       0x0006u
@@ -133,6 +134,63 @@ void command_nv_read(struct command *c)
 	auth(c);
 	u16(c, COMMAND_NV_SIZE);
 	u16(c, 0);
+	end(c);
+}
+
+void command_sequence_start(struct command *c)
+{
+	begin(c, ST_NO_SESSIONS, 0x186);
+	u16(c, 0);
+	u16(c, ALG_SHA256);
+	end(c);
+}
+
+void command_sequence_update(struct command *c, uint32_t sequence, const uint8_t data[static COMMAND_DIGEST])
+{
+	begin(c, ST_SESSIONS, 0x15c);
+	u32(c, sequence);
+	auth(c);
+	must(buf_put_2b(&c->b, data, COMMAND_DIGEST));
+	end(c);
+}
+
+void command_sequence_complete(struct command *c, uint32_t sequence)
+{
+	begin(c, ST_SESSIONS, 0x13e);
+	u32(c, sequence);
+	auth(c);
+	u16(c, 0);
+	u32(c, RH_NULL);
+	end(c);
+}
+
+void command_policy_start(struct command *c)
+{
+	static const uint8_t nonce[16];
+
+	begin(c, ST_NO_SESSIONS, 0x176);
+	u32(c, RH_NULL);
+	u32(c, RH_NULL);
+	must(buf_put_2b(&c->b, nonce, sizeof(nonce)));
+	u16(c, 0);
+	must(buf_put_u8(&c->b, 1)); /* TPM_SE_POLICY */
+	u16(c, ALG_NULL);
+	u16(c, ALG_SHA256);
+	end(c);
+}
+
+void command_policy_extend(struct command *c, uint32_t session)
+{
+	begin(c, ST_NO_SESSIONS, 0x16c);
+	u32(c, session);
+	u32(c, COMMAND_POLICY_CODE);
+	end(c);
+}
+
+void command_policy_digest(struct command *c, uint32_t session)
+{
+	begin(c, ST_NO_SESSIONS, 0x189);
+	u32(c, session);
 	end(c);
 }
 

@@ -37,6 +37,15 @@ void command_pcr_extend(struct command *c, const uint8_t digest[static COMMAND_D
 void command_nv_define(struct command *c);
 void command_nv_write(struct command *c, const uint8_t data[static COMMAND_NV_SIZE]);
 void command_nv_read(struct command *c);
+/* A hash sequence, SHA-256, with an empty auth; its handle is the first field of the answer, as that of a session. */
+void command_sequence_start(struct command *c);
+void command_sequence_update(struct command *c, uint32_t sequence, const uint8_t data[static COMMAND_DIGEST]);
+void command_sequence_complete(struct command *c, uint32_t sequence);
+/* A policy session, SHA-256. */
+void command_policy_start(struct command *c);
+#define COMMAND_POLICY_CODE 0x13du /* what command_policy_extend restricts it to, once more each time */
+void command_policy_extend(struct command *c, uint32_t session);
+void command_policy_digest(struct command *c, uint32_t session);
 /* COMMAND_PIN, of 4 bytes. */
 void command_pin_define(struct command *c, const char *pin);
 void command_pin_try(struct command *c, const char *pin);

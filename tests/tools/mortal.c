@@ -3,6 +3,7 @@
 #include "tests/tools/mortal.h"
 
 #include <poll.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "hv/page.h"
@@ -11,10 +12,13 @@
 #include "vtpm-backend/backend.h"
 #include "vtpm-backend/checkpoint.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/transfer.h"
 
 /* The step that was ordered, and the page on which it is told. One engine thread uses them. */
 static uint32_t ordered;
 static volatile uint8_t *page;
+/* With a QEMU: gaps until the end; 0: there is none. Both threads come to gaps. */
+static atomic_int gaps;
 
 int __real_engine_process(uint8_t *cmd, size_t len, uint8_t locality, uint8_t rsp[static CHAN_PACKET_MAX], size_t *rsp_len);
 int __wrap_engine_process(uint8_t *cmd, size_t len, uint8_t locality, uint8_t rsp[static CHAN_PACKET_MAX], size_t *rsp_len);
@@ -41,8 +45,28 @@ void __wrap_checkpoint_answer(struct checkpoint_area *a, uint64_t seq, const uin
 int __real_ipc_send(int fd, uint32_t type, const struct buf *body, const int *fds, unsigned nfds);
 int __wrap_ipc_send(int fd, uint32_t type, const struct buf *body, const int *fds, unsigned nfds);
 
+void __real_transfer_start(struct transfer *t, uint64_t what, size_t total);
+void __wrap_transfer_start(struct transfer *t, uint64_t what, size_t total);
+int __real_transfer_receive(struct transfer *t, int fd, uint8_t *mem, size_t want);
+int __wrap_transfer_receive(struct transfer *t, int fd, uint8_t *mem, size_t want);
+int __real_transfer_send(struct transfer *t, int fd, const uint8_t *mem, size_t cap);
+int __wrap_transfer_send(struct transfer *t, int fd, const uint8_t *mem, size_t cap);
+
+/* Whether this gap is the last one. */
+static bool last_gap(void)
+{
+	return gaps > 0 && atomic_fetch_sub(&gaps, 1) == 1;
+}
+
+static void gap(void)
+{
+	if (last_gap())
+		__builtin_trap();
+}
+
 static void die_at(enum mortal_step step)
 {
+	gap();
 	if (ordered != step || page == NULL)
 		return;
 	page_set_u8(page, MORTAL_MARK, (uint8_t)step);
@@ -54,6 +78,44 @@ enum chan_verdict __wrap_chan_take(struct chan *c, uint8_t out[static CHAN_PACKE
 {
 	page = c->page;
 	return __real_chan_take(c, out, req);
+}
+
+void __wrap_transfer_start(struct transfer *t, uint64_t what, size_t total)
+{
+	if (total > 0)
+		gap();
+	__real_transfer_start(t, what, total);
+	if (total > 0)
+		gap();
+}
+
+int __wrap_transfer_receive(struct transfer *t, int fd, uint8_t *mem, size_t want)
+{
+	int err = __real_transfer_receive(t, fd, mem, want);
+
+	if (err == 0)
+		gap();
+	return err;
+}
+
+int __wrap_transfer_send(struct transfer *t, int fd, const uint8_t *mem, size_t cap)
+{
+	const uint64_t total = t->total;
+	int err;
+
+	if (last_gap()) {
+		t->total = total / 2;
+		(void)!__real_transfer_send(t, fd, mem, cap);
+		t->total = total;
+		__builtin_trap();
+	}
+	err = __real_transfer_send(t, fd, mem, cap);
+	gap();
+	if (page == NULL && ordered >> 8) {
+		gaps = (int)(ordered >> 8);
+		ordered = MORTAL_NONE;
+	}
+	return err;
 }
 
 static uint32_t command_code(const uint8_t *cmd, size_t len, uint32_t *arg)
@@ -73,6 +135,7 @@ static int order(uint32_t step, uint8_t rsp[static CHAN_PACKET_MAX], size_t *rsp
 	struct buf b;
 
 	ordered = MORTAL_NONE;
+	gaps = 0;
 	buf_init(&b, rsp, CHAN_PACKET_MAX);
 	if (buf_put_u16be(&b, 0x8001) || buf_put_u32be(&b, 10) || buf_put_u32be(&b, 0))
 		return ERR_RANGE;

@@ -35,6 +35,11 @@ enum mortal_step {
 	MORTAL_STEPS
 };
 
+/*
+ * Of one that serves a QEMU the step is a number: at so many gaps from the answer on, whichever they are, it ends by itself. Its gaps are those
+ * above and, in either thread: something was received; an answer is about to be begun, is begun, is sent by half, is sent.
+ */
+
 /* A command that crashes the engine each time it is executed. */
 #define MORTAL_CRASH 0x20005679u
 /* One that makes the backend wait to be killed each time it is executed: step MORTAL_TAKEN. */

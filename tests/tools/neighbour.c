@@ -21,6 +21,7 @@
 
 #define TIMEOUT_MS   20000
 #define NV_EVERY     16u /* a durable change in so many rounds */
+#define SEQUENCE_END 64u /* a hash sequence is completed, and the next begun, in so many */
 #define TRIES_MAX    64
 #define CANCEL_AFTER 3000000 /* ns: the key is in the making by then, and hardly ever made */
 
@@ -30,7 +31,11 @@ struct guest {
 	struct vtpm *v;
 	uint8_t rsp[VTPM_COMMAND_MAX];
 	size_t len;
-	uint8_t pcr[COMMAND_DIGEST]; /* as it must be */
+	uint8_t pcr[COMMAND_DIGEST]; /* as it must be; */
+	uint32_t session, sequence;
+	uint8_t policy[COMMAND_DIGEST]; /* and so must the session's, */
+	uint8_t gone_in[SEQUENCE_END * COMMAND_DIGEST]; /* and the digest of what has gone into the sequence */
+	size_t gone_in_len;
 	unsigned long commands;
 	double slowest_ms;
 };
@@ -150,6 +155,82 @@ static void write_nv(struct guest *g, unsigned long round)
 	demand_bytes(g, 10 + 4 + 2, data, sizeof(data), "the NV index");
 }
 
+/* The handle that a command has made. */
+static uint32_t run_for_handle(struct guest *g, const struct command *c, const char *what)
+{
+	uint32_t handle;
+	struct buf b;
+
+	demand(g, c, what);
+	buf_wrap(&b, g->rsp + 10, g->len - 10);
+	if (buf_get_u32be(&b, &handle) != 0)
+		die("%s: a short answer", what);
+	return handle;
+}
+
+/* TPM 2.0 Part 3, 23.11: the new digest is that of the old one, the command's code and what it was given. */
+static void extend_policy(struct guest *g)
+{
+	static const uint8_t said[8] = { 0, 0, 0x01, 0x6c, 0, 0, COMMAND_POLICY_CODE >> 8, COMMAND_POLICY_CODE & 0xff };
+	uint8_t all[COMMAND_DIGEST + sizeof(said)];
+	struct command c;
+
+	command_policy_extend(&c, g->session);
+	demand(g, &c, "PolicyCommandCode");
+	memcpy(all, g->policy, COMMAND_DIGEST);
+	memcpy(all + COMMAND_DIGEST, said, sizeof(said));
+	SHA256(all, sizeof(all), g->policy);
+	command_policy_digest(&c, g->session);
+	demand(g, &c, "PolicyGetDigest");
+	demand_bytes(g, 10 + 2, g->policy, COMMAND_DIGEST, "the session's policy");
+}
+
+static void start_sequence(struct guest *g)
+{
+	struct command c;
+
+	command_sequence_start(&c);
+	g->sequence = run_for_handle(g, &c, "HashSequenceStart");
+	g->gone_in_len = 0;
+}
+
+static void extend_sequence(struct guest *g, unsigned long round)
+{
+	uint8_t data[COMMAND_DIGEST];
+	struct command c;
+
+	SHA256((const unsigned char *)&round, sizeof(round), data);
+	command_sequence_update(&c, g->sequence, data);
+	demand(g, &c, "SequenceUpdate");
+	memcpy(g->gone_in + g->gone_in_len, data, sizeof(data));
+	g->gone_in_len += sizeof(data);
+}
+
+/* Behind the header: parameterSize, size. */
+static void end_sequence(struct guest *g)
+{
+	uint8_t want[COMMAND_DIGEST];
+	struct command c;
+
+	command_sequence_complete(&c, g->sequence);
+	demand(g, &c, "SequenceComplete");
+	SHA256(g->gone_in, g->gone_in_len, want);
+	demand_bytes(g, 10 + 4 + 2, want, sizeof(want), "the sequence's digest");
+}
+
+/* Another front end may have left its own: there is room for three objects and three sessions. */
+static void make_room(struct guest *g)
+{
+	static const uint32_t first[] = { 0x80000000u, 0x02000000u, 0x03000000u }; /* Part 2, 7.2: transient, HMAC and policy sessions */
+	struct command c;
+
+	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++)
+		for (uint32_t n = 0; n < 3; n++) {
+			command_flush(&c, first[i] + n);
+			(void)run(g, &c);
+		}
+}
+
 static int steady(struct guest *g)
 {
 	const struct sigaction sa = {.sa_handler = on_term};
@@ -163,8 +244,18 @@ static int steady(struct guest *g)
 	if (rc != RC_SUCCESS && rc != RC_NV_DEFINED)
 		die("NV_DefineSpace is answered with %#x", rc);
 	read_pcr(g, false);
+	make_room(g);
+	command_policy_start(&c);
+	g->session = run_for_handle(g, &c, "StartAuthSession");
+	start_sequence(g);
 	do {
 		extend_pcr(g, round);
+		extend_policy(g);
+		extend_sequence(g, round);
+		if (round % SEQUENCE_END == SEQUENCE_END - 1) {
+			end_sequence(g);
+			start_sequence(g);
+		}
 		if (round % NV_EVERY == 0)
 			write_nv(g, round);
 		command_get_random(&c);
@@ -174,6 +265,9 @@ static int steady(struct guest *g)
 			fflush(stdout);
 		}
 	} while (!ended);
+	end_sequence(g);
+	command_flush(&c, g->session);
+	demand(g, &c, "FlushContext");
 	printf("%lu commands, all as they should be, the slowest took %.1f ms\n", g->commands, g->slowest_ms);
 	return 0;
 }

@@ -145,7 +145,8 @@ static void make_guest(struct rig_backend *b, enum serve_kind kind, int fds[stat
 	int sv[2];
 
 	b->ring = LOCAL_RING_NONE;
-	b->qemu = b->data = b->attach = -1;
+	b->qemu = b->data = b->attach = b->theirs = -1;
+	b->kind = kind;
 	if (kind == SERVE_NOBODY)
 		return;
 	if (kind != SERVE_RING) {
@@ -195,7 +196,9 @@ static void send_spawn(struct rig *r, struct rig_backend *b, enum serve_kind kin
 	make_channels(b, fds);
 	make_guest(b, kind, fds);
 	send_spawn_fds(r, b, kind, 0, fds);
-	if (kind == SERVE_QEMU || kind == SERVE_XEN)
+	if (kind == SERVE_QEMU && r->heirs)
+		b->theirs = fds[2];
+	else if (kind == SERVE_QEMU || kind == SERVE_XEN)
 		close(fds[2]);
 }
 
@@ -250,7 +253,7 @@ static void spawn_started(struct rig *r, struct rig_backend *b, struct rig_disk 
 	memset(b, 0, sizeof(*b));
 	b->rig = r;
 	b->disk = d;
-	b->token = ++r->token;
+	b->token = b->area = ++r->token;
 	b->key = -1;
 	send_spawn(r, b, guest);
 	send_start(b, start, NULL, 0);
@@ -297,23 +300,45 @@ void rig_spawn_replacing(struct rig *r, struct rig_backend *b, struct rig_disk *
 {
 	int fds[SPAWN_FDS_MAX] = { -1, -1, b->ring.memfd, b->ring.to_back, b->ring.to_front };
 	struct backend_start start;
+	int sv[2];
+
+	if (b->kind == SERVE_QEMU)
+		fds[2] = b->theirs;
+	if (b->kind == SERVE_XEN) {
+		fd_close(&b->attach);
+		MUST(ipc_pair(sv) == 0);
+		b->attach = sv[0];
+		fds[2] = sv[1];
+	}
 
 	fd_close(&b->control);
 	fd_close(&b->store);
 	fd_close(&b->key);
 	b->disk = d;
 	b->token = ++r->token;
+	b->area = replaces ? replaces : b->token;
 	make_channels(b, fds);
-	send_spawn_fds(r, b, SERVE_RING, replaces, fds);
+	send_spawn_fds(r, b, b->kind, replaces, fds);
+	if (b->kind == SERVE_XEN)
+		close(fds[2]);
 	fill_start(&start, d, RUN_SERVE | RUN_RESUME | flags);
 	send_start(b, &start, NULL, 0);
 }
 
 void rig_resume(struct rig_backend *b, uint32_t flags)
 {
-	rig_spawn_replacing(b->rig, b, b->disk, flags, b->token);
+	rig_spawn_replacing(b->rig, b, b->disk, flags, b->area);
 	receive_link(b->rig, b);
 	send_key(b, b->disk);
+}
+
+void rig_drop_area(struct rig *r, uint64_t area)
+{
+	uint8_t mem[SPAWN_TOKEN_SIZE];
+	struct buf msg;
+
+	buf_init(&msg, mem, sizeof(mem));
+	MUST(spawn_token_encode(&msg, area) == 0 && ipc_send(r->manager, SPAWN_KILL, &msg, NULL, 0) == 0);
 }
 
 void rig_give_key(struct rig_backend *b)
@@ -351,6 +376,19 @@ void rig_spawn_keyless(struct rig *r, struct rig_backend *b, struct rig_disk *d,
 	spawn_started(r, b, d, &start, flags & RUN_SERVE ? SERVE_RING : SERVE_NOBODY);
 }
 
+/* Somebody puts another in the place of one that has gone. */
+static bool is_replaced(struct rig_backend *b)
+{
+	void (*gone)(struct rig_backend *b) = b->rig->gone;
+
+	if (gone == NULL)
+		return false;
+	b->rig->gone = NULL; /* what it waits for meanwhile is the next one */
+	gone(b);
+	b->rig->gone = gone;
+	return true;
+}
+
 /* Waits until fd is readable, or the backend has gone (false); the store is at work meanwhile. */
 static bool wait_serving(struct rig_backend *b, int fd)
 {
@@ -358,8 +396,14 @@ static bool wait_serving(struct rig_backend *b, int fd)
 
 	for (;;) {
 		MUST(poll(p, 2, WAIT_MS) > 0);
-		if (p[1].revents != 0 && !rig_serve_store(b))
-			return poll(p, 1, 0) > 0; /* what it said before it went counts */
+		if (p[1].revents != 0 && !rig_serve_store(b)) {
+			if (poll(p, 1, 0) > 0) /* what it said before it went counts */
+				return true;
+			if (!is_replaced(b))
+				return false;
+			p[1].fd = b->store;
+			continue;
+		}
 		if (p[0].revents != 0)
 			return true;
 	}
@@ -404,55 +448,6 @@ int rig_failed(struct rig_backend *b)
 	return f.code;
 }
 
-static void issue(struct rig_backend *b, const uint8_t *cert, size_t cert_len)
-{
-	static uint8_t mem[CERT_REQUEST_MAX], out[CERT_ISSUED_MAX];
-	struct cert_issued ci = { .der = cert, .der_len = cert_len };
-	struct cert_request cr;
-	struct ipc_msg m;
-	struct buf msg;
-
-	MUST(ipc_recv(b->key, &m, mem, sizeof(mem), 0) == 0 && m.type == CERT_REQUEST);
-	MUST(cert_request_decode(&m.body, &cr) == 0 && cr.ek_public_len > 64);
-	ci.kind = cr.kind;
-	buf_init(&msg, out, sizeof(out));
-	MUST(cert_issued_encode(&msg, &ci) == 0);
-	MUST(ipc_send(b->key, CERT_ISSUED, &msg, NULL, 0) == 0);
-}
-
-void rig_provisioned(struct rig_backend *b, const uint8_t *cert, size_t cert_len)
-{
-	static uint8_t mem[BACKEND_PROVISIONED_MAX];
-	struct backend_provisioned p;
-	struct ipc_msg m;
-
-	for (unsigned i = 0; cert != NULL && i < EK_KINDS; i++) {
-		wait_readable(b->key);
-		issue(b, cert, cert_len);
-	}
-	wait_readable(b->control);
-	MUST(ipc_recv(b->control, &m, mem, sizeof(mem), 0) == 0);
-	if (m.type != BACKEND_PROVISIONED)
-		fprintf(stderr, "%.*s\n", (int)m.body.len, (const char *)m.body.data + 8);
-	MUST(m.type == BACKEND_PROVISIONED && backend_provisioned_decode(&m.body, &p) == 0);
-	for (unsigned i = 0; i < EK_KINDS; i++)
-		MUST(p.ek_public_len[i] > 64 && p.cert_len[i] == cert_len);
-	b->disk->version = p.version;
-	b->disk->sealed_len = p.sealed_len;
-	memcpy(b->disk->sealed, p.sealed, p.sealed_len);
-	MUST(rig_exited(b) == 0);
-}
-
-void rig_make(struct rig *r, struct rig_disk *d)
-{
-	struct rig_backend b;
-
-	rig_disk_init(d);
-	rig_spawn(r, &b, d, RUN_MANUFACTURE);
-	rig_provisioned(&b, NULL, 0);
-	rig_forget(&b);
-}
-
 uint32_t rig_exited(struct rig_backend *b)
 {
 	uint8_t mem[SPAWN_EXITED_SIZE];
@@ -479,6 +474,7 @@ void rig_forget(struct rig_backend *b)
 		munmap((void *)(uintptr_t)b->page, CHAN_PAGE_SIZE);
 	local_ring_close(&b->ring);
 	fd_close(&b->qemu);
+	fd_close(&b->theirs);
 	fd_close(&b->attach);
 	fd_close(&b->data);
 	fd_close(&b->control);

@@ -27,6 +27,8 @@
 		}                                                                                                      \
 	} while (0)
 
+struct rig_backend;
+
 struct rig {
 	pid_t spawn;
 	int manager; /* to the spawner */
@@ -34,6 +36,8 @@ struct rig {
 	int link;    /* the keeper's end of its link */
 	uint64_t token;
 	bool mortal; /* spawner and backends are those of tests/tools/mortal.h */
+	bool heirs;  /* backends of QEMU's channels are replaced: as the manager does, the rig keeps what they were given */
+	void (*gone)(struct rig_backend *b); /* called when a backend has gone that somebody waits for; it puts another in its place. NULL */
 	int queue; /* bytes of what the spawner may have on the way to the manager; 0: as always */
 };
 
@@ -55,11 +59,14 @@ struct rig_backend {
 	struct rig *rig;
 	struct rig_disk *disk;
 	uint64_t token;
+	uint64_t area; /* name of what it will leave behind */
 	int control, store, key;
 	struct local_ring ring;
 	volatile uint8_t *page;
 	int attach; /* the test's end of a guest of Xen's attach channel; -1 */
 	int qemu, data; /* the test's ends of QEMU's channels; -1: it serves a ring */
+	enum serve_kind kind;
+	int theirs; /* with rig.heirs: the other end of qemu; otherwise -1 */
 	uint32_t status; /* once it has exited */
 };
 
@@ -79,10 +86,12 @@ void rig_spawn_standby(struct rig *r, struct rig_backend *b, struct rig_disk *d)
 /* A worker with RUN_IMPORT and these flags; fds go with the start and stay the caller's. */
 void rig_spawn_import(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, const int *fds, unsigned n);
 /*
- * For the ring of b, whose backend has exited: spawns another with RUN_RESUME and these flags, in the place of the one of that token. No
+ * For the ring or channel of b, whose backend has exited: spawns another with RUN_RESUME and these flags, in the place of one that has left an area of that name. No
  * key is given.
  */
 void rig_spawn_replacing(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags, uint64_t replaces);
+/* Nobody goes on from that area. */
+void rig_drop_area(struct rig *r, uint64_t area);
 /* The same in the place of its own, and with the key. */
 void rig_resume(struct rig_backend *b, uint32_t flags);
 /* Gives a backend that was spawned without one its key. */

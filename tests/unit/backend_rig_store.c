@@ -64,3 +64,54 @@ bool rig_serve_store(struct rig_backend *b)
 	MUST(store_done_encode(&msg, &done) == 0);
 	return ipc_send(b->store, STORE_DONE, &msg, NULL, 0) == 0;
 }
+
+/* --- new ones --- */
+
+static void issue(struct rig_backend *b, const uint8_t *cert, size_t cert_len)
+{
+	static uint8_t mem[CERT_REQUEST_MAX], out[CERT_ISSUED_MAX];
+	struct cert_issued ci = { .der = cert, .der_len = cert_len };
+	struct cert_request cr;
+	struct ipc_msg m;
+	struct buf msg;
+
+	MUST(ipc_recv(b->key, &m, mem, sizeof(mem), 0) == 0 && m.type == CERT_REQUEST);
+	MUST(cert_request_decode(&m.body, &cr) == 0 && cr.ek_public_len > 64);
+	ci.kind = cr.kind;
+	buf_init(&msg, out, sizeof(out));
+	MUST(cert_issued_encode(&msg, &ci) == 0);
+	MUST(ipc_send(b->key, CERT_ISSUED, &msg, NULL, 0) == 0);
+}
+
+void rig_provisioned(struct rig_backend *b, const uint8_t *cert, size_t cert_len)
+{
+	static uint8_t mem[BACKEND_PROVISIONED_MAX];
+	struct backend_provisioned p;
+	struct ipc_msg m;
+
+	for (unsigned i = 0; cert != NULL && i < EK_KINDS; i++) {
+		MUST(rig_wait(b, b->key));
+		issue(b, cert, cert_len);
+	}
+	MUST(rig_wait(b, b->control));
+	MUST(ipc_recv(b->control, &m, mem, sizeof(mem), 0) == 0);
+	if (m.type != BACKEND_PROVISIONED)
+		fprintf(stderr, "%.*s\n", (int)m.body.len, (const char *)m.body.data + 8);
+	MUST(m.type == BACKEND_PROVISIONED && backend_provisioned_decode(&m.body, &p) == 0);
+	for (unsigned i = 0; i < EK_KINDS; i++)
+		MUST(p.ek_public_len[i] > 64 && p.cert_len[i] == cert_len);
+	b->disk->version = p.version;
+	b->disk->sealed_len = p.sealed_len;
+	memcpy(b->disk->sealed, p.sealed, p.sealed_len);
+	MUST(rig_exited(b) == 0);
+}
+
+void rig_make(struct rig *r, struct rig_disk *d)
+{
+	struct rig_backend b;
+
+	rig_disk_init(d);
+	rig_spawn(r, &b, d, RUN_MANUFACTURE);
+	rig_provisioned(&b, NULL, 0);
+	rig_forget(&b);
+}

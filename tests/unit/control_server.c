@@ -80,7 +80,7 @@ static const struct control_method methods[] = {
 
 void control_server_run(const char *path, int ready)
 {
-	struct control_config cfg = {.path = path,
+	struct control_config cfg = {.path = path, .listener = -1,
 				     .operator_gid = OPERATOR_GID,
 				     .viewer_gid = VIEWER_GID,
 				     .methods = methods,

@@ -3,9 +3,12 @@
  * A real backend that serves a guest of Xen, without Xen: what comes over its attach channel are a page that can be mapped
  * and, in the place of a port, a socket. Rings come and go, and the TPM notices nothing.
  */
+#include <openssl/evp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hv/page.h"
@@ -15,15 +18,20 @@
 #define LOOK_MS 1
 
 
-static void send_ring(struct rig_backend *b, int32_t code, const int *fds, unsigned n)
+static void send_ring_again(struct rig_backend *b, int32_t code, const int *fds, unsigned n, bool again)
 {
-	const struct attach_ring a = { .code = code, .port = 5 };
+	const struct attach_ring a = { .code = code, .port = 5, .again = again };
 	uint8_t mem[ATTACH_RING_SIZE];
 	struct buf msg;
 
 	buf_init(&msg, mem, sizeof(mem));
 	assert_int_equal(attach_ring_encode(&msg, &a), 0);
 	assert_int_equal(ipc_send(b->attach, ATTACH_RING, &msg, fds, n), 0);
+}
+
+static void send_ring(struct rig_backend *b, int32_t code, const int *fds, unsigned n)
+{
+	send_ring_again(b, code, fds, n, false);
 }
 
 /* The next word of the backend. */
@@ -95,7 +103,8 @@ static void submit(struct rig_backend *b)
 	page_write(b->page, CHAN_HEADER_SIZE, cmd.data, cmd.len);
 	page_set_length(b->page, (uint32_t)cmd.len);
 	page_set_state(b->page, CHAN_STATE_SUBMIT);
-	assert_int_equal(write(b->ring.to_back, &port, sizeof(port)), sizeof(port));
+	/* A port that nobody has bound takes nothing. */
+	assert_true(write(b->ring.to_back, &port, sizeof(port)) == sizeof(port) || errno == ECONNREFUSED || errno == ECONNRESET || errno == EPIPE);
 }
 
 /* The signal is an ioctl that a socket does not have, so the page is looked at, with the store at work meanwhile. */
@@ -284,6 +293,102 @@ static void test_breaches_end_it(void **state)
 	}
 }
 
+static void read_pcr(struct rig_backend *b, uint8_t pcr[static 32])
+{
+	build(pcr_read, sizeof(pcr_read), sizeof(pcr_read));
+	assert_int_equal(run(b), 0);
+	memcpy(pcr, rsp + rsp_len - 32, 32);
+}
+
+/* It is killed; the next one gets the ring that this one had, or a new one. */
+static void killed(struct rig_backend *b)
+{
+	rig_kill_newest(&rig, SIGKILL);
+	assert_int_equal(rig_exited(b) & 0x7f, SIGKILL);
+	rig_resume(b, 0);
+	rig_ready(b);
+}
+
+static void attach_again(struct rig_backend *b)
+{
+	int sv[2];
+
+	close(b->ring.to_back);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv), 0);
+	b->ring.to_back = sv[0];
+	send_ring_again(b, 0, (const int[]){ b->ring.memfd, sv[1] }, ATTACH_FDS, true);
+	close(sv[1]);
+	assert_int_equal(attached(b), 0);
+}
+
+static void test_a_killed_one_is_replaced(void **state)
+{
+	uint8_t before[32], after[32];
+	struct rig_backend b;
+
+	(void)state;
+	power_on(&b);
+	attach(&b);
+	for (unsigned i = 0; i < 20; i++) {
+		/* Killed while it is idle; with a command that nobody has seen; somewhere in a command. */
+		build(extend, sizeof(extend), 65);
+		assert_int_equal(run(&b), 0);
+		read_pcr(&b, before);
+		if (i % 3 == 0)
+			killed(&b);
+		build(extend, sizeof(extend), 65);
+		submit(&b);
+		if (i % 3 == 1)
+			killed(&b);
+		if (i % 3 != 2)
+			attach_again(&b);
+		assert_int_equal(answer(&b), 0);
+		read_pcr(&b, after);
+		assert_memory_not_equal(before, after, 32);
+	}
+	/* The ring is a new one: what was on the old one was another's, and the TPM is the same. */
+	submit(&b);
+	killed(&b);
+	attach(&b);
+	read_pcr(&b, before);
+	killed(&b);
+	killed(&b); /* without one */
+	attach_again(&b);
+	read_pcr(&b, after);
+	assert_memory_equal(before, after, 32);
+	power_off(&b);
+}
+
+/* Whatever has happened to the command, its response comes once, and it was executed once. */
+static void test_killed_at_random(void **state)
+{
+	uint8_t pcr[32], want[32], data[64];
+	unsigned seed = (unsigned)time(NULL);
+	struct rig_backend b;
+
+	(void)state;
+	print_message("seed %u\n", seed);
+	power_on(&b);
+	attach(&b);
+	read_pcr(&b, want);
+	for (unsigned i = 0; i < 150; i++) {
+		const struct timespec wait = { .tv_nsec = (rand_r(&seed) % 400) * 1000 };
+
+		build(extend, sizeof(extend), 65);
+		submit(&b);
+		nanosleep(&wait, NULL);
+		killed(&b);
+		attach_again(&b);
+		assert_int_equal(answer(&b), 0);
+		memcpy(data, want, 32);
+		memset(data + 32, 0, 32);
+		assert_int_equal(EVP_Digest(data, 64, want, NULL, EVP_sha256(), NULL), 1);
+	}
+	read_pcr(&b, pcr);
+	assert_memory_equal(pcr, want, 32);
+	power_off(&b);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,6 +398,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_without_a_ring),
 		cmocka_unit_test(test_a_ring_that_is_none),
 		cmocka_unit_test(test_breaches_end_it),
+		cmocka_unit_test(test_a_killed_one_is_replaced),
+		cmocka_unit_test(test_killed_at_random),
 	};
 
 	return guest_test_main(argc, argv, tests, ARRAY_LEN(tests));

@@ -548,7 +548,7 @@ static void test_nobody_locks_out_operators(void **state)
 
 static void test_socket_file(void **state)
 {
-	struct control_config cfg = {.path = path, .operator_gid = -1, .viewer_gid = -1};
+	struct control_config cfg = {.path = path, .listener = -1, .operator_gid = -1, .viewer_gid = -1};
 	struct control *c;
 	struct loop l;
 	struct stat sb;

@@ -78,7 +78,7 @@ static void test_wrong_command_lines(void **state)
 		"nothing",
 		"create",
 		"create a b", "policy", "policy sign", "policy show x", "policy sign f --number 0", "policy sign f --for-group ../x", "policy raise --to x",
-		"policy current --only 24",
+		"policy current --pcrs 24",
 		"group",
 		"group nothing",
 		"create --user",

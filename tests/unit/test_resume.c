@@ -270,7 +270,7 @@ static void test_a_crash_is_not_repeated(void **state)
 	guest_power_off(&b);
 }
 
-/* SIGKILL says nothing of the command: it is tried once more, and no oftener. */
+/* SIGKILL says nothing of the command: it is tried once more, and no oftener. The end of a manager has nothing to do with it. */
 static void test_two_tries(void **state)
 {
 	struct rig_backend b;
@@ -282,6 +282,12 @@ static void test_two_tries(void **state)
 	assert_int_equal(buf_put_u16be(&cmd, TPM_ST_NO_SESSIONS) | buf_put_u32be(&cmd, 14) |
 			 buf_put_u32be(&cmd, MORTAL_WAIT) | buf_put_u32be(&cmd, 0), 0);
 	submit(&b);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(wait_for_step(&b, MORTAL_SIGNALLED));
+		kill_backend(&b, SIGKILL, false);
+		rig_resume(&b, RUN_ADOPTED);
+		rig_ready(&b);
+	}
 	for (unsigned i = 0; i < 2; i++) {
 		assert_true(wait_for_step(&b, MORTAL_SIGNALLED)); /* the heir signals, too */
 		kill_backend(&b, SIGKILL, false);
@@ -336,7 +342,7 @@ static void test_hostile_manager(void **state)
 {
 	static struct rig_disk copy, old;
 	struct rig_backend b, c, liar;
-	uint64_t first, second;
+	uint64_t first;
 
 	(void)state;
 	memcpy(&copy, &disk, sizeof(copy));
@@ -348,13 +354,11 @@ static void test_hostile_manager(void **state)
 	record_take(&record, WORK_COUNT);
 	rig_spawn(&rig, &c, &copy, RUN_SERVE | RUN_STARTUP); /* another run of the same TPM */
 	rig_ready(&c);
-	first = c.token;
+	first = c.area;
 	liar = c;
 	liar.control = liar.store = liar.key = -1;
-	refused(&liar, &copy, b.token); /* of one that lives */
+	refused(&liar, &copy, b.area); /* of one that lives */
 	refused(&liar, &copy, 0xdead);
-	fd_close(&liar.control);
-	fd_close(&liar.store);
 	rig_kill_newest(&rig, SIGKILL);
 	assert_int_equal(rig_exited(&c) & 0x7f, SIGKILL);
 	/* In the place of one whose TPM had another state, an older one here. */
@@ -362,9 +366,17 @@ static void test_hostile_manager(void **state)
 	rig_give_key(&c);
 	assert_int_equal(rig_failed(&c), ERR_NOTFOUND);
 	assert_int_not_equal(rig_exited(&c), 0);
-	second = c.token;
-	refused(&c, &copy, first); /* it was given away */
-	refused(&c, &copy, second); /* and thrown away */
+	/* It is still there for the right one. */
+	rig_spawn_replacing(&rig, &c, &copy, 0, first);
+	rig_give_key(&c);
+	rig_ready(&c);
+	refused(&liar, &copy, first); /* it was given away */
+	fd_close(&liar.control);
+	fd_close(&liar.store);
+	rig_kill_newest(&rig, SIGKILL);
+	assert_int_equal(rig_exited(&c) & 0x7f, SIGKILL);
+	rig_drop_area(&rig, first);
+	refused(&c, &copy, first); /* it was thrown away */
 	/* In nobody's place there is no checkpoint. */
 	rig_spawn_replacing(&rig, &c, &disk, 0, 0);
 	rig_give_key(&c);
@@ -373,7 +385,7 @@ static void test_hostile_manager(void **state)
 	rig_forget(&c);
 	/* The store's state is not the one that the checkpoint rests on. */
 	kill_backend(&b, SIGKILL, false);
-	rig_spawn_replacing(&rig, &b, &old, 0, b.token);
+	rig_spawn_replacing(&rig, &b, &old, 0, b.area);
 	rig_give_key(&b);
 	assert_int_equal(rig_failed(&b), ERR_NOTFOUND);
 	assert_int_not_equal(rig_exited(&b), 0);

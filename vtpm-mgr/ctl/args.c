@@ -202,11 +202,6 @@ static int set_option(struct ctl_args *a, const struct ctl_option *o, const char
 		return set_ek(a, o, value, e);
 	if (o->kind == ARG_FILE)
 		return set_file(a, o, value, e);
-	if (o->kind == ARG_LIST) {
-		json_decref(a->pcrs);
-		a->pcrs = pcrs_value(value);
-		return a->pcrs ? 0 : usage(e, "not a list of PCRs", value);
-	}
 	if (o->kind == ARG_LOCAL)
 		return set_local(a, o, value, e);
 	v = option_value(o, value);
@@ -324,22 +319,20 @@ static size_t words_wanted(const struct ctl_args *a, bool more)
 /* The command's words are used up; what is left is what it takes. */
 static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, struct ctl_error *e)
 {
-	bool file = a->command->takes == FILE_NEEDED || a->command->takes == FILE_MAYBE;
 	size_t n = words_wanted(a, sp->nwords > used), want = used + n;
 
 	if (a->help || a->version)
 		return 0;
 	if (sp->nwords < want)
-		return usage(e, file ? "a FILE is missing after" : "a NAME is missing after", a->command->name);
+		return usage(e, a->command->takes == NAME_OF_FILE ? "a FILE is missing after" : "a NAME is missing after",
+			     a->command->name);
 	if (sp->nwords > want)
 		return usage(e, "one argument too many", sp->words[want]);
 	if (n == 0)
 		return 0;
-	if (file) {
-		a->file = sp->words[used];
-		return 0;
-	}
 	a->name = sp->words[want - 1];
+	if (a->command->takes == NAME_OF_FILE || a->command->takes == FILE_MAYBE)
+		return 0;
 	if (n == 2 && json_object_set_new(a->params, "source", json_string(sp->words[used])))
 		return usage(e, "not a valid name", sp->words[used]);
 	if (json_object_set_new(a->params, "name", json_string(a->name)))

@@ -65,7 +65,7 @@ static int sync_dir(const char *path, struct ctl_error *e)
 
 static int make_file(struct copy *c, struct ctl_error *e)
 {
-	const char *path = c->a->file;
+	const char *path = c->a->name;
 	struct stat st;
 
 	if (lstat(path, &st) == 0)
@@ -141,7 +141,7 @@ static int read_all(struct copy *c, struct ctl_error *e)
 /* On the disk, then under its name, then that on the disk. */
 static int finish(struct copy *c, struct ctl_error *e)
 {
-	const char *path = c->a->file;
+	const char *path = c->a->name;
 
 	if (fsync(c->fd))
 		return failed(e, errno, c->part);
@@ -197,7 +197,7 @@ int backup_run(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 	}
 	if (!err)
 		err = finish(&c, e);
-	if (!err && (json_object_del(*reply, "id") || json_object_set_new(*reply, "file", json_string(a->file))))
+	if (!err && (json_object_del(*reply, "id") || json_object_set_new(*reply, "file", json_string(a->name))))
 		err = ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
 	copy_close(&c);
 	if (err) {
@@ -209,8 +209,8 @@ int backup_run(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 
 int print_backup(const struct ctl_args *a, json_t *params)
 {
-	printf("%s: %lld bytes, as of ", a->file, (long long)json_integer_value(json_object_get(params, "bytes")));
-	put_text(stdout, json_string_value(json_object_get(params, "created"))
+	printf("%s: %lld bytes, as of ", a->name, (long long)json_integer_value(json_object_get(params, "bytes")));
+	ctl_put_text(json_string_value(json_object_get(params, "created"))
 			     ? json_string_value(json_object_get(params, "created"))
 			     : "");
 	putchar('\n');
@@ -221,7 +221,7 @@ int print_backup(const struct ctl_args *a, json_t *params)
 
 static int open_file(struct copy *c, struct ctl_error *e)
 {
-	const char *path = c->a->file;
+	const char *path = c->a->name;
 	struct stat st;
 
 	c->fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -257,7 +257,7 @@ static int write_all(struct copy *c, size_t piece, struct ctl_error *e)
 	while (!err && r != 0) {
 		r = read(c->fd, p, piece);
 		if (r < 0 && errno != EINTR)
-			err = failed(e, errno, c->a->file);
+			err = failed(e, errno, c->a->name);
 		if (r <= 0)
 			continue;
 		err = write_piece(c, p, (size_t)r, e);
@@ -305,13 +305,13 @@ static void print_item(json_t *v, bool check)
 {
 	json_t *was = json_object_get(v, "replaced_version");
 
-	put_text(stdout, text(v, "name"));
+	ctl_put_text(text(v, "name"));
 	printf("  change %lld", (long long)json_integer_value(json_object_get(v, "version")));
 	if (json_is_integer(was))
 		printf(check ? ", now %lld" : ", was %lld", (long long)json_integer_value(was));
 	if (!json_is_true(json_object_get(v, "restored"))) {
 		fputs(check ? "; cannot come back: " : "; left out: ", stdout);
-		put_text(stdout, text(v, "reason"));
+		ctl_put_text(text(v, "reason"));
 	}
 	putchar('\n');
 }
@@ -323,12 +323,12 @@ int print_restore(const struct ctl_args *a, json_t *params)
 	size_t i;
 
 	fputs(check ? "a backup as of " : "restored as of ", stdout);
-	put_text(stdout, text(params, "created"));
+	ctl_put_text(text(params, "created"));
 	putchar('\n');
 	json_array_foreach(json_object_get(params, "vtpms"), i, v) print_item(v, check);
 	if (text(params, "replaced")[0]) {
 		fputs("what was there before is kept in ", stdout);
-		put_text(stdout, text(params, "replaced"));
+		ctl_put_text(text(params, "replaced"));
 		putchar('\n');
 	}
 	return EXIT_OK;

@@ -13,7 +13,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "lib/err.h"
 
@@ -35,7 +34,7 @@ enum {
 	EXIT_UNREACHABLE = 8, /* no manager */
 };
 
-enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_LIST, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_NAMES, ARG_EK, ARG_FILE };
+enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_NAMES, ARG_EK, ARG_FILE };
 
 #define CTL_KEYS_MAX 8u
 #define CTL_FDS_MAX 2u /* descriptors with a call */
@@ -43,7 +42,7 @@ enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_LIST, ARG_STRING, ARG_NUMBER, ARG_USER,
 struct ctl_option {
 	const char *name;    /* with the dashes */
 	const char *metavar; /* NULL for a flag */
-	const char *key;     /* of the call's parameters; options of kind ARG_EK, ARG_FILE, ARG_LOCAL and ARG_LIST stay local */
+	const char *key;     /* of the call's parameters; options of kind ARG_EK, ARG_FILE and ARG_LOCAL stay local */
 	enum ctl_kind kind;
 	uint64_t max; /* of a number */
 	const char *help;
@@ -55,8 +54,8 @@ struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
 	const char *method; /* without the interface */
-	/* NAME_OR_STORE: a NAME, or the option --store. NAME_TWO: SOURCE NAME. */
-	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, FILE_NEEDED, FILE_MAYBE, NAME_TWO } takes;
+	/* NAME_OR_STORE: a NAME, or the option --store. NAME_OF_FILE: FILE, FILE_MAYBE: or none. NAME_TWO: SOURCE NAME. */
+	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, NAME_OF_FILE, FILE_MAYBE, NAME_TWO } takes;
 	const struct ctl_option *options;
 	size_t noptions;
 	/* Prints the reply for a person. Returns an exit code. */
@@ -66,9 +65,6 @@ struct ctl_command {
 	const char *help;
 	/* What is to be done before the call; NULL: nothing. */
 	int (*prepare)(struct ctl_args *a, struct ctl_error *e);
-	bool raw; /* what it prints is a file, with --json and without */
-	/* In place of a call: prints and returns 0, or e says why not. */
-	int (*local)(const struct ctl_args *a, struct ctl_error *e);
 	/* In place of one call of method; *reply as client_call. */
 	int (*run)(struct ctl_args *a, json_t **reply, struct ctl_error *e);
 };
@@ -84,22 +80,20 @@ struct ctl_args {
 	const char *group; /* the first word of commands of two, alone; NULL: none */
 	struct ctl_target at;
 	bool json, help, version;
-	const char *name;    /* NULL: none; with NAME_OF_FILE the file's */
+	const char *name;    /* NULL: none; with NAME_OF_FILE and FILE_MAYBE the file's, "-": standard input */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
 	const char *swtpm, *pwd; /* files of an import */
-	const char *keys[CTL_KEYS_MAX]; /* files: of an import, to sign with, of a recovery */
+	const char *keys[CTL_KEYS_MAX]; /* files with keys: of an import, to sign with, of a recovery */
 	unsigned nkeys;
 	const char *code, *response; /* of a recovery */
-	const char *ca, *share_file; /* of a group's second share */
 	bool owner_auth;
-	const char *file;	 /* the word after the command; "-": standard input; NULL: none */
+	const char *ca, *share_file; /* of a group's second share */
 	const char *policy_key, *recovery_key, *set; /* files; "none" for no key */
 	/* Of policy sign and policy current, which make files of them. */
 	const char *group_name, *description;
 	uint32_t number, seconds;
 	bool insecure_pcrs;
-	json_t *pcrs; /* owned; NULL: none were named */
 	const char *token_dir;	       /* where a token is to be kept; NULL: none is made */
 	uint8_t token[32];
 	json_t *params;		       /* owned */
@@ -142,6 +136,11 @@ CHECKED int client_call(const struct ctl_target *at, const char *method, json_t 
 /* Copies swtpm's files for the call, if its directory is at rest. On failure what was opened is a's to close all the same. */
 CHECKED int import_prepare(struct ctl_args *a, struct ctl_error *e);
 
+/* ---- domain.c ---- */
+
+/* Status: where the manager's domain may not ask the hypervisor, this one is asked, which may. */
+CHECKED int domain_status(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+
 /* ---- backup.c ---- */
 
 /* Takes a backup, and keeps it in a file that is not there yet. */
@@ -162,8 +161,8 @@ CHECKED int token_keep(struct ctl_args *a, json_t *reply, struct ctl_error *e);
 
 /* Before RecoveryInit: puts the keys where the keeper reads them, and their fingerprints among the parameters. */
 CHECKED int recovery_init_prepare(struct ctl_args *a, struct ctl_error *e);
-/* Answers a challenge with a private key. */
-CHECKED int recovery_open(const struct ctl_args *a, struct ctl_error *e);
+/* Answers a challenge with a private key, or has {"owner_auth"} of it. Asks nobody. */
+CHECKED int recovery_open(struct ctl_args *a, json_t **reply, struct ctl_error *e);
 /* Before RecoveryRestore: reads the answer. */
 CHECKED int recovery_restore_prepare(struct ctl_args *a, struct ctl_error *e);
 
@@ -175,13 +174,12 @@ CHECKED int share_unlock_prepare(struct ctl_args *a, struct ctl_error *e);
 
 /* ---- output.c ---- */
 
-
 __attribute__((format(printf, 4, 5))) int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...);
 /* To standard error; with json also {"error", "message", "code"} to standard output. */
 void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
-/* Text for a terminal: what is not printable ASCII becomes \xNN, so that data cannot move a cursor. */
-void put_text(FILE *f, const char *s);
+/* Text of the manager's for a terminal. */
+void ctl_put_text(const char *s);
 /* Members of an object; "", 0, false if they are absent or something else. */
 const char *str(json_t *o, const char *key);
 long long num(json_t *o, const char *key);
@@ -200,10 +198,13 @@ int print_status(const struct ctl_args *a, json_t *params);
 int print_ca(const struct ctl_args *a, json_t *params);
 int print_group(const struct ctl_args *a, json_t *params);
 int print_groups(const struct ctl_args *a, json_t *params);
-/* output_recovery.c */
+
+/* ---- output_recovery.c ---- */
+
 int print_recovery(const struct ctl_args *a, json_t *params);
 int print_recovery_init(const struct ctl_args *a, json_t *params);
 int print_challenge(const struct ctl_args *a, json_t *params);
+int print_opened(const struct ctl_args *a, json_t *params);
 int print_resealed(const struct ctl_args *a, json_t *params);
 int print_restored(const struct ctl_args *a, json_t *params);
 

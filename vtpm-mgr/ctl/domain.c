@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "hv/xen/hypercall.h"
 #include "hv/xen/xenstore_wait.h"
 #include "lib/util.h"
 #include "vtpm-mgr/ctl/link.h"
@@ -175,5 +176,16 @@ int domain_attach(struct link *l, const char *domain, struct ctl_error *e)
 	if (!err)
 		err = attach(l, &w, domid, e);
 	xenstore_wait_close(&w);
+	return err;
+}
+
+int domain_status(struct ctl_args *a, json_t **reply, struct ctl_error *e)
+{
+	int err = client_call(&a->at, a->command->method, a->params, NULL, 0, reply, e);
+	json_t *status = err ? NULL : json_object_get(*reply, "status");
+	const char *xsm = json_string_value(json_object_get(status, "xsm"));
+
+	if (a->at.xen_domain && xsm && strcmp(xsm, "unknown") == 0)
+		json_object_set_new(status, "xsm", json_string(xen_xsm_word(xen_xsm_ask())));
 	return err;
 }

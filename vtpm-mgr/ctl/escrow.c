@@ -164,7 +164,7 @@ static int check_code(const struct ctl_args *a, const struct question *q, struct
 
 static int read_question(const struct ctl_args *a, struct question *q, struct ctl_error *e)
 {
-	q->root = read_json(a->file, e);
+	q->root = read_json(a->name, e);
 	if (!q->root)
 		return ERR_INVAL;
 	if (a->owner_auth)
@@ -172,7 +172,7 @@ static int read_question(const struct ctl_args *a, struct question *q, struct ct
 	q->der_len = hex_of(q->root, "keeper", q->der, sizeof(q->der));
 	if (hex_of(q->root, "nonce", q->nonce, sizeof(q->nonce)) != sizeof(q->nonce) || !q->der_len ||
 	    envelope_key_decode(q->der, q->der_len, &q->keeper))
-		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "%s: not a challenge, as vtpmctl recovery challenge makes it", a->file);
+		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "%s: not a challenge, as vtpmctl recovery challenge makes it", a->name);
 	return check_code(a, q, e);
 }
 
@@ -243,9 +243,8 @@ static int take_one(const struct ctl_args *a, const struct question *q, EVP_PKEY
 	int err = open_one(key, j, &tag, secret);
 
 	if (!err && a->owner_auth && tag.what == ESCROW_OWNER) {
-		err = hex_encode(secret, sizeof(secret), hex, sizeof(hex));
-		if (!err && (puts(hex) < 0 || json_array_append_new(answers, json_true()) != 0))
-			err = ERR_IO;
+		if (hex_encode(secret, sizeof(secret), hex, sizeof(hex)) || json_array_append_new(answers, json_string(hex)))
+			err = ERR_NOMEM;
 		explicit_bzero(hex, sizeof(hex));
 	} else if (!err && !a->owner_auth && tag.what == ESCROW_ROOT) {
 		err = answer_one(q, &tag, secret, answers);
@@ -254,16 +253,7 @@ static int take_one(const struct ctl_args *a, const struct question *q, EVP_PKEY
 	return err == ERR_NOTFOUND ? 0 : err;
 }
 
-static int print_answers(json_t *answers)
-{
-	json_t *reply = json_pack("{s:O}", "answers", answers);
-	int status = reply ? print_json(reply) : EXIT_FAILED;
-
-	json_decref(reply);
-	return status == EXIT_OK ? 0 : ERR_IO;
-}
-
-static int answer_all(const struct ctl_args *a, const struct question *q, EVP_PKEY *key, struct ctl_error *e)
+static int answer_all(const struct ctl_args *a, const struct question *q, EVP_PKEY *key, json_t **reply, struct ctl_error *e)
 {
 	json_t *answers = json_array(), *j;
 	int err = 0;
@@ -275,16 +265,20 @@ static int answer_all(const struct ctl_args *a, const struct question *q, EVP_PK
 			break;
 	}
 	if (err)
-		err = ctl_fail(e, err, EXIT_FAILED, "%s: what it has for this key does not open: it was cut off or changed", a->file);
+		err = ctl_fail(e, err, EXIT_FAILED, "%s: what it has for this key does not open: it was cut off or changed", a->name);
 	else if (!json_array_size(answers))
-		err = ctl_fail(e, ERR_NOTFOUND, EXIT_NOT_FOUND, "%s: nothing in it is for this key", a->file);
-	else if (!a->owner_auth)
-		err = print_answers(answers);
+		err = ctl_fail(e, ERR_NOTFOUND, EXIT_NOT_FOUND, "%s: nothing in it is for this key", a->name);
+	else if (a->owner_auth)
+		*reply = json_pack("{s:O}", "owner_auth", json_array_get(answers, 0));
+	else
+		*reply = json_pack("{s:O}", "answers", answers);
+	if (!err && !*reply)
+		err = ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
 	json_decref(answers);
 	return err;
 }
 
-int recovery_open(const struct ctl_args *a, struct ctl_error *e)
+int recovery_open(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 {
 	struct question q = {0};
 	EVP_PKEY *key = NULL;
@@ -292,7 +286,7 @@ int recovery_open(const struct ctl_args *a, struct ctl_error *e)
 
 	if (!err) {
 		key = read_private(a, e);
-		err = key ? answer_all(a, &q, key, e) : ERR_INVAL;
+		err = key ? answer_all(a, &q, key, reply, e) : ERR_INVAL;
 	}
 	EVP_PKEY_free(key);
 	EVP_PKEY_free(q.keeper);

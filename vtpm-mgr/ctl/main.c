@@ -12,7 +12,7 @@ static int print_reply(const struct ctl_args *a, json_t *reply)
 	json_t *object;
 	int status;
 
-	if (!a->json || a->ek_cert || a->ek_public || a->command->raw) /* a PEM block is what those ask for, in any case */
+	if (!a->json || a->ek_cert || a->ek_public) /* a PEM block is what those ask for, in any case */
 		return a->command->print(a, reply);
 	if (!a->command->select)
 		return print_json(reply);
@@ -43,13 +43,6 @@ static int run(struct ctl_args *a, struct ctl_error *e)
 	json_t *reply;
 	int status;
 
-	if (a->command->local) {
-		if (a->command->local(a, e))
-			ctl_print_error(e, a->json);
-		else
-			e->status = EXIT_OK;
-		return e->status;
-	}
 	if (call(a, &reply, e)) {
 		ctl_print_error(e, a->json);
 		return e->status;
@@ -76,7 +69,6 @@ int main(int argc, char **argv)
 		status = run(&a, &e);
 	}
 	json_decref(a.params);
-	json_decref(a.pcrs);
 	/* A reply that could not be written was not given: the disk behind standard output may be full. */
 	if (fflush(stdout) || ferror(stdout))
 		status = status ? status : EXIT_FAILED;

@@ -25,7 +25,8 @@ int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...)
 	return code;
 }
 
-void put_text(FILE *f, const char *s)
+/* Text for a terminal: what is not printable ASCII becomes \xNN, so that data cannot move a cursor. */
+static void put_text(FILE *f, const char *s)
 {
 	for (; *s; s++) {
 		unsigned char c = (unsigned char)*s;
@@ -35,6 +36,11 @@ void put_text(FILE *f, const char *s)
 		else
 			fprintf(f, "\\x%02x", c);
 	}
+}
+
+void ctl_put_text(const char *s)
+{
+	put_text(stdout, s);
 }
 
 /* A PEM block, which has lines. */
@@ -274,6 +280,8 @@ int print_show(const struct ctl_args *a, json_t *params)
 	if (num(v, "discontinuities"))
 		linef("continuity", "%lld times a loss or rollback of its last changes could not be ruled out",
 		      num(v, "discontinuities"));
+	if (flag(v, "held"))
+		linef("held", "its guest does not notice when the manager ends");
 	if (num(v, "replacements"))
 		linef("replaced", "%lld times its backend was killed and another one went on", num(v, "replacements"));
 	line("created", str(v, "created"));
@@ -407,6 +415,16 @@ static void print_continuity(json_t *c)
 	      num(wear, "today"), num(wear, "per_day"), num(wear, "left"), num(wear, "total"));
 }
 
+static void print_hold(json_t *h)
+{
+	if (!h)
+		line("hold", "none: guests do not outlive this manager");
+	else if (num(h, "waiting"))
+		linef("hold", "manager %lld; %lld vTPMs of the last one are not taken over yet", num(h, "generation"), num(h, "waiting"));
+	else
+		linef("hold", "manager %lld under vtpm-hold, which keeps guests when it ends", num(h, "generation"));
+}
+
 int print_status(const struct ctl_args *a, json_t *params)
 {
 	json_t *s = json_object_get(params, "status");
@@ -421,8 +439,11 @@ int print_status(const struct ctl_args *a, json_t *params)
 	      num(s, "quarantined"));
 	linef("pool", "%lld of %lld", num(s, "pool"), num(s, "pool_target"));
 	linef("commits", "%lld with %lld changes", num(s, "commits"), num(s, "changes"));
+	print_hold(json_object_get(s, "hold"));
 	line("sandbox",
 	     flag(s, "sandboxed") ? "every backend has a uid of its own" : "backends share the manager's uid");
+	if (json_object_get(s, "xsm"))
+		line("XSM", str(s, "xsm"));
 	json_array_foreach(json_object_get(s, "warnings"), i, warning)
 		line("warning", json_is_string(warning) ? json_string_value(warning) : "");
 	puts("groups:");

@@ -15,7 +15,7 @@ static const char *text(json_t *o, const char *key)
 static void print_name(const char *label, const char *s)
 {
 	printf("%-11s ", label);
-	put_text(stdout, s);
+	ctl_put_text(s);
 	putchar('\n');
 }
 
@@ -26,7 +26,7 @@ static void print_kept(json_t *recovery)
 
 	json_array_foreach(json_object_get(recovery, "groups"), i, g) {
 		printf("%-11s ", "group");
-		put_text(stdout, text(g, "name"));
+		ctl_put_text(text(g, "name"));
 		puts(json_is_true(json_object_get(g, "kept")) ? ": every recovery key opens its root" : ": not every recovery key, or none, opens its root");
 	}
 }
@@ -55,11 +55,20 @@ int print_recovery_init(const struct ctl_args *a, json_t *params)
 	return status;
 }
 
+/* A file, with a note beside it for a person. */
 int print_challenge(const struct ctl_args *a, json_t *params)
 {
-	if (!a->json)
-		fputs("vtpmctl: the keeper has logged the code of this challenge: journalctl -u vtpm-mgr; it is good for an hour\n", stderr);
+	(void)a;
+	fputs("vtpmctl: the keeper has logged the code of this challenge: journalctl -u vtpm-mgr; it is good for an hour\n", stderr);
 	return print_json(params);
+}
+
+/* The answers, which are a file; the owner hierarchy's password as the one line that tools of TPMs take. */
+int print_opened(const struct ctl_args *a, json_t *params)
+{
+	if (!a->owner_auth)
+		return print_json(params);
+	return puts(text(params, "owner_auth")) < 0 ? EXIT_FAILED : EXIT_OK;
 }
 
 int print_resealed(const struct ctl_args *a, json_t *params)
@@ -69,7 +78,7 @@ int print_resealed(const struct ctl_args *a, json_t *params)
 
 	(void)a;
 	json_array_foreach(json_object_get(params, "groups"), i, g) {
-		put_text(stdout, json_is_string(g) ? json_string_value(g) : "");
+		ctl_put_text(json_is_string(g) ? json_string_value(g) : "");
 		puts(": another root");
 	}
 	return EXIT_OK;
@@ -82,7 +91,7 @@ int print_restored(const struct ctl_args *a, json_t *params)
 
 	(void)a;
 	json_array_foreach(json_object_get(params, "groups"), i, g) {
-		put_text(stdout, json_is_string(g) ? json_string_value(g) : "");
+		ctl_put_text(json_is_string(g) ? json_string_value(g) : "");
 		puts(": its root is sealed in this TPM");
 	}
 	if (json_is_true(json_object_get(params, "moved")))

@@ -55,7 +55,7 @@ static int add_set(struct ctl_args *a, const char *path, struct ctl_error *e)
 
 int policy_prepare_file(struct ctl_args *a, struct ctl_error *e)
 {
-	return a->file ? add_set(a, a->file, e) : 0;
+	return a->name ? add_set(a, a->name, e) : 0;
 }
 
 static int add_key(struct ctl_args *a, const char *name, const char *path, struct ctl_error *e)
@@ -82,12 +82,12 @@ int policy_prepare_set(struct ctl_args *a, struct ctl_error *e)
 int policy_prepare_answer(struct ctl_args *a, struct ctl_error *e)
 {
 	static const char *const keys[] = {"group", "scheme", "signature", "seconds"};
-	json_t *o = policy_file_read(a->file, e);
+	json_t *o = policy_file_read(a->name, e);
 	const char *format = json_string_value(json_object_get(o, "format"));
 	int err = o ? 0 : e->code;
 
 	if (!err && (!format || strcmp(format, ANSWER_FORMAT) != 0))
-		err = ctl_fail(e, ERR_INVAL, EXIT_FAILED, "%s: this is no answer of vtpmctl policy sign to a challenge", a->file);
+		err = ctl_fail(e, ERR_INVAL, EXIT_FAILED, "%s: this is no answer of vtpmctl policy sign to a challenge", a->name);
 	for (size_t i = 0; !err && i < ARRAY_LEN(keys); i++)
 		json_object_set(a->params, keys[i], json_object_get(o, keys[i]));
 	json_decref(o);
@@ -96,10 +96,10 @@ int policy_prepare_answer(struct ctl_args *a, struct ctl_error *e)
 
 /* ---- files of replies ---- */
 
-/* The values that --pcrs names, or those that the policy has, as they are now. */
-static json_t *current_values(const struct ctl_args *a, json_t *policy)
+/* The values of PCRs as they are now. */
+static json_t *current_values(json_t *list, json_t *policy)
 {
-	json_t *list = a->pcrs ? a->pcrs : json_object_get(policy, "pcrs"), *out = json_object(), *n;
+	json_t *out = json_object(), *n;
 	char key[24];
 	size_t i;
 
@@ -111,28 +111,37 @@ static json_t *current_values(const struct ctl_args *a, json_t *policy)
 	return out;
 }
 
-int print_policy_current(const struct ctl_args *a, json_t *params)
+int policy_current(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 {
-	json_t *policy = json_object_get(params, "policy"), *counter = json_object_get(policy, "counter");
-	json_t *o = json_pack("{s:s, s:s, s:{s:o}, s:O}", "format", PCR_SET_FORMAT, "description",
-			      a->description ? a->description : "", "pcrs", "sha256", current_values(a, policy), "group",
-			      json_object_get(policy, "group"));
-	int status;
+	json_t *pcrs = json_incref(json_object_get(a->params, "pcrs")), *policy, *shown = NULL;
+	int err;
 
-	if (o && counter)
-		json_object_set(o, "counter", counter);
-	status = print_json(o);
-	json_decref(o);
-	return status;
+	json_object_del(a->params, "pcrs");
+	err = client_call(&a->at, "PolicyShow", a->params, NULL, 0, &shown, e);
+	policy = json_object_get(shown, "policy");
+	if (!err)
+		*reply = json_pack("{s:s, s:s, s:{s:o}, s:O, s:O*}", "format", PCR_SET_FORMAT, "description",
+				   a->description ? a->description : "", "pcrs", "sha256",
+				   current_values(pcrs ? pcrs : json_object_get(policy, "pcrs"), policy), "group",
+				   json_object_get(policy, "group"), "counter", json_object_get(policy, "counter"));
+	if (!err && !*reply)
+		err = ctl_fail(e, ERR_PROTO, EXIT_FAILED, "the manager's reply makes no sense");
+	json_decref(shown);
+	json_decref(pcrs);
+	return err;
 }
 
-int print_policy_challenge(const struct ctl_args *a, json_t *params)
+int policy_challenge(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 {
-	json_t *o = json_pack("{s:s, s:O, s:O}", "format", CHALLENGE_FORMAT, "group", json_object_get(params, "group"), "nonce",
-			      json_object_get(params, "nonce"));
-	int status = print_json(o);
+	int err = client_call(&a->at, "PolicyChallenge", a->params, NULL, 0, reply, e);
 
+	if (!err)
+		json_object_set_new(*reply, "format", json_string(CHALLENGE_FORMAT));
+	return err;
+}
+
+int print_file(const struct ctl_args *a, json_t *params)
+{
 	(void)a;
-	json_decref(o);
-	return status;
+	return print_json(params);
 }

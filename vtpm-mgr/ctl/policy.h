@@ -33,12 +33,15 @@ json_t *policy_file_read(const char *path, struct ctl_error *e);
 CHECKED int policy_prepare_set(struct ctl_args *a, struct ctl_error *e);
 CHECKED int policy_prepare_file(struct ctl_args *a, struct ctl_error *e);
 CHECKED int policy_prepare_answer(struct ctl_args *a, struct ctl_error *e);
-int print_policy_current(const struct ctl_args *a, json_t *params);
-int print_policy_challenge(const struct ctl_args *a, json_t *params);
+/* Files for somebody to sign. */
+CHECKED int policy_current(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+CHECKED int policy_challenge(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+int print_file(const struct ctl_args *a, json_t *params);
 
 /* ---- policy_sign.c ---- */
 
-int policy_sign(const struct ctl_args *a, struct ctl_error *e);
+/* Asks nobody. */
+CHECKED int policy_sign(struct ctl_args *a, json_t **reply, struct ctl_error *e);
 
 /* ---- policy_print.c ---- */
 

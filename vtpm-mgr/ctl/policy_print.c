@@ -16,7 +16,7 @@ static void print_pcrs(json_t *list)
 static void print_set_name(json_t *set)
 {
 	printf("\"");
-	put_text(stdout, str(set, "description"));
+	ctl_put_text(str(set, "description"));
 	printf("\", version %lld", num(set, "version"));
 }
 
@@ -37,7 +37,7 @@ static void print_verdict(json_t *set)
 			printf("%s", words[i].says);
 	if (str(set, "text")[0]) {
 		printf(": ");
-		put_text(stdout, str(set, "text"));
+		ctl_put_text(str(set, "text"));
 	}
 	putchar('\n');
 }
@@ -106,7 +106,7 @@ int print_policy_plan(const struct ctl_args *a, json_t *params)
 		puts("  The boot that is now would unseal it.");
 	else {
 		printf("  The boot that is now would NOT unseal it: ");
-		put_text(stdout, str(p, "reason"));
+		ctl_put_text(str(p, "reason"));
 		putchar('\n');
 	}
 	print_sets(p, true);

@@ -6,7 +6,7 @@
 
 #include "vtpm-mgr/ctl/policy.h"
 
-static int sign_set(const struct ctl_args *a, json_t *o, struct ctl_error *e)
+static int sign_set(const struct ctl_args *a, json_t *o, json_t **reply, struct ctl_error *e)
 {
 	struct pcr_set_file f;
 	struct key_signature s;
@@ -15,7 +15,7 @@ static int sign_set(const struct ctl_args *a, json_t *o, struct ctl_error *e)
 	int err, empty;
 
 	if (pcr_set_from_json(o, &f, why))
-		return ctl_fail(e, ERR_INVAL, EXIT_FAILED, "%s: %s", a->file, why);
+		return ctl_fail(e, ERR_INVAL, EXIT_FAILED, "%s: %s", a->name, why);
 	if (a->number)
 		f.set.version = a->number;
 	if (a->group_name)
@@ -25,7 +25,7 @@ static int sign_set(const struct ctl_args *a, json_t *o, struct ctl_error *e)
 	empty = policy_empty_pcr(f.set.mask, f.set.pcr);
 	if (empty >= 0 && !a->insecure_pcrs)
 		return ctl_fail(e, ERR_PCR, EXIT_FAILED, "%s: PCR %d is all %s: nothing was measured into it; --accept-empty signs it all "
-							 "the same", a->file, empty, f.set.pcr[empty][0] ? "ones" : "zero");
+							 "the same", a->name, empty, f.set.pcr[empty][0] ? "ones" : "zero");
 	if (policy_set_hash(&f.set, f.counter, f.group, hash))
 		return ctl_fail(e, ERR_CRYPTO, EXIT_FAILED, "the digest of the policy cannot be calculated");
 	err = key_sign(a->keys[0], hash, &s, e);
@@ -34,13 +34,11 @@ static int sign_set(const struct ctl_args *a, json_t *o, struct ctl_error *e)
 	f.set.scheme = s.scheme;
 	f.set.signature_len = s.len;
 	memcpy(f.set.signature, s.bytes, s.len);
-	o = pcr_set_to_json(&f);
-	err = print_json(o) ? ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory") : 0;
-	json_decref(o);
-	return err;
+	*reply = pcr_set_to_json(&f);
+	return *reply ? 0 : ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
 }
 
-static int sign_challenge(const struct ctl_args *a, json_t *o, struct ctl_error *e)
+static int sign_challenge(const struct ctl_args *a, json_t *o, json_t **reply, struct ctl_error *e)
 {
 	const char *group = json_string_value(json_object_get(o, "group")), *nonce = json_string_value(json_object_get(o, "nonce"));
 	uint32_t seconds = a->seconds ? a->seconds : ANSWER_SECONDS;
@@ -51,7 +49,7 @@ static int sign_challenge(const struct ctl_args *a, json_t *o, struct ctl_error 
 	int err;
 
 	if (!group || !name_valid(group) || len < 16 || len > sizeof(bytes) || hex_decode(nonce, bytes, len))
-		return ctl_fail(e, ERR_INVAL, EXIT_FAILED, "%s: this is no challenge of vtpmctl policy challenge", a->file);
+		return ctl_fail(e, ERR_INVAL, EXIT_FAILED, "%s: this is no challenge of vtpmctl policy challenge", a->name);
 	if (policy_recovery_hash(bytes, len, seconds, group, hash))
 		return ctl_fail(e, ERR_CRYPTO, EXIT_FAILED, "the digest of the challenge cannot be calculated");
 	err = key_sign(a->keys[0], hash, &s, e);
@@ -59,14 +57,12 @@ static int sign_challenge(const struct ctl_args *a, json_t *o, struct ctl_error 
 		err = hex_encode(s.bytes, s.len, hex, sizeof(hex));
 	if (err)
 		return err;
-	o = json_pack("{s:s, s:s, s:s, s:s, s:I}", "format", ANSWER_FORMAT, "group", group, "scheme", scheme_word(s.scheme), "signature",
+	*reply = json_pack("{s:s, s:s, s:s, s:s, s:I}", "format", ANSWER_FORMAT, "group", group, "scheme", scheme_word(s.scheme), "signature",
 		      hex, "seconds", (json_int_t)seconds);
-	err = print_json(o) ? ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory") : 0;
-	json_decref(o);
-	return err;
+	return *reply ? 0 : ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
 }
 
-int policy_sign(const struct ctl_args *a, struct ctl_error *e)
+int policy_sign(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 {
 	json_t *o;
 	const char *format;
@@ -74,11 +70,11 @@ int policy_sign(const struct ctl_args *a, struct ctl_error *e)
 
 	if (!a->keys[0])
 		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "--key must name the file with the private key (PEM)");
-	o = policy_file_read(a->file, e);
+	o = policy_file_read(a->name, e);
 	if (!o)
 		return e->code;
 	format = json_string_value(json_object_get(o, "format"));
-	err = format && !strcmp(format, CHALLENGE_FORMAT) ? sign_challenge(a, o, e) : sign_set(a, o, e);
+	err = format && !strcmp(format, CHALLENGE_FORMAT) ? sign_challenge(a, o, reply, e) : sign_set(a, o, reply, e);
 	json_decref(o);
 	return err;
 }

@@ -41,6 +41,14 @@ const struct group_key *groups_keys(const struct groups *g, const char *group)
 	return find(g, group);
 }
 
+void groups_recovered(struct groups *g, const char *group, bool recovered)
+{
+	struct group_key *slot = find(g, group);
+
+	if (slot)
+		slot->recovered = recovered;
+}
+
 void groups_shut(struct groups *g, const char *group, bool shut)
 {
 	struct group_key *slot = find(g, group);

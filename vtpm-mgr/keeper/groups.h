@@ -19,6 +19,7 @@ struct group_key {
 	uint8_t share[KEY_LEN];	 /* the second one of its root; see shared */
 	bool shared;
 	bool rows_only;		 /* of a root before, taken over from another keeper: it unwraps nothing */
+	bool recovered; /* open by its recovery key: that nothing else unseals it is no news */
 	bool shut; /* it could not be unsealed once more: what runs is served, and nothing else */
 };
 /* A root that is being rotated has a successor, then is the one before: see vtpm-mgr/proto/escrow.h. */
@@ -32,6 +33,8 @@ CHECKED int groups_init(struct groups *g);
 void groups_free(struct groups *g);
 /* NULL: not open. */
 const uint8_t *groups_find(const struct groups *g, const char *group);
+/* It was opened by its recovery key, or not. */
+void groups_recovered(struct groups *g, const char *group, bool recovered);
 /* Whether it may be used for more than what runs. */
 void groups_shut(struct groups *g, const char *group, bool shut);
 /* All keys of it. */

@@ -59,6 +59,8 @@ static int take_root(struct keeper *k, const char *group, uint32_t flags)
 		return tpm_fail(&k->tpm, r, "group %s is open with another root", group);
 	if (!r)
 		groups_shut(&k->groups, group, false);
+	if (!r)
+		groups_recovered(&k->groups, group, false);
 	return r;
 }
 
@@ -69,9 +71,11 @@ static bool locked_by_share(const struct keeper *k, const struct keeper_group_op
 }
 
 /* The outcomes that say that this is not the chip, the boot or the seal it was; a TPM that does not answer says nothing. */
-static bool is_breach(int r)
+static bool is_breach(const struct keeper *k, const char *group, int r)
 {
-	return r == ERR_PCR || r == ERR_TPM_IDENTITY || r == ERR_AUTH;
+	const struct group_key *slot = groups_keys(&k->groups, group);
+
+	return (r == ERR_PCR && !(slot && slot->recovered)) || r == ERR_TPM_IDENTITY || r == ERR_AUTH;
 }
 
 int serve_group_open(void *peer, struct ipc_msg *m)
@@ -91,7 +95,7 @@ int serve_group_open(void *peer, struct ipc_msg *m)
 		r = root_open(&k->tpm, &q, k->root);
 	if (!r)
 		r = take_root(k, q.group, q.root.policy.flags);
-	if (is_breach(r))
+	if (is_breach(k, q.group, r))
 		groups_shut(&k->groups, q.group, true);
 	secmem_wipe(k->root, KEY_LEN);
 	return serve_reply(k, id, r, NULL, 0);
@@ -289,6 +293,8 @@ int serve_recover(void *peer, struct ipc_msg *m)
 	rec->session = ESYS_TR_NONE;
 	if (!r)
 		r = s.pub_len && locked_by_share(k, &q) ? 0 : take_root(k, q.group, q.root.policy.flags);
+	if (!r)
+		groups_recovered(&k->groups, q.group, true);
 	if (!r && s.pub_len)
 		r = sealed_root_encode(&b, &s);
 	secmem_wipe(k->root, KEY_LEN);

@@ -15,7 +15,8 @@ int backend_start_encode(struct buf *b, const struct backend_start *m)
 static int start_flags_check(const struct backend_start *m)
 {
 	const uint32_t all = RUN_SERVE | RUN_STARTUP | RUN_MANUFACTURE | RUN_CERTIFY | RUN_STANDBY | RUN_RESUME |
-			     RUN_CRASHED | RUN_IMPORT | RUN_SECRET(7);
+			     RUN_CRASHED | RUN_ADOPTED | RUN_IMPORT | RUN_SECRET(7);
+	const uint32_t resumed = RUN_RESUME | RUN_CRASHED | RUN_ADOPTED;
 	uint32_t job = m->flags & (RUN_SERVE | RUN_MANUFACTURE | RUN_CERTIFY | RUN_IMPORT);
 	bool has_state = m->version != 0 && m->sealed_len != 0;
 
@@ -25,11 +26,11 @@ static int start_flags_check(const struct backend_start *m)
 		return ERR_PROTO;
 	if ((m->flags & RUN_STARTUP) && !(m->flags & RUN_SERVE))
 		return ERR_PROTO;
-	if ((m->flags & RUN_RESUME) && (m->flags & ~(uint32_t)RUN_CRASHED) != (RUN_SERVE | RUN_RESUME))
+	if ((m->flags & RUN_RESUME) && (m->flags & ~(resumed | RUN_STANDBY)) != RUN_SERVE)
 		return ERR_PROTO;
-	if ((m->flags & RUN_CRASHED) && !(m->flags & RUN_RESUME))
+	if ((m->flags & resumed) && !(m->flags & RUN_RESUME))
 		return ERR_PROTO;
-	if ((m->flags & RUN_STANDBY) && m->flags != (RUN_SERVE | RUN_STANDBY))
+	if ((m->flags & RUN_STANDBY) && (m->flags & ~resumed) != (RUN_SERVE | RUN_STANDBY))
 		return ERR_PROTO;
 	if ((m->flags & RUN_IMPORT) ? job != RUN_IMPORT : RUN_SECRET_OF(m->flags) != SECRET_NONE)
 		return ERR_PROTO;

@@ -65,8 +65,9 @@ enum {
 	RUN_MANUFACTURE = 1u << 2, /* no state given: make a new TPM with its EKs */
 	RUN_CERTIFY = 1u << 3,	   /* have the EKs certified and write the certificates to NV */
 	RUN_STANDBY = 1u << 4,	   /* with SERVE, for a QEMU, and no state: another QEMU has the TPM; STORE_TAKE asks for it */
-	RUN_RESUME = 1u << 5,	   /* with SERVE, for a ring: go on where the backend that was killed stood; it left a checkpoint */
+	RUN_RESUME = 1u << 5,	   /* with SERVE: go on where the backend that was killed stood; it left a checkpoint, or its TPM was off */
 	RUN_CRASHED = 1u << 6,	   /* with RESUME: not SIGKILL has ended it: what it had in hand is not tried again */
+	RUN_ADOPTED = 1u << 7,	   /* with RESUME: what it had in hand has nothing to do with its end, and is tried as if for the first time */
 	/*
 	 * The state is swtpm's, and comes as a descriptor with BACKEND_START: swtpm's file. If it is encrypted, a second
 	 * one holds what opens it, and RUN_SECRET says what that is. Both are memfds that nobody can change any more.

@@ -27,21 +27,25 @@ unsigned spawn_backend_fds(uint8_t kind)
 
 int spawn_attach_encode(struct buf *b, const struct spawn_attach *m)
 {
-	if (buf_put_u32le(b, m->domid) || buf_put_u32le(b, m->ref) || buf_put_u32le(b, m->port))
+	if (buf_put_u32le(b, m->domid) || buf_put_u32le(b, m->ref) || buf_put_u32le(b, m->port) || buf_put_u8(b, m->again))
 		return ERR_RANGE;
 	return 0;
 }
 
 int spawn_attach_decode(struct buf *b, struct spawn_attach *m)
 {
-	if (buf_get_u32le(b, &m->domid) || buf_get_u32le(b, &m->ref) || buf_get_u32le(b, &m->port))
+	uint8_t again;
+
+	if (buf_get_u32le(b, &m->domid) || buf_get_u32le(b, &m->ref) || buf_get_u32le(b, &m->port) || buf_get_u8(b, &again))
 		return ERR_PROTO;
-	return 0;
+	m->again = again == 1;
+	return again > 1 ? ERR_PROTO : 0;
 }
 
 int attach_ring_encode(struct buf *b, const struct attach_ring *m)
 {
-	if (buf_put_u32le(b, (uint32_t)m->code) || buf_put_u64le(b, m->index) || buf_put_u32le(b, m->port))
+	if (buf_put_u32le(b, (uint32_t)m->code) || buf_put_u64le(b, m->index) || buf_put_u32le(b, m->port) ||
+	    buf_put_u8(b, m->again))
 		return ERR_RANGE;
 	return 0;
 }
@@ -49,11 +53,13 @@ int attach_ring_encode(struct buf *b, const struct attach_ring *m)
 int attach_ring_decode(struct buf *b, struct attach_ring *m)
 {
 	uint32_t code;
+	uint8_t again;
 
-	if (buf_get_u32le(b, &code) || buf_get_u64le(b, &m->index) || buf_get_u32le(b, &m->port))
+	if (buf_get_u32le(b, &code) || buf_get_u64le(b, &m->index) || buf_get_u32le(b, &m->port) || buf_get_u8(b, &again))
 		return ERR_PROTO;
 	m->code = (int32_t)code;
-	return m->code <= 0 && m->code >= ERR_LAST ? 0 : ERR_PROTO;
+	m->again = again == 1;
+	return m->code <= 0 && m->code >= ERR_LAST && again <= 1 ? 0 : ERR_PROTO;
 }
 
 int spawn_token_encode(struct buf *b, uint64_t token)

@@ -5,21 +5,24 @@
  *	manager -> spawner  SPAWN_KEEPER	 {}  + 2 fds: the keeper's end of its manager socket; the fence, which it holds while it lives
  *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot, u8 kind, u64 replaces} + fds {control, store}, and by its kind
  *				SERVE_RING {memfd, to_back, to_front}, SERVE_QEMU {qemu}, SERVE_XEN {attach}
- *	manager -> spawner  SPAWN_ATTACH {u32 domid, u32 ref, u32 port} + 1 fd: the manager's end of a backend's attach
+ *	manager -> spawner  SPAWN_ATTACH {u32 domid, u32 ref, u32 port, bool again} + 1 fd: the manager's end of a backend's attach
  *	manager -> spawner  SPAWN_KILL	 {u64 token}  (0: the keeper)
  *	spawner -> manager  SPAWN_EXITED {u64 token, u32 wait status}  (token 0: the keeper; also when fork or exec failed)
  *	spawner -> keeper   LINK_BACKEND {u64 token} + 1 fd: the keeper's end of that backend's key channel
- *	spawner -> backend  ATTACH_RING {i32 code, u64 index, u32 port} + 2 fds {grant, port}, or none with a code
- *				over attach; answers SPAWN_ATTACH: the ring to that guest of Xen, or why not
+ *	spawner -> backend  ATTACH_RING {i32 code, u64 index, u32 port, bool again} + 2 fds {grant, port}, or none with a code
+ *				over attach; answers SPAWN_ATTACH: the ring to that guest of Xen, or why not; again: the backend
+ *				in whose place this one is had it
  *
  * token: chosen by the manager, never 0, never used twice. slot: which uid of the range the
- * process gets; no two live processes share one. replaces: 0, or, of one that serves a ring, the token of another that a signal
- * has ended and whose place it takes: it gets the area that the other left its checkpoints in. Such an area is kept until then, or until a
- * SPAWN_KILL of that token. A SPAWN_KEEPER ends the keeper there was.
+ * process gets; no two live processes share one. replaces: 0, or, of one that serves a guest, the name of what another, which has not
+ * ended in order, has left, and whose place it takes: the area with its checkpoints and, of one that served a QEMU, the channel
+ * that keeps its data channel. That is named by the token of the first backend that had it, and kept until one ends in order, or until a
+ * SPAWN_KILL of that name. A SPAWN_KEEPER ends the keeper there was.
  */
 #ifndef VTPM_PROTO_SPAWN_H
 #define VTPM_PROTO_SPAWN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/ipc.h"
@@ -52,11 +55,13 @@ struct spawn_backend {
 };
 struct spawn_attach {
 	uint32_t domid, ref, port;
+	bool again;
 };
 struct attach_ring {
 	int32_t code; /* 0, and two descriptors */
 	uint64_t index;
 	uint32_t port;
+	bool again;
 };
 struct spawn_exited {
 	uint64_t token;
@@ -64,8 +69,8 @@ struct spawn_exited {
 };
 
 #define SPAWN_BACKEND_SIZE 21u
-#define SPAWN_ATTACH_SIZE  12u
-#define ATTACH_RING_SIZE   16u
+#define SPAWN_ATTACH_SIZE  13u
+#define ATTACH_RING_SIZE   17u
 #define SPAWN_TOKEN_SIZE   8u
 #define SPAWN_EXITED_SIZE  12u
 

@@ -6,6 +6,7 @@ state=/var/lib/vtpm
 . /guests.sh
 . /trials.sh
 . /stub.sh
+. /flask.sh
 
 # A daemon says nothing when it is ready; the bound is the machine's.
 until_works() { until "$@" >/dev/null 2>&1; do usleep 50000; done; }
@@ -30,7 +31,7 @@ prepare() {
 mgr_options="--state-dir $state/state --runtime-dir /run/vtpm --libexec-dir /bin --user vtpm"
 mgr_start() {
 	mkfifo /run/ready
-	vtpm-mgr $mgr_options --ready-fd 9 "$@" 9>/run/ready 2>>/var/log/vtpm.log &
+	${mgr_program:-vtpm-mgr} $mgr_options --ready-fd 9 "$@" 9>/run/ready 2>>/var/log/vtpm.log &
 	echo $! >/run/mgr.pid
 	read -r _ </run/ready
 	local rc=$?

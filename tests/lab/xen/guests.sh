@@ -31,14 +31,14 @@ guest_attach() {
 	eval "exec $(digit "$1")<>$(guest_tty "$1")"
 }
 
-# Passes on what the guest says until it says "LAB $2". 1 if its domain ends before.
+# Passes on what the guest says until it says "LAB $2"; $noted is what it noted last. 1 if its domain ends before.
 guest_hear() {
 	local line
 	while read -r line; do
 		case $line in
 		"LAB $2") return 0 ;;
 		"LAB ok "* | "LAB skip "* | "LAB fail "*) line=${line#LAB }; say "${line%% *} $1_${line#* }" ;;
-		"LAB note "*) line=${line#LAB note }; note "$1.${line%% *}" "${line#* }" ;;
+		"LAB note "*) line=${line#LAB note } noted=${line#* }; note "$1.${line%% *}" "$noted" ;;
 		esac
 	done <&"$(digit "$1")"
 	say "fail $1_$(echo "$2" | tr ' ' _): the domain ended; it said last: $(tail -n 2 "/var/log/xen/guest-$1.log" | tr '\r\n' '  ')"

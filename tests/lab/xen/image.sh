@@ -16,10 +16,10 @@ XEN_PACKAGES="xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore
 	libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenmisc4.17 libxenstore4 libxentoolcore1
 	libxentoollog1 libyajl2"
 XEN_BIN=/usr/lib/xen-4.17/bin # where libxl looks for its helpers
-PROGRAMS="vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl libtss2-tcti-vtpm.so.0"
-TOOLS="$B/tests/xenback"
+PROGRAMS="vtpm-hold vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl libtss2-tcti-vtpm.so.0"
+TOOLS="$B/tests/xenback $B/tests/xen_reach"
 DOM0_TOOLS="/bin/bash /bin/busybox /usr/bin/flock /usr/bin/tpm2 /sbin/mke2fs" # flock and bash for the scripts of Xen
-GUEST_MODULES="xen-tpmfront xen-blkfront xen-gntalloc xen-evtchn"
+GUEST_MODULES="xen-tpmfront xen-blkfront xen-gntalloc xen-gntdev xen-evtchn"
 DOM0_MODULES="xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop virtio_pci virtio_blk ext4 crc32c_generic"
 
 xen_packages() { echo $XEN_PACKAGES; }
@@ -27,7 +27,7 @@ xen_prepare() { gunzip -c "$1"/boot/xen-4.17-amd64.gz >"$1/xen"; }
 
 guest_root() {
 	guest_fill "$1" tests/lab/plans.sh $here/trials_guest.sh
-	install -m 755 "$B/tests/hostile_xen" "$1/bin/"
+	install -m 755 "$B"/tests/{hostile_xen,xen_reach} "$1/bin/"
 	install -D -m 644 "$module" "$1/lib/modules/$(basename "$kernel"/lib/modules/*)/updates/xen-tpm2front.ko"
 	initramfs_modules "$1" "$kernel" $GUEST_MODULES
 }
@@ -36,7 +36,7 @@ dom0_root() {
 	local root=$1 p tools=()
 	mkdir -p "$root"/{bin,dev,proc,sys,tmp,run,etc,guest,var/lib/xen,var/lib/xenstored,var/log/xen,var/lib/vtpm,usr/bin,usr/lib/xen-4.17} "$root$XEN_BIN"
 	ln -s /run "$root/var/run"
-	for p in xl xenstored oxenstored xen-init-dom0 xenconsoled libxl-save-helper vchan-socket-proxy xenstore-control; do tools+=("$xen$XEN_BIN/$p"); done
+	for p in xl xenstored oxenstored xen-init-dom0 xenconsoled libxl-save-helper vchan-socket-proxy flask-label-pci; do tools+=("$xen$XEN_BIN/$p"); done
 	install -m 755 "${tools[@]}" "$root$XEN_BIN/"
 	# Xen's device scripts are written for bash, and look for it and the others where Debian has them.
 	install -m 755 $DOM0_TOOLS "$xen"/usr/bin/xenstore* "$root/bin/"
@@ -48,7 +48,7 @@ dom0_root() {
 	printf 'root:x:0:0:root:/:/bin/sh\nvtpm:x:900:900::/:/bin/false\n' >"$root/etc/passwd"
 	printf 'root:x:0:\nvtpm:x:900:\n' >"$root/etc/group"
 	install -m 755 tests/lab/init "$root/init"
-	install -m 644 tests/lab/assert.sh $here/guests.sh $here/trials.sh $here/stub.sh "$root/"
+	install -m 644 tests/lab/assert.sh $here/guests.sh $here/trials.sh $here/stub.sh $here/flask.sh "$root/"
 	install -m 644 "$B/stubdom/vtpmmgr.cfg" "$root/etc/xen/"
 	install -m 644 $here/dom0.sh "$root/plans.sh"
 	# libgcc_s is loaded when a thread is cancelled, the TCTI when it is named.
@@ -70,7 +70,7 @@ make -s module BUILD="$B" KDIR="$(headers_tree)/usr/src/build" >&2
 strip --strip-debug -o "$module" "$B/module/xen-tpm2front.ko"
 tcti=/usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0
 common=("$0" tests/lab/{initramfs,assert}.sh tests/lab/init "$(guest_versions)" "$kernel")
-guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh $here/trials_guest.sh "$B"/tests/{guest_bench,hostile_xen} "$module" "$GUEST_MODULES")
+guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh $here/trials_guest.sh "$B"/tests/{guest_bench,hostile_xen,xen_reach} "$module" "$GUEST_MODULES")
 echo "$xen/xen"
 echo "$kernel/vmlinux"
-initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh $here/trials.sh $here/stub.sh "$B"/stubdom/{vtpmmgr.cfg,initramfs} "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)
+initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh $here/trials.sh $here/stub.sh $here/flask.sh "$B"/stubdom/{vtpmmgr.cfg,initramfs} "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)

@@ -5,6 +5,7 @@
 . tests/lab/machine.sh
 
 XEN= KERNEL= DOM0=
+XEN_ARGS= XEN_MODULE= # more of Xen's command line; a file that is loaded with it
 
 image_build() {
 	{ read -r XEN && read -r KERNEL && read -r DOM0; } < <(tests/lab/xen/image.sh "$B")
@@ -32,8 +33,8 @@ machine_command() {
 	machine=(qemu-system-x86_64 -M q35 -accel tcg,thread=single -smp 1 -cpu 'max,-smap,-rdtscp,-pku' -m 2048
 		-nodefaults -no-user-config -display none -no-reboot -monitor none
 		-kernel "$XEN"
-		-append 'console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M loglvl=warning noreboot=0 no-real-mode edd=off spec-ctrl=eager-fpu cpuidle=0'
-		-initrd "$KERNEL console=hvc0 rdinit=/init loglevel=4 lab.talk=ttyS1 $3,$DOM0"
+		-append 'console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M loglvl=warning noreboot=0 no-real-mode edd=off spec-ctrl=eager-fpu cpuidle=0'" $XEN_ARGS"
+		-initrd "$KERNEL console=hvc0 rdinit=/init loglevel=4 lab.talk=ttyS1 $3,$DOM0${XEN_MODULE:+,$XEN_MODULE}"
 		-drive "if=virtio,format=raw,file=$LAB/$2.disk"
 		-chardev "socket,id=tpm,path=$LAB/$1.chip/socket" -tpmdev emulator,id=tpm0,chardev=tpm
 		-device tpm-tis,tpmdev=tpm0)

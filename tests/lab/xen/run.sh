@@ -60,6 +60,9 @@ machine_ends() { boot manager "make web1 web2" trial_many trial_destroy trial_ki
 # With the xenstored that Debian starts; the other machines have the one in C.
 machine_edges() { dom0_args=lab.ocaml boot manager "make web1 web2" trial_another trial_dead_holder trial_many trial_held log && vm_end "$vm"; }
 
+# Managers that die under vtpm-hold, and upgrades: no guest notices.
+machine_held() { boot manager "make web1" trial_held log && vm_end "$vm"; }
+
 # Nanoseconds a command, where a guest's program stands: one guest's TPM through both drivers, then the machine's TPM in a
 # domain of its own. That one is no part of what is emulated: making a key takes it no time.
 machine_bench() {

@@ -13,7 +13,7 @@ stub_uuid() { stub show "$1" | awk '$1 == "uuid:" || $1 == "uuid" { print $2; ex
 stub_create() {
 	local extra="console=hvc0 loglevel=4 tpm_tis.force=1 tpm_tis.interrupts=0"
 	sed -e 's|^kernel = .*|kernel = "/guest/vmlinux"|' -e 's|^ramdisk = .*|ramdisk = "/guest/stubdom"|' \
-		-e "s|phy:[^,]*,|phy:$stub_disk,|" /etc/xen/vtpmmgr.cfg >/run/vtpmmgr.cfg
+		-e "s|phy:[^,]*,|phy:$stub_disk,|" ${stub_labels:+-e 's/^#\(.*seclabel = .*\)/\1/'} /etc/xen/vtpmmgr.cfg >/run/vtpmmgr.cfg
 	: >$stub_log
 	xl create -q /run/vtpmmgr.cfg ${1:+"extra=\"$extra $1\""}
 }
@@ -119,22 +119,6 @@ plan_stub_guest() { # name, digit, pv or pvh
 		vtpm = [ "backend=vtpmmgr,uuid=$(stub_uuid "$1")" ]
 	END
 	guest_create "$1"
-}
-# A guest too many: xenstore has no watch more for the stub domain. It is told so, and the next one, when there is, is served.
-plan_stub_quota() { # guest
-	local id node create watches
-	id=$(xl domid vtpmmgr)
-	watches=$(xenstore-control quota "$id" | awk '$1 ~ /^watches/ { print $NF; exit }')
-	check quota_is_set xenstore-control quota set watches $((watches - 1))
-	xl create -q "/run/$1.cfg" >/tmp/create 2>&1 &
-	create=$!
-	until_works xl domid "$1"
-	node=$(stub_node "$1")
-	until_works xenstore-read "$node/error"
-	check quota_is_named sh -c "xenstore-read $node/error | grep -q 'takes no node or watch more'"
-	if wait $create; then say "fail quota_refuses: xl made it"; else say "ok quota_refuses"; fi
-	check quota_is_taken_back xenstore-control quota set watches 128
-	guest_create "$1" && guest_plan "$1" again ecc && guest_end "$1"
 }
 # libxl complains when a node of a domain that is not dom0 stays.
 plan_stub_destroy() { # guest

@@ -10,13 +10,13 @@ stub_rows() {
 	sqlite3 "$LAB/rows.db" .dump | sha256sum
 }
 
-# Label, chip. The stub domain's disk is dom0's second.
+# Label, chip, disks. The stub domain's disk is dom0's second.
 stub_boot() {
 	local machine BOOT_LIMIT=$((BOOT_LIMIT * 3)) # several domains are started there, one after the other
-	[ -e "$LAB/stub.store" ] || truncate -s 64M "$LAB/stub.store"
-	disk_make stub && chip_power "$2" || return 1
-	machine_command "$2" stub ""
-	machine+=(-drive "if=virtio,format=raw,file=$LAB/stub.store")
+	[ -e "$LAB/$3.store" ] || truncate -s 64M "$LAB/$3.store"
+	disk_make "$3" && chip_power "$2" || return 1
+	machine_command "$2" "$3" ""
+	machine+=(-drive "if=virtio,format=raw,file=$LAB/$3.store")
 	vm_run "$vm" "$1" "${machine[@]}"
 	vm_ready "$vm" && order stub_release
 }
@@ -24,20 +24,20 @@ stub_both() { order "stub_guest web1 4 pv" && order "stub_guest web2 5 $1"; } # 
 
 machine_stub() {
 	local guest was1 was2 rows
-	stub_boot stub stub && order stub_setup && order stub_up && order "stub_make web1 web2" && order stub_ctl && order stub_thief || return
+	stub_boot stub stub stub && order stub_setup && order stub_up && order "stub_make web1 web2" && order stub_ctl && order stub_thief || return
 	stub_both pvh && order "both own" || return
 	for guest in web1 web2; do identity_is_good "$guest"; done
 	was1=("${NOTE[$vm.web1.ek]:-}" "${NOTE[$vm.web1.primary_name]:-}" "${NOTE[$vm.web1.nv]:-}")
 	was2=("${NOTE[$vm.web2.ek]:-}" "${NOTE[$vm.web2.primary_name]:-}" "${NOTE[$vm.web2.nv]:-}")
 	check stub_each_has_its_own_ek test "${was1[0]}" != "${was2[0]}"
 	check stub_each_has_its_own_keys test "${was1[1]}" != "${was2[1]}"
-	order "stub_destroy web1" && order "stub_quota web1" && order "tell web2 neighbour 3" && order "down web2" && order stub_down && vm_end "$vm" || return
+	order "stub_destroy web1" && order "tell web2 neighbour 3" && order "down web2" && order stub_down && vm_end "$vm" || return
 
 	rows=$(stub_rows)
-	stub_boot stub_other_chip other && order stub_up && order stub_other_chip && order stub_down && vm_end "$vm" || return
+	stub_boot stub_other_chip other stub && order stub_up && order stub_other_chip && order stub_down && vm_end "$vm" || return
 	is stub_other_chip_changes_no_row "$(stub_rows)" "$rows"
 
-	stub_boot stub_on stub && order stub_again_init && order stub_up && stub_both pv && order "both again ecc" || return
+	stub_boot stub_on stub stub && order stub_again_init && order stub_up && stub_both pv && order "both again ecc" || return
 	kept $vm.web1 stub_on_web1 "${was1[@]}"
 	kept $vm.web2 stub_on_web2 "${was2[@]}"
 	order "down web2" && order "stub_restart web1" && order "down web1" && order stub_down && vm_end "$vm"

@@ -101,16 +101,31 @@ plan_trial_destroy() {
 	guest_end web2
 }
 
+another_backend() { local now; now=$(backends); [ -n "$now" ] && [ "$now" != "$1" ] && vtpm_is web1 running; }
+# signal: it is another one's turn then
+end_backend() { local was; was=$(backends); kill "-$1" $was && until_works another_backend "$was"; }
 plan_trial_killed() {
+	local i
 	trial_guest web1 4 "$(uuid_of web1)" "$with_driver"
 	guest_create web1 || return
-	guest_plan web1 measured
+	guest_plan web1 hold
 	is one_backend "$(backends | wc -w)" 1
-	check kill kill -9 "$(backends)"
+	check kill end_backend KILL
+	guest_plan web1 held
+	guest_plan web1 neighbour 8 & # works meanwhile
+	for i in 1 2 3 4 5; do check "kill_while_it_works_$i" end_backend KILL; done
+	wait $!
+	check crash_1 end_backend SEGV
+	check crash_2 end_backend SEGV
+	is front_end_has_seen_nothing "$(back_state web1)" 4
+	guest_plan web1 held
+	check crash_3 kill -SEGV "$(backends)"
 	until_works vtpm_is web1 failed
 	until_works in_state web1 6
 	check error_node_says_why xenstore-read "$(back_node web1 error)"
 	guest_plan web1 has_no_tpm
+	refused reset_after_three_crashes "crashed 3 times" ctl reset web1
+	check stop ctl stop web1
 	check reset ctl reset web1
 	guest_plan web1 tpm_comes_back
 	guest_plan web1 measured_nothing
@@ -232,4 +247,44 @@ plan_trial_autocreate() {
 	is it_has_the_uuid_for_a_name "$(uuid_of $trial_unknown)" $trial_unknown
 	guest_end anyone
 	until_works vtpm_is $trial_unknown stopped
+}
+
+# --- managers that end under vtpm-hold ---
+manager() { # of this generation: vtpm-hold's child
+	awk -v hold="$(cat /run/mgr.pid)" '$1 == "Name:" { name = $2 } $1 == "PPid:" && $2 == hold && name == "vtpm-mgr" { split(FILENAME, p, "/"); print p[3] }' \
+		/proc/[0-9]*/status 2>/dev/null
+}
+another_manager() { local now; now=$(manager); [ -n "$now" ] && [ "$now" != "$1" ] && vtpm_is web1 running; }
+next_manager() { # what ends this one
+	local was i=0
+	was=$(manager)
+	"$@" || return
+	until another_manager "$was"; do
+		i=$((i + 1))
+		[ $i -lt 1200 ] || { ps; ctl list; return 1; }
+		usleep 50000
+	done
+}
+kill_manager() { kill -KILL $(manager); }
+plan_trial_held() {
+	local i
+	check stop_the_manager mgr_stop
+	mgr_program="vtpm-hold --restarts 100 --"
+	check start_it_under_hold mgr_start --xen on
+	trial_guest web1 4 "$(uuid_of web1)" "$with_driver"
+	guest_create web1 || return
+	guest_plan web1 hold
+	check kill_the_manager next_manager kill_manager
+	guest_plan web1 held
+	guest_plan web1 neighbour 8 & # works meanwhile
+	for i in 1 2 3 4; do check "kill_while_it_works_$i" next_manager kill_manager; done
+	wait $!
+	check upgrade next_manager ctl upgrade
+	is front_end_has_seen_nothing "$(back_state web1)" 4
+	guest_plan web1 held
+	guest_end web1
+	until_works vtpm_is web1 stopped
+	check stop_in_order mgr_stop
+	mgr_program=
+	check start_without_hold mgr_start --xen on
 }

@@ -40,3 +40,15 @@ plan_wrong_again() {
 	wrong=$!
 }
 plan_wrong_waits() { check its_answer_waits kill -0 "$wrong"; }
+# --- what domains can have of each other ---
+plan_offers() { # domain: a page and a port for it
+	rm -f /tmp/offer
+	xen_reach offer "$1" >/tmp/offer 2>&1 &
+	until [ -s /tmp/offer ]; do usleep 20000; done
+	note offer "$(cat /tmp/offer)"
+}
+plan_takes_nothing() { # domain, page, port
+	xen_reach take "$@" >/tmp/taken 2>&1
+	is takes_nothing "$(tr -d ' \n' </tmp/taken)" ""
+}
+plan_has_a_tpm() { check tpm tpm2 getrandom --hex 8; }
