@@ -29,7 +29,7 @@ refused() {
 }
 # all COMMAND… -- COMMAND… -- …: each must succeed.
 all() {
-	local cmd=()
+	local cmd=() a
 	for a in "$@" --; do
 		if [ "$a" != -- ]; then
 			cmd+=("$a")
