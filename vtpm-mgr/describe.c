@@ -43,7 +43,7 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 	static const char *const words[] = { "stopped", "starting", "running", "stopping", "failed" };
 	struct vtpm *v = vtpm_find(m, row->uuid), *waiting = takeover_waiting(m, row->uuid);
 	const char *state = v ? words[v->state] : "stopped";
-	const char *reason = v && v->state == VTPM_FAILED ? v->reason : NULL;
+	const char *reason = v && (v->state == VTPM_FAILED || v->waits_share) ? v->reason : NULL;
 	char path[128];
 
 	if (row->quarantine[0] && !(v && v->state == VTPM_RUNNING)) {

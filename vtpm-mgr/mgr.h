@@ -166,10 +166,7 @@ struct keeper {
 	struct keeper_status status;
 	char reason[TEXT_MAX + 1];
 	struct group *groups;
-	struct recovery_keys {
-		unsigned n;
-		uint8_t fingerprints[RECOVERY_KEYS_MAX][DIGEST_LEN];
-	} recovery; /* the offline keys that it wraps roots to */
+	struct recovery_keys recovery; /* the offline keys that it wraps roots to */
 };
 
 struct group {
@@ -182,6 +179,7 @@ struct group {
 	bool has_recovery;
 	uint32_t mask, flags;
 	bool locked;	/* open, and could not be unsealed once more: it serves what runs */
+	bool needs_share; /* not open, for want of its second share: share_methods.c */
 	bool recovered; /* open by its recovery key */
 	char reason[TEXT_MAX + 1];
 };
@@ -207,8 +205,6 @@ size_t group_count(const struct mgr *m);
 /* ERR_FULL: there are KEEPER_GROUPS_MAX. */
 CHECKED int group_add(struct mgr *m, const char *name, const struct sealed_root *root, bool open);
 void keeper_close(struct mgr *m);
-/* It is not to be relied on any more: it ends, and another one begins. */
-void keeper_end(struct mgr *m, const char *why);
 
 /* --- recheck.c --- */
 
@@ -271,6 +267,7 @@ struct vtpm {
 	bool kept;    /* vtpm-hold has it */
 	bool inherited; /* from the last manager, whose backend may still serve it */
 	bool adopted; /* resuming, and what ended the last backend was that manager's end */
+	bool waits_share; /* resuming, once its group is unlocked */
 	/* qemu.c */
 	int qemu; /* the control channel of the QEMU that it is on for; -1: it is on for a ring */
 	uid_t qemu_uid;
@@ -382,6 +379,8 @@ void resume_failed(struct vtpm *v, int code, const char *text);
 void resume_keeper_lost(struct mgr *m);
 /* Stop or reset (v->restart) is asked for while it resumes: as soon as it has. */
 void resume_stop(struct vtpm *v);
+/* That group has its second share: those that waited for it go on. */
+void resume_unlocked(struct mgr *m, const char *group);
 
 /* --- ring.c --- */
 
@@ -571,14 +570,7 @@ struct mgr {
 	uint64_t next_token;
 	uint8_t slots[(SPAWN_SLOT_MAX + 1) / 8]; /* bit set: uid slot in use */
 	bool draining, sandboxed;
-	struct {
-		int sock; /* to vtpm-hold; -1: there is none */
-		struct loop_io io;
-		uint32_t generation; /* 0: there was none */
-		struct held_item *items; /* of the last manager, not taken yet */
-		bool fenced; /* its processes have ended */
-		bool again;  /* the next manager is to take over */
-	} held;
+	struct held held;
 	int exit_code;
 	uint8_t rx[IPC_BODY_MAX + 64]; /* the message being handled */
 	uint8_t tx[IPC_BODY_MAX + 64]; /* the message being written */

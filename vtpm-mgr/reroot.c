@@ -66,7 +66,8 @@ void reroot_mark_open(struct reroot *r)
 
 		if (!g)
 			continue;
-		g->open = !(g->flags & SEAL_SHARE);
+		g->needs_share = g->flags & SEAL_SHARE;
+		g->open = !g->needs_share;
 		g->reason[0] = '\0';
 		g->locked = g->recovered = false;
 		group_policy_set(g, &r->back[i].sealed.policy);

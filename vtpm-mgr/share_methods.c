@@ -179,9 +179,11 @@ static void on_unlocked(void *arg, const struct keeper_reply *r)
 	mgr_audit(u->m, u->c, "group-unlock", NULL, r->code, u->name);
 	if (!r->code && g) {
 		g->open = true;
+		g->needs_share = false;
 		g->reason[0] = '\0';
 		log_info("group %s: unlocked", u->name);
 		call_reply(u->c, json_pack("{s:o}", "group", describe_group(g)));
+		resume_unlocked(u->m, u->name);
 	} else {
 		call_error(u->c, r->code ? r->code : ERR_NOTFOUND, "%s", r->text);
 	}

@@ -54,6 +54,12 @@ enum {
 #define ENVELOPE_MAX	  (ENVELOPE_MIN + 512u)
 #define FORMER_LEN	  (2u * WRAPPED_KEY_LEN) /* the keys of journal rows and of the anchors, under the successor's wrapping key */
 
+/* The offline keys that a keeper has. */
+struct recovery_keys {
+	unsigned n;
+	uint8_t fingerprints[RECOVERY_KEYS_MAX][DIGEST_LEN];
+};
+
 /* What is in an envelope. */
 enum escrow_what { ESCROW_ROOT = 1, ESCROW_OWNER = 2 };
 
