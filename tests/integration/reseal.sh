@@ -142,4 +142,34 @@ done
 check "killed-at-any-instant" test $n -eq $((2 * CUTS))
 echo "# $CUTS cuts of the manager and $CUTS of the keeper, within the $((took / 1000)) ms of a rotation"
 check and-the-others-are-whole all guest_works off -- ctl stop off -- ctl start new
+
+# Another manager takes over in the middle of it, and the guests' lines stay what they are.
+for g in a s; do line_close $g; done
+mgr_stop
+HOLD="--restarts 1000" mgr_start --pool 0
+for g in a s; do ctl start $g >/dev/null; line_open $g; done
+generation() { ctl status --json | json "['status']['hold']['generation']" 2>/dev/null || echo 0; }
+taken_over() { # by the manager after that one
+	local i
+	for ((i = 0; i < 600; i++)); do [ "$(generation)" -le "$1" ] || return 0; sleep 0.05; done
+	echo "no manager after the $1. one"
+	return 1
+}
+upgrade_in_between() { # SECONDS after reseal began
+	local was bg
+	was=$(generation)
+	ctl reseal >"$LAB/reseal.said" 2>&1 &
+	bg=$!
+	sleep "$1"
+	kill -HUP "$MGR_PID"
+	wait $bg || true
+	all_whole && taken_over "$was" && is_open && all_whole && discontinuities a 1
+}
+n=0
+for ((i = 0; i < CUTS; i++)); do
+	at=0.$(printf '%06d' $((took * i / CUTS + RANDOM % (took / CUTS + 1))))
+	upgrade_in_between $at >"$LAB/out" 2>&1 && n=$((n + 1)) || { echo "# upgraded after $at s"; sed 's/^/# /' "$LAB/out"; }
+done
+check upgraded-at-any-instant test $n -eq $CUTS
+check and-it-is-done-again all ctl reseal -- all_whole -- guest_works off
 exit $FAILED
