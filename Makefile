@@ -34,7 +34,7 @@ LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
-.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-flask lab-libvirt torture model
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-flask lab-libvirt lab-host efi torture model
 all: programs tests
 programs: $(PROGRAMS) $(LIBS) $(SWTPM_NAMES)
 tests: $(TESTS)
@@ -50,10 +50,12 @@ help:
 ## make module     the Linux driver for Xen guests, against KDIR (default: headers of the running kernel)
 ## make install-module   its sources for DKMS, in a guest
 ## make stubdom    the stub domain that owns the TPM: kernel, initramfs, xl's configuration, in build/stubdom (docs/xen.md)
+## make efi        the EFI program that gives dom0 the firmware's event log, in build/efi (docs/sealing.md)
 ## make asan       unit and integration tests with AddressSanitizer and UBSan
 ## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
 ## make lab-flask  the same with a Xen that enforces the XSM policy of hv/flask, which is built from source once
+## make lab-host   a measured boot: OVMF, GRUB, Xen, dom0; LAB_HOST=short for the essence (docs/lab.md)
 ## make lab-libvirt   Debian's libvirt with vtpm-swtpm in swtpm's place, through virsh
 ## make torture    CUTS power cuts of processes, chip and disk; SEED=n does one life again (docs/continuity.md)
 ## make model      the model of state continuity with its larger bounds
@@ -134,6 +136,21 @@ stubdom: $(BUILD)/stubdom/initramfs
 $(BUILD)/stubdom/initramfs: $(PROGRAMS) $(addprefix hv/xen/stubdom/,init vtpmmgr.cfg image.sh)
 	hv/xen/stubdom/image.sh $(BUILD)
 
+# What is started before GRUB on a host of Xen. Same sources and tools make the same bytes: no debugger's sections, no time.
+EFI_INC ?= /usr/include/efi
+EFI_LIB ?= /usr/lib
+EFI_CFLAGS := -std=gnu11 -O2 $(filter-out -Wcast-qual,$(WARN)) -ffreestanding -fpic -fshort-wchar -fno-stack-protector \
+              -fno-strict-aliasing -mno-red-zone -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI \
+              -isystem $(EFI_INC) -isystem $(EFI_INC)/x86_64
+EFI_SECTIONS := .text .sdata .data .dynamic .dynsym .rel .rela .rel.* .rela.* .reloc
+efi: $(BUILD)/efi/vtpm-launch.efi
+$(BUILD)/efi/vtpm-launch.efi: $(LAUNCH_SRCS)
+	@mkdir -p $(@D)
+	$(CC) $(EFI_CFLAGS) -c -o $(@D)/launch.o $<
+	ld -nostdlib -znocombreloc -shared -Bsymbolic --no-undefined -T $(EFI_LIB)/elf_x86_64_efi.lds -o $(@D)/launch.so \
+	  $(EFI_LIB)/crt0-efi-x86_64.o $(@D)/launch.o $(EFI_LIB)/libefi.a $(EFI_LIB)/libgnuefi.a
+	SOURCE_DATE_EPOCH=0 objcopy $(addprefix -j ,$(EFI_SECTIONS)) --target efi-app-x86_64 --subsystem=10 $(@D)/launch.so $@
+
 # --- installing what is needed ---
 
 deps:
@@ -177,6 +194,10 @@ lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback
 
 lab-flask: programs stubdom $(GUEST) $(BUILD)/tests/xenback
 	TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-flask tests/lab/flask/run.sh
+
+LAB_HOST ?= long
+lab-host: programs efi $(GUEST)
+	LAB_HOST='$(LAB_HOST)' TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-host tests/lab/host/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: programs
@@ -238,6 +259,10 @@ install: programs
 install-stubdom: stubdom
 	install -d $(DESTDIR)$(PREFIX)/lib/vtpm/stubdom
 	install -m 644 $(BUILD)/stubdom/vmlinux $(BUILD)/stubdom/initramfs $(BUILD)/stubdom/vtpmmgr.cfg $(DESTDIR)$(PREFIX)/lib/vtpm/stubdom/
+
+install-efi: efi
+	install -d $(DESTDIR)$(PREFIX)/lib/vtpm
+	install -m 644 $(BUILD)/efi/vtpm-launch.efi $(DESTDIR)$(PREFIX)/lib/vtpm/
 
 clean:
 	rm -rf $(BUILD)

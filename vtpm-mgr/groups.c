@@ -51,13 +51,24 @@ struct group_opening {
 	void *arg;
 };
 
-static void on_group_opened(void *arg, const struct keeper_reply *r)
+/* The boot's part in what came of it: a refusal gets the event that is another; a boot that is let in is remembered. */
+static void group_boot(struct mgr *m, const struct group *g, struct keeper_reply *r)
+{
+	if (r->code == ERR_PCR)
+		bootlog_explain(&m->bootlog, m->cfg.state_dir, g->mask, r->text);
+	else if (!r->code)
+		bootlog_keep(&m->bootlog, m->cfg.state_dir);
+}
+
+static void on_group_opened(void *arg, const struct keeper_reply *reply)
 {
 	struct group_opening *o = arg;
+	struct keeper_reply told = *reply, *r = &told;
 	struct keeper_reply out = { .code = r->code };
 
+	group_boot(o->m, o->g, r);
 	group_opened(o->m, o->g, r);
-	snprintf(out.text, sizeof(out.text), "%s", r->text);
+	memcpy(out.text, r->text, sizeof(out.text));
 	if (!r->code && o->done)
 		out.code = group_usable(o->m, o->g, out.text);
 	if (o->done)

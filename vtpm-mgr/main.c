@@ -123,6 +123,7 @@ static void make_dirs(const struct config *cfg, const struct identity *id)
 
 static void drop_root(struct mgr *m, const struct identity *id)
 {
+	bootlog_read(&m->bootlog, m->cfg.tcti);
 	m->sandboxed = geteuid() == 0;
 	if (id->uid == 0) {
 		log_warn("--user root: the manager keeps the rights of root");
@@ -386,6 +387,7 @@ static void mgr_close(struct mgr *m)
 	store_close(m->store);
 	on_audit_due(m);
 	audit_close(&m->audit);
+	bootlog_free(&m->bootlog);
 	loop_close(&m->loop);
 	if (m->spawner_pid > 0)
 		waitpid(m->spawner_pid, NULL, 0); /* it ends all its children first */

@@ -36,6 +36,7 @@
 #include "lib/loop.h"
 #include "lib/util.h"
 #include "vtpm-mgr/audit.h"
+#include "vtpm-mgr/bootlog.h"
 #include "vtpm-mgr/continuity.h"
 #include "vtpm-mgr/control.h"
 #include "vtpm-mgr/held.h"
@@ -494,10 +495,6 @@ CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char n
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
-/* Whether any is being made; those that wait until roots are rotated (m->reseal) are not. */
-bool provision_in_hand(const struct mgr *m);
-/* They are: those that waited go on. */
-void provision_go_on(struct mgr *m);
 void pool_free(struct mgr *m);
 
 /* --- configure.c --- */
@@ -540,6 +537,7 @@ struct mgr {
 	struct loop loop;
 	struct store *store;
 	struct audit audit;
+	struct bootlog bootlog;
 	struct loop_timer audit_due;
 	struct control *control;
 	int spawner;

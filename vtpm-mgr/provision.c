@@ -14,6 +14,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/reroot.h"
 
 struct pool_tpm {
 	struct pool_tpm *next;

@@ -53,6 +53,11 @@ void reseal_remind(struct mgr *m, keeper_done *done, void *arg);
 /* The row that ended the last rotation is in the anchors. */
 void reseal_settled(struct mgr *m);
 
+/* provision.c: whether any vTPM is being made; those that wait until the rotation is over are not. */
+bool provision_in_hand(const struct mgr *m);
+/* It is: those that waited go on. */
+void provision_go_on(struct mgr *m);
+
 /* ---- reroot.c ---- */
 
 /* What came with the answer of an offline key. */

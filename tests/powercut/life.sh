@@ -107,6 +107,7 @@ churn() {
 }
 check_store() { python3 tests/powercut/promised.py "$LAB/know" "$DISC" "$RESETS" $(($(losses) - LOSSES)) "$SERVED" <"$LAB/list"; }
 losses() { grep -c 'trace recovered 2 ' "$LAB/mgr.log" || true; }
+recoveries() { grep -c 'trace recovered ' "$LAB/mgr.log" || true; }
 
 # Everything that was acknowledged is there. Status 1: cut meanwhile.
 check_all() {
@@ -125,7 +126,10 @@ wait_open() {
 	for ((i = 0; i < 6000; i++)); do
 		state=$(continuity state 2>/dev/null) || true
 		case $state in
-		open) return 0 ;;
+		open)
+			until [ "$(recoveries)" -gt "$RECOVERIES" ]; do sleep 0.01; done # the log comes through a pipe
+			return 0
+			;;
 		quarantined) fail "quarantined: $(continuity found)" ;;
 		esac
 		up || return 1
@@ -180,6 +184,7 @@ stop() {
 round() {
 	plan
 	echo "cut $CUT: $KIND at ${WHERE:-the end}"
+	RECOVERIES=$(recoveries)
 	if traced_start --checkpoint-interval "$CHECKPOINT" && wait_open && start_guests && check_all; then work; fi
 	stop
 	# An orderly stop must not wait for a chip that has gone.

@@ -99,6 +99,18 @@ static const struct ctl_option policy_current_options[] = {
 	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "PCRs to have in it (default: those of the policy)"},
 	{"--description", "TEXT", NULL, ARG_LOCAL, 0, "what you call this boot"},
 };
+static const struct ctl_option policy_predict_options[] = {
+	{"--grub-cfg", "FILE", "grub_cfg", ARG_STRING, 0, "GRUB's configuration"},
+	{"--entry", "ENTRY", "entry", ARG_STRING, 0, "number, id or title of the menu entry (default: the file's default)"},
+	{"--xen", "FILE", "xen", ARG_STRING, 0, "what the entry loads with multiboot2"},
+	{"--kernel", "FILE", "kernel", ARG_STRING, 0, "what it loads with module2: dom0's kernel,"},
+	{"--initrd", "FILE", "initrd", ARG_STRING, 0, "its initramfs,"},
+	{"--flask", "FILE", "flask", ARG_STRING, 0, "the XSM policy"},
+	{"--efi", "FILE[,FILE...]", "efi", ARG_STRING, 0, "boot loaders in the order in which they are started"},
+	{"--eventlog", "current|FILE", "eventlog", ARG_STRING, 0, "event log of this boot, or of another of this host"},
+	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "PCRs to have in it (default: 0,2,4,7,8,9)"},
+	{"--description", "TEXT", NULL, ARG_LOCAL, 0, "what you call that boot"},
+};
 static const struct ctl_option policy_sign_options[] = {
 	{"--key", "FILE", NULL, ARG_FILE, 0, "the private key (PEM): the policy key, or for a challenge the recovery key"},
 	{"--number", "N", NULL, ARG_LOCAL, UINT32_MAX, "the version to sign it as (default: the one in FILE)"},
@@ -183,6 +195,8 @@ const struct ctl_command ctl_commands[] = {
 	 "Say what would still unseal, and what would not, with a PCR set installed or the least version raised.", policy_prepare_file, NULL},
 	{"policy", "current", "PolicyShow", NAME_NONE, OPTIONS(policy_current_options), print_file, NULL,
 	 "Write a PCR set of the boot that is, to be signed.", NULL, policy_current},
+	{"policy", "predict", NULL, NAME_NONE, OPTIONS(policy_predict_options), print_file, NULL,
+	 "Write a PCR set of a boot to come, from the files that it will read. Needs no manager.", NULL, policy_predict},
 	{"policy", "sign", NULL, NAME_OF_FILE, OPTIONS(policy_sign_options), print_file, NULL,
 	 "Sign a PCR set, or a recovery challenge. Needs no manager, no TPM and no host.", NULL, policy_sign},
 	{"policy", "apply", "PolicyApply", NAME_OF_FILE, OPTIONS(policy_options), print_policy, NULL,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vtpmctl policy: policy.c makes calls of files and files of replies, policy_sign.c and policy_key.c sign without a manager or a
- * TPM, policy_print.c says in words what would unseal.
+ * TPM, predict.c computes the PCRs of a boot to come, policy_print.c says in words what would unseal.
  */
 #ifndef VTPM_CTL_POLICY_H
 #define VTPM_CTL_POLICY_H
@@ -42,6 +42,10 @@ int print_file(const struct ctl_args *a, json_t *params);
 
 /* Asks nobody. */
 CHECKED int policy_sign(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+
+/* ---- predict.c ---- */
+
+CHECKED int policy_predict(struct ctl_args *a, json_t **reply, struct ctl_error *e);
 
 /* ---- policy_print.c ---- */
 

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What dom0 does in this lab: Xen's daemons, a manager, guests. Read by init, in dom0; busybox sh.
 export PATH=/usr/lib/xen-4.17/bin:$PATH LD_LIBRARY_PATH=/bin
-state=/var/lib/vtpm
 
+. /manager.sh
 . /guests.sh
 . /trials.sh
 . /stub.sh
 . /flask.sh
-
-# A daemon says nothing when it is ready; the bound is the machine's.
-until_works() { until "$@" >/dev/null 2>&1; do usleep 50000; done; }
 
 flag() { grep -qw "lab\.$1" /proc/cmdline; }
 
@@ -27,22 +24,6 @@ prepare() {
 	xenconsoled --log=all --log-dir=/var/log/xen
 }
 
-# --- the manager, on the machine's TPM ---
-mgr_options="--state-dir $state/state --runtime-dir /run/vtpm --libexec-dir /bin --user vtpm"
-mgr_start() {
-	mkfifo /run/ready
-	${mgr_program:-vtpm-mgr} $mgr_options --ready-fd 9 "$@" 9>/run/ready 2>>/var/log/vtpm.log &
-	echo $! >/run/mgr.pid
-	read -r _ </run/ready
-	local rc=$?
-	rm /run/ready
-	return $rc
-}
-mgr_stop() { kill "$(cat /run/mgr.pid)" && until_works mgr_gone; }
-mgr_gone() { ! kill -0 "$(cat /run/mgr.pid)"; }
-mgr_init() { vtpm-mgr --init $mgr_options --insecure-pcrs "$@"; }
-ctl() { vtpmctl "$@"; }
-
 plan_host() {
 	check xl_info xl info
 	is xen_major "$(xl info | awk '$1 == "xen_major" { print $3 }')" 4
@@ -50,6 +31,8 @@ plan_host() {
 	is tpm_version_major "$(cat /sys/class/tpm/tpm0/tpm_version_major)" 2
 	is toolstack_sees_dom0 "$(xl list | awk '$2 == 0 { print $1 }')" Domain-0
 }
+
+mgr_init() { vtpm-mgr --init $mgr_options --insecure-pcrs "$@"; }
 
 # By hand, through a local ring: that manager and chip are there.
 plan_manager() { # options of --init

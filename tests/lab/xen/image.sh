@@ -48,7 +48,7 @@ dom0_root() {
 	printf 'root:x:0:0:root:/:/bin/sh\nvtpm:x:900:900::/:/bin/false\n' >"$root/etc/passwd"
 	printf 'root:x:0:\nvtpm:x:900:\n' >"$root/etc/group"
 	install -m 755 tests/lab/init "$root/init"
-	install -m 644 tests/lab/assert.sh $here/guests.sh $here/trials.sh $here/stub.sh $here/flask.sh "$root/"
+	install -m 644 tests/lab/assert.sh $here/manager.sh $here/guests.sh $here/trials.sh $here/stub.sh $here/flask.sh "$root/"
 	install -m 644 "$B/stubdom/vtpmmgr.cfg" "$root/etc/xen/"
 	install -m 644 $here/dom0.sh "$root/plans.sh"
 	# libgcc_s is loaded when a thread is cancelled, the TCTI when it is named.
@@ -73,4 +73,4 @@ common=("$0" tests/lab/{initramfs,assert}.sh tests/lab/init "$(guest_versions)" 
 guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh $here/trials_guest.sh "$B"/tests/{guest_bench,hostile_xen,xen_reach} "$module" "$GUEST_MODULES")
 echo "$xen/xen"
 echo "$kernel/vmlinux"
-initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/guests.sh $here/trials.sh $here/stub.sh $here/flask.sh "$B"/stubdom/{vtpmmgr.cfg,initramfs} "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)
+initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/manager.sh $here/guests.sh $here/trials.sh $here/stub.sh $here/flask.sh "$B"/stubdom/{vtpmmgr.cfg,initramfs} "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)

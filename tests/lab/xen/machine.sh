@@ -26,11 +26,11 @@ disk_make() { # name: an ext4 that dom0 finds as /dev/vda
 # Sets $machine: chip, disk, further arguments of dom0's kernel. Each peculiarity has its reason in Xen under TCG:
 #	-smap			dom0 dies at its first return to user mode
 #	-rdtscp			PVH guests are killed
-#	-pku			now and then a PVH guest finds sizes of its XSAVE areas that contradict each other
+#	-xsave			now and then a PVH guest finds sizes of its XSAVE areas that contradict each other
 #	spec-ctrl=eager-fpu	XMM registers are not kept over context switches: programs crash at random
 #	cpuidle=0		MWAIT panics with some CPU models
 machine_command() {
-	machine=(qemu-system-x86_64 -M q35 -accel tcg,thread=single -smp 1 -cpu 'max,-smap,-rdtscp,-pku' -m 2048
+	machine=(qemu-system-x86_64 -M q35 -accel tcg,thread=single -smp 1 -cpu 'max,-smap,-rdtscp,-xsave' -m 2048
 		-nodefaults -no-user-config -display none -no-reboot -monitor none
 		-kernel "$XEN"
 		-append 'console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M loglvl=warning noreboot=0 no-real-mode edd=off spec-ctrl=eager-fpu cpuidle=0'" $XEN_ARGS"

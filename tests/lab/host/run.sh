@@ -1,0 +1,116 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# A host that boots measured: OVMF, our EFI program, GRUB, Xen, dom0, a manager whose root is sealed to it. docs/lab.md says
+# more. Logs go to BUILD/lab/log. LAB_HOST=short: what make test has time for.
+set -u
+cd "$(dirname "$0")/../../.."
+. tests/lib.sh
+. tests/lab/host/machine.sh
+. tests/lab/verify.sh
+LOG=$B/lab/log
+mkdir -p "$LOG"
+VM=host
+
+up() { chip_make "$VM" && vm_start "$VM" "$VM${1:+_$1}" "$VM" "$VM"; } # what its results are called beside its name
+order() { vm_plan "$VM" "$1"; }
+down() { order stop && vm_end "$VM"; }
+
+# The firmware's log, as dom0's kernel shows it, replayed by somebody else's program, is what the PCRs hold.
+event_log_is_true() {
+	local i
+	file "$VM.event_log"
+	tpm2_eventlog "$LAB/$VM.event_log" | sed -n '/^pcrs:/,$p' | sed -n '/sha256:/,/sha384:/p' >"$LAB/$VM.replayed"
+	for i in 0 1 2 3 4 5 6 7 8 9; do
+		is "${VM}_replay_is_pcr_$i" "$(sed -n "s/^ *$i *: 0x//p" "$LAB/$VM.replayed")" "${NOTE[$VM.pcr$i]:-nothing}"
+	done
+}
+
+# Files for dom0, and from it.
+give() {
+	local order
+	order="put $1 $(base64 -w 0 "$LAB/$1")"
+	vm_say "$VM" plan "$order"
+	vm_hear "$VM" "done $order" "${VM}_put_$1"
+}
+took() { file "$VM.$1" && mv "$LAB/$VM.$1" "$LAB/$1"; }
+sign() { # key, file: into LAB/signed
+	check "${VM}_sign_$2" sh -c "$B/vtpmctl policy sign --key $LAB/$1.key $3 $LAB/$2 >$LAB/signed"
+}
+keys() {
+	local k
+	for k in policy recovery; do
+		openssl ecparam -name prime256v1 -genkey -noout -out "$LAB/$k.key"
+		openssl ec -in "$LAB/$k.key" -pubout -out "$LAB/$k.pub" 2>/dev/null
+	done
+}
+
+machine_host() {
+	esp_make host
+	up && order measured && event_log_is_true && order provision && down
+}
+# A boot as the one before, a policy with keys, and the files of the next.
+machine_again() {
+	keys
+	up && order measured && order unsealed && order current && took set && sign policy set "--number 1" || return
+	give signed && give policy.pub && give recovery.pub && order signed_policy && order update || return
+	took set && sign policy set "--number 2" && give signed && order apply && down
+}
+# Kernel 2, as predicted; then kernel 1 is good for nothing any more, but for who has the recovery key.
+machine_update() {
+	up && order measured && order unsealed && order "raise 2" && down || return
+	esp_configure update lab=a lab.byte=a one
+	up revoked && order measured && order revoked || return
+	answered 's/"nonce": "0/"nonce": "1/;t;s/"nonce": "./"nonce": "0/' && order recover_in_vain || return
+	answered "" && order recover && down
+}
+# To a challenge of dom0's, of which something was changed before it was signed.
+answered() { # how, for sed
+	order challenge && took challenge && sed -i "$1" "$LAB/challenge" && sign recovery challenge "" || return
+	mv "$LAB/signed" "$LAB/answer"
+	give answer
+}
+
+# Each is a copy of the host of which something was changed.
+machine_xen() { esp_configure xen lab=b lab.byte=a one; up && order "sealed xen" && down; }
+machine_dom0() { esp_configure dom0 lab=a lab.byte=b one; up && order "sealed dom0" && down; }
+machine_initrd() {
+	LC_ALL=C sed 's/lab-byte=a/lab-byte=b/' "$FILES/initrd.img" >"$LAB/initrd.img"
+	is initrd_differs_in_a_byte "$(cmp -l "$FILES/initrd.img" "$LAB/initrd.img" | wc -l)" 1
+	mcopy -o -i "$LAB/initrd.esp" "$LAB/initrd.img" ::/initrd.img
+	up && order "sealed initrd" && down
+}
+machine_chip() { rm -r "$LAB/chip.chip"; up && order "sealed chip" && down; } # another TPM
+
+run_machine() {
+	local start=$EPOCHREALTIME
+	VM=$1
+	trap vm_kill_all EXIT
+	"machine_$1"
+	[ -z "${VM_PID[$1]:-}" ] || { vm_say "$1" poweroff; vm_gone "$1"; }
+	echo "    $1: $(since "$start") s"
+}
+# Copies of a machine that is off, side by side.
+run_machines() { # of which, machine…
+	local vm from=$1
+	shift
+	for vm; do
+		while [ "$(jobs -rp | wc -l)" -ge "${LAB_LANES:-2}" ]; do wait -n; done
+		[ "$from" = "$vm" ] || machine_copy "$from" "$vm"
+		run_machine "$vm" >"$LAB/$vm.results" &
+	done
+	wait $(jobs -p)
+	for vm; do cat "$LAB/$vm.results"; done
+}
+
+lab_init
+image_build || { echo "not ok image"; exit 1; }
+make -s efi BUILD="$LAB/again_efi" >/dev/null
+check efi_program_is_reproducible cmp "$B/efi/vtpm-launch.efi" "$LAB/again_efi/efi/vtpm-launch.efi"
+run_machines host host
+case ${LAB_HOST:-long} in
+short) run_machines host again initrd ;;
+*)
+	run_machines host again initrd
+	run_machines again update xen dom0 chip
+	;;
+esac

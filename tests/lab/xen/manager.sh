@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The manager in dom0, on the machine's TPM. Read by dom0.sh of this lab and of the host's; busybox sh.
+state=/var/lib/vtpm
+
+# A daemon says nothing when it is ready; the bound is the machine's.
+until_works() { until "$@" >/dev/null 2>&1; do usleep 50000; done; }
+
+mgr_options="--state-dir $state/state --runtime-dir /run/vtpm --libexec-dir /bin --user vtpm"
+mgr_start() {
+	mkfifo /run/ready /run/log
+	cat /run/log >>/var/log/vtpm.log & # a pipe: keeper and backends may not write files
+	${mgr_program:-vtpm-mgr} $mgr_options --ready-fd 9 "$@" 9>/run/ready 2>/run/log &
+	echo $! >/run/mgr.pid
+	read -r _ </run/ready
+	local rc=$?
+	rm /run/ready /run/log
+	return $rc
+}
+mgr_stop() { kill "$(cat /run/mgr.pid)" && until_works mgr_gone; }
+mgr_gone() { ! kill -0 "$(cat /run/mgr.pid)"; }
+ctl() { vtpmctl "$@"; }
