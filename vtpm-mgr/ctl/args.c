@@ -161,7 +161,7 @@ static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *
 		a->share_file = value;
 	else if (strcmp(o->name, "--pwd") == 0)
 		a->pwd = value;
-	else if (a->nkeys < CTL_KEYS_MAX)
+	else if (a->nkeys < (o->max ? o->max : 1))
 		a->keys[a->nkeys++] = value;
 	else
 		return usage(e, "too many keys", value);

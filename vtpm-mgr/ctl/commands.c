@@ -61,7 +61,7 @@ static const struct ctl_option release_options[] = {
 };
 
 static const struct ctl_option recovery_init_options[] = {
-	{"--key", "FILE", NULL, ARG_FILE, 0, "public key (PEM) of whoever may recover; several times: any one suffices (default: those that are there)"},
+	{"--key", "FILE", NULL, ARG_FILE, CTL_KEYS_MAX, "public key (PEM) of whoever may recover; several times: any one suffices (default: those that are there)"},
 };
 static const struct ctl_option recovery_open_options[] = {
 	{"--key", "FILE", NULL, ARG_FILE, 0, "the private key (PEM)"},

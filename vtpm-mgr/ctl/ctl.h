@@ -44,7 +44,7 @@ struct ctl_option {
 	const char *metavar; /* NULL for a flag */
 	const char *key;     /* of the call's parameters; options of kind ARG_EK, ARG_FILE and ARG_LOCAL stay local */
 	enum ctl_kind kind;
-	uint64_t max; /* of a number */
+	uint64_t max; /* of a number; of --key: how many times, 0 is once */
 	const char *help;
 };
 
