@@ -53,7 +53,7 @@ chip() { TPM2TOOLS_TCTI="swtpm:path=$LAB/${CHIP_SOCK:-chip.sock}" "$@"; }
 # CHIP_RESETS set: the chip loses power while the manager runs, which would be the end of its trust in a host's own.
 mgr_options() {
 	echo --state-dir "$LAB/state" --runtime-dir "$LAB/run" --tcti "${MGR_TCTI:-swtpm:path=$LAB/chip.sock}" \
-		--libexec-dir "${LIBEXEC:-$B}" ${CHIP_RESETS:+--on-tpm-change accept}
+		--libexec-dir "${LIBEXEC:-$B}" --recovery-keys "$LAB/recovery.d" ${CHIP_RESETS:+--on-tpm-change accept}
 	[ "$(id -u)" -ne 0 ] || echo --user "${MGR_USER:-65534}"
 }
 

@@ -14,6 +14,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/keeper_client.h"
+#include "vtpm-mgr/reroot.h"
 
 #define PRUNE_AT 64u /* rows that are not needed any more before they are removed, all at once */
 
@@ -24,6 +25,7 @@ struct before {
 
 struct batch {
 	bool on_disk;
+	const char *switches; /* the group whose root has a successor; the change's */
 	struct change *list;
 	size_t n;
 	struct store_change changes[COMMIT_BATCH];
@@ -197,6 +199,8 @@ static void take_changes(struct mgr *m, struct batch *b)
 			continue;
 		}
 		removal = ch->c.op == STORE_DELETE || ch->c.op == STORE_RESTORE;
+		if (ch->switches)
+			b->switches = ch->c.group;
 		if (anchoring && b->row.kind == ROW_PLAIN)
 			b->row.kind = ROW_ANCHOR;
 		b->changes[b->n++] = ch->c;
@@ -323,6 +327,11 @@ void batch_answer_written(struct mgr *m, int code)
 		changes_settled(m);
 }
 
+bool batch_has_switched(const struct mgr *m)
+{
+	return m->continuity.batch && m->continuity.batch->switches && m->continuity.batch->on_disk;
+}
+
 /* Model: crash. */
 void batch_interrupt(struct mgr *m)
 {
@@ -330,6 +339,7 @@ void batch_interrupt(struct mgr *m)
 	struct batch *b = c->batch;
 	struct change **end = &c->written;
 
+	reseal_interrupt(m);
 	c->batch = NULL;
 	if (!b)
 		return;
@@ -484,6 +494,31 @@ static void batch_mac(struct mgr *m)
 	keeper_ask_once(m, KEEPER_ROW_MAC, &buf, on_mac, m);
 }
 
+static void on_switched(void *arg, const struct keeper_reply *r)
+{
+	struct mgr *m = arg;
+
+	if (!m->continuity.batch)
+		return;
+	if (r->code)
+		continuity_lost(m, r->code, r->text);
+	else
+		batch_mac(m);
+}
+
+/* This row, and what follows it, are made with the successor of a root; rows before it are never made anew. */
+static void batch_switch(struct mgr *m)
+{
+	uint8_t mem[KEEPER_GROUP_MAX];
+	struct buf b;
+
+	buf_init(&b, mem, sizeof(mem));
+	if (group_name_encode(&b, m->continuity.batch->switches))
+		continuity_lost(m, ERR_RANGE, err_text(ERR_RANGE));
+	else
+		keeper_ask_once(m, KEEPER_GROUP_SWITCH, &b, on_switched, m);
+}
+
 /* ---- beginning ---- */
 
 static void batch_begin(struct mgr *m, struct batch *b)
@@ -495,7 +530,10 @@ static void batch_begin(struct mgr *m, struct batch *b)
 		return;
 	}
 	m->continuity.batch = b;
-	batch_mac(m);
+	if (b->switches)
+		batch_switch(m);
+	else
+		batch_mac(m);
 }
 
 /* Model: serve. What kind of row is due, before it is known what is in it. */

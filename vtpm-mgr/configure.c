@@ -121,6 +121,10 @@ void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshot
 	}
 	if (check_off(m, row, c))
 		return;
+	if (m->reseal) {
+		call_error(c, ERR_BUSY, "%s: its group's root is being rotated; try again", row->name);
+		return;
+	}
 	s = malloc(sizeof(*s));
 	if (!s) {
 		call_error(c, ERR_NOMEM, "out of memory");

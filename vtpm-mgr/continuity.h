@@ -33,6 +33,7 @@ struct change {
 	struct store_change c;
 	struct store_leaf leaf; /* of STORE_INSERT, STORE_GROUP, STORE_NOTHING: what to record */
 	bool auth_failed;	/* of STORE_UPDATE: a failed authorisation is in it */
+	bool switches;		/* of STORE_GROUP_SEAL: the keeper has a successor of that root, and the row is the first that is made with it */
 	uint8_t *mem;		/* what c.sealed points to; freed with it */
 	/* Called once, with 0 when it is durable and what its group promises holds. arg NULL: nobody waits any more. */
 	void (*done)(void *arg, int code);
@@ -119,6 +120,8 @@ struct change *batch_changes(const struct mgr *m);
 void batch_open(struct mgr *m, bool power_lost);
 /* The keeper, or the anchors, cannot be relied on: what is on the disk may be committed, the rest is tried again. */
 void batch_interrupt(struct mgr *m);
+/* The batch in flight has switched a root, and is on the disk. */
+bool batch_has_switched(const struct mgr *m);
 /* Answers what an interrupted batch had on the disk: the base of the recovery contains it. */
 void batch_answer_written(struct mgr *m, int code);
 

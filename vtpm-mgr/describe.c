@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/reroot.h"
 #include "lib/version.h"
 
 const char *const snapshots_words[] = { "refuse", "allow" };
@@ -42,7 +43,7 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 	static const char *const words[] = { "stopped", "starting", "running", "stopping", "failed" };
 	struct vtpm *v = vtpm_find(m, row->uuid), *waiting = takeover_waiting(m, row->uuid);
 	const char *state = v ? words[v->state] : "stopped";
-	const char *reason = v && v->state == VTPM_FAILED ? v->reason : NULL;
+	const char *reason = v && (v->state == VTPM_FAILED || v->waits_share) ? v->reason : NULL;
 	char path[128];
 
 	if (row->quarantine[0] && !(v && v->state == VTPM_RUNNING)) {
@@ -122,6 +123,8 @@ json_t *describe_group(const struct group *g)
 			json_array_append_new(pcrs, json_integer(i));
 	j = json_pack("{s:s, s:o, s:b, s:b}", "name", g->name, "pcrs", pcrs, "insecure_pcrs",
 		      (int)(g->flags & SEAL_INSECURE_PCRS), "open", (int)g->open);
+	if (j && g->flags & SEAL_SHARE)
+		json_object_set_new(j, "share", json_true());
 	if (j && g->vouched)
 		json_object_set_new(j, "mode", json_string(describe_mode(g->mode)));
 	if (j)
@@ -163,7 +166,7 @@ static json_t *describe_tpm(const struct mgr *m)
 	return j;
 }
 
-static json_t *describe_warnings(const struct mgr *m)
+static json_t *describe_warnings(struct mgr *m)
 {
 	json_t *w = json_array();
 
@@ -182,6 +185,7 @@ static json_t *describe_warnings(const struct mgr *m)
 		json_array_append_new(w, json_string("the manager was not started as root: backends share its uid and are "
 						     "confined by seccomp alone"));
 	describe_continuity_warnings(m, w);
+	describe_recovery_warnings(m, w);
 	return w;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/reroot.h"
 
 struct group_making {
 	struct group_making *next;
@@ -13,6 +14,10 @@ struct group_making {
 	char name[NAME_MAX_LEN + 1];
 	uint8_t mode;
 	struct sealed_root root; /* views into the change's memory */
+	struct share_param share;
+	uint8_t record[SHARE_RECORD_SIZE]; /* of its second share */
+	struct store_meta meta;
+	struct store_reseal store;
 };
 
 /*
@@ -62,12 +67,31 @@ static void on_group_stored(void *arg, int code)
 	group_end(g, err, code ? store_why(g->m->store) : "");
 }
 
+/* What is kept of the second share goes with the row. */
+static int keep_share(struct group_making *g, const uint8_t root_id[static ROOT_ID_LEN], struct store_change *c)
+{
+	struct buf b;
+
+	memcpy(g->share.record.root_id, root_id, ROOT_ID_LEN);
+	buf_init(&b, g->record, sizeof(g->record));
+	share_meta_key(g->name, g->meta.key);
+	g->meta.value = g->record;
+	g->meta.len = sizeof(g->record);
+	g->store = (struct store_reseal){.meta = &g->meta, .nmeta = 1};
+	c->reseal = &g->store;
+	return share_record_encode(&b, &g->share.record);
+}
+
 /* Its row and its leaf, in the next batch: the mode is what the leaf says, not what a row could be changed to. */
 static int group_submit(struct group_making *g, const struct keeper_reply *r)
 {
-	struct change *ch = change_new(STORE_GROUP, on_group_stored, g);
+	const size_t len = g->share.given ? r->result_len - ROOT_ID_LEN : r->result_len;
+	struct change *ch;
 	struct buf b;
 
+	if (r->result_len < ROOT_ID_LEN)
+		return ERR_PROTO;
+	ch = change_new(STORE_GROUP, on_group_stored, g);
 	if (!ch)
 		return ERR_NOMEM;
 	ch->mem = malloc(r->result_len + 1);
@@ -76,15 +100,15 @@ static int group_submit(struct group_making *g, const struct keeper_reply *r)
 		return ERR_NOMEM;
 	}
 	memcpy(ch->mem, r->result, r->result_len);
-	buf_wrap(&b, ch->mem, r->result_len);
-	if (sealed_root_decode(&b, &g->root) || buf_left(&b) ||
-	    leaf_of_group(g->name, ch->mem, r->result_len, g->mode, &ch->leaf)) {
+	buf_wrap(&b, ch->mem, len);
+	if (sealed_root_decode(&b, &g->root) || buf_left(&b) || leaf_of_group(g->name, ch->mem, len, g->mode, &ch->leaf) ||
+	    (g->share.given && keep_share(g, ch->mem + len, &ch->c))) {
 		change_free(ch);
 		return ERR_PROTO;
 	}
 	ch->c.group = g->name;
 	ch->c.sealed = ch->mem;
-	ch->c.sealed_len = r->result_len;
+	ch->c.sealed_len = len;
 	memcpy(ch->c.uuid, ch->leaf.uuid, UUID_LEN);
 	change_submit(g->m, ch);
 	return 0;
@@ -103,15 +127,20 @@ static void on_group_gate(void *arg, const struct keeper_reply *r)
 {
 	struct group_making *g = arg;
 	struct keeper_group_new req = { .mask = g->root.policy.mask, .flags = g->root.policy.flags };
-	uint8_t mem[KEEPER_GROUP_NEW_MAX];
+	uint8_t mem[KEEPER_GROUP_NEW_SHARED_MAX];
+	struct group_new_shared shared;
 	struct buf b;
+	int err = r->code;
 
 	snprintf(req.group, sizeof(req.group), "%s", g->name);
 	buf_init(&b, mem, sizeof(mem));
-	if (r->code || keeper_group_new_encode(&b, &req))
-		group_end(g, r->code ? r->code : ERR_RANGE, r->text);
+	shared = (struct group_new_shared){.group = req, .envelope = g->share.envelope, .envelope_len = g->share.len};
+	if (!err)
+		err = g->share.given ? group_new_shared_encode(&b, &shared) : keeper_group_new_encode(&b, &req);
+	if (err)
+		group_end(g, err, r->text);
 	else
-		keeper_ask(g->m, KEEPER_GROUP_NEW, &b, on_group_made, g);
+		keeper_ask(g->m, g->share.given ? KEEPER_GROUP_NEW_SHARED : KEEPER_GROUP_NEW, &b, on_group_made, g);
 }
 
 static int mode_param(struct call *c, json_t *params, uint8_t *mode)
@@ -164,22 +193,23 @@ void method_create_group(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
 	const char *name = json_string_value(json_object_get(params, "name"));
+	struct share_param share;
 	struct group_making *g;
 	bool insecure;
 	uint32_t mask;
 	uint8_t mode;
 
 	if (group_check(m, c, name) || pcr_param(c, params, &mask) || mode_param(c, params, &mode) ||
-	    bool_param(c, params, "insecure_pcrs", &insecure))
+	    bool_param(c, params, "insecure_pcrs", &insecure) || share_params(c, params, &share))
 		return;
 	g = calloc(1, sizeof(*g));
 	if (!g) {
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
-	*g = (struct group_making){ .next = m->groups_making, .m = m, .c = c, .mode = mode, .root.policy.mask = mask };
+	*g = (struct group_making){ .next = m->groups_making, .m = m, .c = c, .mode = mode, .root.policy.mask = mask, .share = share };
 	m->groups_making = g;
-	g->root.policy.flags = insecure ? SEAL_INSECURE_PCRS : 0;
+	g->root.policy.flags = (insecure ? SEAL_INSECURE_PCRS : 0) | (share.given ? SEAL_SHARE : 0);
 	snprintf(g->name, sizeof(g->name), "%s", name);
 	keeper_open_group(m, DEFAULT_GROUP, on_group_gate, g);
 }

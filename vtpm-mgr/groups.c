@@ -25,6 +25,7 @@ static void group_opened(struct mgr *m, struct group *g, const struct keeper_rep
 	}
 	g->open = r->code == 0;
 	g->locked = g->recovered = false;
+	g->needs_share = r->code == ERR_DENIED && g->flags & SEAL_SHARE;
 	snprintf(g->reason, sizeof(g->reason), "%s", r->text);
 	if (r->code)
 		log_error("group %s: its root stays sealed: %s (%s)", g->name, r->text, err_text(r->code));
@@ -194,7 +195,7 @@ static void on_barrier(void *arg, const struct keeper_reply *r)
 
 	snprintf(out.text, sizeof(out.text), "%s", r->text);
 	if (!r->code && (!g || !g->open)) {
-		out.code = g ? ERR_PCR : ERR_NOTFOUND;
+		out.code = !g ? ERR_NOTFOUND : g->needs_share ? ERR_DENIED : ERR_PCR;
 		snprintf(out.text, sizeof(out.text), "%s", g ? g->reason : "no such group");
 	} else if (!r->code) {
 		out.code = group_usable(b->m, g, out.text);

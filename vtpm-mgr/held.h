@@ -12,6 +12,7 @@
 #ifndef VTPM_MGR_HELD_H
 #define VTPM_MGR_HELD_H
 
+#include "lib/loop.h"
 #include "lib/util.h"
 #include "vtpm-mgr/proto/hold.h"
 
@@ -36,6 +37,15 @@ struct held_item {
 	size_t tag_len, blob_len;
 	int fds[IPC_FDS_MAX];
 	unsigned nfds;
+};
+
+struct held {
+	int sock; /* to vtpm-hold; -1: there is none */
+	struct loop_io io;
+	uint32_t generation; /* 0: there was none */
+	struct held_item *items; /* of the last manager, not taken yet */
+	bool fenced; /* its processes have ended */
+	bool again;  /* the next manager is to take over */
 };
 
 /* --- held.c --- */

@@ -67,6 +67,8 @@ static void exec_spawner(struct mgr *m, int sock)
 	argv[n++] = "--";
 	argv[n++] = "--tcti";
 	argv[n++] = m->cfg.tcti;
+	argv[n++] = "--recovery-keys";
+	argv[n++] = m->cfg.recovery_keys;
 	argv[n] = NULL;
 	if (place_channels(m, sock))
 		_exit(126);

@@ -7,6 +7,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/keeper_client.h"
+#include "vtpm-mgr/reroot.h"
 
 static void boot_ready(struct mgr *m)
 {
@@ -26,13 +27,24 @@ void keeper_boot_done(struct mgr *m)
 	boot_ready(m);
 }
 
+/* Rows from before a rotation that it does not know of do not verify, and the recovery says so. */
+static void on_reminded(void *arg, const struct keeper_reply *r)
+{
+	struct mgr *m = arg;
+
+	if (r->code)
+		log_error("the keys of the root before: %s (%s)", r->text, err_text(r->code));
+	if (m->keeper.state == KEEPER_STARTING)
+		recovery_begin(m);
+}
+
 /* What the anchors say decides whether anything is served: docs/continuity.md. */
 static void boot_anchors(struct mgr *m)
 {
 	const struct group *g = group_find(m, DEFAULT_GROUP);
 
 	if (g && g->open && m->continuity.state != CONTINUITY_OPEN)
-		recovery_begin(m);
+		reseal_remind(m, on_reminded, m);
 	else
 		boot_ready(m);
 }
@@ -154,6 +166,13 @@ static void status_warn(const struct keeper_status *s)
 			 s->kind == TPM_SOFTWARE ? "software" : "virtual", s->vendor);
 }
 
+static void on_recovery_keys(void *arg, const struct keeper_reply *r)
+{
+	(void)arg;
+	if (r->code)
+		log_warn("the keeper does not say which recovery keys it has: %s", r->text);
+}
+
 /* Which chip it must be, and that it was not reset since this manager has seen it first. */
 static int open_request(struct mgr *m, struct buf *b)
 {
@@ -194,6 +213,7 @@ static void on_status(void *arg, const struct keeper_reply *r)
 			init_start(m);
 		return;
 	}
+	escrow_ask_keys(m, on_recovery_keys, NULL);
 	buf_init(&b, mem, sizeof(mem));
 	if (!open_request(m, &b))
 		keeper_ask_once(m, KEEPER_OPEN, &b, on_open, m);

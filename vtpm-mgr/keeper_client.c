@@ -313,7 +313,7 @@ void keeper_ask(struct mgr *m, uint32_t type, const struct buf *body, keeper_don
 	} else if (k->state == KEEPER_DOWN && k->sock < 0) {
 		loop_timer_cancel(&m->loop, &k->respawn);
 		err = keeper_spawn(m);
-	} else if (k->state == KEEPER_FOREIGN) {
+	} else if (k->state == KEEPER_FOREIGN && !m->continuity.releasing) {
 		k->state = KEEPER_STARTING; /* perhaps the right chip is back */
 		keeper_boot(m);
 	}
@@ -350,6 +350,16 @@ void keeper_ask_once(struct mgr *m, uint32_t type, const struct buf *body, keepe
 	}
 	c->boot = true;
 	call_send(m, c);
+}
+
+void keeper_end(struct mgr *m, const char *why)
+{
+	struct keeper *k = &m->keeper;
+
+	snprintf(k->reason, sizeof(k->reason), "%s", why);
+	log_warn("the keeper is ended: %s", why);
+	if (k->sock >= 0)
+		shutdown(k->sock, SHUT_RDWR);
 }
 
 void keeper_close(struct mgr *m)

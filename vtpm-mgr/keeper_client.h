@@ -13,6 +13,8 @@ void keeper_boot(struct mgr *m);
 void keeper_boot_again(struct mgr *m);
 /* From recovery.c: it is known whether the store may be served. */
 void keeper_boot_done(struct mgr *m);
+/* It is not to be relied on any more: it ends, and another one begins. */
+void keeper_end(struct mgr *m, const char *why);
 /* Sends what waits, if the keeper is ready. */
 void keeper_queue_send(struct mgr *m);
 /* Ends what waits with a code and the reason that the keeper's state has. */

@@ -142,6 +142,21 @@ int leaves_remove(struct leaves *s, const uint8_t uuid[static UUID_LEN])
 	return merkle_remove(&s->tree, at);
 }
 
+int leaves_count_all(struct leaves *s)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < s->n && !err; i++) {
+		struct store_leaf l = s->v[i].l;
+
+		if (l.epoch == 0)
+			continue;
+		l.discontinuities++;
+		err = leaves_put(s, &l);
+	}
+	return err;
+}
+
 int leaves_root(struct leaves *s, uint8_t root[static DIGEST_LEN])
 {
 	return merkle_root(&s->tree, root);

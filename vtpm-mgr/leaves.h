@@ -36,6 +36,8 @@ CHECKED int leaves_reserve(struct leaves *s, size_t n);
 CHECKED int leaves_put(struct leaves *s, const struct store_leaf *l);
 /* Nothing happens if there is none. */
 CHECKED int leaves_remove(struct leaves *s, const uint8_t uuid[static UUID_LEN]);
+/* One discontinuity more for every vTPM, whatever its mode: nothing tells whether it has lost something. */
+CHECKED int leaves_count_all(struct leaves *s);
 CHECKED int leaves_root(struct leaves *s, uint8_t root[static DIGEST_LEN]);
 
 /* The leaf of a group; root: its row. */

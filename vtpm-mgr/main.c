@@ -26,6 +26,7 @@
 #include "vtpm-mgr/identity.h"
 #include "vtpm-mgr/keeper_client.h"
 #include "vtpm-mgr/options.h"
+#include "vtpm-mgr/reroot.h"
 
 static const char varlink_description[] =
 #include "varlink.inc"
@@ -369,6 +370,7 @@ static void mgr_close(struct mgr *m)
 	if (!m->draining && held_generation(m) > 0)
 		_exit(m->exit_code);
 	m->draining = true;
+	reseal_close(m);
 	keeper_close(m);
 	xen_close(m);
 	continuity_free(m);
@@ -496,8 +498,7 @@ int main(int argc, char **argv)
 	loop_set_after(&m->loop, after_round, m);
 	if (keeper_start(m))
 		die("vtpm-keeper", "cannot be started");
-	if (loop_run(&m->loop))
-		m->exit_code = 1;
+	m->exit_code = loop_run(&m->loop) ? 1 : m->exit_code;
 	mgr_close(m);
 	return m->exit_code;
 }

@@ -8,6 +8,7 @@
 #include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/policy.h"
+#include "vtpm-mgr/reroot.h"
 
 /* Reads the parameter key, a name, and its row; on failure the call has been answered. The row is freed by the caller. */
 static struct store_vtpm *row_named(struct mgr *m, struct call *c, json_t *params, const char *key)
@@ -416,6 +417,27 @@ static void method_status(void *arg, struct call *c, json_t *params)
 	call_reply(c, json_pack("{s:o}", "status", describe_status(arg)));
 }
 
+/* Behind the certificate of the CA of now those of CA keys that went with their chips: what they have certified verifies as before. */
+static json_t *with_former_cas(struct mgr *m, json_t *now)
+{
+	uint8_t mem[STORE_META_MAX];
+	size_t len = sizeof(mem), n;
+	const uint8_t *der;
+	struct buf b;
+
+	if (store_meta_get(m->store, "former-cas", mem, &len))
+		return now;
+	buf_wrap(&b, mem, len);
+	while (!buf_get_var(&b, CERT_MAX, &der, &n)) {
+		json_t *one = describe_pem("CERTIFICATE", der, n), *all = json_sprintf("%s%s", json_string_value(now), json_string_value(one));
+
+		json_decref(one);
+		json_decref(now);
+		now = all;
+	}
+	return now;
+}
+
 static void method_upgrade(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
@@ -446,7 +468,8 @@ static void method_ca(void *arg, struct call *c, json_t *params)
 	if (err)
 		call_error(c, err, "the CA's row in the store cannot be read");
 	else
-		call_reply(c, json_pack("{s:o}", "certificate", describe_pem("CERTIFICATE", ca.cert, ca.cert_len)));
+		call_reply(c, json_pack("{s:o}", "certificate",
+					with_former_cas(m, describe_pem("CERTIFICATE", ca.cert, ca.cert_len))));
 }
 
 /* --- quarantine --- */
@@ -534,7 +557,14 @@ const struct control_method methods[] = {
 	{ "Status", ROLE_VIEWER, "", 0, 0, method_status },
 	{ "Upgrade", ROLE_OPERATOR, "", 0, 0, method_upgrade },
 	{ "Ca", ROLE_VIEWER, "", 0, 0, method_ca },
-	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode", 0, 0, method_create_group },
+	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode share_kind share_salt share_envelope", 0, 0, method_create_group },
+	{ "ShareBegin", ROLE_OPERATOR, "name nonce", 0, 0, method_share_begin },
+	{ "GroupUnlock", ROLE_OPERATOR, "name envelope", 0, 0, method_group_unlock },
+	{ "RecoveryInit", ROLE_OPERATOR, "keys", 0, 0, method_recovery_init },
+	{ "RecoveryShow", ROLE_VIEWER, "", 0, 0, method_recovery_show },
+	{ "RecoveryChallenge", ROLE_OPERATOR, "", 0, 0, method_recovery_challenge },
+	{ "RecoveryRestore", ROLE_OPERATOR, "answers pcrs insecure_pcrs accept_rollback", 0, 0, method_recovery_restore },
+	{ "Reseal", ROLE_OPERATOR, "group", 0, 0, method_reseal },
 	{ "PolicyShow", ROLE_VIEWER, "group", 0, 0, method_policy_show },
 	{ "PolicyPlan", ROLE_OPERATOR, "group set version", 0, 0, method_policy_plan },
 	{ "PolicyApply", ROLE_OPERATOR, "group set", 0, 0, method_policy_apply },

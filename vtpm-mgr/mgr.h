@@ -17,8 +17,9 @@
  *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
- *	backup.h	backups of the store, and what comes back of them
+ *	reroot.h	offline keys, rotation of roots, recovery on another chip
  *	policy.h	what groups are sealed to
+ *	backup.h	backups of the store, and what comes back of them
  *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -40,6 +41,7 @@
 #include "vtpm-mgr/control.h"
 #include "vtpm-mgr/held.h"
 #include "vtpm-mgr/proto/backend.h"
+#include "vtpm-mgr/proto/escrow.h"
 #include "vtpm-mgr/proto/keeper.h"
 #include "vtpm-mgr/proto/spawn.h"
 #include "vtpm-mgr/store.h"
@@ -67,6 +69,7 @@ struct config {
 	const char *swtpm_user;				  /* NULL: nobody */
 	const char *from;				  /* with init: a backup to make the store of; NULL: it is new */
 	uint32_t seal_pcrs;				  /* 0: the default set */
+	const char *recovery_keys;			  /* directory */
 	bool insecure_pcrs, init, no_prefork, verbose;
 	enum { XEN_AUTO, XEN_ON, XEN_NEVER } xen; /* guests of Xen: if this is a domain of Xen; must be; no */
 	bool autocreate;			  /* a vTPM for a domain whose uuid nobody knows */
@@ -164,6 +167,7 @@ struct keeper {
 	struct keeper_status status;
 	char reason[TEXT_MAX + 1];
 	struct group *groups;
+	struct recovery_keys recovery; /* the offline keys that it wraps roots to */
 };
 
 struct group {
@@ -176,6 +180,7 @@ struct group {
 	bool has_recovery;
 	uint32_t mask, flags;
 	bool locked;	/* open, and could not be unsealed once more: it serves what runs */
+	bool needs_share; /* not open, for want of its second share: share_methods.c */
 	bool recovered; /* open by its recovery key */
 	char reason[TEXT_MAX + 1];
 };
@@ -263,6 +268,7 @@ struct vtpm {
 	bool kept;    /* vtpm-hold has it */
 	bool inherited; /* from the last manager, whose backend may still serve it */
 	bool adopted; /* resuming, and what ended the last backend was that manager's end */
+	bool waits_share; /* resuming, once its group is unlocked */
 	/* qemu.c */
 	int qemu; /* the control channel of the QEMU that it is on for; -1: it is on for a ring */
 	uid_t qemu_uid;
@@ -374,6 +380,8 @@ void resume_failed(struct vtpm *v, int code, const char *text);
 void resume_keeper_lost(struct mgr *m);
 /* Stop or reset (v->restart) is asked for while it resumes: as soon as it has. */
 void resume_stop(struct vtpm *v);
+/* That group has its second share: those that waited for it go on. */
+void resume_unlocked(struct mgr *m, const char *group);
 
 /* --- ring.c --- */
 
@@ -549,6 +557,7 @@ struct mgr {
 	struct xen *xen; /* NULL: no guests of Xen */
 	enum xen_xsm xsm; /* what the hypervisor said at the start */
 	struct provision *provisions;
+	struct reseal *reseal; /* NULL: no root is being rotated */
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
 	struct committing *restoring; /* what it puts into the store; NULL: nothing */
@@ -559,14 +568,7 @@ struct mgr {
 	uint64_t next_token;
 	uint8_t slots[(SPAWN_SLOT_MAX + 1) / 8]; /* bit set: uid slot in use */
 	bool draining, sandboxed;
-	struct {
-		int sock; /* to vtpm-hold; -1: there is none */
-		struct loop_io io;
-		uint32_t generation; /* 0: there was none */
-		struct held_item *items; /* of the last manager, not taken yet */
-		bool fenced; /* its processes have ended */
-		bool again;  /* the next manager is to take over */
-	} held;
+	struct held held;
 	int exit_code;
 	uint8_t rx[IPC_BODY_MAX + 64]; /* the message being handled */
 	uint8_t tx[IPC_BODY_MAX + 64]; /* the message being written */

@@ -40,6 +40,7 @@ static const char usage[] =
 	"  --viewer-group G     group that may list and show (vtpm-view, if it exists)\n"
 	"  --swtpm-user USER    whom libvirt runs swtpm as: may set vTPMs up through vtpm-swtpm (nobody)\n"
 	"  --libexec-dir DIR    where vtpm-spawn, vtpm-keeper and vtpm-backend are\n"
+	"  --recovery-keys DIR  public keys, *.pem, that may recover the roots (/etc/vtpm/recovery.d)\n"
 	"  --hold N, --hold-spawner N\n"
 	"                       channels to vtpm-hold, which gives them\n"
 	"  --ready-fd N         write a line to descriptor N and close it when the start is over\n"
@@ -52,7 +53,7 @@ static const char usage[] =
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
 enum { OPT_INIT = 256, OPT_FROM, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_RECHECK, OPT_CHANGE, OPT_USER, OPT_UID, OPT_OPERATOR,
-       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_HOLD, OPT_HOLD_SPAWNER, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_RECOVERY_KEYS, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_HOLD, OPT_HOLD_SPAWNER, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "init", no_argument, NULL, OPT_INIT },
@@ -76,6 +77,7 @@ static const struct option options[] = {
 	{ "viewer-group", required_argument, NULL, OPT_VIEWER },
 	{ "swtpm-user", required_argument, NULL, OPT_SWTPM_USER },
 	{ "libexec-dir", required_argument, NULL, OPT_LIBEXEC },
+	{ "recovery-keys", required_argument, NULL, OPT_RECOVERY_KEYS },
 	{ "xen", required_argument, NULL, OPT_XEN },
 	{ "autocreate", no_argument, NULL, OPT_AUTOCREATE },
 	{ "no-prefork", no_argument, NULL, OPT_NO_PREFORK },
@@ -192,6 +194,7 @@ static void set_option(struct config *cfg, int opt, char *value)
 	case OPT_VIEWER: cfg->viewer_group = value; break;
 	case OPT_SWTPM_USER: cfg->swtpm_user = value; break;
 	case OPT_LIBEXEC: set_path(&cfg->libexec_dir, value, "--libexec-dir"); break;
+	case OPT_RECOVERY_KEYS: set_path(&cfg->recovery_keys, value, "--recovery-keys"); break;
 	case OPT_XEN: set_xen(cfg, value); break;
 	case OPT_AUTOCREATE: cfg->autocreate = true; break;
 	case OPT_NO_PREFORK: cfg->no_prefork = true; break;
@@ -213,6 +216,7 @@ void options_parse(int argc, char **argv, struct config *cfg)
 				.runtime_dir = "/run/vtpm",
 				.tcti = "device:/dev/tpmrm0",
 				.libexec_dir = LIBEXECDIR,
+				.recovery_keys = "/etc/vtpm/recovery.d",
 				.pool = POOL_DEFAULT,
 				.anchor_a = ANCHOR_A_DEFAULT,
 				.anchor_v = ANCHOR_V_DEFAULT,

@@ -101,7 +101,7 @@ static int want_param(struct policy_call *p, json_t *params)
 		return ERR_INVAL;
 	}
 	if (json_is_boolean(insecure))
-		p->want.flags = json_is_true(insecure) ? SEAL_INSECURE_PCRS : 0;
+		p->want.flags = (p->want.flags & SEAL_SHARE) | (json_is_true(insecure) ? SEAL_INSECURE_PCRS : 0);
 	if (key_param(p, params, "policy_key", p->keys[0], &p->want.signer) ||
 	    key_param(p, params, "recovery_key", p->keys[1], &p->want.recovery) || policy_set_param(p, params, false))
 		return ERR_INVAL;
@@ -236,7 +236,8 @@ static void on_recovered(void *arg, const struct keeper_reply *r)
 		return;
 	}
 	log_warn("group %s: its root was unsealed by the recovery key", p->g->name);
-	group_recovered(p->m, p->g);
+	if (p->g->open || !(p->g->flags & SEAL_SHARE)) /* otherwise it waits for its second share */
+		group_recovered(p->m, p->g);
 	if (r->result_len)
 		on_sealed(p, r);
 	else

@@ -14,6 +14,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/reroot.h"
 
 struct pool_tpm {
 	struct pool_tpm *next;
@@ -33,6 +34,7 @@ struct provision {
 	bool done; /* the worker has said how it went */
 	bool storing; /* what it made is on its way to the store */
 	bool exited;
+	bool waits; /* for roots to be rotated */
 	unsigned tries;
 	struct pool_tpm *made; /* what it was made ahead as; NULL: it is made from nothing */
 	struct import from;    /* swtpm's state that it becomes; no descriptors: none */
@@ -444,6 +446,9 @@ static void on_group(void *arg, const struct keeper_reply *r)
 
 static void provision_run(struct provision *p)
 {
+	p->waits = p->m->reseal != NULL;
+	if (p->waits)
+		return;
 	keeper_open_group(p->m, p->row.group, on_group, p);
 }
 
@@ -454,7 +459,7 @@ static void pool_take(struct provision *p)
 {
 	struct mgr *m = p->m;
 
-	if (!m->pool || strcmp(p->row.group, DEFAULT_GROUP) != 0)
+	if (!m->pool || m->reseal || strcmp(p->row.group, DEFAULT_GROUP) != 0)
 		return;
 	p->made = m->pool;
 	m->pool = m->pool->next;
@@ -543,12 +548,30 @@ int provision_order(struct mgr *m, const struct store_vtpm *want, struct provisi
 	return 0;
 }
 
+bool provision_in_hand(const struct mgr *m)
+{
+	for (const struct provision *p = m->provisions; p; p = p->next)
+		if (!p->waits)
+			return true;
+	return false;
+}
+
+void provision_go_on(struct mgr *m)
+{
+	for (struct provision *p = m->provisions, *next; p; p = next) {
+		next = p->next;
+		if (p->waits)
+			provision_run(p);
+	}
+	pool_refill(m);
+}
+
 void pool_refill(struct mgr *m)
 {
 	struct store_vtpm row = { .group = DEFAULT_GROUP, .name = "pool", .state_max = STATE_MAX_DEFAULT };
 	struct provision *p;
 
-	if (m->draining || m->cfg.init || m->pool_paused || m->provisions || m->pool_count >= m->cfg.pool)
+	if (m->draining || m->cfg.init || m->reseal || m->pool_paused || m->provisions || m->pool_count >= m->cfg.pool)
 		return;
 	if (m->keeper.state != KEEPER_READY || m->continuity.state != CONTINUITY_OPEN || !group_find(m, DEFAULT_GROUP) || !group_find(m, DEFAULT_GROUP)->open)
 		return;

@@ -15,6 +15,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/keeper_client.h"
+#include "vtpm-mgr/reroot.h"
 
 /* One walk through the journal. */
 struct recovery {
@@ -128,6 +129,7 @@ void recovery_opened(struct mgr *m, int code, const char *text)
 	c->retry_ms = 0;
 	loop_timer_cancel(&m->loop, &c->retry);
 	check_groups(m);
+	reseal_settled(m);
 	batch_answer_written(m, 0); /* the base contains it, and A holds a row on it */
 	held_take_over(m);
 	if (c->view.owner == OWNER_EMPTY && !(c->record.flags & ANCHOR_SHARED))

@@ -126,22 +126,6 @@ static void store_release_end(struct store_release *r, int code, const char *tex
 	free(r);
 }
 
-/* Every vTPM, whatever its mode, may have lost something. */
-static int count_all(struct leaves *leaves)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < leaves->n && !err; i++) {
-		struct store_leaf l = leaves->v[i].l;
-
-		if (l.epoch == 0)
-			continue;
-		l.discontinuities++;
-		err = leaves_put(leaves, &l);
-	}
-	return err;
-}
-
 /* Model: provision. */
 static int write_it(struct store_release *r)
 {
@@ -216,7 +200,7 @@ static int genesis(struct store_release *r, uint32_t reset_count)
 	int err = leaves_load(leaves, r->m->store);
 
 	if (!err)
-		err = count_all(leaves);
+		err = leaves_count_all(leaves);
 	if (!err)
 		err = last_row(r->m->store, &r->row.n);
 	r->row.n++;

@@ -19,7 +19,10 @@
 
 static void on_resume(void *arg)
 {
-	vtpm_start_again(arg);
+	struct vtpm *v = arg;
+
+	v->waits_share = false;
+	vtpm_start_again(v);
 }
 
 static bool may_resume(struct vtpm *v, uint32_t status)
@@ -110,6 +113,21 @@ static void give_up(struct vtpm *v, int code)
 	vtpm_failed(v);
 }
 
+/* Whether its group is locked as after each start of a keeper, which is no failure: it goes on, as it is, once somebody has unlocked it. */
+static bool waits_for_share(const struct vtpm *v, int code)
+{
+	const struct group *g = group_find(v->m, v->row.group);
+
+	return code == ERR_DENIED && g && g->needs_share;
+}
+
+static void wait_for_share(struct vtpm *v, const char *text)
+{
+	v->waits_share = true;
+	vtpm_reason_set(v, text);
+	log_warn("%s: its guest waits for the second share of group %s", v->row.name, v->row.group);
+}
+
 void resume_failed(struct vtpm *v, int code, const char *text)
 {
 	struct mgr *m = v->m;
@@ -117,9 +135,15 @@ void resume_failed(struct vtpm *v, int code, const char *text)
 	char why[TEXT_MAX + 1];
 
 	memcpy(uuid, v->row.uuid, UUID_LEN);
-	if (code == ERR_TPM_LOST && v->replaces && !m->draining && !v->stop_asked) {
-		resume_in(v, RETRY_MS);
-		return;
+	if (v->replaces && !m->draining && !v->stop_asked) {
+		if (code == ERR_TPM_LOST) {
+			resume_in(v, RETRY_MS);
+			return;
+		}
+		if (waits_for_share(v, code)) {
+			wait_for_share(v, text);
+			return;
+		}
 	}
 	snprintf(why, sizeof(why), "its backend was killed, and no other can go on: %.400s", text);
 	vtpm_reason_set(v, why);
@@ -145,7 +169,14 @@ void resume_stop(struct vtpm *v)
 {
 	v->stop_asked = true;
 	held_guest_update(v);
-	/* It may be waiting for a quota, or for the TPM; who stops it does not. */
-	if (v->resume_timer.due_ms)
+	/* It may be waiting for a quota, for the TPM or for a share; who stops it does not. */
+	if (v->resume_timer.due_ms || v->waits_share)
 		resume_in(v, 0);
+}
+
+void resume_unlocked(struct mgr *m, const char *group)
+{
+	for (struct vtpm *v = m->vtpms; v; v = v->next)
+		if (v->waits_share && !strcmp(v->row.group, group))
+			resume_in(v, 0);
 }

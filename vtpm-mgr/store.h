@@ -98,7 +98,25 @@ enum store_op {
 	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and the next epoch: row as it was read, snapshots, wrapped. ERR_NOTFOUND: its key is not row's any more */
 	STORE_RESTORE, /* vTPMs of a backup, each in the place of what there is of its uuid: restore */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
-	STORE_GROUP_SEAL, /* its sealed root in the place of the one there was: the same. ERR_NOTFOUND: there is no such group */
+	STORE_GROUP_SEAL, /* its sealed root in the place of the one there was: the same, and what reseal says. ERR_NOTFOUND: there is no such group, or a
+			   * key is not what it was any more */
+};
+
+/* A vTPM's key under another root, if the row still has the one that was unwrapped; a row that has gone is no matter. */
+struct store_rewrap {
+	int64_t id;
+	uint8_t old[WRAPPED_KEY_LEN], new[WRAPPED_KEY_LEN];
+};
+struct store_meta {
+	char key[NAME_MAX_LEN + 16];
+	const void *value;
+	size_t len;
+};
+struct store_reseal {
+	const struct store_rewrap *rewraps;
+	size_t nrewraps;
+	const struct store_meta *meta;
+	size_t nmeta;
 };
 
 /* vTPMs as a backup has them, but for what is here. */
@@ -127,6 +145,7 @@ struct store_change {
 	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
 	const uint8_t *wrapped; /* of STORE_CONFIGURE: the new key, WRAPPED_KEY_LEN bytes */
 	uint8_t snapshots;
+	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP its meta */
 	const struct store_restore *restore;
 	/* out: 0; for this one alone ERR_WRONG_STATE (version), ERR_NOTFOUND, ERR_EXISTS, ERR_AUTH (damaged), ERR_INVAL; or that of
 	 * the transaction */
@@ -141,11 +160,7 @@ struct store_tail {
 	size_t ngone;
 	const struct store_row *row;
 	uint64_t prune; /* rows below are removed; 0: none */
-	const struct store_meta {
-		const char *key;
-		const void *value;
-		size_t len;
-	} *meta;
+	const struct store_meta *meta;
 	size_t nmeta;
 };
 
@@ -169,6 +184,8 @@ const char *store_why(const struct store *s);
 /* Named single values. *len is the room and then the length; ERR_RANGE if it does not fit. */
 CHECKED int store_meta_get(struct store *s, const char *key, void *p, size_t *len);
 CHECKED int store_meta_put(struct store *s, const char *key, const void *p, size_t len);
+/* It need not be there. */
+CHECKED int store_meta_remove(struct store *s, const char *key);
 
 /* Groups: name and an encoded struct sealed_root. */
 CHECKED int store_group_get(struct store *s, const char *name, void *p, size_t *len);
@@ -217,5 +234,7 @@ CHECKED int store_image_write(const struct store *image, const char *dir);
 CHECKED int store_leaf_each(struct store *s, int (*row)(void *arg, const struct store_leaf *l), void *arg);
 /* At most max rows whose numbers are from on, in order. ERR_AUTH: one is damaged. */
 CHECKED int store_journal_read(struct store *s, uint64_t from, struct store_row *rows, size_t max, size_t *n);
+/* The last of them. ERR_NOTFOUND: there is none; ERR_AUTH: it is damaged. */
+CHECKED int store_last_row(struct store *s, struct store_row *row);
 
 #endif

@@ -129,9 +129,24 @@ static int delete_vtpm(struct store *s, const struct store_change *c)
 	return err;
 }
 
+static int put_meta(struct store *s, const struct store_meta *meta, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		sqlite3_stmt *st = store_stmt(s, SQL_META_PUT);
+
+		bind_str(st, 1, meta[i].key);
+		bind_bytes(st, 2, meta[i].value, meta[i].len);
+		err = meta[i].len > STORE_META_MAX ? ERR_RANGE : store_exec(s, st);
+	}
+	return err;
+}
+
 static int insert_group(struct store *s, const struct store_change *c)
 {
 	sqlite3_stmt *st;
+	int err;
 
 	if (!name_valid(c->group))
 		return ERR_INVAL;
@@ -140,21 +155,44 @@ static int insert_group(struct store *s, const struct store_change *c)
 	st = store_stmt(s, SQL_GROUP_PUT);
 	bind_str(st, 1, c->group);
 	bind_bytes(st, 2, c->sealed, c->sealed_len);
-	return store_exec(s, st);
+	err = store_exec(s, st);
+	return err || !c->reseal ? err : put_meta(s, c->reseal->meta, c->reseal->nmeta);
+}
+
+static int rewrap(struct store *s, const struct store_rewrap *w)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_REWRAP);
+	int err;
+
+	sqlite3_bind_int64(st, 1, w->id);
+	bind_bytes(st, 2, w->new, WRAPPED_KEY_LEN);
+	bind_bytes(st, 3, w->old, WRAPPED_KEY_LEN);
+	err = store_exec(s, st);
+	if (err || sqlite3_changes(s->db) == 1)
+		return err;
+	st = store_stmt(s, SQL_VTPM_EXISTS);
+	sqlite3_bind_int64(st, 1, w->id);
+	err = store_row(s, st);
+	if (!err)
+		store_done(st);
+	return err == ERR_NOTFOUND ? 0 : err ? err : ERR_NOTFOUND;
 }
 
 static int seal_group(struct store *s, const struct store_change *c)
 {
-	sqlite3_stmt *st;
+	sqlite3_stmt *st = store_stmt(s, SQL_GROUP_SEAL);
 	int err;
 
 	if (c->sealed_len > STORE_META_MAX)
 		return ERR_RANGE;
-	st = store_stmt(s, SQL_GROUP_SEAL);
 	bind_str(st, 1, c->group);
 	bind_bytes(st, 2, c->sealed, c->sealed_len);
 	err = store_exec(s, st);
-	return !err && sqlite3_changes(s->db) != 1 ? ERR_NOTFOUND : err;
+	if (!err && sqlite3_changes(s->db) != 1)
+		err = ERR_NOTFOUND;
+	for (size_t i = 0; !err && c->reseal && i < c->reseal->nrewraps; i++)
+		err = rewrap(s, &c->reseal->rewraps[i]);
+	return err || !c->reseal ? err : put_meta(s, c->reseal->meta, c->reseal->nmeta);
 }
 
 static int apply(struct store *s, const struct store_change *c)
@@ -206,20 +244,6 @@ static int apply_all(struct store *s, struct store_change *changes, size_t n)
 	return err;
 }
 
-static int put_meta(struct store *s, const struct store_tail *t)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < t->nmeta && !err; i++) {
-		sqlite3_stmt *st = store_stmt(s, SQL_META_PUT);
-
-		bind_str(st, 1, t->meta[i].key);
-		bind_bytes(st, 2, t->meta[i].value, t->meta[i].len);
-		err = t->meta[i].len > STORE_META_MAX ? ERR_RANGE : store_exec(s, st);
-	}
-	return err;
-}
-
 int store_commit(struct store *s, struct store_change *changes, size_t n, const struct store_tail *tail)
 {
 	bool erased = false;
@@ -228,12 +252,12 @@ int store_commit(struct store *s, struct store_change *changes, size_t n, const 
 	if (!err)
 		err = apply_all(s, changes, n);
 	if (!err)
-		err = put_meta(s, tail);
+		err = put_meta(s, tail->meta, tail->nmeta);
 	if (!err)
 		err = store_journal_put(s, tail);
 	/* secure_delete has overwritten a key in the database; the log still holds pages from before. */
 	for (size_t i = 0; i < n; i++)
-		erased |= changes[i].op == STORE_DELETE;
+		erased |= changes[i].op == STORE_DELETE || (changes[i].op == STORE_GROUP_SEAL && changes[i].reseal);
 	if (!err && erased)
 		s->dirty_wal = true;
 	if (!err || !sqlite3_get_autocommit(s->db))

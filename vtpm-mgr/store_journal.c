@@ -62,10 +62,32 @@ static int delete_leaf(struct store *s, const uint8_t uuid[static UUID_LEN])
 
 /* ---- rows ---- */
 
+static int read_row(sqlite3_stmt *st, struct store_row *r)
+{
+	int64_t number = 0;
+
+	if (col_int(st, 0, 0, INT64_MAX, &number) || col_exact(st, 1, r->row, JOURNAL_ROW_SIZE) ||
+	    col_exact(st, 2, r->mac, DIGEST_LEN))
+		return ERR_AUTH;
+	r->n = (uint64_t)number;
+	return 0;
+}
+
+int store_last_row(struct store *s, struct store_row *row)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_JOURNAL_LAST);
+	int err = store_row(s, st);
+
+	if (err)
+		return err;
+	err = read_row(st, row);
+	store_done(st);
+	return err;
+}
+
 int store_journal_read(struct store *s, uint64_t from, struct store_row *rows, size_t max, size_t *n)
 {
 	sqlite3_stmt *st = store_stmt(s, SQL_JOURNAL_READ);
-	int64_t number = 0;
 	int err = 0;
 
 	*n = 0;
@@ -74,14 +96,9 @@ int store_journal_read(struct store *s, uint64_t from, struct store_row *rows, s
 	sqlite3_bind_int64(st, 1, (int64_t)from);
 	sqlite3_bind_int64(st, 2, (int64_t)max);
 	while (*n < max && (err = store_row(s, st)) == 0) {
-		struct store_row *r = &rows[*n];
-
-		if (col_int(st, 0, 0, INT64_MAX, &number) || col_exact(st, 1, r->row, JOURNAL_ROW_SIZE) ||
-		    col_exact(st, 2, r->mac, DIGEST_LEN))
-			err = ERR_AUTH;
+		err = read_row(st, &rows[*n]);
 		if (err)
 			break;
-		r->n = (uint64_t)number;
 		++*n;
 	}
 	store_done(st);

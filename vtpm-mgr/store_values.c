@@ -24,7 +24,7 @@ static int value_get(struct store *s, enum store_sql which, const char *key, voi
 	return err;
 }
 
-static int value_put(struct store *s, enum store_sql which, const char *key, const void *p, size_t len)
+int store_meta_put(struct store *s, const char *key, const void *p, size_t len)
 {
 	sqlite3_stmt *st;
 	int err;
@@ -34,20 +34,27 @@ static int value_put(struct store *s, enum store_sql which, const char *key, con
 	err = store_begin(s);
 	if (err)
 		return err;
-	st = store_stmt(s, which);
+	st = store_stmt(s, SQL_META_PUT);
 	bind_str(st, 1, key);
 	bind_bytes(st, 2, p, len);
+	return store_end(s, store_exec(s, st));
+}
+
+int store_meta_remove(struct store *s, const char *key)
+{
+	sqlite3_stmt *st;
+	int err = store_begin(s);
+
+	if (err)
+		return err;
+	st = store_stmt(s, SQL_META_DELETE);
+	bind_str(st, 1, key);
 	return store_end(s, store_exec(s, st));
 }
 
 int store_meta_get(struct store *s, const char *key, void *p, size_t *len)
 {
 	return value_get(s, SQL_META_GET, key, p, len);
-}
-
-int store_meta_put(struct store *s, const char *key, const void *p, size_t len)
-{
-	return value_put(s, SQL_META_PUT, key, p, len);
 }
 
 int store_group_get(struct store *s, const char *name, void *p, size_t *len)

@@ -97,8 +97,8 @@ static struct transfer *transfer_new(struct mgr *m, struct call *c)
 	struct transfer *t;
 	uint8_t id[ID_BYTES];
 
-	if (m->transfer) {
-		call_error(c, ERR_BUSY, "another backup or restore is on its way");
+	if (m->transfer || m->reseal) {
+		call_error(c, ERR_BUSY, m->reseal ? "roots are being rotated; try again" : "another backup or restore is on its way");
 		return NULL;
 	}
 	t = calloc(1, sizeof(*t));

@@ -63,7 +63,7 @@ rm "$LAB/two.part"
 check json eval 'ctl --json backup "$LAB/two" >"$LAB/json"; [ "$(json "[\"bytes\"]" <"$LAB/json")" = "$(stat -c %s "$LAB/two")" ]'
 
 # Each state in it is the one that its journal vouches for, whatever is committed meanwhile, and commits do not wait.
-write_on() { while count_up a 2>/dev/null; do echo "${LAST[a]}"; done >"$LAB/acks"; }
+write_on() { while count_up a >&2; do echo "${LAST[a]}"; done >"$LAB/acks" 2>/dev/null; }
 under_load() {
 	local i writer n
 	write_on &

@@ -266,8 +266,8 @@ check strict-has-lost-nothing all nothing_lost s -- discontinuities s 1
 
 # --- the chip, the keeper or the manager dies under load ---
 keeper() { pgrep -P "$(pgrep -P "$MGR_PID" -x vtpm-spawn)" -x vtpm-keeper | head -n 1; }
-write_on() { # GUEST FILE: until it is answered no more; acknowledged numbers, one a line
-	while count_up "$1"; do echo "${ACKED[$1]}"; done >"$2" 2>/dev/null
+write_on() { # GUEST FILE: until it is answered no more; acknowledged numbers, one a line, and not what the last one was answered
+	while count_up "$1" >&2; do echo "${ACKED[$1]}"; done >"$2" 2>/dev/null
 }
 under_load() { # NAME COMMAND…: a and b write; after some answers the command; then more answers must come, or the manager was killed
 	local name=$1 n g

@@ -29,7 +29,7 @@ refused() {
 }
 # all COMMAND… -- COMMAND… -- …: each must succeed.
 all() {
-	local cmd=()
+	local cmd=() a
 	for a in "$@" --; do
 		if [ "$a" != -- ]; then
 			cmd+=("$a")
@@ -92,6 +92,22 @@ json() { python3 -c 'import json, sys; print(eval("j" + sys.argv[1], {"j": json.
 field() { ctl show "$1" --json | json "['vtpm'].get('$2', '')"; }
 tpm_field() { ctl status --json | json "['status']['tpm'].get('$1', '')"; }
 is_state() { [ "$(field "$1" state)" = "$2" ] || { echo "$1 is $(field "$1" state), not $2"; return 1; }; }
+
+# A challenge to the recovery keys, into $LAB/challenge; CODE is what the keeper has logged of it.
+codes() { sed -n 's/^vtpm-keeper.*the code of the challenge is \([0-9a-f-]*\);.*/\1/p' "$LAB/mgr.log"; }
+challenge() {
+	local n i
+	n=$(codes | wc -l)
+	ctl recovery challenge >"$LAB/challenge" 2>/dev/null || return 1
+	for ((i = 0; i < 500; i++)); do # the log takes its way through a pipe
+		[ "$(codes | wc -l)" -eq "$n" ] || break
+		sleep 0.01
+	done
+	CODE=$(codes | tail -n 1)
+}
+# Its answer, into $LAB/answer. $1: the private key $LAB/$1.key; $2: another file than the challenge.
+opens() { "$B/vtpmctl" recovery open --key "$LAB/$1.key" --code "$CODE" "${2:-$LAB/challenge}" >"$LAB/answer"; }
+restores() { ctl recovery restore --response "$LAB/answer" --pcrs 0,4 "$@"; }
 
 # The store without its manager.
 store_keep() { cat "$LAB/state/vtpm.db" >"$LAB/good.db"; }

@@ -199,7 +199,7 @@ inline power_cut()
 
 /*
  * step decide: recovery_anchors, anchor_open, recovery_rows, anchor_check, take_row, recovery_end, recovery_decide, without_v, ends_with_ours,
- *	recovery_leaves
+ *	recovery_leaves; of one that comes to another chip check_record, on_reroot_record, on_last_row
  *
  * verdict, and flagged where power was lost. The base is always the disk's last row.
  */
@@ -403,7 +403,8 @@ init
 #endif
 /*
  * step provision: on_ca, on_anchors, anchor_new, define_both, genesis, on_mac, init_write; of a released store on_store_gate, anchor_renew, renew_op,
- *	on_renewed, write_it
+ *	on_renewed, write_it; of one that comes to another chip on_reroot_ca, on_reroot_anchors, begin_journal, reroot_genesis, on_reroot_mac,
+ *	on_reroot_extended, reroot_write
  *
  * The chip first, then the disk. Begun anew after a crash: with a fresh nonce, explicitly.
  */

@@ -16,7 +16,7 @@ awk '
 	/(\/\*| \*) step [a-z_]+:/ { sub(/.*step /, ""); step = $0; sub(/:.*/, "", step); sub(/^[a-z_]+:/, ""); on = 1 }
 	on {
 		ends = /\*\/|\./ || /^ \*$/ || NF == 0
-		sub(/\*\/.*/, ""); sub(/\..*/, ""); gsub(/of a released store/, "")
+		sub(/\*\/.*/, ""); sub(/\..*/, ""); gsub(/of a released store|of one that comes to another chip/, "")
 		n = split($0, f, /[^a-z_]+/)
 		for (i = 1; i <= n; i++) if (f[i] != "") print step, f[i]
 		if (ends) on = 0

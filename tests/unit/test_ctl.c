@@ -60,6 +60,7 @@ static void test_command_lines(void **state)
 	expect_params("policy plan --raise 2 --group g", "PolicyPlan", "{\"group\":\"g\",\"version\":2}");
 	expect_params("policy plan file", "PolicyPlan", "{}");
 	expect_params("policy set --kind fixed --pcrs 0,4", "PolicySet", "{\"kind\":\"fixed\",\"pcrs\":[0,4]}");
+	expect_params("recovery init --key a --key b", "RecoveryInit", "{}");
 	expect_params("create web1 --user root", "Create", "{\"name\":\"web1\",\"user\":0}");
 	expect_params("import web1 --swtpm /d --key f,format=hex --uuid u", "Import", "{\"name\":\"web1\",\"uuid\":\"u\"}");
 	expect_params("destroy --force -- -x", "Destroy", "{\"force\":true,\"name\":\"-x\"}");
@@ -78,6 +79,8 @@ static void test_wrong_command_lines(void **state)
 		"nothing",
 		"create",
 		"create a b", "policy", "policy sign", "policy show x", "policy sign f --number 0", "policy sign f --for-group ../x", "policy raise --to x",
+		"policy sign f --key a --key b",
+		"recovery open f --key a --key b",
 		"policy current --pcrs 24",
 		"group",
 		"group nothing",

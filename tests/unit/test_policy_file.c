@@ -203,7 +203,7 @@ static void sign_with(const char *name, EVP_PKEY *key)
 	write_keys(name, key);
 	write_file("set", SET);
 	snprintf(file, sizeof(file), "%s.pem", name);
-	a.key = path(file);
+	a.keys[0] = path(file);
 	a.name = path("set");
 	o = signed_file(&a, 0);
 	assert_int_equal(pcr_set_from_json(o, &f, why), 0);
@@ -228,7 +228,7 @@ static void test_sign(void **state)
 
 static void test_sign_refused(void **state)
 {
-	struct ctl_args a = {.name = path("set"), .key = path("ecc.pem")};
+	struct ctl_args a = {.name = path("set"), .keys = {path("ecc.pem")}};
 	char *text = strdup(SET);
 
 	(void)state;
@@ -238,11 +238,11 @@ static void test_sign_refused(void **state)
 	assert_null(signed_file(&a, ERR_PCR));
 	a.insecure_pcrs = true;
 	json_decref(signed_file(&a, 0));
-	a.key = path("ecc.pub"); /* a public key signs nothing */
+	a.keys[0] = path("ecc.pub"); /* a public key signs nothing */
 	assert_null(signed_file(&a, ERR_INVAL));
-	a.key = NULL;
+	a.keys[0] = NULL;
 	assert_null(signed_file(&a, ERR_INVAL));
-	a.key = path("ecc.pem");
+	a.keys[0] = path("ecc.pem");
 	write_file("set", "{\"format\":\"vtpm-pcr-set-1\",\"pcrs\":{\"sha256\":{\"0\":\"" SOME "\"}}}");
 	assert_null(signed_file(&a, ERR_INVAL)); /* of which version? */
 	write_file("set", "[1]");
@@ -253,7 +253,7 @@ static void test_sign_refused(void **state)
 
 static void test_challenge(void **state)
 {
-	struct ctl_args a = {.name = path("set"), .key = path("ecc.pem")};
+	struct ctl_args a = {.name = path("set"), .keys = {path("ecc.pem")}};
 	uint8_t nonce[32], hash[DIGEST_LEN];
 	struct pcr_set s = {.scheme = SCHEME_ECDSA, .signature_len = 64};
 	FILE *f = fopen(path("ecc.pub"), "re");

@@ -49,6 +49,9 @@ static void test_values(void **state)
 	assert_int_equal(store_meta_put(s, "empty", NULL, 0), 0);
 	assert_int_equal(store_meta_get(s, "empty", p, &len), 0);
 	assert_int_equal(len, 0);
+	assert_int_equal(store_meta_remove(s, "srk"), 0);
+	assert_int_equal(store_meta_remove(s, "srk"), 0);
+	assert_int_equal(store_meta_get(s, "srk", p, &len), ERR_NOTFOUND);
 	assert_int_equal(fixture_group(s, "default"), ERR_EXISTS);
 	assert_int_equal(fixture_group(s, "../x"), ERR_INVAL);
 	store_close(s);

@@ -141,7 +141,7 @@ static int set_ek(struct ctl_args *a, const struct ctl_option *o, const char *va
 	return 0;
 }
 
-static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *value)
+static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *value, struct ctl_error *e)
 {
 	if (strcmp(o->name, "--policy-key") == 0)
 		a->policy_key = value;
@@ -153,10 +153,18 @@ static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *
 		a->token_dir = value;
 	else if (strcmp(o->name, "--swtpm") == 0)
 		a->swtpm = value;
-	else if (strcmp(o->name, "--key") == 0)
-		a->key = value;
-	else
+	else if (strcmp(o->name, "--response") == 0)
+		a->response = value;
+	else if (strcmp(o->name, "--ca") == 0)
+		a->ca = value;
+	else if (strcmp(o->name, "--share-file") == 0)
+		a->share_file = value;
+	else if (strcmp(o->name, "--pwd") == 0)
 		a->pwd = value;
+	else if (a->nkeys < (o->max ? o->max : 1))
+		a->keys[a->nkeys++] = value;
+	else
+		return usage(e, "too many keys", value);
 	return 0;
 }
 
@@ -173,6 +181,10 @@ static int set_local(struct ctl_args *a, const struct ctl_option *o, const char 
 		a->seconds = (uint32_t)n;
 	else if (strcmp(o->name, "--accept-empty") == 0)
 		a->insecure_pcrs = true;
+	else if (strcmp(o->name, "--owner-auth") == 0)
+		a->owner_auth = true;
+	else if (strcmp(o->name, "--code") == 0)
+		a->code = value;
 	else if (strcmp(o->name, "--description") == 0)
 		a->description = value;
 	else if (!name_valid(value))
@@ -189,7 +201,7 @@ static int set_option(struct ctl_args *a, const struct ctl_option *o, const char
 	if (o->kind == ARG_EK)
 		return set_ek(a, o, value, e);
 	if (o->kind == ARG_FILE)
-		return set_file(a, o, value);
+		return set_file(a, o, value, e);
 	if (o->kind == ARG_LOCAL)
 		return set_local(a, o, value, e);
 	v = option_value(o, value);

@@ -39,7 +39,15 @@ static const struct ctl_option show_options[] = {
 	{"--ek-cert", "rsa|ecc", NULL, ARG_EK, 0, "print only this endorsement key's certificate (PEM)"},
 	{"--ek-public", "rsa|ecc", NULL, ARG_EK, 0, "print only this endorsement key's public key (PEM)"},
 };
+/* clang-format off */
+#define SHARE_OPTIONS \
+	{"--ca", "FILE", NULL, ARG_FILE, 0, "with a second share: certificate of this host's CA (PEM), as you had it from \"vtpmctl ca\" when you trusted it"}, \
+	{"--share-file", "FILE", NULL, ARG_FILE, 0, "the key file, or a file whose first line is the passphrase (default: ask on the terminal)"}
+/* clang-format on */
+static const struct ctl_option unlock_options[] = { SHARE_OPTIONS };
 static const struct ctl_option group_options[] = {
+	{"--share", "passphrase|keyfile", "share_kind", ARG_STRING, 0, "it needs that, besides the TPM, each time that the keeper begins"},
+	SHARE_OPTIONS,
 	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "PCRs of the physical TPM to seal to, such as 0,2,4,7"},
 	{"--insecure-pcrs", NULL, "insecure_pcrs", ARG_FLAG, 0, "accept PCRs that were never extended"},
 	{"--mode", "bounded|strict", "mode", ARG_STRING, 0,
@@ -52,6 +60,24 @@ static const struct ctl_option release_options[] = {
 	 "what is released may be an old state, with old counters of failed authorisations"},
 };
 
+static const struct ctl_option recovery_init_options[] = {
+	{"--key", "FILE", NULL, ARG_FILE, CTL_KEYS_MAX, "public key (PEM) of whoever may recover; several times: any one suffices (default: those that are there)"},
+};
+static const struct ctl_option recovery_open_options[] = {
+	{"--key", "FILE", NULL, ARG_FILE, 0, "the private key (PEM)"},
+	{"--code", "CODE", NULL, ARG_LOCAL, 0, "the challenge's, as the keeper has logged it"},
+	{"--owner-auth", NULL, NULL, ARG_LOCAL, 0, "print the authorisation of the TPM's owner hierarchy, in hex, in place of an answer"},
+};
+static const struct ctl_option recovery_restore_options[] = {
+	{"--response", "FILE", NULL, ARG_FILE, 0, "what \"recovery open\" has printed"},
+	{"--pcrs", "LIST", "pcrs", ARG_PCRS, 0, "PCRs to seal to (default: as for a new group)"},
+	{"--insecure-pcrs", NULL, "insecure_pcrs", ARG_FLAG, 0, "accept PCRs that were never extended"},
+	{"--i-accept-rollback", NULL, "accept_rollback", ARG_FLAG, 0,
+	 "on another TPM: nothing proves that this store is the newest one"},
+};
+static const struct ctl_option reseal_options[] = {
+	{"--group", "G", "group", ARG_STRING, 0, "this one alone (default: all that are open)"},
+};
 /* clang-format off */
 #define GROUP_OPTION {"--group", "G", "group", ARG_STRING, 0, "the group of vTPMs (default: default)"}
 /* clang-format on */
@@ -147,8 +173,22 @@ const struct ctl_command ctl_commands[] = {
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
 	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL, NULL},
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,
-	 "Make a group with a sealed root key of its own.", NULL, NULL},
+	 "Make a group with a sealed root key of its own.", share_create_prepare, NULL},
+	{"group", "unlock", "GroupUnlock", NAME_NEEDED, OPTIONS(unlock_options), print_group, NULL,
+	 "Give a group its second share.", share_unlock_prepare, NULL},
 	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL, NULL},
+	{NULL, "reseal", "Reseal", NAME_NONE, OPTIONS(reseal_options), print_resealed, NULL,
+	 "Rotate root keys, and what is wrapped under them; guests run on.", NULL, NULL},
+	{"recovery", "init", "RecoveryInit", NAME_NONE, OPTIONS(recovery_init_options), print_recovery_init, NULL,
+	 "Wrap every root to offline keys, which open it when this TPM does not any more.", recovery_init_prepare, NULL},
+	{"recovery", "show", "RecoveryShow", NAME_NONE, NULL, 0, print_recovery, NULL,
+	 "Show who can recover what; with --json, what to keep a copy of.", NULL, NULL},
+	{"recovery", "challenge", "RecoveryChallenge", NAME_NONE, NULL, 0, print_challenge, NULL,
+	 "Print what a recovery key has to answer.", NULL, NULL},
+	{"recovery", "open", NULL, NAME_OF_FILE, OPTIONS(recovery_open_options), print_opened, NULL,
+	 "Answer a challenge with a private key, on whichever machine that is; no manager is asked.", NULL, recovery_open},
+	{"recovery", "restore", "RecoveryRestore", NAME_NONE, OPTIONS(recovery_restore_options), print_restored, NULL,
+	 "Seal the roots of an answer in the TPM that there is now.", recovery_restore_prepare, NULL},
 	{"policy", "show", "PolicyShow", NAME_NONE, OPTIONS(policy_options), print_policy, NULL,
 	 "Show what a group's root is sealed to, and what unseals it.", NULL, NULL},
 	{"policy", "plan", "PolicyPlan", FILE_MAYBE, OPTIONS(policy_plan_options), print_policy_plan, NULL,

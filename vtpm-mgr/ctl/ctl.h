@@ -36,6 +36,7 @@ enum {
 
 enum ctl_kind { ARG_FLAG, ARG_LOCAL, ARG_STRING, ARG_NUMBER, ARG_USER, ARG_PCRS, ARG_NAMES, ARG_EK, ARG_FILE };
 
+#define CTL_KEYS_MAX 8u
 #define CTL_FDS_MAX 2u /* descriptors with a call */
 
 struct ctl_option {
@@ -43,7 +44,7 @@ struct ctl_option {
 	const char *metavar; /* NULL for a flag */
 	const char *key;     /* of the call's parameters; options of kind ARG_EK, ARG_FILE and ARG_LOCAL stay local */
 	enum ctl_kind kind;
-	uint64_t max; /* of a number */
+	uint64_t max; /* of a number; of --key: how many times, 0 is once */
 	const char *help;
 };
 
@@ -83,7 +84,11 @@ struct ctl_args {
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
 	const char *swtpm, *pwd; /* files of an import */
-	const char *key;	 /* a file with a secret key: of an import, or to sign with */
+	const char *keys[CTL_KEYS_MAX]; /* files with keys: of an import, to sign with, of a recovery */
+	unsigned nkeys;
+	const char *code, *response; /* of a recovery */
+	bool owner_auth;
+	const char *ca, *share_file; /* of a group's second share */
 	const char *policy_key, *recovery_key, *set; /* files; "none" for no key */
 	/* Of policy sign and policy current, which make files of them. */
 	const char *group_name, *description;
@@ -152,6 +157,21 @@ CHECKED int token_prepare(struct ctl_args *a, struct ctl_error *e);
 /* After it: keeps the token, with the uuid that the manager gave. */
 CHECKED int token_keep(struct ctl_args *a, json_t *reply, struct ctl_error *e);
 
+/* ---- escrow.c ---- */
+
+/* Before RecoveryInit: puts the keys where the keeper reads them, and their fingerprints among the parameters. */
+CHECKED int recovery_init_prepare(struct ctl_args *a, struct ctl_error *e);
+/* Answers a challenge with a private key, or has {"owner_auth"} of it. Asks nobody. */
+CHECKED int recovery_open(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+/* Before RecoveryRestore: reads the answer. */
+CHECKED int recovery_restore_prepare(struct ctl_args *a, struct ctl_error *e);
+
+/* ---- share.c ---- */
+
+/* Encrypt a group's second share to the keeper; before CreateGroup, if it is to have one, and GroupUnlock. */
+CHECKED int share_create_prepare(struct ctl_args *a, struct ctl_error *e);
+CHECKED int share_unlock_prepare(struct ctl_args *a, struct ctl_error *e);
+
 /* ---- output.c ---- */
 
 __attribute__((format(printf, 4, 5))) int ctl_fail(struct ctl_error *e, int code, int status, const char *fmt, ...);
@@ -178,5 +198,14 @@ int print_status(const struct ctl_args *a, json_t *params);
 int print_ca(const struct ctl_args *a, json_t *params);
 int print_group(const struct ctl_args *a, json_t *params);
 int print_groups(const struct ctl_args *a, json_t *params);
+
+/* ---- output_recovery.c ---- */
+
+int print_recovery(const struct ctl_args *a, json_t *params);
+int print_recovery_init(const struct ctl_args *a, json_t *params);
+int print_challenge(const struct ctl_args *a, json_t *params);
+int print_opened(const struct ctl_args *a, json_t *params);
+int print_resealed(const struct ctl_args *a, json_t *params);
+int print_restored(const struct ctl_args *a, json_t *params);
 
 #endif

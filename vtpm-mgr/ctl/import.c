@@ -199,8 +199,8 @@ static int give_any_secret(struct ctl_args *a, struct ctl_error *e)
 	static const char *const formats[2] = {"hex", "binary"}; /* as swtpm */
 	static const char *const kdfs[2] = {"pbkdf2", "sha512"};
 
-	if (a->key)
-		return give_secret(a, a->key, "format", formats, e);
+	if (a->keys[0])
+		return give_secret(a, a->keys[0], "format", formats, e);
 	return a->pwd ? give_secret(a, a->pwd, "kdf", kdfs, e) : 0;
 }
 
@@ -215,7 +215,7 @@ int import_prepare(struct ctl_args *a, struct ctl_error *e)
 				"in this one");
 	if (!a->swtpm)
 		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "import needs --swtpm DIR, the directory of swtpm's state");
-	if (a->key && a->pwd)
+	if (a->keys[0] && a->pwd)
 		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "--key and --pwd exclude each other");
 	err = token_prepare(a, e);
 	if (err)

@@ -360,6 +360,8 @@ static void print_one_group(json_t *g, int w)
 		printf("%s%lld", i ? "," : "", (long long)json_integer_value(pcr));
 	if (flag(g, "insecure_pcrs"))
 		printf(" (insecure: PCRs that were never extended are accepted)");
+	if (flag(g, "share"))
+		printf(" and a second share");
 	if (str(g, "reason")[0]) {
 		printf(": ");
 		put_text(stdout, str(g, "reason"));

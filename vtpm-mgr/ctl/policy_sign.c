@@ -28,7 +28,7 @@ static int sign_set(const struct ctl_args *a, json_t *o, json_t **reply, struct 
 							 "the same", a->name, empty, f.set.pcr[empty][0] ? "ones" : "zero");
 	if (policy_set_hash(&f.set, f.counter, f.group, hash))
 		return ctl_fail(e, ERR_CRYPTO, EXIT_FAILED, "the digest of the policy cannot be calculated");
-	err = key_sign(a->key, hash, &s, e);
+	err = key_sign(a->keys[0], hash, &s, e);
 	if (err)
 		return err;
 	f.set.scheme = s.scheme;
@@ -52,7 +52,7 @@ static int sign_challenge(const struct ctl_args *a, json_t *o, json_t **reply, s
 		return ctl_fail(e, ERR_INVAL, EXIT_FAILED, "%s: this is no challenge of vtpmctl policy challenge", a->name);
 	if (policy_recovery_hash(bytes, len, seconds, group, hash))
 		return ctl_fail(e, ERR_CRYPTO, EXIT_FAILED, "the digest of the challenge cannot be calculated");
-	err = key_sign(a->key, hash, &s, e);
+	err = key_sign(a->keys[0], hash, &s, e);
 	if (!err)
 		err = hex_encode(s.bytes, s.len, hex, sizeof(hex));
 	if (err)
@@ -68,7 +68,7 @@ int policy_sign(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 	const char *format;
 	int err;
 
-	if (!a->key)
+	if (!a->keys[0])
 		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "--key must name the file with the private key (PEM)");
 	o = policy_file_read(a->name, e);
 	if (!o)

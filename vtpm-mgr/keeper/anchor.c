@@ -129,12 +129,14 @@ static int record_open(struct anchor *an, const struct anchor_record *record)
 	if (r)
 		return r;
 	an->record = *record;
+	an->known = false;
 	indices_set(an);
 	r = unwrap_anchor_auth(keys->key, record, AUTH_A, record->a_auth, an->secrets->a);
 	if (!r)
 		r = unwrap_anchor_auth(keys->key, record, AUTH_V, record->v_auth, an->secrets->v);
 	if (!r)
 		r = unwrap_anchor_auth(keys->key, record, AUTH_OWNER, record->owner_auth, an->secrets->owner);
+	an->known = !r;
 	return r ? tpm_fail(an->tpm, r, "the record of the anchors does not verify: it was changed or damaged") : 0;
 }
 
@@ -157,19 +159,39 @@ static int random_auth(uint8_t auth[static KEY_LEN])
 	return r;
 }
 
-static int record_seal(struct anchor *an)
+static int record_seal_under(const struct anchor *an, const struct group_key *keys, struct anchor_record *rec)
 {
-	const struct group_key *keys;
-	struct anchor_record *rec = &an->record;
-	int r = keys_of(an, &keys);
+	int r = wrap_anchor_auth(keys->key, rec, AUTH_A, an->secrets->a, rec->a_auth);
 
-	if (!r)
-		r = wrap_anchor_auth(keys->key, rec, AUTH_A, an->secrets->a, rec->a_auth);
 	if (!r)
 		r = wrap_anchor_auth(keys->key, rec, AUTH_V, an->secrets->v, rec->v_auth);
 	if (!r)
 		r = wrap_anchor_auth(keys->key, rec, AUTH_OWNER, an->secrets->owner, rec->owner_auth);
 	return r;
+}
+
+static int record_seal(struct anchor *an)
+{
+	const struct group_key *keys;
+	int r = keys_of(an, &keys);
+
+	return r ? r : record_seal_under(an, keys, &an->record);
+}
+
+int anchor_reseal(struct anchor *an, struct anchor_record *record)
+{
+	const struct group_key *next = groups_next(an->groups, GROUP_DEFAULT);
+
+	*record = an->record;
+	if (!next || !an->known)
+		return tpm_fail(an->tpm, ERR_WRONG_STATE, "the root of group %s has no successor, or the anchors are not open",
+				GROUP_DEFAULT);
+	return record_seal_under(an, next, record);
+}
+
+const uint8_t *anchor_owner(const struct anchor *an)
+{
+	return an->known ? an->secrets->owner : NULL;
 }
 
 static int refuse_taken(struct tpm *t, uint32_t handle)
@@ -260,6 +282,7 @@ static int make(struct anchor *an, int (*op)(struct tpm *t, void *arg), struct a
 		r = tpm_run(an->tpm, op, an);
 	if (!r)
 		r = record_seal(an);
+	an->known = !r;
 	return r ? r : look(an, view);
 }
 
@@ -348,15 +371,12 @@ int anchor_mac(struct anchor *an, const struct journal_row *row, uint8_t mac[sta
 }
 
 /* What a row makes of the values before it; e: what it extends them with. */
-static int row_after(struct anchor *an, const struct journal_row *row, uint8_t e[static DIGEST_LEN],
-		     struct row_view *view)
+static int row_after(const struct anchor *an, const struct group_key *keys, const struct journal_row *row,
+		     uint8_t e[static DIGEST_LEN], struct row_view *view)
 {
 	uint8_t mem[JOURNAL_ROW_SIZE];
-	const struct group_key *keys;
-	int r = keys_of(an, &keys);
+	int r = row_bytes(row, mem);
 
-	if (!r)
-		r = row_bytes(row, mem);
 	if (!r)
 		r = wrap_hmac(keys->extend, mem, sizeof(mem), e);
 	memcpy(view->a_after, row->a_prev, DIGEST_LEN);
@@ -369,18 +389,33 @@ static int row_after(struct anchor *an, const struct journal_row *row, uint8_t e
 	return r;
 }
 
-/* Model: decide. */
+static int check_under(const struct anchor *an, const struct group_key *keys, const struct journal_row *row,
+		       const uint8_t mac[static DIGEST_LEN], struct row_view *view)
+{
+	uint8_t mem[JOURNAL_ROW_SIZE], right[DIGEST_LEN], e[DIGEST_LEN];
+	int r = row_bytes(row, mem);
+
+	if (!r)
+		r = wrap_hmac(keys->row, mem, sizeof(mem), right);
+	if (!r && secmem_equal(mac, right, DIGEST_LEN))
+		r = row_after(an, keys, row, e, view);
+	secmem_wipe(right, sizeof(right));
+	secmem_wipe(e, sizeof(e));
+	return r;
+}
+
+/* Model: decide. Rows from before the root was rotated are verified as they were made. */
 int anchor_check(struct anchor *an, const struct journal_row *row, const uint8_t mac[static DIGEST_LEN],
 		 struct row_view *view)
 {
-	uint8_t right[DIGEST_LEN], e[DIGEST_LEN];
-	int r = anchor_mac(an, row, right);
+	const struct group_key *keys, *former = groups_former(an->groups, GROUP_DEFAULT);
+	int r = keys_of(an, &keys);
 
 	memset(view, 0, sizeof(*view));
-	if (!r && secmem_equal(mac, right, DIGEST_LEN))
-		r = row_after(an, row, e, view);
-	secmem_wipe(right, sizeof(right));
-	secmem_wipe(e, sizeof(e));
+	if (!r)
+		r = check_under(an, keys, row, mac, view);
+	if (!r && !view->ok && former)
+		r = check_under(an, former, row, mac, view);
 	return r;
 }
 
@@ -484,13 +519,16 @@ static int extend_patiently(struct extend_job *job)
 int anchor_extend(struct anchor *an, const struct journal_row *row)
 {
 	struct extend_job job = {.an = an, .row = row};
-	int r;
+	const struct group_key *keys;
+	int r = keys_of(an, &keys);
 
+	if (r)
+		return r;
 	if (!an->open || (an->last && row->n <= an->last) || memcmp(row->a_prev, an->a_now, DIGEST_LEN) != 0 ||
 	    memcmp(row->v_prev, an->v_now, DIGEST_LEN) != 0 || (!has_v(an) && row->kind == ROW_PLAIN))
 		return tpm_fail(an->tpm, ERR_WRONG_STATE, "row %llu does not follow what the anchors hold",
 				(unsigned long long)row->n);
-	r = row_after(an, row, job.e, &job.after);
+	r = row_after(an, keys, row, job.e, &job.after);
 	if (!r)
 		r = extend_patiently(&job);
 	secmem_wipe(job.e, sizeof(job.e));

@@ -24,6 +24,7 @@ struct anchor {
 	struct anchor_secrets *secrets; /* locked memory */
 	struct anchor_record record;
 	struct nv_index a, v;
+	bool known; /* the secrets are those of the record */
 	bool open; /* the values below are those of the TPM */
 	uint8_t a_now[DIGEST_LEN], v_now[DIGEST_LEN];
 	uint64_t last; /* number of the row last extended by this process */
@@ -40,6 +41,10 @@ CHECKED int anchor_renew(struct anchor *an, const struct anchor_record *old, str
 CHECKED int anchor_open(struct anchor *an, const struct anchor_record *record, struct anchor_view *view);
 /* Gives the owner hierarchy the auth value of the open record, if it has none. */
 CHECKED int anchor_own(struct anchor *an);
+/* The open record, under the successor of the root. */
+CHECKED int anchor_reseal(struct anchor *an, struct anchor_record *record);
+/* The auth of the owner hierarchy, KEY_LEN bytes; NULL: the record is not open. */
+const uint8_t *anchor_owner(const struct anchor *an);
 /* For operations: commands of the owner hierarchy have its auth from here on. */
 CHECKED int anchor_as_owner(struct anchor *an);
 CHECKED int anchor_mac(struct anchor *an, const struct journal_row *row, uint8_t mac[static DIGEST_LEN]);

@@ -257,3 +257,21 @@ int ca_certify(struct ca *ca, const struct cert_request *req, const uint8_t uuid
 		return tpm_fail(ca->tpm, r, "the certificate cannot be made: %s", err_text(r));
 	return r;
 }
+
+int ca_reseal(struct ca *ca, const uint8_t key[static KEY_LEN], uint8_t wrapped[static WRAPPED_KEY_LEN])
+{
+	uint8_t pub[SEALED_BLOB_MAX], priv[SEALED_BLOB_MAX];
+	size_t pub_len = 0, priv_len = 0;
+	int r = ca->cert ? 0 : tpm_fail(ca->tpm, ERR_WRONG_STATE, "there is no CA");
+
+	if (!r)
+		r = tpm_blob_encode(ca->tpm, &ca->pub, &ca->priv, pub, &pub_len, priv, &priv_len);
+	return r ? r : wrap_ca_auth(key, pub, pub_len, ca->auth, wrapped);
+}
+
+int ca_vouch(struct ca *ca, const uint8_t digest[static DIGEST_LEN], uint8_t signature[static 64])
+{
+	if (!ca->cert)
+		return tpm_fail(ca->tpm, ERR_WRONG_STATE, "there is no CA");
+	return ca_sign(ca, digest, signature, signature + 32);
+}

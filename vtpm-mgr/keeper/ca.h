@@ -28,6 +28,10 @@ void ca_free(struct ca *ca);
 CHECKED int ca_new(struct ca *ca, const uint8_t key[static KEY_LEN], struct ca_blob *blob, struct ca_key *k);
 /* The one that is open may be opened again. ERR_EXISTS: another is; ERR_AUTH: its parts do not belong together. */
 CHECKED int ca_open(struct ca *ca, const uint8_t key[static KEY_LEN], const struct ca_key *k);
+/* Its auth value, wrapped with another key. */
+CHECKED int ca_reseal(struct ca *ca, const uint8_t key[static KEY_LEN], uint8_t wrapped[static WRAPPED_KEY_LEN]);
+/* A signature, r and s, on what is no certificate: the digest of something that begins with a label of its own. */
+CHECKED int ca_vouch(struct ca *ca, const uint8_t digest[static DIGEST_LEN], uint8_t signature[static 64]);
 /* ERR_INVAL: no endorsement key by the TCG's template. ERR_WRONG_STATE: no CA. */
 CHECKED int ca_certify(struct ca *ca, const struct cert_request *req, const uint8_t uuid[static UUID_LEN],
 		       struct cert_der *out);

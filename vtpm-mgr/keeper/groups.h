@@ -16,11 +16,16 @@ struct group_key {
 	uint8_t row[KEY_LEN];	 /* authenticates journal rows; only those of GROUP_DEFAULT are used */
 	uint8_t extend[KEY_LEN]; /* makes of a row what the anchors are extended with */
 	uint8_t backup[KEY_LEN]; /* seals copies of the store; of GROUP_DEFAULT alone, too */
+	uint8_t share[KEY_LEN];	 /* the second one of its root; see shared */
+	bool shared;
+	bool rows_only;		 /* of a root before, taken over from another keeper: it unwraps nothing */
 	bool recovered; /* open by its recovery key: that nothing else unseals it is no news */
 	bool shut; /* it could not be unsealed once more: what runs is served, and nothing else */
 };
+/* A root that is being rotated has a successor, then is the one before: see vtpm-mgr/proto/escrow.h. */
 struct groups {
 	struct group_key *slots; /* KEEPER_GROUPS_MAX, and one behind the last to derive into */
+	struct group_key *next, *former; /* those of slots[i]; without a name: none */
 	unsigned n;
 };
 
@@ -47,5 +52,19 @@ CHECKED int groups_open(struct groups *g, const char *group, const uint8_t root[
  * here that it does not have is one whose storing failed, and nothing that was kept is under it.
  */
 CHECKED int groups_replace(struct groups *g, const char *group, const uint8_t root[static KEY_LEN]);
+
+/* The second share of a root that is open, for its successors. */
+void groups_keep_share(struct groups *g, const char *group, const uint8_t share[static KEY_LEN]);
+/* The successor of a group that is open. */
+CHECKED int groups_succeed(struct groups *g, const char *group, const uint8_t root[static KEY_LEN]);
+/* NULL: there is none. */
+const struct group_key *groups_next(const struct groups *g, const char *group);
+const struct group_key *groups_former(const struct groups *g, const char *group);
+/* ERR_WRONG_STATE: it has no successor. */
+CHECKED int groups_switch(struct groups *g, const char *group);
+void groups_forget_former(struct groups *g, const char *group);
+/* ERR_WRONG_STATE: the group is not open. */
+CHECKED int groups_take_former(struct groups *g, const char *group, const uint8_t row[static KEY_LEN],
+			       const uint8_t extend[static KEY_LEN]);
 
 #endif

@@ -26,17 +26,18 @@
 #define DEFAULT_TCTI "device:/dev/tpmrm0"
 
 struct options {
-	const char *tcti, *empty_dir;
+	const char *tcti, *empty_dir, *recovery_keys;
 	uint64_t uid, gid; /* 0: not given */
 };
 
-static const char usage[] = "usage: vtpm-keeper [--tcti STRING] [--uid N --gid N] [--empty-dir DIR]\n"
+static const char usage[] = "usage: vtpm-keeper [--tcti STRING] [--uid N --gid N] [--empty-dir DIR] [--recovery-keys DIR]\n"
 			    "Keeps the keys of vtpm-mgr's vTPMs under a physical TPM. Started by vtpm-spawn with\n"
 			    "the manager's socket as descriptor 3 and the spawner's as 4.\n"
 			    "\n"
 			    "  --tcti STRING    the TPM, as tpm2-tss names it (default " DEFAULT_TCTI ")\n"
 			    "  --uid N, --gid N whom to become; needed when started as root\n"
 			    "  --empty-dir DIR  the root directory to have from then on\n"
+			    "  --recovery-keys DIR  public keys, *.pem, that roots are wrapped to\n"
 			    "  --help, --version\n";
 
 static int parse_options(struct options *o, int argc, char **argv)
@@ -46,6 +47,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 		{"uid", required_argument, NULL, 'u'},
 		{"gid", required_argument, NULL, 'g'},
 		{"empty-dir", required_argument, NULL, 'e'},
+		{"recovery-keys", required_argument, NULL, 'r'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'v'},
 		{NULL, 0, NULL, 0},
@@ -58,6 +60,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 			o->tcti = optarg;
 		else if (c == 'e')
 			o->empty_dir = optarg;
+		else if (c == 'r')
+			o->recovery_keys = optarg;
 		else if (c == 'u')
 			r = parse_u64(optarg, UINT32_MAX - 1, &o->uid);
 		else if (c == 'g')
@@ -73,7 +77,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 }
 
 /* While the process is still itself: everything that opens a file, a socket or a library. */
-static int prepare(struct keeper *k)
+static int prepare(struct keeper *k, const struct options *o)
 {
 	const int keep[] = {MANAGER_FD, SPAWNER_FD, FENCE_FD};
 	int r;
@@ -89,6 +93,8 @@ static int prepare(struct keeper *k)
 		r = warm_openssl();
 	if (!r)
 		r = keeper_init(k, MANAGER_FD, SPAWNER_FD);
+	if (!r && o->recovery_keys)
+		offline_load(&k->offline, o->recovery_keys);
 	if (!r && tpm_open(&k->tpm))
 		log_error("%s", k->tpm.text); /* and whoever asks is told */
 	return r;
@@ -127,7 +133,7 @@ static int run(const struct options *o)
 	if (r)
 		log_error("--tcti is longer than %zu bytes", sizeof(k->tpm.tcti_name) - 1);
 	if (!r) {
-		r = prepare(k);
+		r = prepare(k, o);
 		if (r)
 			log_error("cannot start: %s", err_text(r));
 	}

@@ -8,6 +8,7 @@
 #include "vtpm-mgr/keeper/counter.h"
 #include "vtpm-mgr/keeper/policy_look.h"
 #include "vtpm-mgr/keeper/root.h"
+#include "vtpm-mgr/keeper/wrap.h"
 
 /* Before the TPM is asked for anything. */
 static int group_room(struct keeper *k, const char *group)
@@ -28,7 +29,7 @@ int serve_group_new(void *peer, struct ipc_msg *m)
 	uint64_t id;
 	int r;
 
-	if (buf_get_u64le(&m->body, &id) || keeper_group_new_decode(&m->body, &q) || buf_left(&m->body))
+	if (buf_get_u64le(&m->body, &id) || keeper_group_new_decode(&m->body, &q) || buf_left(&m->body) || q.flags & SEAL_SHARE)
 		return ERR_PROTO;
 	buf_init(&b, mem, sizeof(mem));
 	r = group_room(k, q.group);
@@ -42,11 +43,18 @@ int serve_group_new(void *peer, struct ipc_msg *m)
 	return serve_reply(k, id, r, mem, b.len);
 }
 
-/* Takes a root that was unsealed; the group is open. */
-static int take_root(struct keeper *k, const char *group)
+/* Takes what was unsealed; the group is open. Of a shared one that is the chip's share: the other is there, or it stays locked. */
+static int take_root(struct keeper *k, const char *group, uint32_t flags)
 {
-	int r = groups_open(&k->groups, group, k->root);
+	const struct group_key *now = groups_keys(&k->groups, group);
+	int r = 0;
 
+	if (flags & SEAL_SHARE && (!now || !now->shared))
+		return tpm_fail(&k->tpm, ERR_DENIED, "it needs its second share: vtpmctl group unlock %s", group);
+	if (flags & SEAL_SHARE)
+		r = wrap_combine(k->root, now->share, k->root);
+	if (!r)
+		r = groups_open(&k->groups, group, k->root);
 	if (r == ERR_EXISTS)
 		return tpm_fail(&k->tpm, r, "group %s is open with another root", group);
 	if (!r)
@@ -54,6 +62,12 @@ static int take_root(struct keeper *k, const char *group)
 	if (!r)
 		groups_recovered(&k->groups, group, false);
 	return r;
+}
+
+/* What is unsealed is of no use without the other share; a new seal is. */
+static bool locked_by_share(const struct keeper *k, const struct keeper_group_open *q)
+{
+	return q->root.policy.flags & SEAL_SHARE && !groups_find(&k->groups, q->group);
 }
 
 /* The outcomes that say that this is not the chip, the boot or the seal it was; a TPM that does not answer says nothing. */
@@ -80,7 +94,7 @@ int serve_group_open(void *peer, struct ipc_msg *m)
 	if (!r)
 		r = root_open(&k->tpm, &q, k->root);
 	if (!r)
-		r = take_root(k, q.group);
+		r = take_root(k, q.group, q.root.policy.flags);
 	if (is_breach(k, q.group, r))
 		groups_shut(&k->groups, q.group, true);
 	secmem_wipe(k->root, KEY_LEN);
@@ -174,7 +188,7 @@ int serve_policy_seal(void *peer, struct ipc_msg *m)
 	if (!r)
 		r = root_reseal(&k->tpm, &q, &to, &blob, &s, k->root);
 	if (!r)
-		r = take_root(k, q.group);
+		r = take_root(k, q.group, q.root.policy.flags);
 	if (!r)
 		r = sealed_root_encode(&b, &s);
 	secmem_wipe(k->root, KEY_LEN);
@@ -278,7 +292,7 @@ int serve_recover(void *peer, struct ipc_msg *m)
 		tpm_flush(&k->tpm, &rec->session); /* after a failure the context has gone, and it with that */
 	rec->session = ESYS_TR_NONE;
 	if (!r)
-		r = take_root(k, q.group);
+		r = s.pub_len && locked_by_share(k, &q) ? 0 : take_root(k, q.group, q.root.policy.flags);
 	if (!r)
 		groups_recovered(&k->groups, q.group, true);
 	if (!r && s.pub_len)

@@ -25,6 +25,7 @@ struct root_job {
 	struct root_blob *blob;
 	struct sealed_root *s;
 	uint8_t *root; /* KEY_LEN bytes of the caller's */
+	bool fresh;    /* it is to be made */
 };
 
 /* ---- unsealing ---- */
@@ -161,7 +162,7 @@ static int choose_pcrs(struct tpm *t, struct policy *p)
 			memset(p->pcr[i], 0, DIGEST_LEN);
 	empty = policy_empty_pcr(p->mask, p->pcr);
 	if (empty < 0)
-		p->flags = 0; /* remembered only where it was needed */
+		p->flags &= ~SEAL_INSECURE_PCRS; /* remembered only where it was needed */
 	if (empty < 0 || p->flags & SEAL_INSECURE_PCRS)
 		return 0;
 	return tpm_fail(t, ERR_PCR,
@@ -285,6 +286,39 @@ int root_new(struct tpm *t, const char *group, uint32_t mask, uint32_t flags, st
 	struct root_job job = {.group = group, .mask = mask, .flags = flags, .blob = blob, .s = s, .root = root};
 
 	return tpm_run(t, new_op, &job);
+}
+
+static int restore_op(struct tpm *t, void *arg)
+{
+	struct root_job *job = arg;
+
+	job->s->policy = (struct policy){.kind = POLICY_FIXED, .mask = job->mask, .flags = job->flags};
+	return root_seal(t, job->group, NULL, 0, job->root, job->blob, job->s);
+}
+
+int root_restore(struct tpm *t, const char *group, uint32_t mask, uint32_t flags, struct root_blob *blob, struct sealed_root *s,
+		 uint8_t root[static KEY_LEN])
+{
+	struct root_job job = {.group = group, .mask = mask, .flags = flags, .blob = blob, .s = s, .root = root};
+
+	return tpm_run(t, restore_op, &job);
+}
+
+static int renew_op(struct tpm *t, void *arg)
+{
+	struct root_job *job = arg;
+	int r = root_random(t, job->root);
+
+	job->s->policy = job->from->root.policy;
+	return r ? r : root_seal(t, job->from->group, job->from->sets, job->from->sets_len, job->root, job->blob, job->s);
+}
+
+int root_renew(struct tpm *t, const struct keeper_group_open *from, struct root_blob *blob, struct sealed_root *s,
+	       uint8_t root[static KEY_LEN])
+{
+	struct root_job job = {.from = from, .blob = blob, .s = s, .root = root};
+
+	return tpm_run(t, renew_op, &job);
 }
 
 static int open_op(struct tpm *t, void *arg)

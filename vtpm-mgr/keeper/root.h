@@ -15,6 +15,12 @@ struct root_blob { /* storage for the views of a struct sealed_root */
  */
 CHECKED int root_new(struct tpm *t, const char *group, uint32_t mask, uint32_t flags, struct root_blob *blob, struct sealed_root *s,
 		     uint8_t root[static KEY_LEN]);
+/* The same with a root that there is already. */
+CHECKED int root_restore(struct tpm *t, const char *group, uint32_t mask, uint32_t flags, struct root_blob *blob, struct sealed_root *s,
+			 uint8_t root[static KEY_LEN]);
+/* A new root, sealed to the policy of another: of a fixed one to the values that are. *s: views of *blob and of from. */
+CHECKED int root_renew(struct tpm *t, const struct keeper_group_open *from, struct root_blob *blob, struct sealed_root *s,
+		       uint8_t root[static KEY_LEN]);
 /*
  * ERR_PCR: nothing unseals it on this boot, t->text says why. ERR_AUTH: the blob is not ours, was changed, or is not sealed to the
  * policy that stands beside it.

@@ -192,8 +192,9 @@ static int on_key_new(void *peer, struct ipc_msg *m)
 	return serve_reply(k, id, r, wrapped, sizeof(wrapped));
 }
 
-static int unwrap(struct keeper *k, const struct key_binding *b, const uint8_t *wrapped, size_t len)
+int serve_unwrap(struct keeper *k, const struct key_binding *b, const uint8_t *wrapped, size_t len)
 {
+	const struct group_key *former = groups_former(&k->groups, b->group);
 	const uint8_t *key;
 	int r;
 
@@ -201,6 +202,8 @@ static int unwrap(struct keeper *k, const struct key_binding *b, const uint8_t *
 	if (r)
 		return r;
 	r = unwrap_vtpm_key(key, b, wrapped, len, k->give->key);
+	if (r == ERR_AUTH && former && !former->rows_only)
+		r = unwrap_vtpm_key(former->key, b, wrapped, len, k->give->key);
 	if (r)
 		return tpm_fail(&k->tpm, r,
 				"the wrapped key does not verify: it, or the record it is bound to, was changed");
@@ -224,7 +227,7 @@ static int on_key_rebind(void *peer, struct ipc_msg *m)
 		    ? tpm_fail(&k->tpm, ERR_INVAL, "a key cannot go from group %s to %s", q.from.group, q.to.group)
 		    : group_key(k, q.to.group, &key);
 	if (!r)
-		r = unwrap(k, &q.from, q.wrapped, q.wrapped_len);
+		r = serve_unwrap(k, &q.from, q.wrapped, q.wrapped_len);
 	if (!r)
 		r = wrap_vtpm_key(key, &q.to, k->give->key, wrapped);
 	secmem_wipe(k->give, sizeof(*k->give));
@@ -240,7 +243,7 @@ static int on_key_hand(void *peer, struct ipc_msg *m)
 
 	if (buf_get_u64le(&m->body, &id) || keeper_key_hand_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
-	r = unwrap(k, &q.binding, q.wrapped, q.wrapped_len);
+	r = serve_unwrap(k, &q.binding, q.wrapped, q.wrapped_len);
 	if (!r)
 		r = links_hand(&k->links, q.token, q.certify, k->give);
 	secmem_wipe(k->give, sizeof(*k->give));
@@ -286,6 +289,20 @@ static const struct ipc_rule rules[] = {
 	{KEEPER_BACKUP_SEAL, STATE_PINNED, KEEPER_BACKUP_MIN, KEEPER_BACKUP_MAX, 0, 0, serve_backup_seal},
 	{KEEPER_BACKUP_OPEN, STATE_PINNED, KEEPER_BACKUP_MIN, KEEPER_BACKUP_MAX, 0, 0, serve_backup_open},
 	{KEEPER_TPM_SHUTDOWN, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_tpm_shutdown},
+	{KEEPER_SHARE_BEGIN, STATE_PINNED, KEEPER_SHARE_BEGIN_SIZE, KEEPER_SHARE_BEGIN_SIZE, 0, 0, serve_share_begin},
+	{KEEPER_GROUP_NEW_SHARED, STATE_PINNED, KEEPER_GROUP_NEW_SHARED_MIN, KEEPER_GROUP_NEW_SHARED_MAX, 0, 0, serve_group_new_shared},
+	{KEEPER_GROUP_UNLOCK, STATE_PINNED, KEEPER_GROUP_UNLOCK_MIN, KEEPER_GROUP_UNLOCK_MAX, 0, 0, serve_group_unlock},
+	{KEEPER_RECOVERY_KEYS, STATE_NEW | STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_recovery_keys},
+	{KEEPER_ESCROW_WRAP, STATE_PINNED, KEEPER_ESCROW_WRAP_MIN, KEEPER_ESCROW_WRAP_MAX, 0, 0, serve_escrow_wrap},
+	{KEEPER_CHALLENGE, STATE_NEW | STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_challenge},
+	{KEEPER_ROOT_RESTORE, STATE_PINNED, KEEPER_ROOT_RESTORE_MIN, KEEPER_ROOT_RESTORE_MAX, 0, 0, serve_root_restore},
+	{KEEPER_GROUP_RESEAL, STATE_PINNED, KEEPER_GROUP_OPEN_MIN, KEEPER_GROUP_OPEN_MAX, 0, 0, serve_group_reseal},
+	{KEEPER_KEY_RESEAL, STATE_PINNED, KEEPER_KEY_RESEAL_MIN, KEEPER_KEY_RESEAL_MAX, 0, 0, serve_key_reseal},
+	{KEEPER_CA_RESEAL, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_ca_reseal},
+	{KEEPER_ANCHOR_RESEAL, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_anchor_reseal},
+	{KEEPER_GROUP_SWITCH, STATE_PINNED, KEEPER_GROUP_MIN, KEEPER_GROUP_MAX, 0, 0, serve_group_switch},
+	{KEEPER_GROUP_SWITCHED, STATE_PINNED, KEEPER_GROUP_MIN, KEEPER_GROUP_MAX, 0, 0, serve_group_switched},
+	{KEEPER_GROUP_FORMER, STATE_PINNED, KEEPER_FORMER_SIZE, KEEPER_FORMER_SIZE, 0, 0, serve_group_former},
 };
 
 static void keeper_stop(struct keeper *k, int code)
@@ -371,6 +388,9 @@ int keeper_run(struct keeper *k)
 void keeper_free(struct keeper *k)
 {
 	links_free(&k->links);
+	challenge_end(&k->challenge);
+	share_end(&k->share);
+	offline_free(&k->offline);
 	anchor_free(&k->anchor);
 	ca_free(&k->ca);
 	groups_free(&k->groups);

@@ -6,8 +6,11 @@
 #include "lib/loop.h"
 #include "vtpm-mgr/keeper/anchor.h"
 #include "vtpm-mgr/keeper/ca.h"
+#include "vtpm-mgr/keeper/escrow.h"
 #include "vtpm-mgr/keeper/groups.h"
 #include "vtpm-mgr/keeper/links.h"
+#include "vtpm-mgr/keeper/offline.h"
+#include "vtpm-mgr/keeper/share.h"
 #include "vtpm-mgr/keeper/tpm.h"
 
 struct keeper_recovery { /* a challenge to the recovery key */
@@ -22,6 +25,9 @@ struct keeper {
 	struct ca ca;
 	struct links links;
 	struct anchor anchor;
+	struct offline offline;
+	struct challenge challenge;
+	struct share_exchange share;
 	struct keeper_recovery recovery;
 	int mgr_fd;
 	struct loop_io mgr_io;
@@ -40,6 +46,8 @@ void keeper_free(struct keeper *k);
 
 /* Answers a request: with result, or with k->tpm.text. Non-zero only if the manager is not there to be answered. */
 CHECKED int serve_reply(struct keeper *k, uint64_t id, int code, const void *result, size_t len);
+/* A vTPM's key into k->give, which is the caller's to wipe; also under the root before one that was rotated. */
+CHECKED int serve_unwrap(struct keeper *k, const struct key_binding *b, const uint8_t *wrapped, size_t len);
 
 /* policy_serve.c */
 int serve_group_new(void *peer, struct ipc_msg *m);
@@ -59,6 +67,24 @@ int serve_row_mac(void *peer, struct ipc_msg *m);
 int serve_anchor_extend(void *peer, struct ipc_msg *m);
 int serve_rows_verify(void *peer, struct ipc_msg *m);
 int serve_tpm_shutdown(void *peer, struct ipc_msg *m);
+
+/* share_serve.c */
+int serve_share_begin(void *peer, struct ipc_msg *m);
+int serve_group_new_shared(void *peer, struct ipc_msg *m);
+int serve_group_unlock(void *peer, struct ipc_msg *m);
+
+/* escrow_serve.c */
+int serve_recovery_keys(void *peer, struct ipc_msg *m);
+int serve_escrow_wrap(void *peer, struct ipc_msg *m);
+int serve_challenge(void *peer, struct ipc_msg *m);
+int serve_root_restore(void *peer, struct ipc_msg *m);
+int serve_group_reseal(void *peer, struct ipc_msg *m);
+int serve_key_reseal(void *peer, struct ipc_msg *m);
+int serve_ca_reseal(void *peer, struct ipc_msg *m);
+int serve_anchor_reseal(void *peer, struct ipc_msg *m);
+int serve_group_switch(void *peer, struct ipc_msg *m);
+int serve_group_switched(void *peer, struct ipc_msg *m);
+int serve_group_former(void *peer, struct ipc_msg *m);
 
 /* backup.c */
 int serve_backup_key(void *peer, struct ipc_msg *m);

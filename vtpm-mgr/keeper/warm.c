@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/secmem.h"
+#include "vtpm-mgr/escrow/envelope.h"
 #include "vtpm-mgr/keeper/cert.h"
 #include "vtpm-mgr/keeper/wrap.h"
 
@@ -62,6 +63,24 @@ static int warm_cert(void)
 	return r;
 }
 
+/* To a key on the keeper's curve, and back. */
+static int warm_envelope(void)
+{
+	const uint8_t secret[KEY_LEN] = {0};
+	uint8_t mem[ENVELOPE_MAX], back[KEY_LEN];
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	struct buf b, none;
+	int r;
+
+	buf_init(&b, mem, sizeof(mem));
+	buf_wrap(&none, secret, sizeof(secret));
+	r = key ? envelope_seal(key, &none, secret, &b) : ERR_CRYPTO;
+	if (!r)
+		r = envelope_open(key, &none, mem, b.len, back);
+	EVP_PKEY_free(key);
+	return r || secmem_equal(secret, back, KEY_LEN) ? r : ERR_CRYPTO;
+}
+
 int warm_openssl(void)
 {
 	int r;
@@ -69,5 +88,7 @@ int warm_openssl(void)
 	if (OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) != 1)
 		return ERR_CRYPTO;
 	r = warm_wrap();
+	if (!r)
+		r = warm_envelope();
 	return r ? r : warm_cert();
 }

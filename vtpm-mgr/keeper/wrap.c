@@ -18,20 +18,23 @@ static const char label_backup[] = "vtpm backup key v1";
 static const char label_key[] = "vtpm key v1";
 static const char label_ca[] = "vtpm certificate key auth v1";
 static const char label_anchor[] = "vtpm anchor auth v1";
+static const char label_root_id[] = "vtpm root id v1";
+static const char label_shares[] = "vtpm root of two shares v1";
+static const char label_former[] = "vtpm former key v1";
 
 int wrap_sha256(const void *p, size_t n, uint8_t out[static DIGEST_LEN])
 {
 	return EVP_Digest(p, n, out, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
 }
 
-/* HKDF-SHA256 (RFC 5869) without a salt. */
-static int derive(const uint8_t root[static KEY_LEN], const char *label, uint8_t key[static KEY_LEN])
+/* HKDF-SHA256 (RFC 5869) without a salt, of up to two keys one behind the other. */
+static int derive_from(const uint8_t *in, size_t len, const char *label, uint8_t key[static KEY_LEN])
 {
 	char digest[] = "SHA256", info[64];
-	uint8_t secret[KEY_LEN];
+	uint8_t secret[2 * KEY_LEN];
 	OSSL_PARAM params[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, secret, sizeof(secret)),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, secret, len),
 		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, strlen(label)),
 		OSSL_PARAM_construct_end(),
 	};
@@ -39,13 +42,30 @@ static int derive(const uint8_t root[static KEY_LEN], const char *label, uint8_t
 	EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
 	int ok;
 
-	memcpy(secret, root, sizeof(secret));
+	memcpy(secret, in, len);
 	memcpy(info, label, strlen(label) + 1);
 	ok = ctx && EVP_KDF_derive(ctx, key, KEY_LEN, params) == 1;
 	EVP_KDF_CTX_free(ctx);
 	EVP_KDF_free(kdf);
 	secmem_wipe(secret, sizeof(secret));
 	return ok ? 0 : ERR_CRYPTO;
+}
+
+static int derive(const uint8_t root[static KEY_LEN], const char *label, uint8_t key[static KEY_LEN])
+{
+	return derive_from(root, KEY_LEN, label, key);
+}
+
+int wrap_combine(const uint8_t sealed[static KEY_LEN], const uint8_t share[static KEY_LEN], uint8_t root[static KEY_LEN])
+{
+	uint8_t both[2 * KEY_LEN];
+	int r;
+
+	memcpy(both, sealed, KEY_LEN);
+	memcpy(both + KEY_LEN, share, KEY_LEN);
+	r = derive_from(both, sizeof(both), label_shares, root);
+	secmem_wipe(both, sizeof(both));
+	return r;
 }
 
 int wrap_derive(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN])
@@ -61,6 +81,15 @@ int wrap_derive_row(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_L
 int wrap_derive_extend(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN])
 {
 	return derive(root, label_extend, key);
+}
+
+int wrap_root_id(const uint8_t root[static KEY_LEN], uint8_t id[static ROOT_ID_LEN])
+{
+	uint8_t all[KEY_LEN];
+	int r = derive(root, label_root_id, all);
+
+	memcpy(id, all, ROOT_ID_LEN);
+	return r;
 }
 
 int wrap_derive_backup(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN])
@@ -200,4 +229,29 @@ int unwrap_anchor_auth(const uint8_t key[static KEY_LEN], const struct anchor_re
 
 	buf_init(&aad, mem, sizeof(mem));
 	return aad_for_anchor(&aad, a, which) ? ERR_RANGE : gcm_open(key, &aad, in, secret);
+}
+
+static int aad_for_former(struct buf *aad, enum former_key which)
+{
+	return buf_put_str(aad, label_former) || buf_put_u8(aad, (uint8_t)which) ? ERR_RANGE : 0;
+}
+
+int wrap_former(const uint8_t key[static KEY_LEN], enum former_key which, const uint8_t secret[static KEY_LEN],
+		uint8_t out[static WRAPPED_KEY_LEN])
+{
+	uint8_t mem[AAD_MAX];
+	struct buf aad;
+
+	buf_init(&aad, mem, sizeof(mem));
+	return aad_for_former(&aad, which) ? ERR_RANGE : gcm_seal(key, &aad, secret, out);
+}
+
+int unwrap_former(const uint8_t key[static KEY_LEN], enum former_key which, const uint8_t in[static WRAPPED_KEY_LEN],
+		  uint8_t secret[static KEY_LEN])
+{
+	uint8_t mem[AAD_MAX];
+	struct buf aad;
+
+	buf_init(&aad, mem, sizeof(mem));
+	return aad_for_former(&aad, which) ? ERR_RANGE : gcm_open(key, &aad, in, secret);
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "vtpm-mgr/proto/anchor.h"
+#include "vtpm-mgr/proto/escrow.h"
 #include "vtpm-mgr/proto/keeper.h"
 
 CHECKED int wrap_sha256(const void *p, size_t n, uint8_t out[static DIGEST_LEN]);
@@ -21,6 +22,10 @@ CHECKED int wrap_derive(const uint8_t root[static KEY_LEN], uint8_t key[static K
  * that the anchors are extended with. */
 CHECKED int wrap_derive_row(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN]);
 CHECKED int wrap_derive_extend(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN]);
+/* What tells roots apart and says nothing of them. */
+CHECKED int wrap_root_id(const uint8_t root[static KEY_LEN], uint8_t id[static ROOT_ID_LEN]);
+/* The root of two shares; root may be what is sealed. */
+CHECKED int wrap_combine(const uint8_t sealed[static KEY_LEN], const uint8_t share[static KEY_LEN], uint8_t root[static KEY_LEN]);
 /* And what seals backups: backup.h. */
 CHECKED int wrap_derive_backup(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN]);
 /* HMAC-SHA256. */
@@ -42,5 +47,11 @@ CHECKED int wrap_anchor_auth(const uint8_t key[static KEY_LEN], const struct anc
 			     const uint8_t secret[static KEY_LEN], uint8_t out[static WRAPPED_KEY_LEN]);
 CHECKED int unwrap_anchor_auth(const uint8_t key[static KEY_LEN], const struct anchor_record *a, enum anchor_auth which,
 			       const uint8_t in[static WRAPPED_KEY_LEN], uint8_t secret[static KEY_LEN]);
+/* A key of the root before, under the one that took its place. */
+enum former_key { FORMER_ROW = 1, FORMER_EXTEND };
+CHECKED int wrap_former(const uint8_t key[static KEY_LEN], enum former_key which, const uint8_t secret[static KEY_LEN],
+			uint8_t out[static WRAPPED_KEY_LEN]);
+CHECKED int unwrap_former(const uint8_t key[static KEY_LEN], enum former_key which, const uint8_t in[static WRAPPED_KEY_LEN],
+			  uint8_t secret[static KEY_LEN]);
 
 #endif

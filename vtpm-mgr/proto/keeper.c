@@ -133,7 +133,7 @@ int keeper_group_new_decode(struct buf *b, struct keeper_group_new *m)
 {
 	if (buf_get_str(b, m->group, sizeof(m->group)) || buf_get_u32le(b, &m->mask) || buf_get_u32le(b, &m->flags))
 		return ERR_PROTO;
-	return !name_valid(m->group) || (m->flags & ~SEAL_INSECURE_PCRS) || m->mask >> PCR_COUNT ? ERR_PROTO : 0;
+	return !name_valid(m->group) || (m->flags & ~SEAL_FLAGS) || m->mask >> PCR_COUNT ? ERR_PROTO : 0;
 }
 
 int keeper_group_open_encode(struct buf *b, const struct keeper_group_open *m)

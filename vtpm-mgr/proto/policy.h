@@ -31,6 +31,8 @@
 #define PCR_SETS_MAX		  4u /* installed for one group: the boot that is, the next one, and room to change one's mind */
 
 #define SEAL_INSECURE_PCRS (1u << 0) /* PCRs that were never extended are accepted */
+#define SEAL_SHARE	   (1u << 1) /* what is sealed is one share of two: proto/share.h */
+#define SEAL_FLAGS	   (SEAL_INSECURE_PCRS | SEAL_SHARE)
 
 enum policy_kind { POLICY_FIXED, POLICY_SIGNED, POLICY_KINDS };
 

@@ -57,7 +57,7 @@ int policy_encode(struct buf *b, const struct policy *p)
 
 static bool policy_valid(const struct policy *p)
 {
-	if (p->kind >= POLICY_KINDS || p->mask >> PCR_COUNT || p->flags & ~SEAL_INSECURE_PCRS ||
+	if (p->kind >= POLICY_KINDS || p->mask >> PCR_COUNT || p->flags & ~SEAL_FLAGS ||
 	    (p->recovery.len && !policy_key_valid(&p->recovery)))
 		return false;
 	if (p->kind == POLICY_FIXED)

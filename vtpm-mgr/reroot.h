@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Roots that outlive their chip (docs/recovery.md):
+ *
+ *	escrow_keep.c	what the offline keys hold of each root is made by the keeper and kept in the store
+ *	reseal.c	online rotation: another root for a group, under which its vTPMs' keys are wrapped anew, in one commit
+ *	reroot.c	a store whose chip is another one, or whose PCRs are others for good, with the answer of an offline key
+ *	share_methods.c	groups that need a second share
+ *	recovery_methods.c  the methods about these; describe_recovery.c: what is said of them
+ *
+ * The values of the table meta: "escrow:GROUP" and "escrow-owner", each root id 16 | u8 n | n times var envelope;
+ * "share:GROUP" (proto/share.h); "former", the keys of journal rows and anchors before a rotation, until the row that ends it is anchored; "former-cas", the certificates
+ * of CA keys that went with their chips, each var DER; "moved", u64 seconds since 1970, when the store was last put on another chip.
+ */
+#ifndef VTPM_MGR_REROOT_H
+#define VTPM_MGR_REROOT_H
+
+#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/proto/share.h"
+
+/* ---- escrow_keep.c ---- */
+
+#define ESCROW_SET_MAX (ROOT_ID_LEN + 1u + RECOVERY_KEYS_MAX * (4u + ENVELOPE_MAX))
+
+/* One secret, for each offline key. */
+struct escrow_set {
+	uint8_t root_id[ROOT_ID_LEN];
+	unsigned n;
+	const uint8_t *envelopes[RECOVERY_KEYS_MAX]; /* views; the recipient's fingerprint is the second to 33rd byte */
+	size_t lens[RECOVERY_KEYS_MAX];
+};
+CHECKED int escrow_set_decode(const uint8_t *p, size_t len, struct escrow_set *set);
+void escrow_meta_key(uint8_t what, const char *group, char key[static NAME_MAX_LEN + 16]);
+/* Reads and decodes one; mem: ESCROW_SET_MAX bytes. ERR_NOTFOUND: nothing is kept; ERR_AUTH: it is damaged. */
+CHECKED int escrow_load(struct mgr *m, uint8_t what, const char *group, uint8_t *mem, struct escrow_set *set);
+
+/* Has the keeper seal a root (or the owner's auth) to each of its recovery keys; done is called once. len 0: it has none. */
+typedef void escrow_done(void *arg, int code, const char *text, const uint8_t *set, size_t len);
+void escrow_make(struct mgr *m, uint8_t what, const char *group, const uint8_t *root, size_t root_len, escrow_done *done, void *arg);
+/* Asks the keeper which recovery keys it has; m->keeper.recovery is that. done: as for keeper_ask. */
+void escrow_ask_keys(struct mgr *m, keeper_done *done, void *arg);
+
+/* ---- reseal.c ---- */
+
+/* Rotates the root of one group, or (group NULL) of all that are open. Ends the call. */
+void reseal_start(struct mgr *m, const char *group, struct call *c);
+/* The keeper, or the anchors, cannot be relied on: a successor that is not stored is forgotten. */
+void reseal_interrupt(struct mgr *m);
+/* The manager ends. */
+void reseal_close(struct mgr *m);
+/* A new keeper has opened group "default": it is told of the root before, if the rotation's row was not anchored in time. done is called once. */
+void reseal_remind(struct mgr *m, keeper_done *done, void *arg);
+/* The row that ended the last rotation is in the anchors. */
+void reseal_settled(struct mgr *m);
+
+/* provision.c: whether any vTPM is being made; those that wait until the rotation is over are not. */
+bool provision_in_hand(const struct mgr *m);
+/* It is: those that waited go on. */
+void provision_go_on(struct mgr *m);
+
+/* ---- reroot.c ---- */
+
+/* What came with the answer of an offline key. */
+struct reroot_answer {
+	struct escrow_tag tag;
+	uint8_t envelope[ENVELOPE_MAX];
+	size_t len;
+};
+struct reroot_order {
+	struct reroot_answer *answers; /* owned */
+	size_t n;
+	uint32_t mask, flags; /* of the seal: 0 for the default set */
+	bool accept_rollback;
+};
+/* A root that is back. */
+struct regained {
+	char group[NAME_MAX_LEN + 1];
+	struct store_leaf leaf;
+	struct sealed_root sealed; /* views into root */
+	uint8_t root[SEALED_ROOT_MAX];
+	size_t len;
+};
+
+struct reroot {
+	struct mgr *m;
+	struct call *c;
+	struct reroot_order order;
+	bool moved; /* the TPM is another one, or cleared */
+	size_t i;   /* the answer in hand */
+	struct regained *back;
+	size_t nback;
+	size_t stored; /* same TPM: seals that are committed */
+	uint8_t name[TPM_NAME_MAX], ek[TPM_NAME_MAX], ca[CA_KEY_MAX], record[ANCHOR_RECORD_SIZE], owner[ESCROW_SET_MAX], former_cas[STORE_META_MAX];
+	size_t name_len, ek_len, ca_len, owner_len, former_cas_len;
+	struct anchor_record old;
+	struct journal_row row;
+	struct store_row stored_row;
+	uint8_t wear[WEAR_SIZE], when[8];
+};
+
+/* Takes the order over. Ends the call. */
+void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c);
+void reroot_order_free(struct reroot_order *order);
+/* Between its two files. */
+void reroot_end(struct reroot *r, int code, const char *text);
+/* The manager's picture of what the keeper has open. */
+void reroot_mark_open(struct reroot *r);
+/* The roots are back, in a TPM that was adopted. Model: provision. */
+void reroot_move(struct reroot *r);
+
+/* ---- share_methods.c ---- */
+
+void share_meta_key(const char *group, char key[static NAME_MAX_LEN + 16]);
+/* The record of a group's second share, for another root. */
+CHECKED int share_renew(struct mgr *m, const char *group, const uint8_t root_id[static ROOT_ID_LEN], uint8_t out[static SHARE_RECORD_SIZE]);
+/* What a call that makes a shared group has with it. */
+struct share_param {
+	bool given;
+	struct share_record record; /* but for the root id */
+	uint8_t envelope[ENVELOPE_MAX];
+	size_t len;
+};
+/* share_kind, share_salt and share_envelope; absent: not given. Otherwise the call has been answered. */
+CHECKED int share_params(struct call *c, json_t *params, struct share_param *out);
+void method_share_begin(void *arg, struct call *c, json_t *params);
+void method_group_unlock(void *arg, struct call *c, json_t *params);
+
+/* ---- recovery_methods.c, describe_recovery.c ---- */
+
+void method_recovery_init(void *arg, struct call *c, json_t *params);
+void method_recovery_show(void *arg, struct call *c, json_t *params);
+void method_recovery_challenge(void *arg, struct call *c, json_t *params);
+void method_recovery_restore(void *arg, struct call *c, json_t *params);
+void method_reseal(void *arg, struct call *c, json_t *params);
+json_t *describe_recovery(struct mgr *m);
+void describe_recovery_warnings(struct mgr *m, json_t *warnings);
+
+#endif
