@@ -99,6 +99,23 @@ plan_recover() {
 	use_web1
 }
 
+# --- a key that needs no TPM ---
+plan_offline_key() {
+	mkdir -p /etc/vtpm/recovery.d
+	check recovery_init ctl recovery init --key /run/offline.pub
+}
+plan_lost() {
+	check recovery_challenge set_of ctl recovery challenge
+	note_file challenge /run/set
+	until_works grep -q 'the code of the challenge is' /var/log/vtpm.log
+	note code "$(sed -n 's/.*the code of the challenge is \([^;]*\);.*/\1/p' /var/log/vtpm.log)"
+}
+plan_restore() {
+	refused restore_without_a_word 'i-accept-rollback' ctl recovery restore --response /run/response
+	check restore ctl recovery restore --response /run/response --i-accept-rollback
+	use_web1
+}
+
 # $1: what was changed: the message names the PCR, and the event.
 plan_sealed() {
 	check start mgr_start --xen off

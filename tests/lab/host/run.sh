@@ -38,7 +38,7 @@ sign() { # key, file: into LAB/signed
 }
 keys() {
 	local k
-	for k in policy recovery; do
+	for k in policy recovery offline; do
 		openssl ecparam -name prime256v1 -genkey -noout -out "$LAB/$k.key"
 		openssl ec -in "$LAB/$k.key" -pubout -out "$LAB/$k.pub" 2>/dev/null
 	done
@@ -53,6 +53,7 @@ machine_again() {
 	keys
 	up && order measured && order unsealed && order current && took set && sign policy set "--number 1" || return
 	give signed && give policy.pub && give recovery.pub && order signed_policy && order update || return
+	give offline.pub && order offline_key || return
 	took set && sign policy set "--number 2" && give signed && order apply && down
 }
 # Kernel 2, as predicted; then kernel 1 is good for nothing any more, but for who has the recovery key.
@@ -79,7 +80,13 @@ machine_initrd() {
 	mcopy -o -i "$LAB/initrd.esp" "$LAB/initrd.img" ::/initrd.img
 	up && order "sealed initrd" && down
 }
-machine_chip() { rm -r "$LAB/chip.chip"; up && order "sealed chip" && down; } # another TPM
+# Another TPM, and the key that needs none.
+machine_chip() {
+	rm -r "$LAB/chip.chip"
+	up && order "sealed chip" && order lost && took challenge || return
+	check chip_open sh -c "$B/vtpmctl recovery open --key $LAB/offline.key --code '${NOTE[$VM.code]}' $LAB/challenge >$LAB/response"
+	give response && order restore && down
+}
 
 run_machine() {
 	local start=$EPOCHREALTIME
