@@ -43,7 +43,16 @@ no() { ! "$@"; }
 
 # What the manager has logged since the last log_mark.
 log_mark() { MARK=$(cat "$LAB/mgr.log" 2>/dev/null | wc -l); }
-logged() { tail -n "+$((MARK + 1))" "$LAB/mgr.log" | grep -qE -- "$1" || { echo "not in the log: $1"; return 1; }; }
+in_log() { tail -n "+$((MARK + 1))" "$LAB/mgr.log" | grep -E -- "$1" >/dev/null; }
+logged() { # the log comes through a pipe and a process: a moment later
+	local i
+	for ((i = 0; i < 100; i++)); do
+		in_log "$1" && return
+		sleep 0.05
+	done
+	echo "not in the log: $1"
+	return 1
+}
 audited() { grep -qE -- "$1" "$LAB/state/audit.log" || { echo "not in the audit log: $1"; return 1; }; }
 
 # A chip with two PCRs measured into, a store on it.
