@@ -293,7 +293,7 @@ static void thousands(void **state)
 	struct rlimit rl;
 	struct rig *r = *state;
 	int fds[FDS], got[FDS], fd = eventfd(0, EFD_CLOEXEC);
-	char tag[16];
+	char tag[HOLD_TAG_MAX];
 
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
 	if (rl.rlim_max < (rlim_t)GUESTS * FDS + 100)
