@@ -152,8 +152,11 @@ static int apply(struct mgr *m, struct batch *b, struct change *ch)
 		if (!now || now->l.version != l.version)
 			return ERR_WRONG_STATE;
 		break;
+	case STORE_GROUP_SEAL: /* two that were made from one row would undo each other; one that the journal does not vouch for is no base */
+		if (!now || memcmp(now->l.hash, ch->was, DIGEST_LEN) != 0)
+			return ERR_WRONG_STATE;
+		break;
 	case STORE_GROUP:
-	case STORE_GROUP_SEAL:
 	case STORE_NOTHING:
 		break;
 	}

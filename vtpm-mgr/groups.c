@@ -88,6 +88,20 @@ int group_root(struct mgr *m, const struct group *g, uint8_t mem[static SEALED_R
 	return sealed_root_decode(&row, root) || buf_left(&row) ? ERR_AUTH : 0;
 }
 
+int group_row_hash(struct mgr *m, const struct group *g, uint8_t hash[static DIGEST_LEN])
+{
+	uint8_t mem[SEALED_ROOT_MAX];
+	size_t len = sizeof(mem);
+	struct store_leaf leaf;
+	int err = store_group_get(m->store, g->name, mem, &len);
+
+	if (!err)
+		err = leaf_of_group(g->name, mem, len, g->mode, &leaf);
+	if (!err)
+		memcpy(hash, leaf.hash, DIGEST_LEN);
+	return err;
+}
+
 int group_request(struct mgr *m, const struct group *g, const uint8_t *sets, size_t sets_len, struct buf *b)
 {
 	struct keeper_group_open req = { .sets = sets, .sets_len = sets_len };

@@ -25,6 +25,8 @@ void group_open(struct mgr *m, struct group *g, keeper_done *done, void *arg);
 CHECKED int group_request(struct mgr *m, const struct group *g, const uint8_t *sets, size_t sets_len, struct buf *b);
 /* Its sealed root; views into mem. */
 CHECKED int group_root(struct mgr *m, const struct group *g, uint8_t mem[static SEALED_ROOT_MAX], struct sealed_root *root);
+/* Of its row as it is in the store: what its leaf has, if nobody has changed it. */
+CHECKED int group_row_hash(struct mgr *m, const struct group *g, uint8_t hash[static DIGEST_LEN]);
 void group_policy_set(struct group *g, const struct policy *p);
 void group_recovered(struct mgr *m, struct group *g);
 /* recheck.c: what an open group was found to be when it was unsealed once more. */

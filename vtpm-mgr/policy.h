@@ -27,6 +27,7 @@ struct policy_call {
 	struct group *g;
 	const char *action; /* for the audit log; NULL: it changes nothing */
 	struct set_list sets; /* that are installed */
+	uint8_t was[DIGEST_LEN]; /* of the row that the keeper was asked with */
 	unsigned installed;
 	struct pcr_set_file file; /* that came with it */
 	bool has_file;

@@ -70,7 +70,9 @@ int policy_set_param(struct policy_call *p, json_t *params, bool needed)
 
 int policy_request(struct policy_call *p, const struct set_list *sets, struct buf *b)
 {
-	return group_request(p->m, p->g, sets->mem, sets->len, b);
+	int err = group_row_hash(p->m, p->g, p->was);
+
+	return err ? err : group_request(p->m, p->g, sets->mem, sets->len, b);
 }
 
 /* ---- answers ---- */

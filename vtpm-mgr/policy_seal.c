@@ -18,7 +18,7 @@ static void on_sealed_stored(void *arg, int code)
 	struct policy_call *p = arg;
 
 	if (code) {
-		policy_fail(p, code, store_why(p->m->store));
+		policy_fail(p, code, code == ERR_WRONG_STATE ? "its row was changed meanwhile: look, and give the order again" : store_why(p->m->store));
 		return;
 	}
 	group_policy_set(p->g, &p->want);
@@ -50,6 +50,7 @@ static int submit_seal(struct policy_call *p, const struct keeper_reply *r)
 	ch->c.sealed = ch->mem;
 	ch->c.sealed_len = r->result_len;
 	memcpy(ch->c.uuid, ch->leaf.uuid, UUID_LEN);
+	memcpy(ch->was, p->was, DIGEST_LEN);
 	change_submit(p->m, ch);
 	return 0;
 }

@@ -36,12 +36,22 @@ static void init_end(struct initing *in, int code, const char *text)
 static void init_group(struct initing *in);
 
 /* What was kept before is for keys of before: it goes. */
+/* ERR_BUSY: what was wrapped is not the group's root any more. */
 static int keep(struct initing *in, uint8_t what, const uint8_t *set, size_t len)
 {
 	char key[NAME_MAX_LEN + 16];
+	uint8_t now[SEALED_ROOT_MAX];
+	size_t n = sizeof(now);
 
+	if (store_group_get(in->m->store, in->g->name, now, &n) || n != in->root_len || memcmp(now, in->root, n) != 0)
+		return ERR_BUSY;
 	escrow_meta_key(what, in->g->name, key);
 	return store_meta_put(in->m->store, key, set, len);
+}
+
+static const char *keep_why(const struct initing *in, int err)
+{
+	return err == ERR_BUSY ? "a root was sealed anew meanwhile; give the order again" : store_why(in->m->store);
 }
 
 static void on_owner(void *arg, int code, const char *text, const uint8_t *set, size_t len)
@@ -50,7 +60,7 @@ static void on_owner(void *arg, int code, const char *text, const uint8_t *set, 
 	int err = code ? code : keep(in, ESCROW_OWNER, set, len);
 
 	if (err) {
-		init_end(in, err, code ? text : store_why(in->m->store));
+		init_end(in, err, code ? text : keep_why(in, err));
 		return;
 	}
 	in->g = in->g->next;
@@ -63,7 +73,7 @@ static void on_root(void *arg, int code, const char *text, const uint8_t *set, s
 	int err = code ? code : keep(in, ESCROW_ROOT, set, len);
 
 	if (err) {
-		init_end(in, err, code ? text : store_why(in->m->store));
+		init_end(in, err, code ? text : keep_why(in, err));
 		return;
 	}
 	if (!strcmp(in->g->name, DEFAULT_GROUP) && !(in->m->continuity.record.flags & ANCHOR_SHARED)) {

@@ -103,6 +103,8 @@ static void store_next(struct reroot *r)
 	}
 	ch = g ? change_new(STORE_GROUP_SEAL, on_sealed_stored, r) : NULL;
 	err = ch ? leaf_of_group(b->group, b->root, b->len, g->mode, &ch->leaf) : ERR_NOMEM;
+	if (!err)
+		err = group_row_hash(r->m, g, ch->was);
 	if (err) {
 		if (ch)
 			change_free(ch);

@@ -38,7 +38,7 @@ struct reseal {
 	json_t *names;	   /* of the groups that are done */
 	struct group *g;   /* the one in hand */
 	struct loop_timer settle;
-	uint8_t root_id[ROOT_ID_LEN], share[SHARE_RECORD_SIZE];
+	uint8_t root_id[ROOT_ID_LEN], share[SHARE_RECORD_SIZE], was[DIGEST_LEN]; /* was: of its row at the beginning */
 	uint8_t root[SEALED_ROOT_MAX], former[FORMER_LEN], record[ANCHOR_RECORD_SIZE], ca[CA_KEY_MAX];
 	size_t root_len, ca_len;
 	struct sealed_root sealed; /* views into root */
@@ -144,7 +144,9 @@ static void on_stored(void *arg, int code)
 
 	if (code) { /* the keeper has the successor already, and the store has not */
 		keeper_end(s->m, "its successor of a root could not be stored");
-		reseal_end(s, code, code == ERR_NOTFOUND ? "a vTPM was changed meanwhile; try again" : store_why(s->m->store));
+		reseal_end(s, code, code == ERR_NOTFOUND ? "a vTPM was changed meanwhile; try again"
+				: code == ERR_WRONG_STATE ? "its row was changed meanwhile; try again"
+							  : store_why(s->m->store));
 		return;
 	}
 	tell_running(s);
@@ -200,6 +202,7 @@ static void submit(struct reseal *s)
 		return;
 	}
 	collect_meta(s);
+	memcpy(ch->was, s->was, DIGEST_LEN);
 	memcpy(ch->c.uuid, ch->leaf.uuid, UUID_LEN);
 	ch->c.group = s->g->name;
 	ch->c.sealed = s->root;
@@ -407,7 +410,7 @@ static void on_settled(void *arg)
 	}
 	sets_load(s->m, s->g->name, &sets);
 	buf_init(&b, mem, sizeof(mem));
-	if (group_request(s->m, s->g, sets.mem, sets.len, &b))
+	if (group_row_hash(s->m, s->g, s->was) || group_request(s->m, s->g, sets.mem, sets.len, &b))
 		reseal_end(s, ERR_AUTH, "its row in the store is damaged");
 	else
 		keeper_ask_once(s->m, KEEPER_GROUP_RESEAL, &b, on_successor, s);

@@ -141,6 +141,26 @@ for ((i = 0; i < CUTS; i++)); do
 done
 check "killed-at-any-instant" test $n -eq $((2 * CUTS))
 echo "# $CUTS cuts of the manager and $CUTS of the keeper, within the $((took / 1000)) ms of a rotation"
+
+# Another policy for the root that is being rotated: the one or the other, and never the root before under the keys of now.
+meanwhile() { grep -q "changed meanwhile" "$1" || { cat "$1"; return 1; }; }
+policy_in_between() { # SECONDS after reseal began
+	ctl reseal --group default >"$LAB/reseal.said" 2>&1 &
+	local bg=$! g
+	sleep "$1"
+	ctl policy set --pcrs 0,4 >"$LAB/policy.said" 2>&1 || meanwhile "$LAB/policy.said" || return 1
+	wait $bg || meanwhile "$LAB/reseal.said" || return 1
+	all_whole || return 1
+	for g in a s; do line_close $g; ctl stop $g >/dev/null; done
+	mgr_stop
+	again && all is_open -- all_whole
+}
+n=0
+for ((i = 0; i < CUTS; i++)); do
+	at=0.$(printf '%06d' $((took * i / CUTS + RANDOM % (took / CUTS + 1))))
+	policy_in_between $at >"$LAB/out" 2>&1 && n=$((n + 1)) || { echo "# another policy after $at s"; sed 's/^/# /' "$LAB/out"; }
+done
+check another-policy-meanwhile test $n -eq $CUTS
 check and-the-others-are-whole all guest_works off -- ctl stop off -- ctl start new
 
 # Another manager takes over in the middle of it, and the guests' lines stay what they are.

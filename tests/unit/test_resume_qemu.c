@@ -34,8 +34,6 @@ static void replace(struct rig_backend *b)
 		killer.pid = 0;
 		rig_exited(b);
 		rig_resume(b, 0);
-		if (!killer.over)
-			killer.pid = rig_newest_child(&rig);
 	} while (!rig_ready_or_gone(b));
 }
 
@@ -292,6 +290,7 @@ static void test_at_random(void **state)
 	rig.gone = replace;
 	assert_int_equal(pthread_create(&thread, NULL, killer_main, &killer), 0);
 	for (unsigned i = 0; i < ROUNDS || (replaced < KILLED_MIN && i < ROUNDS_MAX); i++) {
+		/* Its heir is left alone until the next round: a command that two were killed over is not tried again. */
 		if (killer.pid == 0)
 			killer.pid = rig_newest_child(&rig);
 		work(&b, (enum work)(rand_r(&seed) % WORK_BAD_PIN));

@@ -165,6 +165,8 @@ static int make_successor(struct keeper *k, const struct keeper_group_open *q, s
 
 	if (!now)
 		return tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is not open", q->group);
+	if (now->shut) /* the new seal would take the PCRs for good that the old one refuses */
+		return tpm_fail(&k->tpm, ERR_PCR, "group %s could not be unsealed once more: its root is not rotated", q->group);
 	if (now->shared != !!(q->root.policy.flags & SEAL_SHARE))
 		return tpm_fail(&k->tpm, ERR_AUTH, "the row of group %s was changed: it says another thing of a second share", q->group);
 	r = root_renew(&k->tpm, q, &blob, &s, k->root);
