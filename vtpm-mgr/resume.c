@@ -136,7 +136,7 @@ void resume_failed(struct vtpm *v, int code, const char *text)
 
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	if (v->replaces && !m->draining && !v->stop_asked) {
-		if (code == ERR_TPM_LOST) {
+		if (code == ERR_TPM_LOST || code == ERR_FULL || code == ERR_AGAIN) { /* or no room for it at the moment */
 			resume_in(v, RETRY_MS);
 			return;
 		}

@@ -31,10 +31,22 @@ void groups_bury(struct hold *h)
 	h->ngroups = left;
 }
 
+/* One that was killed before its setsid is in our own group. */
+static void bury_manager(struct hold *h)
+{
+	int status;
+
+	if (h->alive && waitpid(h->manager, &status, WNOHANG) == h->manager) {
+		h->status = status;
+		h->alive = false;
+	}
+}
+
 bool groups_reap(struct hold *h)
 {
 	const bool was = h->alive;
 
+	bury_manager(h);
 	groups_bury(h);
 	if (h->manager > 0)
 		(void)bury(h, h->manager);

@@ -308,6 +308,8 @@ int main(int argc, char **argv)
 		die("RLIMIT_NOFILE", strerror(errno));
 	if (loop_open(&h->loop))
 		die("event loop", strerror(errno));
+	if (fd_hurry_prepare()) /* what guests and clients hand over may linger when it is closed */
+		die("a timer", strerror(errno));
 	watch_signals(h);
 	h->allowance = h->restarts_max;
 	h->allowance_ms = loop_now_ms();
