@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/resume_guest.h"
 
+#include <signal.h>
+#include <time.h>
+
 #include <openssl/evp.h>
 
 #include "vtpm-backend/tpm.h"
@@ -337,4 +340,20 @@ void record_end(struct record *r, struct rig_backend *b)
 	assert_memory_equal(bytes(16, RECORD_DIGEST), want, sizeof(want));
 	guest_undefine(b, COUNTER);
 	guest_undefine(b, PIN_INDEX);
+}
+
+void *killer_main(void *arg)
+{
+	struct killer *k = arg;
+
+	while (!k->over) {
+		const struct timespec wait = { .tv_nsec = (long)((unsigned)rand_r(&k->seed) % k->wait_us) * 1000 };
+		int pid;
+
+		nanosleep(&wait, NULL);
+		pid = atomic_exchange(&k->pid, 0);
+		if (pid > 1)
+			kill(pid, SIGKILL);
+	}
+	return NULL;
 }

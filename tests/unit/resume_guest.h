@@ -6,6 +6,9 @@
 #ifndef VTPM_TESTS_RESUME_GUEST_H
 #define VTPM_TESTS_RESUME_GUEST_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "tests/unit/backend_guest.h"
 
 #define RECORD_DIGEST 32u
@@ -38,5 +41,15 @@ void record_take(struct record *r, enum work w);
 void record_compare(struct record *r, struct rig_backend *b);
 /* The hash sequence, and it ends. */
 void record_end(struct record *r, struct rig_backend *b);
+
+/* A thread that kills whoever it is told to, now and then. */
+struct killer {
+	atomic_int pid; /* 0: nobody is to be killed */
+	atomic_bool over;
+	unsigned seed;
+	unsigned wait_us; /* at most, between two looks */
+};
+/* arg: the killer. Ends when it is over. */
+void *killer_main(void *arg);
 
 #endif

@@ -161,27 +161,7 @@ static void test_heirs_are_killed_too(void **state)
 
 /* --- at random --- */
 
-static struct killer {
-	atomic_int pid; /* 0: nobody is to be killed */
-	atomic_bool over;
-	unsigned seed;
-} killer;
-
-static void *killer_main(void *arg)
-{
-	struct killer *k = arg;
-
-	while (!k->over) {
-		const struct timespec wait = { .tv_nsec = (rand_r(&k->seed) % 3000) * 1000 };
-		int pid;
-
-		nanosleep(&wait, NULL);
-		pid = atomic_exchange(&k->pid, 0);
-		if (pid > 1)
-			kill(pid, SIGKILL);
-	}
-	return NULL;
-}
+static struct killer killer;
 
 /* Until one is ready. */
 static void resume_until_ready(struct rig_backend *b)
@@ -201,7 +181,7 @@ static void test_at_random(void **state)
 
 	(void)state;
 	print_message("seed %u\n", seed);
-	killer = (struct killer){ .seed = seed };
+	killer = (struct killer){ .seed = seed, .wait_us = 3000 };
 	guest_power_on(&b);
 	record_begin(&record, &b);
 	assert_int_equal(pthread_create(&thread, NULL, killer_main, &killer), 0);

@@ -21,11 +21,7 @@ static unsigned seed, replaced;
 
 /* --- in the place of one that has gone --- */
 
-static struct killer {
-	atomic_int pid; /* 0: nobody is to be killed */
-	atomic_bool over;
-	unsigned seed;
-} killer = { .over = true };
+static struct killer killer = { .over = true };
 
 static void replace(struct rig_backend *b)
 {
@@ -259,22 +255,6 @@ static void test_saved(void **state)
 
 /* --- at random --- */
 
-static void *killer_main(void *arg)
-{
-	struct killer *k = arg;
-
-	while (!k->over) {
-		const struct timespec wait = { .tv_nsec = (rand_r(&k->seed) % 4000) * 1000 };
-		int pid;
-
-		nanosleep(&wait, NULL);
-		pid = atomic_exchange(&k->pid, 0);
-		if (pid > 1)
-			kill(pid, SIGKILL);
-	}
-	return NULL;
-}
-
 static void test_at_random(void **state)
 {
 	struct rig_backend b;
@@ -286,6 +266,7 @@ static void test_at_random(void **state)
 	keep_record(&b);
 	replaced = 0;
 	killer.seed = seed;
+	killer.wait_us = 4000;
 	killer.over = false;
 	rig.gone = replace;
 	assert_int_equal(pthread_create(&thread, NULL, killer_main, &killer), 0);
