@@ -6,12 +6,11 @@ set -u
 cd "$(dirname "$0")/../../.."
 . tests/lib.sh
 . tests/lab/xen/machine.sh
+. tests/lab/xen/by_name.sh
 . tests/lab/verify.sh
 . tests/lab/xen/stub_machines.sh
 LOG=$B/lab/log
 mkdir -p "$LOG"
-order() { vm_plan "$vm" "$1" "$vm"; }
-
 # Every neverallow rule keeps a rule out that would open what it closes, and names its line; without, the policy compiles.
 holes() {
 	local number rule
@@ -44,14 +43,6 @@ machine_flask() {
 machine_control() {
 	local XEN_ARGS=flask=permissive
 	stub_boot control control control && order "flask_is Permissive" && order flask_permissive && vm_end "$vm"
-}
-
-run_machine() {
-	local start=$EPOCHREALTIME vm=$1
-	trap vm_kill_all EXIT
-	"machine_$vm"
-	[ -z "${VM_PID[$vm]:-}" ] || { vm_say "$vm" poweroff; vm_gone "$vm"; }
-	echo "    $vm: $(since "$start") s"
 }
 
 lab_init

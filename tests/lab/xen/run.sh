@@ -6,6 +6,7 @@ set -u
 cd "$(dirname "$0")/../../.."
 . tests/lib.sh
 . tests/lab/xen/machine.sh
+. tests/lab/xen/by_name.sh
 . tests/lab/verify.sh
 . tests/lab/xen/stub_machines.sh
 LOG=$B/lab/log
@@ -100,23 +101,13 @@ boot() { # plans
 	vm_start "$vm" "$vm" "$vm" "$vm" "${dom0_args:-}" || return
 	for plan; do order "$plan" || return; done
 }
-order() { vm_plan "$vm" "$1" "$vm"; }
-
-# One machine after the other in each lane; results are shown in whole machines.
-run_machine() {
-	local start=$EPOCHREALTIME vm=$1
-	trap vm_kill_all EXIT
-	"machine_$vm"
-	[ -z "${VM_PID[$vm]:-}" ] || { vm_say "$vm" poweroff; vm_gone "$vm"; }
-	echo "    $vm: $(since "$start") s"
-}
-
 lab_init
 image_build || { echo "not ok image"; exit 1; }
 machines=($LAB_XEN)
 for vm in "${machines[@]}"; do
 	declare -F "machine_$vm" >/dev/null || { echo "not ok $vm: no such machine"; exit 1; }
 done
+# One machine after the other in each lane; results are shown in whole machines.
 for vm in "${machines[@]}"; do
 	while [ "$(jobs -rp | wc -l)" -ge "${LAB_LANES:-2}" ]; do wait -n; done
 	run_machine "$vm" >"$LAB/$vm.results" &
