@@ -2,8 +2,18 @@
 # The manager in dom0, on the machine's TPM. Read by dom0.sh of this lab and of the host's; busybox sh.
 state=/var/lib/vtpm
 
-# A daemon says nothing when it is ready; the bound is the machine's.
-until_works() { until "$@" >/dev/null 2>&1; do usleep 50000; done; }
+# A daemon says nothing when it is ready. What is not so after two minutes never will be: then all that is known is shown.
+until_works() {
+	local end=$(($(cut -d . -f 1 /proc/uptime) + 120))
+	until "$@" >/dev/null 2>&1; do
+		if [ "$(cut -d . -f 1 /proc/uptime)" -ge $end ]; then
+			tail -n 40 /var/log/xen/*.log >/dev/console 2>&1
+			check "waited_for_$(echo "$*" | tr -c 'a-zA-Z0-9\n' _)" "$@"
+			return 1
+		fi
+		usleep 50000
+	done
+}
 
 mgr_options="--state-dir $state/state --runtime-dir /run/vtpm --libexec-dir /bin --user vtpm"
 mgr_start() {
