@@ -40,7 +40,7 @@ json_t *describe_pem(const char *label, const uint8_t *der, size_t len)
 
 static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 {
-	static const char *const words[] = { "stopped", "starting", "running", "stopping", "failed" };
+	static const char *const words[] = { "stopped", "starting", "running", "stopping", "failed", "launched" };
 	struct vtpm *v = vtpm_find(m, row->uuid), *waiting = takeover_waiting(m, row->uuid);
 	const char *state = v ? words[v->state] : "stopped";
 	const char *reason = v && (v->state == VTPM_FAILED || v->waits_share) ? v->reason : NULL;

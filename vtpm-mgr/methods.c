@@ -6,7 +6,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/backup.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/launch.h"
 #include "vtpm-mgr/policy.h"
 #include "vtpm-mgr/reroot.h"
 
@@ -34,7 +34,7 @@ static struct store_vtpm *row_named(struct mgr *m, struct call *c, json_t *param
 	return NULL;
 }
 
-static struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params)
+struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params)
 {
 	return row_named(m, c, params, "name");
 }
@@ -548,6 +548,8 @@ const struct control_method methods[] = {
 	{ "List", ROLE_VIEWER, "", 0, 0, method_list },
 	{ "Show", ROLE_VIEWER, "name", 0, 0, method_show },
 	{ "Set", ROLE_OPERATOR, "name snapshots", 0, 0, method_set },
+	{ "Launch", ROLE_OPERATOR, "name domain startup events", 0, 0, method_launch },
+	{ "EventLog", ROLE_VIEWER, "name", 0, 0, method_event_log },
 	{ "Start", ROLE_OPERATOR, "name firmware", 0, 0, method_start },
 	{ "Stop", ROLE_OPERATOR, "name", 0, 0, method_stop },
 	{ "Reset", ROLE_OPERATOR, "name", 0, 0, method_reset },

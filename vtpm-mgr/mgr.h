@@ -44,6 +44,7 @@
 #include "vtpm-mgr/proto/escrow.h"
 #include "vtpm-mgr/proto/keeper.h"
 #include "vtpm-mgr/proto/spawn.h"
+#include "vtpm-mgr/provision.h"
 #include "vtpm-mgr/store.h"
 
 #define DEFAULT_GROUP	    "default"
@@ -87,6 +88,7 @@ struct config {
 };
 
 struct mgr;
+struct launch;
 struct transfer;
 struct committing;
 struct xen;
@@ -234,7 +236,8 @@ void commit_release(struct vtpm *v);
 
 /* --- vtpm.c, power_on.c --- */
 
-enum vtpm_state { VTPM_STOPPED, VTPM_STARTING, VTPM_RUNNING, VTPM_STOPPING, VTPM_FAILED };
+/* VTPM_LAUNCHED: off, and launched for a QEMU, or a ring, that comes. */
+enum vtpm_state { VTPM_STOPPED, VTPM_STARTING, VTPM_RUNNING, VTPM_STOPPING, VTPM_FAILED, VTPM_LAUNCHED };
 
 /* A vTPM that is powered on, or that failed. */
 struct vtpm {
@@ -249,6 +252,7 @@ struct vtpm {
 	bool abandoned;	  /* stopped while being started */
 	struct call *starting; /* who waits for it */
 	struct call *stopping;
+	struct launch *launch; /* owned; NULL: it was not launched (launch.h) */
 	struct worker w;
 	int32_t failed_code;	  /* what the backend said before it ended */
 	unsigned key_at; /* number of the keeper that its key was handed to */
@@ -321,6 +325,9 @@ CHECKED int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int soc
  */
 CHECKED int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c,
 			   char why[static TEXT_MAX + 1]);
+/* Powers it on by a measured launch for a domain, or makes it wait for another guest; l and c are its from there. Not 0: as above. */
+CHECKED int vtpm_start_launched(struct mgr *m, const struct store_vtpm *row, struct launch *l, struct call *c,
+				struct vtpm **out, char why[static TEXT_MAX + 1]);
 /* Its domain has gone: powers it off, whatever it was about. May free v. */
 void vtpm_deserted(struct vtpm *v);
 /* Its QEMU has gone: powers it off in order. */
@@ -462,41 +469,6 @@ void fronts_close(struct mgr *m);
 /* A QEMU's control channel is about to be closed: tells who brought it. why: empty if it ended in order. */
 void fronts_hung_up(struct mgr *m, int sock, const char *why);
 
-/* --- provision.c, import.c --- */
-
-/* swtpm's state of a TPM, as a client gave it: passed on unread. */
-struct import {
-	enum import_secret secret;
-	unsigned nfds;
-	int fds[IMPORT_FDS_MAX]; /* owned; sealed memfds */
-};
-
-struct provision;
-void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
-/* The same for who is no call: done is called once, unless the manager ends before; row is that of the store if code is 0. */
-struct provision_order {
-	int64_t uid, pid; /* for the audit log; -1: the manager itself */
-	void (*done)(void *arg, int code, const char *text, const struct store_vtpm *row);
-	void *arg;
-};
-/* order stays the caller's until done. Not 0: done is not called; ERR_EXISTS: name or uuid is taken. */
-CHECKED int provision_order(struct mgr *m, const struct store_vtpm *want, struct provision_order *order);
-/* ERR_EXISTS: name or uuid is taken, in the store or by one that is being made. */
-CHECKED int provision_check_free(struct mgr *m, const struct store_vtpm *want);
-/* Takes the descriptors over. */
-void provision_import(struct mgr *m, const struct store_vtpm *want, struct import *from, struct call *c);
-/* From a call and its descriptors. On failure the call has been answered, and nothing is left open. */
-CHECKED int import_take(struct call *c, json_t *params, struct import *out);
-void import_close(struct import *i);
-/* Whether they have an EK in common. Two without any EK that can be seen are not told from each other. */
-bool import_is_twin(const struct store_vtpm *one, const struct store_vtpm *other);
-/* Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
-CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
-/* Makes pool instances while fewer than wanted are there and nothing else is going on. */
-void pool_refill(struct mgr *m);
-void provision_close(struct mgr *m);
-void pool_free(struct mgr *m);
-
 /* --- configure.c --- */
 
 /* Changes the policy of a vTPM that is off: asks the keeper, then writes the row. Ends the call. */
@@ -512,6 +484,8 @@ void transfer_close(struct mgr *m);
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
+/* The row of the parameter "name", the caller's to free; NULL: the call has been answered. */
+struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params);
 /* An optional true or false among the parameters; false if it is absent. Otherwise the call has been answered. */
 CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *out);
 /* group_methods.c */

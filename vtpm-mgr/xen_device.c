@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DOMID_MAX  0x7fefu
 #define HANDLE_MAX 0xffffu
 #define PORT_MAX   0x1ffffu /* of FIFO event channels */
 
@@ -41,7 +40,7 @@ static const char *check_identity(struct xen_nodes *n, const struct xen_value *v
 	uint32_t id;
 
 	(void)snprintf(path, sizeof(path), "/local/domain/%u/device/vtpm/%u", domid, handle);
-	if (!parse_number(&values[XEN_NODE_FRONTEND_ID], DOMID_MAX, &id) || id != domid)
+	if (!parse_number(&values[XEN_NODE_FRONTEND_ID], XEN_DOMID_MAX, &id) || id != domid)
 		return "its frontend-id is not the domain of its directory";
 	if (strcmp(values[XEN_NODE_FRONTEND].text, path) != 0)
 		return "its frontend is not in the domain of its directory";
@@ -86,7 +85,7 @@ static int path_number(const char **s, uint32_t max, unsigned *out)
 
 int xen_path_parse(const char *s, unsigned *domid, unsigned *handle, const char **rest)
 {
-	if (path_number(&s, DOMID_MAX, domid) != 0 || *s++ != '/' || path_number(&s, HANDLE_MAX, handle) != 0)
+	if (path_number(&s, XEN_DOMID_MAX, domid) != 0 || *s++ != '/' || path_number(&s, HANDLE_MAX, handle) != 0)
 		return ERR_PROTO;
 	*rest = s;
 	return 0;

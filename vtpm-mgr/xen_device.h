@@ -47,6 +47,7 @@ enum xen_node {
 	XEN_NODES,
 };
 #define XEN_NODE_SERVED_NAME "vtpm-served"
+#define XEN_DOMID_MAX	     0x7fefu
 #define XEN_VALUE_MAX	     127u /* bytes of a value that makes sense */
 
 /* A value as it was read; absent and nonsense are both len 0. */

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vtpm-mgr/launch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+
+/* What the audit log says of it. */
+static void describe(const struct launch *l, char *out, size_t cap)
+{
+	char digest[2 * DIGEST_LEN + 1];
+
+	if (hex_encode(l->digest, DIGEST_LEN, digest, sizeof(digest)))
+		digest[0] = '\0';
+	if (l->for_domain)
+		snprintf(out, cap, "domain %u, digest %s", l->domid, digest);
+	else
+		snprintf(out, cap, "digest %s", digest);
+}
+
+static void on_too_late(void *arg)
+{
+	struct vtpm *v = arg;
+	char detail[160];
+
+	describe(v->launch, detail, sizeof(detail));
+	log_warn("%s: it was launched, and who it was launched for has not come in %u s; it is powered off", v->row.name,
+		 LAUNCH_WAIT_MS / 1000u);
+	mgr_audit(v->m, NULL, "launch", &v->row, ERR_TIMEOUT, detail);
+	v->launch->waits = false;
+	vtpm_deserted(v);
+}
+
+static void wait_for_guest(struct vtpm *v)
+{
+	const uint64_t now = loop_now_ms();
+	struct launch *l = v->launch;
+
+	if (l->until_ms == 0)
+		l->until_ms = now + LAUNCH_WAIT_MS;
+	loop_timer_set(&v->m->loop, &l->timer, l->until_ms > now ? l->until_ms - now : 1, on_too_late, v);
+}
+
+static void answer(struct vtpm *v, struct call *c)
+{
+	char digest[2 * DIGEST_LEN + 1];
+
+	if (hex_encode(v->launch->digest, DIGEST_LEN, digest, sizeof(digest)))
+		call_error(c, ERR_RANGE, "no room for a digest");
+	else
+		call_reply(c, json_pack("{s:s, s:I}", "digest", digest, "eventlog_size", (json_int_t)v->launch->len));
+}
+
+void launch_ready(struct vtpm *v)
+{
+	char detail[160];
+
+	describe(v->launch, detail, sizeof(detail));
+	mgr_audit(v->m, v->starting, "launch", &v->row, 0, detail);
+	if (v->starting)
+		answer(v, v->starting);
+	v->starting = NULL;
+	if (v->launch->waits)
+		wait_for_guest(v);
+}
+
+void launch_begin(struct mgr *m, const struct store_vtpm *row, struct launch *l, struct call *c)
+{
+	char why[TEXT_MAX + 1];
+	struct vtpm *v;
+	int err = vtpm_start_launched(m, row, l, c, &v, why);
+
+	if (err) {
+		call_error(c, err, "%s", why);
+		free(l);
+		return;
+	}
+	if (l->for_domain)
+		return; /* launch_ready */
+	v->starting = c;
+	launch_ready(v);
+}
+
+void launch_taken(struct vtpm *v)
+{
+	if (!v->launch)
+		return;
+	v->launch->waits = false;
+	loop_timer_cancel(&v->m->loop, &v->launch->timer);
+}
+
+bool launch_waits_for(const struct vtpm *v, unsigned domid)
+{
+	return v->launch && v->launch->waits && v->launch->for_domain && v->launch->domid == domid;
+}
+
+void launch_free(struct vtpm *v)
+{
+	if (v->launch)
+		loop_timer_cancel(&v->m->loop, &v->launch->timer);
+	free(v->launch);
+	v->launch = NULL;
+}
