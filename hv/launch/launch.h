@@ -7,7 +7,7 @@
  *
  * main.c reads the command line, image.c reads and hashes files, events.c makes the list of events and their log, manager.c asks
  * the manager for the launch, run.c runs the toolstack's program, report.c says what came of it; qemu.c and xl.c are the two toolstacks, qemu_words.c and
- * xl_config.c what their users say. efi.c is a program of its own, of the host's boot.
+ * xl_config.c what their users say, xl_wait.c waits for a domain's end. efi.c is a program of its own, of the host's boot.
  *
  * It is a client of the manager as vtpmctl is, and has that one's errors, link and exit codes.
  */
@@ -122,15 +122,28 @@ void qemu_words_free(struct qemu_words *q);
 
 /* --- xl_config.c --- */
 
+#define XL_ENDS 4u
+
 /* What matters of a domain's configuration, as xl prints it. Owned. */
 struct xl_config {
 	char *name, *kernel, *ramdisk, *cmdline; /* ramdisk NULL: none; cmdline "" without */
 	char *uuid;				 /* of the vTPM */
 	char *backend;				 /* the name or number of the domain that the vTPM's manager is in */
 	char *canonical;			 /* everything but what is measured by itself, as JSON with sorted keys */
+	bool restart[XL_ENDS];			 /* after which ends the domain is to be made anew */
 };
+/* What a domain ends by, as public/sched.h numbers it. */
+extern const struct xl_end {
+	const char *key; /* in the configuration */
+	unsigned reason;
+} xl_ends[XL_ENDS];
 CHECKED int xl_config_parse(struct xl_config *c, const char *json, struct ctl_error *e);
 void xl_config_free(struct xl_config *c);
+
+/* --- xl_wait.c --- */
+
+/* Returns when the domain, by its number, has ended. *end: how, of xl_ends; XL_ENDS: in another way, or it is gone. */
+CHECKED int xl_wait(const char *id, size_t *end, struct ctl_error *e);
 
 /* --- report.c --- */
 

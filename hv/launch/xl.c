@@ -3,15 +3,22 @@
  * vtpm-launch xl: the domain's configuration is read once, into a sealed copy, and xl's own parser says what it means. xl then
  * makes the domain, paused, of that copy, with the copies of kernel and ramdisk in their places; its vTPM is launched; and it is let run. A domain
  * whose launch fails is destroyed before its first instruction.
+ *
+ * A domain that reboots is another domain, and a launch is good for one. So a process stays behind, as one of xl's does: xl is told to keep
+ * the domain as it ended, and this one destroys it and launches the next.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hv/launch/launch.h"
 #include "lib/util.h"
 
 #define WORDS_MAX 64u
+#define LOG_DIR	  "/var/log/xen"
 
 struct domain {
 	const struct launch_args *a;
@@ -89,7 +96,7 @@ static int parse(struct domain *d, struct ctl_error *e)
 /* The last assignment of a name counts, so ours come after the user's. */
 static int create(struct domain *d, struct ctl_error *e)
 {
-	char kernel[LAUNCH_PATH_MAX + 16], ramdisk[LAUNCH_PATH_MAX + 16], *id = NULL;
+	char kernel[LAUNCH_PATH_MAX + 16], ramdisk[LAUNCH_PATH_MAX + 16], ends[XL_ENDS][32], *id = NULL;
 	struct words w = {.n = 0};
 	uint64_t n;
 	int err;
@@ -101,7 +108,11 @@ static int create(struct domain *d, struct ctl_error *e)
 	put(&w, kernel);
 	if (d->ramdisk.fd >= 0)
 		put(&w, ramdisk);
-	put(&w, "on_reboot=\"destroy\"");
+	for (size_t i = 0; i < XL_ENDS; i++)
+		if (d->parsed.restart[i]) {
+			snprintf(ends[i], sizeof(ends[i]), "%s=\"preserve\"", xl_ends[i].key);
+			put(&w, ends[i]);
+		}
 	err = run_program(w.argv, NULL, 0, e);
 	if (!err)
 		err = run_xl("domid", d->parsed.name, &id, e);
@@ -196,6 +207,60 @@ static int boot(struct domain *d, char digest[static 65], struct ctl_error *e)
 	return err;
 }
 
+/* --- the next boots --- */
+
+/* What happens then is for its log, as xl's is beside it. */
+static int detach(const struct domain *d, struct ctl_error *e)
+{
+	char path[sizeof(LOG_DIR) + NAME_MAX_LEN + 32];
+	int fd, in = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	snprintf(path, sizeof(path), LOG_DIR "/vtpm-launch-%s.log", d->parsed.name);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		fd = dup(in);
+	if (in < 0 || setsid() < 0 || chdir("/") || dup2(in, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
+		return ctl_fail(e, ERR_SYS, EXIT_FAILED, "%s: %s", path, strerror(errno));
+	return 0;
+}
+
+/* As long as the domain ends in such a way that it is to be made anew, it is, of the same bytes, and launched. */
+static int stay(struct domain *d, struct ctl_error *e)
+{
+	char digest[65];
+	size_t end;
+	int err = detach(d, e);
+
+	while (!err && (err = xl_wait(d->id, &end, e)) == 0 && end < XL_ENDS && d->parsed.restart[end]) {
+		destroy(d);
+		d->id[0] = '\0';
+		err = boot(d, digest, e);
+		if (!err)
+			err = launch_report(d->a, &d->events, digest, e);
+	}
+	return err;
+}
+
+/* Leaves a process behind, if the domain is ever to be made anew. */
+static int stay_behind(struct domain *d, struct ctl_error *e)
+{
+	bool any = false;
+	pid_t pid;
+
+	for (size_t i = 0; i < XL_ENDS; i++)
+		any |= d->parsed.restart[i];
+	if (!any)
+		return 0;
+	pid = fork();
+	if (pid < 0)
+		fprintf(stderr, "vtpm-launch: %s; after a reboot the domain must be launched by hand\n", strerror(errno));
+	if (pid != 0)
+		return 0;
+	if (stay(d, e))
+		ctl_print_error(e, false);
+	_exit(0);
+}
+
 static int launch(struct domain *d, struct ctl_error *e)
 {
 	char digest[65];
@@ -207,7 +272,9 @@ static int launch(struct domain *d, struct ctl_error *e)
 		err = find(d, e);
 	if (!err)
 		err = boot(d, digest, e);
-	return err ? err : launch_report(d->a, &d->events, digest, e);
+	if (!err)
+		err = launch_report(d->a, &d->events, digest, e);
+	return err ? err : stay_behind(d, e);
 }
 
 int xl_launch(const struct launch_args *a, struct ctl_error *e)

@@ -9,6 +9,13 @@
 #include "hv/launch/launch.h"
 #include "lib/util.h"
 
+const struct xl_end xl_ends[XL_ENDS] = {
+	{"on_poweroff", 0},
+	{"on_reboot", 1},
+	{"on_crash", 3},
+	{"on_watchdog", 4},
+};
+
 static int refuse(struct ctl_error *e, const char *what)
 {
 	return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "the domain's configuration: %s", what);
@@ -74,6 +81,19 @@ static int take_vtpm(struct xl_config *c, json_t *root, struct ctl_error *e)
 	return err ? err : take_maybe(&c->backend, vtpm, "backend_domname", "0", e);
 }
 
+/* A domain that is made anew is launched anew: that is not xl's to do. */
+static int take_ends(struct xl_config *c, json_t *root, struct ctl_error *e)
+{
+	for (size_t i = 0; i < XL_ENDS; i++) {
+		const char *action = json_string_value(json_object_get(root, xl_ends[i].key));
+
+		c->restart[i] = action && strcmp(action, "restart") == 0;
+		if (action && !c->restart[i] && strstr(action, "restart"))
+			return refuse(e, "of the actions that make a domain anew only \"restart\" can be launched");
+	}
+	return 0;
+}
+
 /* xl makes a new uuid for a domain whose configuration names none. */
 static int make_canonical(struct xl_config *c, json_t *root, struct ctl_error *e)
 {
@@ -104,6 +124,8 @@ static int take_all(struct xl_config *c, json_t *root, struct ctl_error *e)
 		err = take_maybe(&c->cmdline, b_info, "cmdline", "", e);
 	if (!err)
 		err = take_vtpm(c, root, e);
+	if (!err)
+		err = take_ends(c, root, e);
 	return err ? err : make_canonical(c, root, e);
 }
 
