@@ -10,7 +10,7 @@ import json
 import socket
 import sys
 
-EV_SEPARATOR, EV_S_CRTM_CONTENTS, EV_POST_CODE, EV_IPL = 4, 7, 1, 13
+EV_SEPARATOR, EV_S_CRTM_CONTENTS, EV_IPL = 4, 7, 13
 
 
 def call(runtime_dir, method, **parameters):
@@ -39,7 +39,7 @@ def event(pcr, kind, data, measured=None, sha1=False):
 
 def boot(kernel=b"kernel", sha1=False, padding=0):
     """What a boot without firmware of its own is measured as."""
-    events = [event(0, EV_S_CRTM_CONTENTS, b"launch.py 1", sha1=sha1), event(0, EV_POST_CODE, bytes(16), b"firmware's bytes", sha1),
+    events = [event(0, EV_S_CRTM_CONTENTS, b"launch.py, version 1", sha1=sha1), event(0, EV_IPL, b"firmware", b"firmware's bytes", sha1),
               event(1, EV_IPL, b"configuration", b"configuration's bytes", sha1)]
     events += [event(pcr, EV_SEPARATOR, bytes(4), sha1=sha1) for pcr in range(8)]
     events += [event(4, EV_IPL, b"kernel", kernel, sha1), event(8, EV_IPL, b"command line", b"console=hvc0", sha1),
@@ -48,7 +48,7 @@ def boot(kernel=b"kernel", sha1=False, padding=0):
 
 
 def crtm(sha1=False):
-    return [event(0, EV_S_CRTM_CONTENTS, b"launch.py 1", sha1=sha1)]
+    return [event(0, EV_S_CRTM_CONTENTS, b"launch.py, version 1", sha1=sha1)]
 
 
 def main():
