@@ -17,7 +17,7 @@ CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_pro
 EVENTLOG_SRCS := vtpm-mgr/predict/eventlog.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/launch.c vtpm-mgr/launch_methods.c vtpm-mgr/launch_policy.c vtpm-mgr/launch_policy_methods.c vtpm-mgr/launch_rules.c vtpm-mgr/resume.c vtpm-mgr/held.c vtpm-mgr/held_guests.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/xen_held.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/launch.c vtpm-mgr/launch_methods.c vtpm-mgr/launch_policy.c vtpm-mgr/launch_policy_methods.c vtpm-mgr/launch_rules.c vtpm-mgr/resume.c vtpm-mgr/held.c vtpm-mgr/held_guests.c vtpm-mgr/held_launch.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/xen_held.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c vtpm-mgr/escrow_keep.c vtpm-mgr/reseal.c vtpm-mgr/reroot.c vtpm-mgr/reroot_move.c vtpm-mgr/recovery_methods.c vtpm-mgr/share_methods.c vtpm-mgr/describe_recovery.c \
             vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/transfer.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
@@ -108,7 +108,8 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/resume_qemu.sh \
             tests/integration/backup.sh \
             tests/integration/backup_faults.sh \
-            tests/integration/hold.sh
+            tests/integration/hold.sh \
+            tests/integration/launch.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log

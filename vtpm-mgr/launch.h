@@ -26,6 +26,7 @@ struct launch {
 	uint32_t domid;
 	bool startup;	 /* TPM2_Startup is ours */
 	bool waits;	 /* nobody has come for it yet */
+	bool kept;	 /* vtpm-hold has it */
 	bool mismatch;	 /* it is not among those that are allowed, and served all the same */
 	uint64_t until_ms; /* then nobody will; on the clock of loop_now_ms */
 	struct loop_timer timer;
@@ -39,6 +40,8 @@ void launch_begin(struct mgr *m, const struct store_vtpm *row, struct launch *l,
 /* From vtpm.c and power_on.c: that one goes; it is on, for l->domid. */
 void launch_free(struct vtpm *v);
 void launch_ready(struct vtpm *v);
+/* It waits for its guest, until l->until_ms. */
+void launch_wait(struct vtpm *v);
 /* Who it waited for has come. */
 void launch_taken(struct vtpm *v);
 /* Whether it waits for that domain; for another, or none. */
@@ -70,6 +73,10 @@ CHECKED int launch_judge(struct mgr *m, const struct store_vtpm *row, struct lau
 /* A launch outlives the manager as its vTPM does, or, if it waits, without. */
 void held_launch_keep(struct vtpm *v);
 void held_launch_drop(struct vtpm *v);
+/* v has just come from the last manager: and how it was launched, if it was. */
+void held_launch_recall(struct vtpm *v);
+/* After all of those. */
+void held_launches_revive(struct mgr *m);
 
 /* --- methods --- */
 
