@@ -17,11 +17,11 @@ CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_pro
 EVENTLOG_SRCS := vtpm-mgr/predict/eventlog.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/launch.c vtpm-mgr/launch_methods.c vtpm-mgr/resume.c vtpm-mgr/held.c vtpm-mgr/held_guests.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/xen_held.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/launch.c vtpm-mgr/launch_methods.c vtpm-mgr/launch_policy.c vtpm-mgr/launch_policy_methods.c vtpm-mgr/launch_rules.c vtpm-mgr/resume.c vtpm-mgr/held.c vtpm-mgr/held_guests.c vtpm-mgr/held_launch.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/xen_held.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c vtpm-mgr/escrow_keep.c vtpm-mgr/reseal.c vtpm-mgr/reroot.c vtpm-mgr/reroot_move.c vtpm-mgr/recovery_methods.c vtpm-mgr/share_methods.c vtpm-mgr/describe_recovery.c \
             vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/transfer.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
-            vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
+            vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/create_methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) hv/xen/hypercall.c $(LIB_SRCS) $(SANDBOX_SRCS)
 HOLD_LIB_SRCS := vtpm-mgr/hold/clients.c vtpm-mgr/hold/groups.c vtpm-mgr/hold/items.c vtpm-mgr/proto/hold.c $(LIB_SRCS)
 HOLD_SRCS := vtpm-mgr/hold/main.c $(HOLD_LIB_SRCS)
@@ -42,7 +42,7 @@ SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c 
 # Where a token is kept.
 TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 PREDICT_SRCS := $(EVENTLOG_SRCS) vtpm-mgr/predict/authenticode.c vtpm-mgr/predict/grub.c vtpm-mgr/predict/grub_commands.c vtpm-mgr/predict/grub_words.c vtpm-mgr/predict/predict.c
-CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/backup.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/link.c \
+CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/backup.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/launch.c vtpm-mgr/ctl/link.c \
             vtpm-mgr/ctl/output.c vtpm-mgr/ctl/output_recovery.c vtpm-mgr/ctl/escrow.c vtpm-mgr/ctl/share.c vtpm-mgr/proto/share.c $(ESCROW_SRCS) vtpm-mgr/proto/escrow.c vtpm-mgr/proto/keeper.c \
             vtpm-mgr/ctl/policy.c vtpm-mgr/ctl/policy_key.c vtpm-mgr/ctl/policy_print.c vtpm-mgr/ctl/policy_sign.c vtpm-mgr/proto/pcr_set_json.c vtpm-mgr/proto/policy_code.c $(POLICY_SRCS) vtpm-mgr/ctl/predict.c $(PREDICT_SRCS) vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) hv/xen/hypercall.c lib/buf.c lib/err.c lib/loop.c lib/sealed.c lib/util.c
 CTL_SRCS := vtpm-mgr/ctl/main.c $(CTL_LIB_SRCS)
@@ -113,6 +113,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/backup.sh \
             tests/integration/backup_faults.sh \
             tests/integration/hold.sh \
+            tests/integration/launch.sh \
             tests/integration/launch_qemu.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/launch.h"
 
 #define FORMAT	 1u
 #define RING_FDS 4u
@@ -204,6 +204,7 @@ static int revive(struct mgr *m, const struct guest *g, struct held_item *it)
 
 	if (!err) {
 		recall(v, g);
+		held_launch_recall(v);
 		err = take_channels(v, g, it);
 	}
 	if (err && v)
@@ -237,6 +238,7 @@ void held_guests_revive(struct mgr *m)
 		take_one(m, it);
 		held_item_free(it);
 	}
+	held_launches_revive(m);
 }
 
 void held_guests_go(struct mgr *m)

@@ -15,9 +15,9 @@ static void describe(const struct launch *l, char *out, size_t cap)
 	if (hex_encode(l->digest, DIGEST_LEN, digest, sizeof(digest)))
 		digest[0] = '\0';
 	if (l->for_domain)
-		snprintf(out, cap, "domain %u, digest %s", l->domid, digest);
+		snprintf(out, cap, "domain %u, digest %s%s", l->domid, digest, l->mismatch ? ", not allowed, served" : "");
 	else
-		snprintf(out, cap, "digest %s", digest);
+		snprintf(out, cap, "digest %s%s", digest, l->mismatch ? ", not allowed, served" : "");
 }
 
 static void on_too_late(void *arg)
@@ -33,7 +33,7 @@ static void on_too_late(void *arg)
 	vtpm_deserted(v);
 }
 
-static void wait_for_guest(struct vtpm *v)
+void launch_wait(struct vtpm *v)
 {
 	const uint64_t now = loop_now_ms();
 	struct launch *l = v->launch;
@@ -62,8 +62,10 @@ void launch_ready(struct vtpm *v)
 	if (v->starting)
 		answer(v, v->starting);
 	v->starting = NULL;
-	if (v->launch->waits)
-		wait_for_guest(v);
+	if (!v->launch->waits)
+		return;
+	launch_wait(v);
+	held_launch_keep(v);
 }
 
 void launch_begin(struct mgr *m, const struct store_vtpm *row, struct launch *l, struct call *c)
@@ -89,6 +91,21 @@ void launch_taken(struct vtpm *v)
 		return;
 	v->launch->waits = false;
 	loop_timer_cancel(&v->m->loop, &v->launch->timer);
+	held_launch_keep(v);
+}
+
+void launch_describe(const struct vtpm *v, json_t *j)
+{
+	const struct launch *l = v ? v->launch : NULL;
+	char digest[2 * DIGEST_LEN + 1];
+
+	if (!l || hex_encode(l->digest, DIGEST_LEN, digest, sizeof(digest)))
+		return;
+	json_object_set_new(j, "launch_digest", json_string(digest));
+	json_object_set_new(j, "launch_allowed", json_boolean(!l->mismatch));
+	json_object_set_new(j, "launch_waits", json_boolean(l->waits));
+	if (l->for_domain)
+		json_object_set_new(j, "launch_domain", json_integer(l->domid));
 }
 
 bool launch_waits_for(const struct vtpm *v, unsigned domid)
@@ -98,6 +115,7 @@ bool launch_waits_for(const struct vtpm *v, unsigned domid)
 
 void launch_free(struct vtpm *v)
 {
+	held_launch_drop(v);
 	if (v->launch)
 		loop_timer_cancel(&v->m->loop, &v->launch->timer);
 	free(v->launch);

@@ -4,7 +4,9 @@
  * before the guest runs. Its vTPM is powered on for that guest alone, and begins with these events in its PCRs.
  *
  *	launch_methods.c	Launch and EventLog: what a client sent becomes an event log
- *	launch.c		who may have a vTPM, and for how long one waits
+ *	launch.c		for how long one waits, and what is said of it
+ *	launch_policy.c		which vTPMs must be launched, and by which launches: of a vTPM, or of its group
+ *	launch_policy_methods.c	LaunchAllow, LaunchPolicy, LaunchShow
  *
  *	Launch for a domain	the vTPM is powered on at once, and waits for the domain of that number (xen_serve.c)
  *	Launch for none		it waits, off, for the QEMU or the start that comes next, which then has it powered on;
@@ -13,6 +15,7 @@
 #ifndef VTPM_MGR_LAUNCH_H
 #define VTPM_MGR_LAUNCH_H
 
+#include "vtpm-mgr/launch_rules.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/proto/launch.h"
 
@@ -23,6 +26,8 @@ struct launch {
 	uint32_t domid;
 	bool startup;	 /* TPM2_Startup is ours */
 	bool waits;	 /* nobody has come for it yet */
+	bool kept;	 /* vtpm-hold has it */
+	bool mismatch;	 /* it is not among those that are allowed, and served all the same */
 	uint64_t until_ms; /* then nobody will; on the clock of loop_now_ms */
 	struct loop_timer timer;
 	uint8_t digest[DIGEST_LEN]; /* SHA-256 of the log */
@@ -35,17 +40,49 @@ void launch_begin(struct mgr *m, const struct store_vtpm *row, struct launch *l,
 /* From vtpm.c and power_on.c: that one goes; it is on, for l->domid. */
 void launch_free(struct vtpm *v);
 void launch_ready(struct vtpm *v);
+/* It waits for its guest, until l->until_ms. */
+void launch_wait(struct vtpm *v);
 /* Who it waited for has come. */
 void launch_taken(struct vtpm *v);
 /* Whether it waits for that domain; for another, or none. */
 bool launch_waits_for(const struct vtpm *v, unsigned domid);
 
-/* --- held_guests.c --- */
+/* For describe.c; v may be NULL. */
+void launch_describe(const struct vtpm *v, json_t *j);
+
+/* --- launch_policy.c --- */
+
+/* What a group says, or a vTPM of its own. */
+struct launch_policy {
+	uint8_t mode; /* LAUNCH_AUTO, LAUNCH_REQUIRED, LAUNCH_OFF */
+	struct store_rules rules;
+};
+/* How it is stored: u8 mode, and the rules. */
+#define LAUNCH_POLICY_MAX (1u + STORE_RULES_MAX)
+void launch_meta_key(const char *group, char key[static NAME_MAX_LEN + 16]);
+/* A group's; ERR_AUTH: the journal vouches for another than the store has. hash: of the value, zeroes if there is none. */
+CHECKED int launch_group_policy(struct mgr *m, const char *group, struct launch_policy *p, uint8_t hash[static DIGEST_LEN]);
+/* Whether a guest of that kind must come by a launch. What cannot be believed demands it. */
+bool launch_is_required(struct mgr *m, const struct store_vtpm *row, bool xen);
+/* 0: it is allowed, or served though it is not (l->mismatch). Otherwise why says what to do. */
+CHECKED int launch_judge(struct mgr *m, const struct store_vtpm *row, struct launch *l, const uint8_t *signature, size_t len,
+			 char why[static TEXT_MAX + 1]);
+
+/* --- held_launch.c --- */
 
 /* A launch outlives the manager as its vTPM does, or, if it waits, without. */
 void held_launch_keep(struct vtpm *v);
 void held_launch_drop(struct vtpm *v);
+/* v has just come from the last manager: and how it was launched, if it was. */
+void held_launch_recall(struct vtpm *v);
+/* After all of those. */
+void held_launches_revive(struct mgr *m);
 
+/* --- methods --- */
+
+void method_launch_allow(void *arg, struct call *c, json_t *params);
+void method_launch_policy(void *arg, struct call *c, json_t *params);
+void method_launch_show(void *arg, struct call *c, json_t *params);
 void method_launch(void *arg, struct call *c, json_t *params);
 void method_event_log(void *arg, struct call *c, json_t *params);
 

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/log.h"
 #include "vtpm-mgr/launch.h"
 #include "vtpm-mgr/xen_device.h"
 
-#define BASE64_MAX ((LAUNCH_DATA_MAX + 2u) / 3u * 4u)
+#define BASE64_MAX    ((LAUNCH_DATA_MAX + 2u) / 3u * 4u)
+#define SIGNATURE_MEM (LAUNCH_SIGNATURE_MAX + 4u)
 
 /* One event as it was sent, decoded. */
 struct given {
@@ -208,6 +210,39 @@ static int take_startup(struct call *c, json_t *params, struct launch *l)
 	return ERR_INVAL;
 }
 
+/* An optional signature of the log, base64. */
+static int take_signature(struct call *c, json_t *params, uint8_t mem[static SIGNATURE_MEM], size_t *len)
+{
+	json_t *j = json_object_get(params, "signature");
+
+	*len = 0;
+	if (!j || json_is_null(j) ||
+	    (json_is_string(j) && !base64_decode(json_string_value(j), LAUNCH_SIGNATURE_MAX, mem, len)))
+		return 0;
+	call_error(c, ERR_INVAL, "signature must be base64 of at most %u bytes", LAUNCH_SIGNATURE_MAX);
+	return ERR_INVAL;
+}
+
+/* It is what its vTPM, or the group, allows. Not 0: the call has been answered. */
+static int permit(struct mgr *m, struct call *c, json_t *params, const struct store_vtpm *row, struct launch *l)
+{
+	uint8_t signature[SIGNATURE_MEM];
+	char why[TEXT_MAX + 1];
+	size_t len;
+	int err = take_signature(c, params, signature, &len);
+
+	if (err)
+		return err;
+	err = launch_judge(m, row, l, signature, len, why);
+	if (err) {
+		mgr_audit(m, c, "launch", row, err, why);
+		call_error(c, err, "%s", why);
+	} else if (l->mismatch) {
+		log_warn("%s: this launch is not among those that are allowed, and it is served, as its policy says", row->name);
+	}
+	return err;
+}
+
 void method_launch(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
@@ -216,7 +251,8 @@ void method_launch(void *arg, struct call *c, json_t *params)
 
 	if (row && !l)
 		call_error(c, ERR_NOMEM, "out of memory");
-	if (l && (take_domain(c, params, l) || take_startup(c, params, l) || take_events(c, params, l))) {
+	if (l && (take_domain(c, params, l) || take_startup(c, params, l) || take_events(c, params, l) ||
+		  permit(m, c, params, row, l))) {
 		free(l);
 		l = NULL;
 	}

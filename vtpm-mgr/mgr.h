@@ -17,10 +17,11 @@
  *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
+ *	launch.h	measured launch
  *	reroot.h	offline keys, rotation of roots, recovery on another chip
  *	policy.h	what groups are sealed to
  *	backup.h	backups of the store, and what comes back of them
- *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
+ *	methods.c	the control interface's methods, create_methods.c those that make vTPMs, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
 #define VTPM_MGR_MGR_H
@@ -471,8 +472,10 @@ void fronts_hung_up(struct mgr *m, int sock, const char *why);
 
 /* --- configure.c --- */
 
-/* Changes the policy of a vTPM that is off: asks the keeper, then writes the row. Ends the call. */
-void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshots, struct call *c);
+/* Changes the policy of a vTPM that is off, row as it was read, to that of want: asks the keeper, then writes the row. Ends the call, with
+ * reply's parameters. detail: for the audit log. */
+void configure_set(struct mgr *m, const struct store_vtpm *row, const struct store_vtpm *want, const char *detail,
+		   json_t *(*reply)(struct mgr *m, const struct store_vtpm *row), struct call *c);
 
 /* --- backup.h --- */
 
@@ -486,6 +489,13 @@ extern const struct control_method methods[];
 extern const size_t methods_len;
 /* The row of the parameter "name", the caller's to free; NULL: the call has been answered. */
 struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params);
+struct store_vtpm *row_named(struct mgr *m, struct call *c, json_t *params, const char *key);
+/* create_methods.c: settings among the parameters; absent: deflt. Not 0: the call has been answered. */
+CHECKED int snapshots_param(struct call *c, json_t *params, uint8_t deflt, uint8_t *out);
+CHECKED int launch_param(struct call *c, json_t *params, uint8_t deflt, uint8_t *out);
+void method_create(void *arg, struct call *c, json_t *params);
+void method_import(void *arg, struct call *c, json_t *params);
+void method_clone(void *arg, struct call *c, json_t *params);
 /* An optional true or false among the parameters; false if it is absent. Otherwise the call has been answered. */
 CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *out);
 /* group_methods.c */
@@ -493,6 +503,7 @@ CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *ou
 CHECKED int pcr_param(struct call *c, json_t *params, uint32_t *mask);
 void method_create_group(void *arg, struct call *c, json_t *params);
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
+extern const char *const launch_words[]; /* by LAUNCH_AUTO, LAUNCH_REQUIRED, LAUNCH_OFF */
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
 /* An absent key, or certificate, is left out. */
 json_t *describe_eks(const struct store_vtpm *row);

@@ -392,9 +392,24 @@ void vtpm_start_again(struct vtpm *v)
 		start_run(v);
 }
 
+/* Whom it is powered on for. */
+enum start_kind { START_RING, START_QEMU, START_XEN, START_LAUNCH };
+
+/* Whether it may be without a launch. */
+static int check_launch(struct mgr *m, const struct store_vtpm *row, const struct vtpm *v, enum start_kind kind,
+			char why[static TEXT_MAX + 1])
+{
+	if (kind == START_LAUNCH || (v && v->state == VTPM_LAUNCHED) || !launch_is_required(m, row, kind == START_XEN))
+		return 0;
+	snprintf(why, TEXT_MAX + 1,
+		 "%s is only for a guest that vtpm-launch has measured and started; to have it without: vtpmctl set %s --launch off",
+		 row->name, row->name);
+	return ERR_DENIED;
+}
+
 /* Whether a power-on may begin, and with what; c: who asked, if it is to be in the audit log. */
-static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct call *c, struct vtpm **out,
-		       char why[static TEXT_MAX + 1])
+static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct call *c, enum start_kind kind,
+		       struct vtpm **out, char why[static TEXT_MAX + 1])
 {
 	struct vtpm *v = vtpm_find(m, row->uuid);
 
@@ -427,6 +442,8 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 			 row->name, v->crashes, row->name, v->reason);
 		return ERR_WRONG_STATE;
 	}
+	if (check_launch(m, row, v, kind, why))
+		return ERR_DENIED;
 	*out = v ? v : vtpm_new(m);
 	if (*out)
 		return 0;
@@ -438,7 +455,7 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 {
 	char why[TEXT_MAX + 1];
 	struct vtpm *v;
-	int err = start_admit(m, row, c, &v, why);
+	int err = start_admit(m, row, c, START_RING, &v, why);
 
 	if (err) {
 		call_error(c, err, "%s", why);
@@ -463,7 +480,7 @@ int vtpm_start_launched(struct mgr *m, const struct store_vtpm *row, struct laun
 		snprintf(why, TEXT_MAX + 1, "%s is launched already; vtpmctl stop %s undoes that", row->name, row->name);
 		return ERR_WRONG_STATE;
 	}
-	err = start_admit(m, row, c, out, why);
+	err = start_admit(m, row, c, START_LAUNCH, out, why);
 	if (err)
 		return err;
 	v = *out;
@@ -490,7 +507,7 @@ int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front
 		snprintf(why, TEXT_MAX + 1, "%s is launched, for another", row->name);
 		return ERR_WRONG_STATE;
 	}
-	err = start_admit(m, row, c, &v, why);
+	err = start_admit(m, row, c, START_XEN, &v, why);
 	if (err)
 		return err;
 	v->row = *row;
@@ -533,7 +550,7 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 {
 	bool waits = may_wait(m, row);
 	struct vtpm *v;
-	int err = waits ? wait_admit(m, row, &v, why) : start_admit(m, row, NULL, &v, why);
+	int err = waits ? wait_admit(m, row, &v, why) : start_admit(m, row, NULL, START_QEMU, &v, why);
 
 	if (err)
 		return err;

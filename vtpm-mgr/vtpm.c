@@ -45,7 +45,7 @@ void vtpm_free(struct vtpm *v)
 
 int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
 {
-	uint8_t mem[256];
+	uint8_t mem[256 + STORE_RULES_MAX];
 	struct buf b;
 
 	*k = (struct key_binding){ .epoch = row->epoch };
@@ -55,7 +55,8 @@ int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
 	if (buf_put_str(&b, row->name) || buf_put_u64le(&b, (uint64_t)row->user) || buf_put_u32le(&b, row->state_max) ||
 	    buf_put_u32le(&b, row->commit_rate) || buf_put_u8(&b, row->locality_max) || buf_put_u8(&b, row->snapshots) ||
 	    buf_put_var(&b, row->machine, row->has_machine ? UUID_LEN : 0) ||
-	    buf_put_var(&b, row->token, row->has_token ? DIGEST_LEN : 0))
+	    buf_put_var(&b, row->token, row->has_token ? DIGEST_LEN : 0) || buf_put_u8(&b, row->launch) ||
+	    buf_put_var(&b, row->rules.data, row->rules.len))
 		return ERR_RANGE;
 	return EVP_Digest(mem, b.len, k->config, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
 }

@@ -257,6 +257,14 @@ static void serve(struct xen_device *d, const struct xen_nodes *n, enum xen_tpm 
 			o->what |= XEN_DO_MARK | XEN_DO_POWER;
 		d->powered = true;
 		return;
+	case XEN_TPM_UNLAUNCHED:
+		/* Who launches a domain makes it first, and paused: it has its device by then. */
+		if (d->powered)
+			refuse(d, NULL, o);
+		else if (front_wants(n))
+			refuse(d, "its domain runs, and vtpm-launch has not measured what it was booted from: boot it with vtpm-launch; to have "
+				  "its TPM without, vtpmctl set NAME --launch off", o);
+		return;
 	case XEN_TPM_HELD:
 		o->what |= XEN_DO_MARK | XEN_DO_ADOPT;
 		d->powered = true;

@@ -67,6 +67,7 @@ static enum xen_tpm tpm_others(const struct vtpm *v, unsigned domid)
 static enum xen_tpm tpm_of(const struct xen_front *f)
 {
 	struct vtpm *v = vtpm_of(f);
+	enum xen_tpm tpm = XEN_TPM_OFF;
 	struct store_vtpm *row;
 	int err;
 
@@ -74,11 +75,17 @@ static enum xen_tpm tpm_of(const struct xen_front *f)
 		return tpm_mine(v);
 	v = vtpm_find(f->m, f->n.uuid);
 	if (v)
-		return tpm_others(v, f->domid);
+		tpm = tpm_others(v, f->domid);
+	if (tpm != XEN_TPM_OFF)
+		return tpm;
 	row = malloc(sizeof(*row));
 	err = row ? store_vtpm_by_uuid(f->m->store, f->n.uuid, row) : ERR_NOMEM;
+	if (err == ERR_NOTFOUND)
+		tpm = XEN_TPM_UNKNOWN;
+	else if (!err && launch_is_required(f->m, row, true))
+		tpm = XEN_TPM_UNLAUNCHED;
 	free(row);
-	return err == ERR_NOTFOUND ? XEN_TPM_UNKNOWN : XEN_TPM_OFF;
+	return tpm;
 }
 
 /* --- xenstore --- */
