@@ -221,7 +221,7 @@ plan_trial_many() {
 # --- an answer that waits for its vTPM's quota holds nobody up when its domain goes ---
 version_of() { ctl show "$1" | awk '$1 ~ "^changes" { print $2; exit }'; }
 version_is_above() { [ "$(version_of "$1")" -gt "$2" ]; }
-plan_trial_held() {
+plan_trial_waits() {
 	local version since
 	mgr_stop
 	check mgr_start_with_a_quota mgr_start --xen on --anchors-per-guest 2
