@@ -75,7 +75,7 @@ EFI_SRCS     := hv/launch/efi.c
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
-UNIT_TESTS += test_predict test_bootlog test_launch
+UNIT_TESTS += test_predict test_bootlog test_launch test_backend_launch test_launcher
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -121,8 +121,8 @@ TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_back
 FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict
 
 LIBTEST_SRCS := $(LIB_SRCS)
-test_launch_SRCS := $(LAUNCH_LIB_SRCS)
-test_launch_LIBS := $(LIBS_CTL)
+test_launcher_SRCS := $(LAUNCH_LIB_SRCS)
+test_launcher_LIBS := $(LIBS_CTL)
 test_buf_SRCS := $(LIB_SRCS)
 test_util_SRCS := $(LIB_SRCS)
 test_log_SRCS := $(LIB_SRCS)
@@ -180,6 +180,10 @@ test_backend_import_SRCS := tests/unit/swtpm_file.c tests/unit/backend_rig.c tes
 test_backend_import_LIBS := $(LIBS_BACKEND)
 test_checkpoint_SRCS := $(BACKEND_LIB_SRCS)
 test_checkpoint_LIBS := $(LIBS_BACKEND)
+test_launch_SRCS := vtpm-mgr/proto/launch.c vtpm-mgr/launch_rules.c lib/buf.c lib/err.c lib/util.c
+test_launch_LIBS := -lcrypto
+test_backend_launch_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_launch_LIBS := $(LIBS_BACKEND)
 test_transfer_SRCS := vtpm-backend/transfer.c lib/err.c
 test_resume_qemu_SRCS := tests/unit/qemu_client.c tests/unit/resume_guest.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_resume_qemu_LIBS := $(LIBS_BACKEND) -lpthread

@@ -1,464 +1,309 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* vtpm-launch without a guest: what of QEMU's command line and of xl's configuration is taken and refused, and what is measured. */
+/* The event log of a launch and the rules about launches: what is written is what is read, and nothing else is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include <cmocka.h>
 
-#include "hv/launch/launch.h"
-#include "lib/util.h"
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
 
-/* --- QEMU's command line --- */
+#include "tests/unit/launch_log.h"
+#include "vtpm-mgr/launch_rules.h"
 
-#define WORDS_MAX 24
+static struct launch_fixture fixture;
 
-/* Words between spaces; "" ends. */
-static int parse(struct qemu_words *q, char *text, struct ctl_error *e)
+static void read_back(bool sha1, bool crtm, unsigned n)
 {
-	char *argv[WORDS_MAX], *word;
-	int argc = 0;
+	struct launch_event e;
+	struct launch_log l;
 
-	*e = (struct ctl_error){0};
-	while ((word = strsep(&text, " ")) && argc < WORDS_MAX)
-		argv[argc++] = word;
-	return qemu_words_parse(q, argc, argv, e);
-}
-
-static void what_qemu_boots_is_found(void **state)
-{
-	char text[] = "qemu-system-x86_64 -M q35 --kernel k -nodefaults -initrd i -append a=b -dtb d -bios f -name -x";
-	struct qemu_words q;
-	struct ctl_error e;
-
-	(void)state;
-	assert_int_equal(parse(&q, text, &e), 0);
-	assert_string_equal(q.argv[q.kernel], "k");
-	assert_string_equal(q.argv[q.initrd], "i");
-	assert_string_equal(q.argv[q.append], "a=b");
-	assert_string_equal(q.argv[q.dtb], "d");
-	assert_string_equal(q.argv[q.bios], "f");
-	assert_int_equal(q.pflash, 0);
-	qemu_words_free(&q);
-}
-
-static void a_read_only_flash_is_the_firmware(void **state)
-{
-	char text[] = "q -drive if=pflash,format=raw,unit=1,file=vars -drive if=pflash,unit=0,file=/a/b,readonly=on,format=raw "
-		      "-drive if=virtio,readonly=on,file=disk";
-	char first[] = "q -drive file=/c,if=pflash,readonly=on";
-	struct qemu_words q;
-	struct ctl_error e;
-
-	(void)state;
-	assert_int_equal(parse(&q, text, &e), 0);
-	assert_string_equal(q.pflash_before, "if=pflash,unit=0,file=");
-	assert_string_equal(q.pflash_file, "/a/b");
-	assert_string_equal(q.pflash_after, ",readonly=on,format=raw");
-	qemu_words_free(&q);
-	assert_int_equal(parse(&q, first, &e), 0);
-	assert_string_equal(q.pflash_file, "/c");
-	assert_string_equal(q.pflash_before, "file=");
-	qemu_words_free(&q);
-}
-
-static void what_would_boot_unmeasured_is_refused(void **state)
-{
-	static const char *const lines[] = {
-		"q -kernel",
-		"q -kernel a -kernel b",
-		"q -kernel a --kernel b",
-		"q -name -kernel a", /* -kernel may be the name */
-		"q -option-that-is-new -kernel a",
-		"q -append x -append y -kernel k",
-		"q -initrd i",
-		"q -append a",
-		"q -machine q35,kernel=a",
-		"q -M kernel=a",
-		"q --machine pc,pflash0=x",
-		"q -machine firmware=a",
-		"q -machine {\"type\":\"q35\",\"initrd\":\"x\"}",
-		"q -machine {\"type\":\"q35\",\"\\u0069nitrd\":\"x\"}",
-		"q -device loader,file=a",
-		"q -device driver=loader,file=a",
-		"q -device {\"driver\":\"loader\"}",
-		"q -device guest-loader,kernel=a",
-		"q -device virtio-net-pci,romfile=a",
-		"q -global virtio-net-pci.romfile=a",
-		"q -fw_cfg name=opt/a,file=b",
-		"q -smbios file=a",
-		"q -acpitable file=a",
-		"q -option-rom a",
-		"q -readconfig a",
-		"q -loadvm a",
-		"q -incoming defer",
-		"q -pflash a",
-		"q -set device.a.b=c",
-		"q -bios a -drive if=pflash,readonly=on,file=b",
-		"q -drive if=pflash,readonly=on,file=a -drive if=pflash,readonly=on,file=b",
-		"q -drive if=pflash,readonly=on",
-		"q -drive if=pflash,readonly=on,file=a,,b",
-		"q -drive if=pflash,readonly=on,file=a,file=b",
-	};
-	struct qemu_words q;
-	struct ctl_error e;
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
-		char text[256];
-
-		snprintf(text, sizeof(text), "%s", lines[i]);
-		if (parse(&q, text, &e) != ERR_INVAL)
-			fail_msg("taken: %s", lines[i]);
-		assert_int_equal(e.status, EXIT_USAGE);
-		qemu_words_free(&q);
+	assert_int_equal(launch_fixture_make(&fixture, sha1, crtm, n), 0);
+	assert_int_equal(launch_log_open(&l, fixture.b.data, fixture.b.len), 0);
+	assert_int_equal(l.crtm, crtm);
+	assert_int_equal(l.sha1, sha1);
+	if (crtm) {
+		assert_int_equal(launch_log_next(&l, &e), 0);
+		assert_int_equal(e.pcr, 0);
+		assert_int_equal(e.type, LAUNCH_EV_S_CRTM_CONTENTS);
+		assert_int_equal(e.size, 24);
 	}
-}
-
-static void more_words_than_there_is_room_for_are_refused(void **state)
-{
-	static char word[] = "x";
-	char *argv[QEMU_WORDS_MAX + 1];
-	struct ctl_error e = {0};
-	struct qemu_words q;
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(argv); i++)
-		argv[i] = word;
-	assert_int_equal(qemu_words_parse(&q, QEMU_WORDS_MAX + 1, argv, &e), ERR_INVAL);
-	assert_int_equal(qemu_words_parse(&q, QEMU_WORDS_MAX, argv, &e), 0);
-	assert_int_equal(qemu_words_parse(&q, 0, argv, &e), ERR_INVAL);
-}
-
-/* --- xl's configuration --- */
-
-#define UUID	"9e4b1a7e-51f1-4e6d-8c2c-6d6a0c1f1a11"
-#define C_INFO	"\"c_info\": {\"type\": \"pv\", \"name\": \"web1\", \"uuid\": \"f6486f0e-d14e-4d9f-918e-609c4ddba9ef\"}"
-#define B_INFO	"\"b_info\": {\"max_vcpus\": 1, \"kernel\": \"/k\", \"ramdisk\": \"/r\", \"cmdline\": \"a=b\", \"type.pv\": {}}"
-#define VTPMS	"\"vtpms\": [{\"backend_domname\": \"vtpmmgr\", \"devid\": 0, \"uuid\": \"" UUID "\"}]"
-
-static void a_configuration_is_taken(void **state)
-{
-	struct ctl_error e = {0};
-	struct xl_config c;
-
-	(void)state;
-	assert_int_equal(xl_config_parse(&c, "{" C_INFO "," B_INFO "," VTPMS "}", &e), 0);
-	assert_string_equal(c.name, "web1");
-	assert_string_equal(c.kernel, "/k");
-	assert_string_equal(c.ramdisk, "/r");
-	assert_string_equal(c.cmdline, "a=b");
-	assert_string_equal(c.uuid, UUID);
-	assert_string_equal(c.backend, "vtpmmgr");
-	assert_string_equal(c.canonical, "{\"b_info\":{\"max_vcpus\":1,\"type.pv\":{}},\"c_info\":{\"name\":\"web1\",\"type\":\"pv\"},"
-					 "\"vtpms\":[{\"backend_domname\":\"vtpmmgr\",\"devid\":0,\"uuid\":\"" UUID "\"}]}");
-	xl_config_free(&c);
-}
-
-static void what_is_absent_has_its_default(void **state)
-{
-	struct ctl_error e = {0};
-	struct xl_config c;
-
-	(void)state;
-	assert_int_equal(xl_config_parse(&c, "{" C_INFO ",\"b_info\": {\"kernel\": \"/k\"}, \"vtpms\": [{\"uuid\": \"" UUID "\"}]}", &e), 0);
-	assert_null(c.ramdisk);
-	assert_string_equal(c.cmdline, "");
-	assert_string_equal(c.backend, "0");
-	xl_config_free(&c);
-}
-
-static void a_configuration_that_cannot_be_measured_is_refused(void **state)
-{
-	static const char *const texts[] = {
-		"",
-		"null",
-		"[]",
-		"{}",
-		"{" C_INFO "," B_INFO "}",
-		"{" C_INFO "," VTPMS "}",
-		"{" B_INFO "," VTPMS "}",
-		"{" C_INFO "," C_INFO "," B_INFO "," VTPMS "}",
-		"{" C_INFO "," B_INFO ", \"vtpms\": []}",
-		"{" C_INFO "," B_INFO ", \"vtpms\": {\"uuid\": \"" UUID "\"}}",
-		"{" C_INFO "," B_INFO ", \"vtpms\": [{\"uuid\": \"" UUID "\"}, {\"uuid\": \"" UUID "\"}]}",
-		"{" C_INFO "," B_INFO ", \"vtpms\": [{\"uuid\": \"web1\"}]}",
-		"{" C_INFO "," B_INFO ", \"vtpms\": [{\"uuid\": 1}]}",
-		"{" C_INFO "," B_INFO ", \"vtpms\": [{\"uuid\": \"" UUID "\", \"backend_domname\": 0}]}",
-		"{\"c_info\": {\"type\": \"hvm\", \"name\": \"web1\"}, " B_INFO "," VTPMS "}",
-		"{\"c_info\": {\"name\": \"web1\"}, " B_INFO "," VTPMS "}",
-		"{\"c_info\": {\"type\": \"pv\", \"name\": \"-f\"}, " B_INFO "," VTPMS "}",
-		"{\"c_info\": {\"type\": \"pv\", \"name\": \"\"}, " B_INFO "," VTPMS "}",
-		"{\"c_info\": {\"type\": \"pv\", \"name\": [\"a\"]}, " B_INFO "," VTPMS "}",
-		"{" C_INFO ", \"b_info\": {\"cmdline\": \"a\"}, " VTPMS "}",
-		"{" C_INFO ", \"b_info\": {\"kernel\": \"\"}, " VTPMS "}",
-		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"ramdisk\": 1}, " VTPMS "}",
-		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"cmdline\": null}, " VTPMS "}",
-		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"bootloader\": \"pygrub\"}, " VTPMS "}",
-		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"type.pv\": {\"kernel\": \"/other\"}}, " VTPMS "}",
-		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"type.pv\": {\"bootloader\": \"pygrub\"}}, " VTPMS "}",
-		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"type.pvh\": {\"pvshim\": \"True\"}}, " VTPMS "}",
-		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"device_tree\": \"/d\"}, " VTPMS "}",
-		"{" C_INFO ", \"b_info\": [\"kernel\"], " VTPMS "}",
-		"{" C_INFO "," B_INFO "," VTPMS "} rest",
-		"{" C_INFO "," B_INFO "," VTPMS,
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-		struct ctl_error e = {0};
-		struct xl_config c;
-
-		if (xl_config_parse(&c, texts[i], &e) != ERR_INVAL)
-			fail_msg("taken: %s", texts[i]);
-		assert_null(c.canonical);
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(launch_log_next(&l, &e), 0);
+		assert_int_equal(e.pcr, 4);
+		assert_int_equal(e.size, i + 1);
+		assert_int_equal(e.data[i], i + 1);
+		assert_int_equal(e.digest[LAUNCH_SHA512][63], i + 1);
+		assert_int_equal(e.digest[LAUNCH_SHA1] != NULL, sha1);
 	}
+	assert_int_equal(launch_log_next(&l, &e), ERR_NOTFOUND);
 }
 
-/* --- files --- */
-
-static int file_of(const char *text)
+static void what_is_written_is_read(void **state)
 {
-	int fd = memfd_create("test", 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-	return fd;
+	(void)state;
+	read_back(false, true, 5);
+	read_back(true, true, 5);
+	read_back(false, false, 1);
+	read_back(true, false, 40);
+	read_back(false, true, 0);
 }
 
-static void read_image(struct image *i, const char *text)
+static void startup_and_the_h_crtm(void **state)
 {
-	struct ctl_error e = {0};
-	char path[64];
-	int fd = file_of(text);
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	assert_int_equal(image_read(i, path, IMAGE_MAX, &e), 0);
-	/* What the file is now does not matter. */
-	assert_int_equal(pwrite(fd, "XXXX", 4, 0), 4);
-	close(fd);
+	(void)state;
+	assert_int_equal(launch_fixture_make(&fixture, false, true, 0), 0);
+	assert_int_equal(launch_log_check(fixture.b.data, fixture.b.len, false), 0);
+	assert_int_equal(launch_log_check(fixture.b.data, fixture.b.len, true), 0);
+	assert_int_equal(launch_fixture_make(&fixture, false, true, 1), 0);
+	assert_int_equal(launch_log_check(fixture.b.data, fixture.b.len, false), ERR_PROTO);
+	assert_int_equal(launch_fixture_make(&fixture, false, false, 1), 0);
+	assert_int_equal(launch_log_check(fixture.b.data, fixture.b.len, false), ERR_PROTO);
+	assert_int_equal(launch_fixture_make(&fixture, false, false, 0), 0);
+	assert_int_equal(launch_log_check(fixture.b.data, fixture.b.len, true), ERR_PROTO); /* nothing was measured */
 }
 
-static void a_copy_is_sealed(void **state)
+/* Each byte less, each bit in what stands around the digests and the data: refused, or another log, and never read beyond its end. */
+static void damaged_logs(void **state)
 {
-	char byte = 'X', got[8] = "";
-	struct image i;
-	int fd;
+	uint8_t copy[LAUNCH_LOG_MAX];
+	size_t n;
 
 	(void)state;
-	read_image(&i, "kernel");
-	assert_int_equal(i.size, 6);
-	assert_int_equal(pread(i.fd, got, sizeof(got), 0), 6);
-	assert_string_equal(got, "kernel");
-	assert_int_equal(write(i.fd, &byte, 1), -1);
-	assert_int_equal(ftruncate(i.fd, 1), -1);
-	assert_int_equal(fcntl(i.fd, F_GETFD), 0); /* who is executed inherits it */
-	fd = open(i.path, O_RDWR);
-	assert_true(fd < 0 || write(fd, &byte, 1) < 0);
-	if (fd >= 0)
-		close(fd);
-	image_close(&i);
-	assert_int_equal(i.fd, -1);
+	assert_int_equal(launch_fixture_make(&fixture, false, true, 2), 0);
+	n = fixture.b.len;
+	for (size_t cut = 0; cut < n; cut++) {
+		uint8_t *exact = malloc(cut + 1); /* so that a sanitizer sees what is read behind it */
+		int err;
+
+		assert_non_null(exact);
+		memcpy(exact, fixture.b.data, cut);
+		err = launch_log_check(exact, cut, true);
+		assert_true(err == ERR_PROTO || (cut > 400 && err == 0)); /* one with an event less is a log */
+		free(exact);
+	}
+	for (size_t bit = 0; bit < 8 * n; bit++) {
+		memcpy(copy, fixture.b.data, n);
+		copy[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		(void)!launch_log_check(copy, n, true);
+		if (bit / 8 < 70) /* the header */
+			assert_int_equal(launch_log_check(copy, n, true), ERR_PROTO);
+	}
+	assert_int_equal(launch_log_check(fixture.mem, LAUNCH_LOG_MAX + 1, true), ERR_PROTO);
 }
 
-static void a_file_that_is_too_long_or_missing_is_refused(void **state)
+static void set_le32(size_t at, uint32_t v)
 {
-	struct ctl_error e = {0};
-	struct image i;
-	char path[64];
-	int fd = file_of("kernel");
+	for (unsigned i = 0; i < 4; i++)
+		fixture.mem[at + i] = (uint8_t)(v >> 8 * i);
+}
+
+static void events_that_may_not_be(void **state)
+{
+	size_t first;
 
 	(void)state;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	assert_int_equal(image_read(&i, path, 5, &e), ERR_RANGE);
-	assert_int_equal(i.fd, -1);
-	assert_int_equal(image_read(&i, path, 6, &e), 0);
-	image_close(&i);
-	assert_int_equal(image_read(&i, "/nonexistent", 6, &e), ERR_NOTFOUND);
-	assert_int_equal(e.status, EXIT_NOT_FOUND);
-	close(fd);
+	assert_int_equal(launch_fixture_make(&fixture, false, false, 0), 0);
+	first = fixture.b.len;
+	assert_int_equal(launch_fixture_make(&fixture, false, false, 1), 0);
+	assert_int_equal(launch_log_check(fixture.mem, fixture.b.len, true), 0);
+	set_le32(first, LAUNCH_PCR_MAX);
+	assert_int_equal(launch_log_check(fixture.mem, fixture.b.len, true), 0);
+	set_le32(first, LAUNCH_PCR_MAX + 1);
+	assert_int_equal(launch_log_check(fixture.mem, fixture.b.len, true), ERR_PROTO);
+	set_le32(first, 4);
+	set_le32(first + 4, LAUNCH_EV_NO_ACTION);
+	assert_int_equal(launch_log_check(fixture.mem, fixture.b.len, true), ERR_PROTO);
+	set_le32(first + 4, 13);
+	set_le32(first + 8, 2);
+	assert_int_equal(launch_log_check(fixture.mem, fixture.b.len, true), ERR_PROTO);
+	/* 64 events are taken, one more is not. */
+	assert_int_equal(launch_fixture_make(&fixture, false, false, LAUNCH_EVENTS_MAX), 0);
+	assert_int_equal(launch_log_check(fixture.mem, fixture.b.len, true), 0);
+	assert_int_equal(launch_fixture_make(&fixture, false, false, LAUNCH_EVENTS_MAX + 1), 0);
+	assert_int_equal(launch_log_check(fixture.mem, fixture.b.len, true), ERR_PROTO);
 }
 
-/* --- events --- */
+/* --- rules --- */
 
-static struct events events, others;
+static uint8_t digest[2][DIGEST_LEN];
+static struct store_rules rules;
 
-static void make(struct events *l, struct measured m, char digest[static 65])
+static struct rule of_digest(unsigned i)
 {
-	static uint8_t log[LAUNCH_LOG_MAX];
-	struct ctl_error e = {0};
-	size_t size;
-
-	assert_int_equal(events_make(l, &m, &e), 0);
-	assert_int_equal(events_log(l, log, &size, digest), 0);
-	assert_int_equal(launch_log_check(log, size, l->startup), 0);
+	memset(digest[i], (int)i + 1, DIGEST_LEN);
+	return (struct rule){ .kind = RULE_DIGEST, .value = digest[i], .len = DIGEST_LEN };
 }
 
-static void assert_event(size_t i, uint32_t pcr, uint32_t type, const char *hashed)
+static int judge(const uint8_t *d, const uint8_t *signature, size_t n)
 {
-	struct digests d;
+	const struct rules_launch l = {
+		.digest = d, .log = fixture.b.data, .log_len = fixture.b.len, .signature = signature, .signature_len = n };
 
-	assert_in_range(i, 0, events.n - 1);
-	assert_int_equal(events.list[i].pcr, pcr);
-	assert_int_equal(events.list[i].type, type);
-	if (!hashed)
-		return;
-	assert_int_equal(digests_of(hashed, strlen(hashed), &d), 0);
-	for (unsigned bank = 0; bank < LAUNCH_BANKS; bank++)
-		assert_memory_equal(events.list[i].digest[bank], d.of[bank], launch_digest_size(bank));
+	return rules_judge(&rules, &l);
 }
 
-static void a_boot_is_measured_in_order(void **state)
+static void digests_are_added_and_removed(void **state)
 {
-	struct image kernel, initrd, firmware;
-	struct measured m = {.kernel = &kernel, .initrd = &initrd, .firmware = &firmware, .command_line = "a=b", .config = "[]", .config_len = 2};
-	char digest[65];
+	struct rule one = of_digest(0), two = of_digest(1);
 
 	(void)state;
-	read_image(&kernel, "the kernel");
-	read_image(&initrd, "the initrd");
-	read_image(&firmware, "the firmware");
-	make(&events, m, digest);
-	assert_true(events.startup);
-	assert_int_equal(events.n, 16);
-	assert_event(0, 0, 7, NULL);
-	assert_memory_equal(events.list[0].data, "vtpm-launch ", 12);
-	assert_event(1, 0, 8, NULL);
-	assert_event(2, 0, 0x8000000a, "the firmware");
-	assert_event(3, 1, 0xa, "[]");
-	for (uint32_t pcr = 0; pcr < 8; pcr++)
-		assert_event(4 + pcr, pcr, 4, NULL);
-	assert_event(12, 4, 0xc, "the kernel");
-	assert_event(13, 8, 0xd, "a=b");
-	assert_string_equal((const char *)events.list[13].data, "kernel_cmdline: a=b");
-	assert_event(14, 9, 0xd, "the kernel");
-	assert_event(15, 9, 0xd, "the initrd");
-	image_close(&kernel);
-	image_close(&initrd);
-	image_close(&firmware);
+	rules = (struct store_rules){ 0 };
+	assert_int_equal(judge(digest[1], NULL, 0), 0); /* nothing is demanded */
+	assert_int_equal(rules_add(&rules, &one), 0);
+	assert_int_equal(rules_add(&rules, &one), ERR_EXISTS);
+	assert_int_equal(judge(digest[0], NULL, 0), 0);
+	assert_int_equal(judge(digest[1], NULL, 0), ERR_DENIED);
+	assert_int_equal(rules_add(&rules, &two), 0);
+	assert_int_equal(judge(digest[1], NULL, 0), 0);
+	assert_int_equal(rules_remove(&rules, &one), 0);
+	assert_int_equal(rules_remove(&rules, &one), ERR_NOTFOUND);
+	assert_int_equal(judge(digest[0], NULL, 0), ERR_DENIED);
+	assert_int_equal(rules_remove(&rules, &two), 0);
+	assert_true(rules_empty(&rules));
+	assert_int_equal(judge(digest[0], NULL, 0), 0);
 }
 
-/* One byte of each, and the launch is another. */
-static void a_byte_makes_another_launch(void **state)
+static void rules_have_an_end(void **state)
 {
-	struct image kernel, other;
-	const struct measured m = {.kernel = &kernel, .command_line = "a=b", .config = "[]", .config_len = 2};
-	struct measured n;
-	char digest[65], another[65];
+	uint8_t d[DIGEST_LEN] = { 0 };
+	struct rule e = { .kind = RULE_DIGEST, .value = d, .len = sizeof(d) };
 
 	(void)state;
-	read_image(&kernel, "the kernel");
-	read_image(&other, "the kernal");
-	make(&events, m, digest);
-	make(&others, m, another);
-	assert_string_equal(digest, another);
-	n = m;
-	n.command_line = "a=c";
-	make(&others, n, another);
-	assert_string_not_equal(digest, another);
-	n = m;
-	n.config = "{}";
-	make(&others, n, another);
-	assert_string_not_equal(digest, another);
-	n = m;
-	n.kernel = &other;
-	make(&others, n, another);
-	assert_string_not_equal(digest, another);
-	n = m;
-	n.initrd = &other;
-	make(&others, n, another);
-	assert_string_not_equal(digest, another);
-	image_close(&kernel);
-	image_close(&other);
+	rules = (struct store_rules){ 0 };
+	for (unsigned i = 0; i < LAUNCH_RULES; i++) {
+		d[0] = (uint8_t)i;
+		assert_int_equal(rules_add(&rules, &e), 0);
+	}
+	d[0] = 200;
+	assert_int_equal(rules_add(&rules, &e), ERR_FULL);
+	assert_int_equal(rules_check(&rules), 0);
 }
 
-/* What an event cannot show is in its digest all the same. */
-static void the_end_of_a_long_text_is_measured(void **state)
+static void damaged_rules_allow_nothing(void **state)
 {
-	static char line[4000], config[4000];
-	struct image kernel;
-	struct measured m = {.kernel = &kernel, .command_line = line, .config = config, .config_len = sizeof(config)};
-	char digest[65], another[65];
+	struct rule one = of_digest(0);
+	struct store_rules good;
 
 	(void)state;
-	read_image(&kernel, "the kernel");
-	memset(line, 'a', sizeof(line) - 1);
-	memset(config, 'b', sizeof(config));
-	make(&events, m, digest);
-	assert_int_equal(events.list[2].size, LAUNCH_DATA_MAX);
-	line[sizeof(line) - 2] = 'b';
-	make(&others, m, another);
-	assert_string_not_equal(digest, another);
-	line[sizeof(line) - 2] = 'a';
-	config[sizeof(config) - 1] = 'a';
-	make(&others, m, another);
-	assert_string_not_equal(digest, another);
-	image_close(&kernel);
+	rules = (struct store_rules){ 0 };
+	assert_int_equal(rules_add(&rules, &one), 0);
+	assert_int_equal(rules_set_mismatch(&rules, MISMATCH_SERVE), 0);
+	assert_int_equal(rules_set_mismatch(&rules, MISMATCH_SERVE + 1), ERR_INVAL);
+	good = rules;
+	for (size_t n = 2; n < good.len; n++) {
+		rules.len = n;
+		assert_int_equal(judge(digest[0], NULL, 0), ERR_AUTH);
+	}
+	for (size_t at = 0; at < 6; at++) {
+		rules = good;
+		rules.data[at] ^= 0x40;
+		assert_int_equal(judge(digest[0], NULL, 0), ERR_AUTH);
+	}
+	rules = good;
+	rules.len = STORE_RULES_MAX + 1;
+	assert_int_equal(rules_check(&rules), ERR_AUTH);
 }
 
-/* Everything is in the one event that comes before the firmware. */
-static void firmware_that_measures_has_one_event_before_it(void **state)
+static char *pem_of(EVP_PKEY *key)
 {
-	struct image kernel, firmware;
-	struct measured m = {.firmware = &firmware, .config = "[]", .config_len = 2, .self_measuring = true};
-	char digest[65], another[65];
+	BIO *b = BIO_new(BIO_s_mem());
+	char *text, *copy;
+	long n;
 
-	(void)state;
-	read_image(&kernel, "the kernel");
-	read_image(&firmware, "the firmware");
-	make(&events, m, digest);
-	assert_false(events.startup);
-	assert_int_equal(events.n, 1);
-	assert_event(0, 0, 7, NULL);
-	assert_non_null(memmem(events.list[0].data, events.list[0].size, "\nfirmware sha256 ", 17));
-	m.kernel = &kernel;
-	make(&others, m, another);
-	assert_string_not_equal(digest, another);
-	image_close(&kernel);
-	image_close(&firmware);
+	assert_int_equal(PEM_write_bio_PUBKEY(b, key), 1);
+	n = BIO_get_mem_data(b, &text);
+	copy = strndup(text, (size_t)n);
+	BIO_free(b);
+	return copy;
 }
 
-static void events_beyond_the_bounds_are_refused(void **state)
+static size_t sign(EVP_PKEY *key, const EVP_MD *md, uint8_t out[static LAUNCH_SIGNATURE_MAX])
 {
-	static uint8_t data[LAUNCH_DATA_MAX + 1];
-	size_t n = 0;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	size_t n = LAUNCH_SIGNATURE_MAX;
+
+	assert_int_equal(EVP_DigestSignInit(ctx, NULL, md, NULL, key), 1);
+	assert_int_equal(EVP_DigestSign(ctx, out, &n, fixture.b.data, fixture.b.len), 1);
+	EVP_MD_CTX_free(ctx);
+	return n;
+}
+
+static void signed_with(EVP_PKEY *key, EVP_PKEY *other)
+{
+	uint8_t der[LAUNCH_KEY_MAX], signature[LAUNCH_SIGNATURE_MAX];
+	struct rule e = { .kind = RULE_KEY, .value = der, .len = sizeof(der) };
+	char *pem = pem_of(key);
+	size_t n;
+
+	assert_int_equal(rules_key_of_pem(pem, der, &e.len), 0);
+	rules = (struct store_rules){ 0 };
+	assert_int_equal(rules_add(&rules, &e), 0);
+	n = sign(key, EVP_sha256(), signature);
+	assert_int_equal(judge(digest[0], signature, n), 0);
+	assert_int_equal(judge(digest[0], signature, n - 1), ERR_DENIED);
+	assert_int_equal(judge(digest[0], NULL, 0), ERR_DENIED);
+	signature[n / 2] ^= 1;
+	assert_int_equal(judge(digest[0], signature, n), ERR_DENIED);
+	signature[n / 2] ^= 1;
+	fixture.b.data[fixture.b.len - 1] ^= 1;
+	assert_int_equal(judge(digest[0], signature, n), ERR_DENIED);
+	fixture.b.data[fixture.b.len - 1] ^= 1;
+	n = sign(key, EVP_sha512(), signature);
+	assert_int_equal(judge(digest[0], signature, n), ERR_DENIED);
+	n = sign(other, EVP_sha256(), signature);
+	assert_int_equal(judge(digest[0], signature, n), ERR_DENIED);
+	free(pem);
+}
+
+static void keys_sign_launches(void **state)
+{
+	EVP_PKEY *ec = EVP_EC_gen("P-256"), *ec2 = EVP_EC_gen("P-384"), *rsa = EVP_RSA_gen(2048);
 
 	(void)state;
-	events_init(&events);
-	assert_int_equal(events_add_data(&events, 1, 5, data, LAUNCH_DATA_MAX + 1), ERR_RANGE);
-	while (events_add_data(&events, 1, 5, data, 1) == 0)
-		n++;
-	assert_int_equal(n, LAUNCH_EVENTS_MAX);
-	events_init(&events);
-	for (n = 0; events_add_data(&events, 1, 5, data, LAUNCH_DATA_MAX) == 0;)
-		n++;
-	assert_int_equal(n, LAUNCH_LOG_MAX / LAUNCH_DATA_MAX);
+	assert_int_equal(launch_fixture_make(&fixture, false, true, 2), 0);
+	signed_with(ec, ec2);
+	signed_with(ec2, ec);
+	signed_with(rsa, ec);
+	EVP_PKEY_free(ec);
+	EVP_PKEY_free(ec2);
+	EVP_PKEY_free(rsa);
+}
+
+static void keys_that_may_not_be(void **state)
+{
+	EVP_PKEY *keys[] = { EVP_RSA_gen(1024), EVP_EC_gen("P-224"), EVP_PKEY_Q_keygen(NULL, NULL, "ED25519") };
+	uint8_t der[LAUNCH_KEY_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		char *pem = pem_of(keys[i]);
+		size_t n = sizeof(der);
+
+		assert_int_equal(rules_key_of_pem(pem, der, &n), ERR_INVAL);
+		free(pem);
+		EVP_PKEY_free(keys[i]);
+	}
+	assert_int_equal(rules_key_of_pem("no key", der, &(size_t){ sizeof(der) }), ERR_INVAL);
+	assert_int_equal(rules_key_of_pem("", der, &(size_t){ sizeof(der) }), ERR_INVAL);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_qemu_boots_is_found),
-		cmocka_unit_test(a_read_only_flash_is_the_firmware),
-		cmocka_unit_test(what_would_boot_unmeasured_is_refused),
-		cmocka_unit_test(more_words_than_there_is_room_for_are_refused),
-		cmocka_unit_test(a_configuration_is_taken),
-		cmocka_unit_test(what_is_absent_has_its_default),
-		cmocka_unit_test(a_configuration_that_cannot_be_measured_is_refused),
-		cmocka_unit_test(a_copy_is_sealed),
-		cmocka_unit_test(a_file_that_is_too_long_or_missing_is_refused),
-		cmocka_unit_test(a_boot_is_measured_in_order),
-		cmocka_unit_test(a_byte_makes_another_launch),
-		cmocka_unit_test(the_end_of_a_long_text_is_measured),
-		cmocka_unit_test(firmware_that_measures_has_one_event_before_it),
-		cmocka_unit_test(events_beyond_the_bounds_are_refused),
+		cmocka_unit_test(what_is_written_is_read),
+		cmocka_unit_test(startup_and_the_h_crtm),
+		cmocka_unit_test(damaged_logs),
+		cmocka_unit_test(events_that_may_not_be),
+		cmocka_unit_test(digests_are_added_and_removed),
+		cmocka_unit_test(rules_have_an_end),
+		cmocka_unit_test(damaged_rules_allow_nothing),
+		cmocka_unit_test(keys_sign_launches),
+		cmocka_unit_test(keys_that_may_not_be),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

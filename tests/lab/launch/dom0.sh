@@ -95,11 +95,15 @@ plan_launch_strangers() { # a vTPM that is free, one that is in use
 	guest_plan "$2" neighbour 2
 }
 
-# A reboot is another domain, which nobody has launched.
+# A reboot is another domain: the launcher's process that stayed behind launches it, and ends with the last one.
 plan_launch_reboot() { # name
-	guest_say "$1" reboot
-	guest_hear "$1" "done reboot" && guest_gone "$1"
-	until_works is_no_domain "$1"
-	until_works vtpm_is "$1" stopped
-	launch_create "$1" && guest_plan "$1" launched
+	local was
+	was=$(xl domid "$1")
+	check "$1_launcher_is_there" pgrep -f "vtpm-launch xl /run/$1.cfg"
+	guest_reboot "$1" || return
+	check "$1_is_another_domain" test "$(xl domid "$1")" -gt "$was"
+	guest_plan "$1" launched
+	guest_end "$1"
+	until_works no_launcher "$1"
 }
+no_launcher() { ! pgrep -f "vtpm-launch xl /run/$1.cfg"; }

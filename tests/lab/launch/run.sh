@@ -36,8 +36,10 @@ machine_launch() {
 		log_is_the_managers web2
 		order "down web2" && order "launch_reboot web1" || return
 		pcrs_are_the_logs web1 web1_rebooted
+	else
+		order "down web1" || return
 	fi
-	order "down web1" && order "launch_other_byte web1 4" && order "launch_swap web3 4" || return
+	order "launch_other_byte web1 4" && order "launch_swap web3 4" || return
 	pcrs_are_the_logs web3 web3
 	order "down web3" && order log && vm_end launch
 }
