@@ -16,7 +16,7 @@ static const char summary[] =
 	"\n"
 	"  measure                only prints what would be measured, and the launch's digest\n"
 	"  --vtpm NAME            the guest's vTPM; with xl, that the configuration must have this one\n"
-	"  --signature FILE       a signature of the launch's digest, in DER, where the vTPM's policy wants one\n"
+	"  --signature FILE       a signature over the event log, by a key that the vTPM's policy allows\n"
 	"  --eventlog FILE        with measure: writes the event log there\n"
 	"  --runtime-dir DIR      of the manager; default " CTL_RUNTIME_DIR "\n"
 	"  --xen-domain DOMAIN    the manager in that domain; with xl, default: the vTPM's backend=\n"

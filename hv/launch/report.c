@@ -8,7 +8,7 @@
 
 #include "hv/launch/launch.h"
 
-#define SIGNATURE_MAX 1024u /* bytes, in DER */
+#define SIGNATURE_MAX 1024u /* bytes */
 
 static int write_log(const char *file, const uint8_t *log, size_t size, struct ctl_error *e)
 {

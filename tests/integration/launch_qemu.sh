@@ -19,12 +19,6 @@ guest_machine() {
 	KERNEL=$1 INITRAMFS=$2
 	machine_command web1 tpm-tis bios "$LAB/run/web1.swtpm" "lab.talk=ttyS1 $3"
 }
-# What the log in a file leads to, of PCRs 0 to 9. tpm2_eventlog before 5.6 has another PCR 0: it does not know what that begins with.
-replayed() { echo $(tests/tools/replay.py "$1" | cut -d' ' -f2); }
-by_the_stock_tool() {
-	echo $(tpm2_eventlog "$1" | awk '$1 == "sha256:" { on = 1; next } $1 == "sha384:" { on = 0 } on && $1 > 0 && $1 < 10 { sub("0x", "", $3); print $3 }')
-}
-
 image_build || { echo "not ok image"; exit 1; }
 kernel=$KERNEL initrd=$INITRAMFS
 chip_start
@@ -44,17 +38,30 @@ exec {pipe}>&-
 if vm_ready web1; then
 	echo "ok boots_the_measured_kernel_not_the_file_of_now"
 	vm_plan web1 launched
-	file web1.eventlog
-	is pcrs_are_what_the_log_in_nv_leads_to "${NOTE[web1.pcrs]:-none}" "$(replayed "$LAB/web1.eventlog")"
-	is tpm2_eventlog_agrees "$(cut -d' ' -f2- <<<"${NOTE[web1.pcrs]:-none}")" "$(by_the_stock_tool "$LAB/web1.eventlog")"
+	pcrs_are_the_logs web1 launched
+	ctl eventlog web1 --out "$LAB/log"
+	check log_in_nv_is_the_managers cmp "$LAB/log" "$LAB/web1.eventlog"
 
 	# Whoever comes second, with or without a launch of his own, does not get the TPM.
 	guest_machine "$kernel" "$initrd" word=a
 	exits second_launch_is_refused 4 launch --vtpm web1 qemu -- "${machine[@]}"
 	vm_reboot web1 && vm_plan web1 launched
-	file web1.eventlog
-	is pcrs_after_a_reboot "${NOTE[web1.pcrs]:-none}" "$(replayed "$LAB/web1.eventlog")"
+	pcrs_are_the_logs web1 rebooted
 	vm_end web1
+fi
+
+# UEFI starts the TPM itself and measures what it boots: one event comes before it, which PCR 0 begins with.
+replayed_uefi() { python3 tests/tools/launch.py --replay "$LAB/uefi.eventlog" sha256 "$LAB/uefi.firmware" | awk '{ print tolower($2) }'; }
+KERNEL=$kernel INITRAMFS=$initrd
+machine_command uefi tpm-crb uefi "$LAB/run/web1.swtpm" lab.talk=ttyS1
+vm_run uefi launch_uefi "$B/vtpm-launch" --runtime-dir "$LAB/run" --vtpm web1 qemu -- "${machine[@]}"
+if vm_ready uefi; then
+	vm_plan uefi launched_uefi
+	file uefi.eventlog && file uefi.firmware
+	is pcr_0_is_both_logs "$(cut -d' ' -f1 <<<"${NOTE[uefi.pcrs]:-none}")" "$(replayed_uefi)"
+	check the_one_event_names_the_firmware grep -aq "firmware sha256 $(sha256sum <"$OVMF/OVMF_CODE_4M.fd" | cut -d' ' -f1)" "$LAB/uefi.eventlog"
+	check and_the_kernel grep -aq "kernel sha256 $(sha256sum <"$kernel" | cut -d' ' -f1)" "$LAB/uefi.eventlog"
+	vm_end uefi
 fi
 
 # A launch that ends in nothing is taken back: the vTPM is off.
@@ -71,3 +78,21 @@ is the_same_bytes_elsewhere "$(measured "$LAB/vmlinuz" word=a)" "$was"
 check a_byte_of_the_command_line_is_another_launch test "$(measured "$kernel" word=b)" != "$was"
 printf x | dd of="$LAB/vmlinuz" bs=1 seek=4096 conv=notrunc status=none
 check a_byte_of_the_kernel_is_another_launch test "$(measured "$LAB/vmlinuz" word=a)" != "$was"
+
+# The policy knows them apart.
+ctl launch allow web1 "$was" >/dev/null
+cp "$kernel" "$LAB/vmlinuz"
+exits a_changed_byte_is_refused 5 launch --vtpm web1 qemu -- $(words "$kernel" word=b)
+says and_the_refusal_has_the_digest "$(measured "$kernel" word=b)"
+
+# Or whoever has the key does. true takes the place of a QEMU that would boot.
+ln -s /bin/true "$LAB/qemu-system-x86_64"
+signed() { launch --vtpm web1 "$@" qemu -- "$LAB/qemu-system-x86_64" -bios "$kernel" -kernel "$kernel"; }
+openssl ecparam -genkey -name prime256v1 -noout -out "$LAB/key.pem" 2>/dev/null
+openssl ec -in "$LAB/key.pem" -pubout -out "$LAB/key.pub" 2>/dev/null
+check allow_a_key ctl launch allow web1 --key "$LAB/key.pub"
+exits unsigned_is_refused 5 signed
+launch measure --eventlog "$LAB/log" qemu -- "$LAB/qemu-system-x86_64" -bios "$kernel" -kernel "$kernel" >"$LAB/out"
+openssl dgst -sha256 -sign "$LAB/key.pem" -out "$LAB/log.sig" "$LAB/log"
+check signed_is_launched signed --signature "$LAB/log.sig"
+ctl stop web1

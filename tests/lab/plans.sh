@@ -296,3 +296,7 @@ plan_launched() {
 	check log_is_in_nv launch_log log
 	note_file eventlog log
 }
+plan_launched_uefi() { # the firmware's own log comes after that
+	plan_launched
+	note_file firmware /sys/kernel/security/tpm0/binary_bios_measurements
+}
