@@ -47,7 +47,7 @@ CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/backup.c vtpm-mgr/ctl/client.c 
             vtpm-mgr/ctl/policy.c vtpm-mgr/ctl/policy_key.c vtpm-mgr/ctl/policy_print.c vtpm-mgr/ctl/policy_sign.c vtpm-mgr/proto/pcr_set_json.c vtpm-mgr/proto/policy_code.c $(POLICY_SRCS) vtpm-mgr/ctl/predict.c $(PREDICT_SRCS) vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) hv/xen/hypercall.c lib/buf.c lib/err.c lib/loop.c lib/sealed.c lib/util.c
 CTL_SRCS := vtpm-mgr/ctl/main.c $(CTL_LIB_SRCS)
 # vtpm-launch is a client of the manager, as vtpmctl is.
-LAUNCH_LIB_SRCS := hv/launch/events.c hv/launch/image.c hv/launch/manager.c hv/launch/qemu.c hv/launch/qemu_words.c hv/launch/report.c hv/launch/run.c hv/launch/xl.c hv/launch/xl_config.c hv/launch/xl_wait.c \
+LAUNCH_LIB_SRCS := hv/launch/domain.c hv/launch/events.c hv/launch/image.c hv/launch/manager.c hv/launch/pcr.c hv/launch/qemu.c hv/launch/qemu_words.c hv/launch/report.c hv/launch/run.c hv/launch/stub.c hv/launch/xl.c hv/launch/xl_config.c hv/launch/xl_wait.c \
             vtpm-mgr/proto/launch.c $(CTL_LIB_SRCS)
 LAUNCH_SRCS := hv/launch/main.c $(LAUNCH_LIB_SRCS)
 BRIDGE_SRCS := vtpm-mgr/vchan/main.c vtpm-mgr/vchan/pump.c vtpm-mgr/identity.c $(VCHAN_SRCS) lib/buf.c lib/err.c lib/log.c lib/loop.c lib/util.c $(SANDBOX_SRCS)

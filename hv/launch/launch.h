@@ -7,7 +7,8 @@
  *
  * main.c reads the command line, image.c reads and hashes files, events.c makes the list of events and their log, manager.c asks
  * the manager for the launch, run.c runs the toolstack's program, report.c says what came of it; qemu.c and xl.c are the two toolstacks, qemu_words.c and
- * xl_config.c what their users say, xl_wait.c waits for a domain's end. efi.c is a program of its own, of the host's boot.
+ * xl_config.c what their users say, domain.c has xl make a domain, xl_wait.c waits for its end; stub.c starts the domain that has the physical TPM, and
+ * measures it into that (pcr.c). efi.c is a program of its own, of the host's boot.
  *
  * It is a client of the manager as vtpmctl is, and has that one's errors, link and exit codes.
  */
@@ -127,7 +128,7 @@ void qemu_words_free(struct qemu_words *q);
 /* What matters of a domain's configuration, as xl prints it. Owned. */
 struct xl_config {
 	char *name, *kernel, *ramdisk, *cmdline; /* ramdisk NULL: none; cmdline "" without */
-	char *uuid;				 /* of the vTPM */
+	char *uuid;				 /* of the vTPM; NULL: it is a stub domain's */
 	char *backend;				 /* the name or number of the domain that the vTPM's manager is in */
 	char *canonical;			 /* everything but what is measured by itself, as JSON with sorted keys */
 	bool restart[XL_ENDS];			 /* after which ends the domain is to be made anew */
@@ -137,7 +138,8 @@ extern const struct xl_end {
 	const char *key; /* in the configuration */
 	unsigned reason;
 } xl_ends[XL_ENDS];
-CHECKED int xl_config_parse(struct xl_config *c, const char *json, struct ctl_error *e);
+/* stub: of a domain that has the TPM, and so no vTPM. */
+CHECKED int xl_config_parse(struct xl_config *c, const char *json, bool stub, struct ctl_error *e);
 void xl_config_free(struct xl_config *c);
 
 /* --- xl_wait.c --- */
@@ -154,6 +156,8 @@ struct launch_args {
 	const char *signature; /* a file; NULL: none */
 	const char *eventlog;  /* of measure: a file for the log; NULL: none */
 	bool json, measure;
+	unsigned pcr; /* of the physical TPM, for a stub domain */
+	bool give_up; /* dom0 is to give up its access to the TPM */
 	int argc; /* the toolstack's words */
 	char *const *argv;
 };
@@ -162,9 +166,13 @@ int launch_report(const struct launch_args *a, const struct events *l, const cha
 /* Base64 of the file --signature. Owned; NULL without. */
 CHECKED int launch_signature(const struct launch_args *a, char **base64, struct ctl_error *e);
 
-/* --- qemu.c, xl.c: return an exit code's status in e on failure --- */
+/* --- qemu.c, xl.c, stub.c: return an exit code's status in e on failure --- */
 
 CHECKED int qemu_launch(const struct launch_args *a, struct ctl_error *e); /* does not return when it has succeeded, but with measure */
 CHECKED int xl_launch(const struct launch_args *a, struct ctl_error *e);
+/* The command line as it is measured: words with one space between them. For the start that makes a store, which ends there, without what says so,
+ * so that the store is sealed to the domain as it will be started. Owned by the caller. */
+CHECKED int stub_command_line(const char *line, char **out);
+CHECKED int stub_launch(const struct launch_args *a, struct ctl_error *e);
 
 #endif

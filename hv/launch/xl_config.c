@@ -106,7 +106,7 @@ static int make_canonical(struct xl_config *c, json_t *root, struct ctl_error *e
 	return c->canonical ? 0 : no_memory(e);
 }
 
-static int take_all(struct xl_config *c, json_t *root, struct ctl_error *e)
+static int take_all(struct xl_config *c, json_t *root, bool stub, struct ctl_error *e)
 {
 	json_t *c_info = json_object_get(root, "c_info"), *b_info = json_object_get(root, "b_info");
 	const char *type = json_string_value(json_object_get(c_info, "type"));
@@ -122,20 +122,22 @@ static int take_all(struct xl_config *c, json_t *root, struct ctl_error *e)
 		err = take_maybe(&c->ramdisk, b_info, "ramdisk", NULL, e);
 	if (!err)
 		err = take_maybe(&c->cmdline, b_info, "cmdline", "", e);
-	if (!err)
+	if (!err && !stub)
 		err = take_vtpm(c, root, e);
+	if (!err && stub && json_array_size(json_object_get(b_info, "iomem")) == 0)
+		err = refuse(e, "it has no iomem=, and so not the TPM");
 	if (!err)
 		err = take_ends(c, root, e);
 	return err ? err : make_canonical(c, root, e);
 }
 
-int xl_config_parse(struct xl_config *c, const char *json, struct ctl_error *e)
+int xl_config_parse(struct xl_config *c, const char *json, bool stub, struct ctl_error *e)
 {
 	json_t *root = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
 	int err;
 
 	*c = (struct xl_config){0};
-	err = root ? take_all(c, root, e) : refuse(e, "what xl prints of it makes no sense");
+	err = root ? take_all(c, root, stub, e) : refuse(e, "what xl prints of it makes no sense");
 	json_decref(root);
 	if (err)
 		xl_config_free(c);

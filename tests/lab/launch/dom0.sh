@@ -99,11 +99,62 @@ plan_launch_strangers() { # a vTPM that is free, one that is in use
 plan_launch_reboot() { # name
 	local was
 	was=$(xl domid "$1")
-	check "$1_launcher_is_there" pgrep -f "vtpm-launch xl /run/$1.cfg"
+	is "$1_launcher_stays" "$(launchers)" 1
 	guest_reboot "$1" || return
 	check "$1_is_another_domain" test "$(xl domid "$1")" -gt "$was"
 	guest_plan "$1" launched
 	guest_end "$1"
-	until_works no_launcher "$1"
+	until_works no_launcher
 }
-no_launcher() { ! pgrep -f "vtpm-launch xl /run/$1.cfg"; }
+launchers() { grep -lx vtpm-launch /proc/[0-9]*/comm 2>/dev/null | wc -l; }
+no_launcher() { [ "$(launchers)" = 0 ]; }
+
+# --- the stub domain, measured into the machine's own TPM before it has that ---
+stub_extra="console=hvc0 loglevel=4 tpm_tis.force=1 tpm_tis.interrupts=0"
+stub_measured() { # options, assignments
+	: >$stub_log
+	vtpm-launch ${stub_options:-} stub /run/vtpmmgr.cfg "$@"
+}
+stub_is_up() { until_works stub status; }
+plan_launch_stub_init() {
+	local value
+	check mkfs /bin/mke2fs -q -t ext4 $stub_disk
+	stub_config
+	value=$(vtpm-launch measure stub /run/vtpmmgr.cfg | awk '$1 == "PCR" { print $3 }')
+	note stub_value "$value"
+	is init_is_measured_as_the_next_start "$(vtpm-launch measure stub /run/vtpmmgr.cfg "extra=\"$stub_extra vtpm.init vtpm.arg=--seal-pcrs=15\"" |
+		awk '$1 == "PCR" { print $3 }')" "$value"
+	check init stub_measured "extra=\"$stub_extra vtpm.init vtpm.arg=--seal-pcrs=15\""
+	until_works stub_gone
+	check init_says_so stub_says "the store is made"
+}
+# The second start since the host booted, and the third: nothing is added.
+plan_launch_stub_up() {
+	check start stub_measured
+	stub_is_up
+	check sealed_to_this_image stub create "${1:-web1}"
+	refused twice "runs already" stub_measured
+	check end stub_end
+}
+# Another word on its command line, after this one or before it: not started; started without being measured: nothing is unsealed.
+plan_launch_stub_other() {
+	refused another_image "another image" stub_measured "extra=\"$stub_extra other=1\""
+	check nothing_was_started stub_gone
+}
+plan_launch_stub_unmeasured() {
+	stub_config
+	check unmeasured xl create -q /run/vtpmmgr.cfg
+	until_works stub_says "PCR 15"
+	refused nothing_is_unsealed "PCR 15" stub create web9
+	check end stub_end
+}
+plan_launch_stub_give_up() {
+	stub_options=--give-up
+	check start stub_measured
+	stub_options=
+	stub_is_up
+	is dom0_has_it_no_more "$(dom0_may_touch_the_tpm && echo 'it has')" ''
+	check stub_still_has_it stub create web3
+	check end stub_end
+	refused not_again "given the TPM up" stub_measured
+}

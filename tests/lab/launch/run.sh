@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Guests of Xen that vtpm-launch makes, and such that come by another way. docs/lab.md says more. Logs go to BUILD/lab/log.
-# LAB_LAUNCH: "short" leaves the PVH guest and the reboot out.
+# LAB_LAUNCH: "short" leaves the PVH guest, the reboot and the stub domain out.
 set -u
 cd "$(dirname "$0")/../../.."
 . tests/lib.sh
 . tests/lab/xen/machine.sh
 . tests/lab/xen/by_name.sh
 . tests/lab/verify.sh
+. tests/lab/xen/stub_machines.sh
 LOG=$B/lab/log
 mkdir -p "$LOG"
 
@@ -15,6 +16,7 @@ mkdir -p "$LOG"
 log_is_the_managers() { same "$1_log_in_nv_is_the_managers" "$vm.$1.eventlog" "${NOTE[$vm.$1.manager]:-none}"; }
 
 machine_launch() {
+	local BOOT_LIMIT=$((BOOT_LIMIT * 2)) # guests are booted one after the other
 	vm_start launch launch launch launch || return
 	order manager && order "make web1 web2 web3" && order "launch_up web1 4 pv" || return
 	pcrs_are_the_logs $vm.web1 web1
@@ -36,6 +38,17 @@ machine_launch() {
 	order "down web3" && order log && vm_end launch
 }
 
+# The stub domain's image is measured into the machine's TPM, and its store sealed to that: on two boots of the machine.
+machine_stub() {
+	stub_boot launch_stub stub stub && order launch_stub_init && order "launch_stub_up web1" && order "launch_stub_up web2" || return
+	order launch_stub_other && vm_end "$vm" || return
+	stub_boot launch_stub_on stub stub && order launch_stub_unmeasured && order launch_stub_give_up && vm_end "$vm"
+}
+
 lab_init
 image_build || { echo "not ok image"; exit 1; }
-run_machine launch
+machines=(launch stub)
+[ "${LAB_LAUNCH:-}" != short ] || machines=(launch)
+for vm in "${machines[@]}"; do run_machine "$vm" >"$LAB/$vm.results" & done
+wait $(jobs -p)
+for vm in "${machines[@]}"; do cat "$LAB/$vm.results"; done
