@@ -75,7 +75,7 @@ EFI_SRCS     := hv/launch/efi.c
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
-UNIT_TESTS += test_predict test_bootlog test_launch test_backend_launch test_launcher
+UNIT_TESTS += test_predict test_bootlog test_launch test_backend_launch test_launcher test_launch_stub
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -123,6 +123,8 @@ FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict
 LIBTEST_SRCS := $(LIB_SRCS)
 test_launcher_SRCS := $(LAUNCH_LIB_SRCS)
 test_launcher_LIBS := $(LIBS_CTL)
+test_launch_stub_SRCS := $(LAUNCH_LIB_SRCS)
+test_launch_stub_LIBS := $(LIBS_CTL)
 test_buf_SRCS := $(LIB_SRCS)
 test_util_SRCS := $(LIB_SRCS)
 test_log_SRCS := $(LIB_SRCS)
