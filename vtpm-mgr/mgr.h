@@ -50,7 +50,7 @@
 
 #define DEFAULT_GROUP	    "default"
 #define STATE_MAX_DEFAULT   (128u * 1024u)
-#define SEAL_MARGIN	    4096u /* what the seal adds to a state, and what grows in it whatever its quota */
+#define SEAL_MARGIN	    (4096u + LAUNCH_LOG_MAX + 4096u) /* what the seal adds to a state, and what grows in it whatever its quota: a launch's log, in nine indices */
 #define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - SEAL_MARGIN)
 #define COMMIT_RATE_DEFAULT 100u			/* a second; bursts of COMMIT_BURST seconds */
 #define COMMIT_BURST	    10u

@@ -263,7 +263,7 @@ def hostile_calls():
         ("firmware that starts it, and more events", dict(startup=False)),
         ("firmware that starts it, and no H-CRTM", dict(startup=False, events=launch.boot()[1:2])),
         ("startup as text", dict(startup="yes")), ("domain 0", dict(domain=0)), ("domain -1", dict(domain=-1)),
-        ("domain 40000", dict(domain=40000)), ("domain as text", dict(domain="5")),
+        ("domain 40000", dict(domain=40000)), ("domain as text", dict(domain="5")), ("a domain where there is no Xen", dict(domain=5)),
         ("a signature that is no base64", dict(signature="!")), ("a signature of 1025 bytes", dict(signature=long)),
         ("a name that is none", dict(name="../web1")),
     ], invalid
