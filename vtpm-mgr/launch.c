@@ -108,6 +108,14 @@ void launch_describe(const struct vtpm *v, json_t *j)
 		json_object_set_new(j, "launch_domain", json_integer(l->domid));
 }
 
+void launch_moved(struct vtpm *v, unsigned domid)
+{
+	if (!v->launch)
+		return;
+	v->launch->domid = domid;
+	held_launch_keep(v);
+}
+
 bool launch_waits_for(const struct vtpm *v, unsigned domid)
 {
 	return v->launch && v->launch->waits && v->launch->for_domain && v->launch->domid == domid;

@@ -44,6 +44,8 @@ void launch_ready(struct vtpm *v);
 void launch_wait(struct vtpm *v);
 /* Who it waited for has come. */
 void launch_taken(struct vtpm *v);
+/* The domain that goes on where the one that it was launched for has ended, by the toolstack's word. */
+void launch_moved(struct vtpm *v, unsigned domid);
 /* Whether it waits for that domain; for another, or none. */
 bool launch_waits_for(const struct vtpm *v, unsigned domid);
 
