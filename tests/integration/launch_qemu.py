@@ -210,6 +210,21 @@ def test_once():
     report("required_is_required_of_qemus", c)
 
 
+def test_at_once():
+    """The next launch of a machine may come while the TPM of the last is being powered off."""
+    c = []
+    for _ in range(5):
+        reply = do_launch("web1", launch.boot())
+        expect(c, "launched", isinstance(reply, dict), True)
+        qemu = connect("web1")
+        qemu.arrive()
+        expect(c, "INIT", qemu.init(), 0)
+        expect_launched(c, qemu, "web1", (4,))
+        qemu.hang_up()
+    off("web1")
+    report("a_launch_waits_for_the_end_of_the_last", c)
+
+
 def test_firmware():
     """The guest's firmware starts the TPM: PCR 0 begins with the H-CRTM."""
     c = []
@@ -314,6 +329,7 @@ if __name__ == "__main__":
     test_kills(machine)
     test_saved(machine)
     test_once()
+    test_at_once()
     test_firmware()
     test_hostile()
     test_full()
