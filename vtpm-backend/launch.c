@@ -233,7 +233,7 @@ static int extend(struct tpmrun *t, const struct launch_event *e)
 }
 
 /* A bank without digests would look as if nothing had been launched. */
-static int check_banks(struct tpmrun *t, const struct launch_log *l)
+static int check_banks(struct backend *b, struct tpmrun *t, const struct launch_log *l)
 {
 	bool active;
 	int err;
@@ -245,7 +245,9 @@ static int check_banks(struct tpmrun *t, const struct launch_log *l)
 		err = tpmrun(t, 0);
 	if (err == 0)
 		err = tpmrsp_bank_active(&t->rsp, launch_alg(LAUNCH_SHA1), &active);
-	return err == 0 && active ? ERR_INVAL : err;
+	if (err == 0 && active)
+		backend_refuse(b, ERR_INVAL, "it has an active SHA-1 bank, and its launch gives no SHA-1 digests");
+	return err;
 }
 
 int launch_extend(struct backend *b)
@@ -260,7 +262,7 @@ int launch_extend(struct backend *b)
 	if (err == 0)
 		err = launch_log_open(&l, b->launch, b->launch_len);
 	if (err == 0)
-		err = check_banks(&t, &l);
+		err = check_banks(b, &t, &l);
 	if (err == 0 && l.crtm)
 		err = launch_log_next(&l, &e); /* launch_begin has */
 	while (err == 0) {

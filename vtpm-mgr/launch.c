@@ -68,12 +68,81 @@ void launch_ready(struct vtpm *v)
 	held_launch_keep(v);
 }
 
+/* One that waits until the last guest's TPM is off. */
+struct launch_waiting {
+	struct launch_waiting *next;
+	uint8_t uuid[UUID_LEN];
+	struct launch *l;
+	struct call *c;
+};
+
+static bool ends_soon(struct mgr *m, const struct store_vtpm *row)
+{
+	const struct vtpm *v = vtpm_find(m, row->uuid);
+
+	if (!v || m->draining)
+		return false;
+	if (v->state == VTPM_STOPPING)
+		return !v->restart;
+	return v->state == VTPM_RUNNING && (xen_is_leaving(v) || (v->qemu >= 0 && qemu_has_gone(v)));
+}
+
+static bool wait_for_end(struct mgr *m, const struct store_vtpm *row, struct launch *l, struct call *c)
+{
+	struct launch_waiting *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return false;
+	*w = (struct launch_waiting){ .next = m->launches, .l = l, .c = c };
+	memcpy(w->uuid, row->uuid, UUID_LEN);
+	m->launches = w;
+	return true;
+}
+
+static void begin_waiting(struct mgr *m, struct launch_waiting *w)
+{
+	struct store_vtpm *row = malloc(sizeof(*row));
+	int err = row ? store_vtpm_by_uuid(m->store, w->uuid, row) : ERR_NOMEM;
+
+	if (err) {
+		call_error(w->c, err, "it cannot be launched: %s", err_text(err));
+		free(w->l);
+	} else {
+		launch_begin(m, row, w->l, w->c);
+	}
+	free(row);
+	free(w);
+}
+
+void launch_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	struct launch_waiting **at = &m->launches, *now = NULL, *w;
+
+	while ((w = *at) != NULL) {
+		if (memcmp(w->uuid, uuid, UUID_LEN) != 0) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		w->next = now;
+		now = w;
+	}
+	/* The first one has it, and the others are told so, or wait again. */
+	while ((w = now) != NULL) {
+		now = w->next;
+		begin_waiting(m, w);
+	}
+}
+
 void launch_begin(struct mgr *m, const struct store_vtpm *row, struct launch *l, struct call *c)
 {
 	char why[TEXT_MAX + 1];
 	struct vtpm *v;
-	int err = vtpm_start_launched(m, row, l, c, &v, why);
+	int err;
 
+	if (ends_soon(m, row) && wait_for_end(m, row, l, c))
+		return;
+	err = vtpm_start_launched(m, row, l, c, &v, why);
 	if (err) {
 		call_error(c, err, "%s", why);
 		free(l);
@@ -106,6 +175,14 @@ void launch_describe(const struct vtpm *v, json_t *j)
 	json_object_set_new(j, "launch_waits", json_boolean(l->waits));
 	if (l->for_domain)
 		json_object_set_new(j, "launch_domain", json_integer(l->domid));
+}
+
+void launch_moved(struct vtpm *v, unsigned domid)
+{
+	if (!v->launch)
+		return;
+	v->launch->domid = domid;
+	held_launch_keep(v);
 }
 
 bool launch_waits_for(const struct vtpm *v, unsigned domid)

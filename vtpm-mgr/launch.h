@@ -37,6 +37,8 @@ struct launch {
 
 /* The vTPM is off. Takes l over, and ends the call, now or later. */
 void launch_begin(struct mgr *m, const struct store_vtpm *row, struct launch *l, struct call *c);
+/* A vTPM of that uuid has gone off, or failed: who waited for that is launched now. */
+void launch_next(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* From vtpm.c and power_on.c: that one goes; it is on, for l->domid. */
 void launch_free(struct vtpm *v);
 void launch_ready(struct vtpm *v);
@@ -44,6 +46,8 @@ void launch_ready(struct vtpm *v);
 void launch_wait(struct vtpm *v);
 /* Who it waited for has come. */
 void launch_taken(struct vtpm *v);
+/* The domain that goes on where the one that it was launched for has ended, by the toolstack's word. */
+void launch_moved(struct vtpm *v, unsigned domid);
 /* Whether it waits for that domain; for another, or none. */
 bool launch_waits_for(const struct vtpm *v, unsigned domid);
 

@@ -188,11 +188,15 @@ static int take_events(struct call *c, json_t *params, struct launch *l)
 	return ERR_CRYPTO;
 }
 
-static int take_domain(struct call *c, json_t *params, struct launch *l)
+static int take_domain(struct mgr *m, struct call *c, json_t *params, struct launch *l)
 {
 	json_t *j = json_object_get(params, "domain");
 
 	l->for_domain = j && !json_is_null(j);
+	if (l->for_domain && !m->xen) {
+		call_error(c, ERR_INVAL, "this manager serves no guests of Xen");
+		return ERR_INVAL;
+	}
 	if (!l->for_domain || (!get_number(j, XEN_DOMID_MAX, &l->domid) && l->domid != 0))
 		return 0;
 	call_error(c, ERR_INVAL, "domain must be the id of a domain of Xen");
@@ -251,7 +255,7 @@ void method_launch(void *arg, struct call *c, json_t *params)
 
 	if (row && !l)
 		call_error(c, ERR_NOMEM, "out of memory");
-	if (l && (take_domain(c, params, l) || take_startup(c, params, l) || take_events(c, params, l) ||
+	if (l && (take_domain(m, c, params, l) || take_startup(c, params, l) || take_events(c, params, l) ||
 		  permit(m, c, params, row, l))) {
 		free(l);
 		l = NULL;

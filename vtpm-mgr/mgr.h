@@ -50,7 +50,7 @@
 
 #define DEFAULT_GROUP	    "default"
 #define STATE_MAX_DEFAULT   (128u * 1024u)
-#define SEAL_MARGIN	    4096u /* what the seal adds to a state, and what grows in it whatever its quota */
+#define SEAL_MARGIN	    (4096u + LAUNCH_LOG_MAX + 4096u) /* what the seal adds to a state, and what grows in it whatever its quota: a launch's log, in nine indices */
 #define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - SEAL_MARGIN)
 #define COMMIT_RATE_DEFAULT 100u			/* a second; bursts of COMMIT_BURST seconds */
 #define COMMIT_BURST	    10u
@@ -455,6 +455,8 @@ void xen_revive(struct vtpm *v);
 /* If a domain waits for that word, with a TPM that is off: resets it and ends the call, now or later. */
 bool xen_reset_lost(struct mgr *m, const struct store_vtpm *row, struct call *c);
 unsigned xen_domid(const struct xen_front *f);
+/* Whether its domain is on the way out, and no other was announced that goes on with it. */
+bool xen_is_leaving(const struct vtpm *v);
 /* From v's backend. Not 0: it broke the protocol. */
 CHECKED int xen_ring_attached(struct vtpm *v, int32_t code);
 CHECKED int xen_ring_detached(struct vtpm *v);
@@ -541,6 +543,7 @@ struct mgr {
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
 	enum xen_xsm xsm; /* what the hypervisor said at the start */
+	struct launch_waiting *launches; /* launch.c: until the last guest's TPM is off */
 	struct provision *provisions;
 	struct reseal *reseal; /* NULL: no root is being rotated */
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */

@@ -48,6 +48,7 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 	}
 	xen_tpm_changed(m, uuid);
 	takeover_next(m, uuid);
+	launch_next(m, uuid);
 	mgr_check_drained(m);
 }
 

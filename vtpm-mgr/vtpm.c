@@ -196,6 +196,7 @@ void vtpm_exited(void *arg, uint32_t status)
 		crashed(v, status);
 	}
 	takeover_next(m, uuid);
+	launch_next(m, uuid);
 	xen_tpm_changed(m, uuid);
 	mgr_check_drained(m);
 }

@@ -242,6 +242,7 @@ static void adopt(struct xen_front *f)
 		mgr_audit(f->m, NULL, "start", &v->row, 0, detail);
 		launch_taken(v);
 	} else {
+		launch_moved(v, f->domid);
 		snprintf(detail, sizeof(detail), "taken over by domain %u", f->domid);
 		mgr_audit(f->m, NULL, "resume", &v->row, 0, detail);
 	}

@@ -111,6 +111,35 @@ launch guarded >/dev/null
 check stop_undoes_it ctl stop guarded
 check and_it_is_off refused 'vtpm-launch' ctl start guarded
 
+# --- killed in the middle: while the chip does not answer, the launch cannot become durable ---
+spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
+backend() { # the newest one that is no reserve: it has a second thread
+	local p
+	for p in $(pgrep -P "$(spawner)" | sort -rn); do
+		[ "$(ls "/proc/$p/task" 2>/dev/null | wc -l)" -eq 2 ] && [ "$(cat "/proc/$p/comm")" = vtpm-spawn ] && echo "$p" && return 0
+	done
+	return 1
+}
+if [ "$(id -u)" -eq 0 ]; then
+	launch ring >/dev/null
+	kill -STOP "$CHIP_PID"
+	ctl start ring >"$LAB/started" 2>&1 &
+	starting=$!
+	soon backend
+	kill -KILL "$(backend)"
+	kill -CONT "$CHIP_PID"
+	killed() { ! wait "$starting" && grep -q 'signal 9' "$LAB/started"; }
+	check killed_in_the_middle_fails_with_words killed
+	check and_is_no_launch_any_more refused 'no event log' ctl eventlog ring
+	ctl stop ring >/dev/null 2>&1
+	launch ring >/dev/null
+	check next_launch_starts ctl start ring
+	check next_launch_replays replays ring
+	ctl stop ring
+else
+	echo "skip killed_in_the_middle_fails_with_words: needs root to kill processes of other uids"
+fi
+
 # --- what is allowed ---
 check allow ctl launch allow web "$digest"
 check allow_again refused 'already' ctl launch allow web "$digest"
@@ -176,7 +205,7 @@ ctl launch policy --group default --launch auto >/dev/null
 check key_goes ctl launch allow --group default --key "$LAB/ec.pub" --remove
 
 # --- QEMUs, and who means no good ---
-ctl create web1 --state-max 253952 >/dev/null
+ctl create web1 --state-max 237568 >/dev/null
 ctl create web2 --launch required >/dev/null
 tests/integration/launch_qemu.py "$B/vtpmctl" "$LAB/run" 2>&1
 check no_backend_broke_its_protocol test -z "$(grep 'broke its protocol' "$LAB/mgr.log")"

@@ -210,6 +210,21 @@ def test_once():
     report("required_is_required_of_qemus", c)
 
 
+def test_at_once():
+    """The next launch of a machine may come while the TPM of the last is being powered off."""
+    c = []
+    for _ in range(5):
+        reply = do_launch("web1", launch.boot())
+        expect(c, "launched", isinstance(reply, dict), True)
+        qemu = connect("web1")
+        qemu.arrive()
+        expect(c, "INIT", qemu.init(), 0)
+        expect_launched(c, qemu, "web1", (4,))
+        qemu.hang_up()
+    off("web1")
+    report("a_launch_waits_for_the_end_of_the_last", c)
+
+
 def test_firmware():
     """The guest's firmware starts the TPM: PCR 0 begins with the H-CRTM."""
     c = []
@@ -263,7 +278,7 @@ def hostile_calls():
         ("firmware that starts it, and more events", dict(startup=False)),
         ("firmware that starts it, and no H-CRTM", dict(startup=False, events=launch.boot()[1:2])),
         ("startup as text", dict(startup="yes")), ("domain 0", dict(domain=0)), ("domain -1", dict(domain=-1)),
-        ("domain 40000", dict(domain=40000)), ("domain as text", dict(domain="5")),
+        ("domain 40000", dict(domain=40000)), ("domain as text", dict(domain="5")), ("a domain where there is no Xen", dict(domain=5)),
         ("a signature that is no base64", dict(signature="!")), ("a signature of 1025 bytes", dict(signature=long)),
         ("a name that is none", dict(name="../web1")),
     ], invalid
@@ -314,6 +329,7 @@ if __name__ == "__main__":
     test_kills(machine)
     test_saved(machine)
     test_once()
+    test_at_once()
     test_firmware()
     test_hostile()
     test_full()

@@ -224,6 +224,39 @@ static void test_killed_afterwards(void **state)
 	guest_power_off(&b);
 }
 
+/* A bank that the launch has no digests for would look as if nothing had been launched. */
+static void test_sha1_bank(void **state)
+{
+	static const uint16_t with[] = { TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384 };
+	static const uint8_t zeroes[20];
+	struct rig_backend b;
+
+	(void)state;
+	for (unsigned banks = 3; banks >= 2; banks--) {
+		assert_int_equal(launch_fixture_make(&fixture, false, true, 0), 0);
+		launched(&b, 0); /* so that the platform is the guest's */
+		rig_ready(&b);
+		assert_int_equal(tpmcmd_startup(&cmd, TPM_SU_CLEAR), 0);
+		assert_int_equal(guest_run(&b), 0);
+		assert_int_equal(tpmcmd_pcr_allocate(&cmd, with + 3 - banks, banks), 0);
+		assert_int_equal(guest_run(&b), 0);
+		guest_power_off(&b);
+		if (banks == 2)
+			continue;
+		assert_int_equal(launch_fixture_make(&fixture, false, true, 2), 0);
+		launched(&b, RUN_STARTUP);
+		assert_int_equal(rig_failed(&b), ERR_INVAL);
+		assert_int_equal(rig_exited(&b), 1 << 8);
+		rig_forget(&b);
+		assert_int_equal(launch_fixture_make(&fixture, true, true, 2), 0);
+		launched(&b, RUN_STARTUP);
+		rig_ready(&b);
+		assert_memory_not_equal(pcr(&b, TPM_ALG_SHA1, 4, 20), zeroes, 20);
+		expect_pcrs(&b, 2);
+		guest_power_off(&b);
+	}
+}
+
 /* The manager's word, too, is read as if it were hostile. */
 static void test_nonsense(void **state)
 {
@@ -251,6 +284,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_no_growth),
 		cmocka_unit_test(test_killed_in_the_middle),
 		cmocka_unit_test(test_killed_afterwards),
+		cmocka_unit_test(test_sha1_bank),
 		cmocka_unit_test(test_nonsense),
 	};
 
