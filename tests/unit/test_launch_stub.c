@@ -121,7 +121,7 @@ static void a_stub_domain_has_the_tpm_and_no_vtpm(void **state)
 	assert_int_equal(xl_config_parse(&c, "{" NAME ", \"b_info\": {\"kernel\": \"/k\", \"iomem\": [{\"start\": 1043776, \"number\": 5}]}}", true, &e), 0);
 	assert_null(c.uuid);
 	xl_config_free(&c);
-	assert_int_equal(xl_config_parse(&c, "{" NAME ",\"b_info\": {\"kernel\": \"/k\"} "}", true, &e), ERR_INVAL);
+	assert_int_equal(xl_config_parse(&c, "{" NAME ", \"b_info\": {\"kernel\": \"/k\"}}", true, &e), ERR_INVAL);
 	assert_int_equal(xl_config_parse(&c, "{" NAME ", \"b_info\": {\"kernel\": \"/k\", \"iomem\": {}}}", true, &e), ERR_INVAL);
 }
 
