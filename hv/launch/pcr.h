@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A PCR of the SHA-256 bank of the physical TPM, over /dev/tpmrm0. What the TPM answers is hostile until it is parsed. */
+/* A PCR of the SHA-256 bank of the physical TPM, over the kernel's device, /dev/tpmrm0 or another. What the TPM answers is hostile until it is parsed. */
 #ifndef VTPM_HV_LAUNCH_PCR_H
 #define VTPM_HV_LAUNCH_PCR_H
 

@@ -11,6 +11,7 @@
  * Whoever is root in dom0 before the domain has the TPM can extend that PCR by hand. It binds the image for those who come later, and
  * for a dom0 that is measured up to here.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -24,9 +25,10 @@
 #include "hv/xen/hypercall.h"
 #include "lib/util.h"
 
-#define TPM	      "/dev/tpmrm0"
 #define DRIVER	      "/sys/bus/platform/drivers/tpm_tis"
 #define DEVICE	      "MSFT0101:00"
+#define RESOURCE_MANAGER "/sys/bus/platform/devices/" DEVICE "/tpmrm"
+#define TPM_PATH_MAX  64u
 #define GAVE_UP	      "/run/vtpm-launch.gave-up" /* gone when the host boots anew, as what it stands for */
 #define INIT	      "vtpm.init" /* words for the domain's own init: hv/xen/stubdom/init */
 #define ARGUMENT      "vtpm.arg="
@@ -168,20 +170,37 @@ static int check_is_off(const char *name, struct ctl_error *e)
 	return err;
 }
 
+/* The kernel's number for it need not be 0: IMA holds on to the one that the TPM had before its driver let go. */
+static int find_tpm(char path[static TPM_PATH_MAX])
+{
+	DIR *d = opendir(RESOURCE_MANAGER);
+	struct dirent *entry;
+	int err = ERR_NOTFOUND;
+
+	while (d && err && (entry = readdir(d))) {
+		if (strncmp(entry->d_name, "tpmrm", 5) != 0)
+			continue;
+		snprintf(path, TPM_PATH_MAX, "/dev/%.16s", entry->d_name);
+		err = 0;
+	}
+	if (d)
+		closedir(d);
+	return err;
+}
+
 static int open_tpm(int *fd, struct ctl_error *e)
 {
+	char path[TPM_PATH_MAX] = RESOURCE_MANAGER;
 	int err = 0;
 
-	*fd = open(TPM, O_RDWR | O_CLOEXEC);
-	if (*fd < 0 && errno == ENOENT) {
-		if (access(GAVE_UP, F_OK) == 0)
-			return ctl_fail(e, ERR_TPM_LOST, EXIT_TPM, "dom0 has given the TPM up: boot the host anew");
+	if (find_tpm(path) && access(GAVE_UP, F_OK) == 0)
+		return ctl_fail(e, ERR_TPM_LOST, EXIT_TPM, "dom0 has given the TPM up: boot the host anew");
+	if (find_tpm(path))
 		err = tell_driver("bind", e); /* the domain had it, and has ended */
-		*fd = err ? -1 : open(TPM, O_RDWR | O_CLOEXEC);
-	}
-	if (*fd >= 0 || err)
+	if (err)
 		return err;
-	return ctl_fail(e, ERR_TPM_LOST, EXIT_TPM, TPM ": %s", strerror(errno));
+	*fd = find_tpm(path) ? -1 : open(path, O_RDWR | O_CLOEXEC);
+	return *fd >= 0 ? 0 : ctl_fail(e, ERR_TPM_LOST, EXIT_TPM, "%s: %s", path, strerror(errno));
 }
 
 static int extend(const struct stub *s, int fd, struct ctl_error *e)

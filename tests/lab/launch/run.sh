@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Guests of Xen that vtpm-launch makes, and such that come by another way. docs/lab.md says more. Logs go to BUILD/lab/log.
-# LAB_LAUNCH: "short" leaves the PVH guest, the reboot and the stub domain out.
+# LAB_LAUNCH: machines by name; "short" leaves the PVH guest, the reboot and the stub domain out.
 set -u
 cd "$(dirname "$0")/../../.."
 . tests/lib.sh
@@ -39,7 +39,7 @@ machine_launch() {
 }
 
 # The stub domain's image is measured into the machine's TPM, and its store sealed to that: on two boots of the machine.
-machine_stub() {
+machine_stubdom() {
 	stub_boot launch_stub stub stub && order launch_stub_init && order "launch_stub_up web1" && order "launch_stub_up web2" || return
 	order launch_stub_other && vm_end "$vm" || return
 	stub_boot launch_stub_on stub stub && order launch_stub_unmeasured && order launch_stub_give_up && vm_end "$vm"
@@ -47,8 +47,11 @@ machine_stub() {
 
 lab_init
 image_build || { echo "not ok image"; exit 1; }
-machines=(launch stub)
-[ "${LAB_LAUNCH:-}" != short ] || machines=(launch)
+case ${LAB_LAUNCH:-long} in
+short) machines=(launch) ;;
+long) machines=(launch stubdom) ;;
+*) machines=($LAB_LAUNCH) ;;
+esac
 for vm in "${machines[@]}"; do run_machine "$vm" >"$LAB/$vm.results" & done
 wait $(jobs -p)
 for vm in "${machines[@]}"; do cat "$LAB/$vm.results"; done
