@@ -13,9 +13,9 @@
 
 /* QEMU's options that take no value. One that is missing here makes the next one ambiguous, and so refused. */
 static const char *const flags[] = {
-	"S", "alt-grab", "async-teardown", "ctrl-grab", "daemonize", "enable-fips", "enable-kvm", "full-screen", "mem-prealloc", "no-acpi",
-	"no-fd-bootchk", "no-hpet", "no-quit", "no-reboot", "no-shutdown", "no-user-config", "nodefaults", "nographic", "only-migratable",
-	"portrait", "preconfig", "singlestep", "snapshot", "usb", "win2k-hack",
+	"S", "async-teardown", "daemonize", "enable-kvm", "enable-sync-profile", "full-screen", "mem-prealloc", "no-acpi", "no-fd-bootchk",
+	"no-hpet", "no-reboot", "no-shutdown", "no-user-config", "nodefaults", "nographic", "only-migratable", "portrait", "preconfig", "s",
+	"sdl", "singlestep", "snapshot", "usb", "win2k-hack",
 };
 
 static int refuse(struct ctl_error *e, const char *word, const char *why)
@@ -146,7 +146,7 @@ static const struct {
 	{"kernel", on_kernel},	  {"initrd", on_initrd},   {"append", on_append},    {"dtb", on_dtb},	   {"bios", on_bios},
 	{"M", on_machine},	  {"machine", on_machine}, {"device", on_device},    {"global", on_global}, {"drive", on_drive},
 	{"fw_cfg", on_file},	  {"smbios", on_file},	   {"readconfig", on_never}, {"loadvm", on_never}, {"incoming", on_never},
-	{"option-rom", on_never}, {"acpitable", on_never}, {"pflash", on_never},     {"set", on_never},
+	{"option-rom", on_never}, {"acpitable", on_never}, {"pflash", on_never},     {"mtdblock", on_never}, {"set", on_never},
 };
 
 static int see_option(struct qemu_words *q, size_t i, struct ctl_error *e)

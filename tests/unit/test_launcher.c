@@ -99,6 +99,7 @@ static void what_would_boot_unmeasured_is_refused(void **state)
 		"q -loadvm a",
 		"q -incoming defer",
 		"q -pflash a",
+		"q -mtdblock a",
 		"q -set device.a.b=c",
 		"q -bios a -drive if=pflash,readonly=on,file=b",
 		"q -drive if=pflash,readonly=on,file=a -drive if=pflash,readonly=on,file=b",
