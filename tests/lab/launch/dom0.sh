@@ -4,6 +4,12 @@
 launch_error() { xenstore-read "$(back_node "$1" error)"; }
 digest_of() { sed -n 's/^digest //p'; } # of measure's output
 
+# As they are by default: a domain of Xen must be launched.
+plan_launch_make() { # name…
+	local name
+	for name; do check "create_$name" ctl create "$name"; done
+}
+
 # name, digit, pv or pvh, arguments of the kernel: a domain with the vTPM of its name, or of another
 launch_config() {
 	guest_config "$1" "$2" "$3" "lab.modules=xen-tpm2front lab.wait=tpmrm0 $4" <<-END

@@ -18,7 +18,7 @@ log_is_the_managers() { same "$1_log_in_nv_is_the_managers" "$vm.$1.eventlog" "$
 machine_launch() {
 	local BOOT_LIMIT=$((BOOT_LIMIT * 2)) # guests are booted one after the other
 	vm_start launch launch launch launch || return
-	order manager && order "make web1 web2 web3" && order "launch_up web1 4 pv" || return
+	order manager && order "launch_make web1 web2 web3" && order "launch_up web1 4 pv" || return
 	pcrs_are_the_logs $vm.web1 web1
 	log_is_the_managers web1
 	order "launch_reload web1" || return
