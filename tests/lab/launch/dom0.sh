@@ -161,6 +161,16 @@ plan_launch_stub_give_up() {
 	stub_is_up
 	is dom0_has_it_no_more "$(dom0_may_touch_the_tpm && echo 'it has')" ''
 	check stub_still_has_it stub create web3
+}
+# The launcher asks the manager that backend= names, over a vchan.
+plan_launch_stub_guest() { # name, digit
+	guest_config "$1" "$2" pv "lab.modules=xen-tpm2front lab.wait=tpmrm0" <<-END
+		vtpm = [ "backend=vtpmmgr,uuid=$(stub_uuid "$1")" ]
+	END
+	launch_create "$1" && guest_plan "$1" launched
+	guest_end "$1"
+}
+plan_launch_stub_end() {
 	check end stub_end
 	refused not_again "given the TPM up" stub_measured
 }

@@ -42,7 +42,9 @@ machine_launch() {
 machine_stubdom() {
 	stub_boot launch_stub stub stub && order launch_stub_init && order "launch_stub_up web1" && order "launch_stub_up web2" || return
 	order launch_stub_other && vm_end "$vm" || return
-	stub_boot launch_stub_on stub stub && order launch_stub_unmeasured && order launch_stub_give_up && vm_end "$vm"
+	stub_boot launch_stub_on stub stub && order launch_stub_unmeasured && order launch_stub_give_up && order "launch_stub_guest web1 4" || return
+	pcrs_are_the_logs $vm.web1 stub_web1
+	order launch_stub_end && vm_end "$vm"
 }
 
 lab_init
