@@ -118,7 +118,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
-FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict
+FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict fuzz_launch
 
 LIBTEST_SRCS := $(LIB_SRCS)
 test_launcher_SRCS := $(LAUNCH_LIB_SRCS)
@@ -226,6 +226,8 @@ fuzz_swtpm_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c 
 fuzz_swtpm_LIBS := -lcrypto
 fuzz_predict_SRCS := $(PREDICT_SRCS) lib/buf.c lib/err.c lib/util.c
 fuzz_predict_LIBS := -lcrypto
+fuzz_launch_SRCS := vtpm-mgr/proto/launch.c vtpm-mgr/launch_rules.c lib/buf.c lib/err.c lib/util.c
+fuzz_launch_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
 vtpm_bench_SRCS := tests/bench/bench.c tests/bench/cancel.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/log.h"
 #include "vtpm-mgr/launch.h"
 
 void launch_meta_key(const char *group, char key[static NAME_MAX_LEN + 16])
@@ -65,10 +64,8 @@ static int effective(struct mgr *m, const struct store_vtpm *row, struct launch_
 		err = launch_group_policy(m, row->group, p, hash);
 	if (!err)
 		err = rules_open(row->rules.len != 0 ? &row->rules : &p->rules, &b, mismatch);
-	if (err) {
-		log_error("%s: what launches are allowed was changed in the store, by somebody else: none is", row->name);
+	if (err)
 		return err;
-	}
 	if (row->launch != LAUNCH_AUTO)
 		p->mode = row->launch;
 	if (!rules_empty(&row->rules))

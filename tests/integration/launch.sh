@@ -234,4 +234,5 @@ ctl reset web1
 check reset_begins_with_it_still replays web1
 ctl stop web1
 check off state_is web1 stopped
+tests/integration/launch_qemu.py "$B/vtpmctl" "$LAB/run" "$MGR_PID" 2>&1
 check ends mgr_stop

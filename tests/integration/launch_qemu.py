@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Measured launches as QEMUs and control clients have them, honest and hostile. Started by launch.sh with a manager at work.
 
-launch_qemu.py VTPMCTL RUNTIME-DIR    vTPMs web1 (may come unlaunched) and web2 (must be launched) are there, and off
+launch_qemu.py VTPMCTL RUNTIME-DIR [PID]    vTPMs web1 (may come unlaunched) and web2 (must be launched) are there, and off
+PID: of a vtpm-hold, whose manager is killed while a QEMU is there
 """
 import base64
 import copy
@@ -323,7 +324,32 @@ def test_full():
     report("a_full_nv_is_no_end", c)
 
 
-if __name__ == "__main__":
+def test_held(hold):
+    """The next manager goes on with what was launched, and a reset begins with it."""
+    c = []
+    do_launch("web1", launch.boot())
+    qemu = connect("web1")
+    qemu.arrive()
+    expect(c, "INIT", qemu.init(), 0)
+    qemu.run(EXTEND_4)
+    was = pcr(qemu, "sha256", 4)
+    status = lambda: json.loads(ctl("status", "--json").stdout or b"{}").get("status", {}).get("hold", {})  # noqa: E731
+    generation = status()["generation"]
+    for pid in subprocess.run(["pgrep", "-P", str(hold), "-x", "vtpm-mgr"], capture_output=True, text=True).stdout.split():
+        os.kill(int(pid), signal.SIGKILL)
+    expect(c, "another manager", until(lambda: status().get("generation", 0) > generation and status()["waiting"] == 0), True)
+    expect(c, "PCR 4", "%x" % pcr(qemu, "sha256", 4), "%x" % was)
+    expect(c, "a second QEMU", hung_up("web1"), True)
+    expect(c, "reset", qemu.reset(), 0)
+    expect_launched(c, qemu, "web1")
+    qemu.hang_up()
+    off("web1")
+    report("a_launched_qemu_outlives_the_manager", c)
+
+
+if __name__ == "__main__" and len(sys.argv) > 3:
+    test_held(int(sys.argv[3]))
+elif __name__ == "__main__":
     machine = test_boot()
     test_second(machine)
     test_kills(machine)

@@ -56,24 +56,31 @@ static int put_header(struct buf *b, bool sha1)
 	return buf_put_u8(b, 0); /* vendorInfoSize */
 }
 
-/* There is one header, or two: with SHA-1 and without. */
+/* Takes what want holds off the beginning of b, if that is what it begins with. */
+static bool begins_with(struct buf *b, const struct buf *want)
+{
+	struct buf look = *b;
+	const uint8_t *got;
+
+	if (buf_get_view(&look, want->len, &got) || memcmp(got, want->data, want->len) != 0)
+		return false;
+	*b = look;
+	return true;
+}
+
+/* There are two headers: with SHA-1 and without. */
 static int get_header(struct buf *b, bool *sha1)
 {
-	uint8_t want[128];
-	const uint8_t *got;
-	struct buf w;
+	uint8_t mem[128];
+	struct buf want;
 
 	for (unsigned i = 0; i < 2; i++) {
-		struct buf look = *b;
-
 		*sha1 = i == 1;
-		buf_init(&w, want, sizeof(want));
-		if (put_header(&w, *sha1))
+		buf_init(&want, mem, sizeof(mem));
+		if (put_header(&want, *sha1))
 			return ERR_RANGE;
-		if (buf_get_view(&look, w.len, &got) == 0 && memcmp(got, want, w.len) == 0) {
-			*b = look;
+		if (begins_with(b, &want))
 			return 0;
-		}
 	}
 	return ERR_PROTO;
 }
@@ -112,12 +119,6 @@ static const struct launch_event startup_locality = {
 	.size = SIGNATURE_LEN + 1,
 };
 
-static bool is_startup_locality(const struct launch_event *e)
-{
-	return e->pcr == 0 && e->type == LAUNCH_EV_NO_ACTION && e->size == startup_locality.size &&
-	       memcmp(e->data, startup_locality.data, e->size) == 0;
-}
-
 int launch_log_begin(struct buf *b, bool sha1, bool crtm)
 {
 	int err = put_header(b, sha1);
@@ -134,19 +135,17 @@ int launch_log_add(struct buf *b, bool sha1, const struct launch_event *e)
 
 int launch_log_open(struct launch_log *l, const void *p, size_t n)
 {
-	struct launch_event e;
-	struct buf look;
+	uint8_t mem[256];
+	struct buf want;
 
 	*l = (struct launch_log){ 0 };
 	if (n > LAUNCH_LOG_MAX)
 		return ERR_PROTO;
 	buf_wrap(&l->b, p, n);
-	if (get_header(&l->b, &l->sha1))
+	buf_init(&want, mem, sizeof(mem));
+	if (get_header(&l->b, &l->sha1) || put_event(&want, l->sha1, &startup_locality))
 		return ERR_PROTO;
-	look = l->b;
-	l->crtm = get_event(&look, l->sha1, &e) == 0 && is_startup_locality(&e);
-	if (l->crtm)
-		l->b = look;
+	l->crtm = begins_with(&l->b, &want);
 	return 0;
 }
 
