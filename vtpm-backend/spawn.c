@@ -528,6 +528,8 @@ static int start(struct spawner *s)
 		return ERR_SYS;
 	err = raise_descriptors();
 	if (err == 0)
+		err = fd_hurry_prepare(); /* a QEMU's data channel, which its backend has left, may linger when the last of it is closed */
+	if (err == 0)
 		err = birth_prepare(s);
 	if (err == 0)
 		err = secmem_process(); /* no secrets here, but the address layout that all backends share */
