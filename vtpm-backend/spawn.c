@@ -29,13 +29,12 @@
 #include "vtpm-backend/spawner.h"
 #include "vtpm-backend/warm.h"
 
-#define STATUS_NOT_BORN	 (1 << 8)    /* as waitpid(2) shows exit status 1 */
 #define RESERVE_DELAY_MS 3	     /* about twice what a power-on takes */
 #define KEY_CHANNEL	 2u	     /* place of the key channel among a backend's descriptors */
 
-static void report_exit(struct spawner *s, uint64_t token, int status)
+static void report_exit(struct spawner *s, uint64_t token, uint32_t status)
 {
-	const struct spawn_exited m = { .token = token, .status = (uint32_t)status };
+	const struct spawn_exited m = { .token = token, .status = status };
 	uint8_t mem[SPAWN_EXITED_SIZE];
 	struct buf b;
 	int err;
@@ -83,7 +82,7 @@ static void child_ended(struct spawner *s, struct child *ch, int status)
 		log_error("process %d crashed: %s", (int)was.pid, strsignal(WTERMSIG(status)));
 	if (was.kind == CHILD_BACKEND && is_crash(status) && !s->opt.no_prefork)
 		s->crashed = true;
-	report_exit(s, was.token, status);
+	report_exit(s, was.token, (uint32_t)status);
 }
 
 static void reap(struct spawner *s)
@@ -134,7 +133,7 @@ static int on_keeper(void *peer, struct ipc_msg *m)
 	fd_close(&s->link_fd);
 	err = ipc_pair(link);
 	if (err != 0) {
-		report_exit(s, 0, STATUS_NOT_BORN);
+		report_exit(s, 0, SPAWN_NOT_BORN);
 		return 0;
 	}
 	err = children_reserve(&s->children);
@@ -142,7 +141,7 @@ static int on_keeper(void *peer, struct ipc_msg *m)
 	close(link[1]);
 	if (pid < 0) {
 		close(link[0]);
-		report_exit(s, 0, STATUS_NOT_BORN);
+		report_exit(s, 0, SPAWN_NOT_BORN);
 		return 0;
 	}
 	s->link_fd = link[0];
@@ -238,8 +237,8 @@ static int on_backend(void *peer, struct ipc_msg *m)
 	struct spawner *s = peer;
 	struct child ch = { .kind = CHILD_BACKEND, .legacy = LEGACY_NONE };
 	struct spawn_backend req;
-	int err;
 	pid_t pid;
+	int err;
 
 	err = spawn_backend_decode(&m->body, &req);
 	if (err != 0)
@@ -255,10 +254,15 @@ static int on_backend(void *peer, struct ipc_msg *m)
 		children_add(&s->children, &ch);
 		return 0;
 	}
-	held_drop(s, &ch);
-	legacy_close(&ch.legacy);
+	if (err == 0 && req.replaces != 0) { /* it is there for the next attempt, in the room that it had */
+		ch.kind = CHILD_GONE;
+		children_add(&s->children, &ch);
+	} else {
+		held_drop(s, &ch);
+		legacy_close(&ch.legacy);
+	}
 	log_error("cannot make a backend: %s", err_text(pid));
-	report_exit(s, req.token, STATUS_NOT_BORN);
+	report_exit(s, req.token, SPAWN_NOT_BORN);
 	return 0;
 }
 
@@ -354,7 +358,7 @@ static int refuse(struct spawner *s, struct ipc_msg *m)
 	if (err != 0)
 		return err;
 	log_error("no descriptors are left for another process (RLIMIT_NOFILE)");
-	report_exit(s, req.token, STATUS_NOT_BORN);
+	report_exit(s, req.token, SPAWN_NOT_BORN);
 	return 0;
 }
 

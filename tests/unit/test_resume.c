@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,7 +16,6 @@
 #include "vtpm-backend/tpm.h"
 
 #define RANDOM_COMMANDS 3000u
-#define NOT_BORN	0x100u
 
 static struct record record;
 
@@ -315,7 +315,7 @@ static void test_full_disk(void **state)
 static void refused(struct rig_backend *b, struct rig_disk *d, uint64_t replaces)
 {
 	rig_spawn_replacing(&rig, b, d, 0, replaces);
-	assert_int_equal(rig_exited(b), NOT_BORN);
+	assert_int_equal(rig_exited(b), SPAWN_NOT_BORN);
 }
 
 static void test_hostile_manager(void **state)
@@ -376,6 +376,44 @@ static void test_hostile_manager(void **state)
 	guest_power_off(&b);
 }
 
+/* So that as many descriptors as that are free for the spawner. */
+static void leave_descriptors(struct rlimit *old, unsigned n)
+{
+	struct rlimit few;
+	char path[64];
+
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, NULL, old), 0);
+	few = (struct rlimit){ 0, old->rlim_max };
+	while (n > 0) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)rig.spawn, (unsigned)few.rlim_cur++);
+		n -= access(path, F_OK) != 0 && errno == ENOENT;
+	}
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &few, NULL), 0);
+}
+
+/* What is left of one that was killed is there as long as another cannot be made, whatever that wants for. */
+static void test_no_room_for_an_heir(void **state)
+{
+	struct rig_backend b;
+	struct rlimit old;
+
+	(void)state;
+	guest_power_on(&b);
+	record_begin(&record, &b);
+	kill_backend(&b, SIGKILL, false);
+	for (unsigned room = 4; room <= 5; room++) { /* less than it gets with the message, and for that alone */
+		leave_descriptors(&old, room);
+		rig_spawn_replacing(&rig, &b, &disk, 0, b.area);
+		assert_int_equal(rig_exited(&b), SPAWN_NOT_BORN);
+		assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &old, NULL), 0);
+	}
+	rig_resume(&b, 0);
+	rig_ready(&b);
+	record_compare(&record, &b);
+	record_end(&record, &b);
+	guest_power_off(&b);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +424,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_two_tries),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_hostile_manager),
+		cmocka_unit_test(test_no_room_for_an_heir),
 	};
 
 	rig.mortal = true;
