@@ -23,7 +23,7 @@
  *
  *	then	what the transport needs to go on (checkpoint_link)
  *
- * Native numbers, for one machine. Each u64 is written in one store, with release order, after what it speaks of.
+ * Native numbers, for one machine; a build that has another layout has another FORMAT in vtpm-mgr/held_guests.c, too. Each u64 is written in one store, with release order, after what it speaks of.
  *
  * The newest checkpoint counts if it rests on the version of the permanent state that the store has; the one before it only if the
  * newest was published together with a commit and the store has no such version: then the command was never durable.

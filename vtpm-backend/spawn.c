@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vtpm-spawn: forks the keeper and the backends for the manager. Started as root it stays root, because
- * only root can give its children their uids; so it parses nothing but its four messages, and stays single-threaded.
+ * only root can give its children their uids; so it parses nothing but its five messages, and stays single-threaded.
  *
  *	vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] [--held] -- KEEPER-ARGS…
  */
@@ -266,17 +266,35 @@ static int on_backend(void *peer, struct ipc_msg *m)
 	return 0;
 }
 
-static void forget_legacy(struct spawner *s, uint64_t name)
+static void forget_legacy(struct spawner *s, struct child *ch)
 {
-	struct child *gone = children_find_gone(&s->children, name);
 	struct child was;
 
-	if (gone == NULL)
+	if (ch == NULL)
 		return;
-	was = *gone;
-	children_remove(&s->children, gone);
+	was = *ch;
+	children_remove(&s->children, ch);
 	held_drop(s, &was);
 	legacy_close(&was.legacy);
+}
+
+/* A manager that was killed may have forgotten a vTPM whose area its spawner, killed as well, was yet to let go of: nobody would ever name it. */
+static int on_claim(void *peer, struct ipc_msg *m)
+{
+	struct spawner *s = peer;
+	struct child *ch;
+	uint64_t area;
+	int err;
+
+	err = spawn_token_decode(&m->body, &area);
+	if (err != 0)
+		return err;
+	ch = children_find_left(&s->children, area);
+	if (area != 0 && ch != NULL)
+		ch->kind = CHILD_GONE;
+	for (; area == 0 && ch != NULL; ch = children_find_left(&s->children, 0))
+		forget_legacy(s, ch);
+	return 0;
 }
 
 static int on_kill(void *peer, struct ipc_msg *m)
@@ -295,7 +313,7 @@ static int on_kill(void *peer, struct ipc_msg *m)
 		held_drop(s, ch);
 		legacy_close(&ch->legacy); /* nobody is to go on from there */
 	} else { /* it has ended, and its SPAWN_EXITED is on the way or there */
-		forget_legacy(s, token);
+		forget_legacy(s, children_find_gone(&s->children, token));
 	}
 	return 0;
 }
@@ -337,6 +355,7 @@ static const struct ipc_rule spawn_rules[] = {
 	{ SPAWN_KEEPER, 1, 0, 0, SPAWN_KEEPER_FDS, SPAWN_KEEPER_FDS, on_keeper },
 	{ SPAWN_BACKEND, 1, SPAWN_BACKEND_SIZE, SPAWN_BACKEND_SIZE, SPAWN_FDS_MIN, SPAWN_FDS_MAX, on_backend },
 	{ SPAWN_ATTACH, 1, SPAWN_ATTACH_SIZE, SPAWN_ATTACH_SIZE, 1, 1, on_attach },
+	{ SPAWN_CLAIM, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_claim },
 	{ SPAWN_KILL, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },
 };
 

@@ -87,7 +87,9 @@ void held_guest_update(struct vtpm *v);
 void held_guest_drop(struct vtpm *v);
 void held_client_keep(struct vtpm *v);
 void held_client_drop(struct vtpm *v);
-/* vTPMs as the last manager had them, to be gone on with by held_guests_go. */
+/* Whether this build can read what the last manager has left of all of them. ERR_VERSION: not, and nothing has been done yet. */
+CHECKED int held_guests_check(const struct mgr *m);
+/* vTPMs as the last manager had them, to be gone on with by held_guests_go. What the spawner has of others is let go of. */
 void held_guests_revive(struct mgr *m);
 void held_guests_go(struct mgr *m);
 /* How many are not gone on with yet. */
