@@ -262,7 +262,7 @@ static int on_backend(void *peer, struct ipc_msg *m)
 		legacy_close(&ch.legacy);
 	}
 	log_error("cannot make a backend: %s", err_text(pid));
-	report_exit(s, req.token, SPAWN_NOT_BORN);
+	report_exit(s, req.token, err == ERR_NOTFOUND ? SPAWN_NOTHING_LEFT : SPAWN_NOT_BORN);
 	return 0;
 }
 

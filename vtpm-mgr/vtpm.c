@@ -108,6 +108,8 @@ void vtpm_describe_end(char *out, size_t cap, uint32_t status)
 
 	if (status == SPAWN_NOT_BORN)
 		snprintf(out, cap, "there was no room for its backend");
+	else if (status == SPAWN_NOTHING_LEFT)
+		snprintf(out, cap, "its last backend has left nothing to go on from");
 	else if (WIFSIGNALED(s))
 		snprintf(out, cap, "its backend crashed (signal %d)", WTERMSIG(s));
 	else

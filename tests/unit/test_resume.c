@@ -317,7 +317,7 @@ static void test_full_disk(void **state)
 static void refused_by(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint64_t replaces)
 {
 	rig_spawn_replacing(r, b, d, 0, replaces);
-	assert_int_equal(rig_exited(b), SPAWN_NOT_BORN);
+	assert_int_equal(rig_exited(b), SPAWN_NOTHING_LEFT);
 }
 
 static void refused(struct rig_backend *b, struct rig_disk *d, uint64_t replaces)

@@ -8,7 +8,7 @@
  *	manager -> spawner  SPAWN_ATTACH {u32 domid, u32 ref, u32 port, bool again} + 1 fd: the manager's end of a backend's attach
  *	manager -> spawner  SPAWN_CLAIM	 {u64 area}  of what vtpm-hold has given it: that will be gone on from; 0: what was not claimed is let go of
  *	manager -> spawner  SPAWN_KILL	 {u64 token}  (0: the keeper)
- *	spawner -> manager  SPAWN_EXITED {u64 token, u32 wait status}  (token 0: the keeper), or SPAWN_NOT_BORN
+ *	spawner -> manager  SPAWN_EXITED {u64 token, u32 wait status}  (token 0: the keeper), SPAWN_NOT_BORN or SPAWN_NOTHING_LEFT
  *	spawner -> keeper   LINK_BACKEND {u64 token} + 1 fd: the keeper's end of that backend's key channel
  *	spawner -> backend  ATTACH_RING {i32 code, u64 index, u32 port, bool again} + 2 fds {grant, port}, or none with a code
  *				over attach; answers SPAWN_ATTACH: the ring to that guest of Xen, or why not; again: the backend
@@ -48,7 +48,9 @@ enum serve_kind { SERVE_NOBODY, SERVE_RING, SERVE_QEMU, SERVE_XEN, SERVE_KINDS }
 #define SPAWN_FDS_MIN	 2u
 #define SPAWN_FDS_MAX	 5u
 #define ATTACH_FDS	 2u
-#define SPAWN_NOT_BORN	 0xffffffffu /* in place of a status: there was no process */
+/* In place of a status, and neither an exit nor a signal: there was no process, for want of room, or because what it was to replace has left nothing. */
+#define SPAWN_NOT_BORN	   0xffffffffu
+#define SPAWN_NOTHING_LEFT 0x7fffffffu
 
 struct spawn_backend {
 	uint64_t token;
@@ -68,7 +70,7 @@ struct attach_ring {
 };
 struct spawn_exited {
 	uint64_t token;
-	uint32_t status; /* as waitpid(2) gives it, or SPAWN_NOT_BORN */
+	uint32_t status; /* as waitpid(2) gives it, or one of the above */
 };
 
 #define SPAWN_BACKEND_SIZE 21u
