@@ -25,7 +25,7 @@ enum held_kind {
 	HELD_CONTROL = 'c', /* the listener of control.sock */
 	HELD_FRONTS = 's',  /* of swtpm.sock */
 	HELD_PORT = 'q',    /* of NAME.swtpm */
-	HELD_GUEST = 'g',   /* a vTPM that runs, behind it its area's name, filled up: memfd, to_back, to_front, the listener of NAME.ring; or a QEMU's control channel */
+	HELD_GUEST = 'g',   /* a vTPM that runs, behind it the name of its first area, filled up: memfd, to_back, to_front, the listener of NAME.ring; or a QEMU's control channel */
 	HELD_CLIENT = 'f',  /* the front end that has its ring */
 	HELD_WORKER = 'w',  /* leash of a backend; behind it its token */
 	HELD_SPAWNER = 'p', /* leash of the spawner */

@@ -8,7 +8,8 @@
  *
  * kind: enum serve_kind. goal: what it is to become; one that has served nobody is let go of. The rest as in struct vtpm; held_until is on
  * CLOCK_MONOTONIC, which all managers of a host share. A vTPM is kept before the spawner hears of its area, so that no
- * area is left that no manager knows; under the area's name, because two QEMUs may be there for one uuid. The format stands for what is in the area, too.
+ * area is left that no manager knows; under the name of its first area, because two QEMUs may be there for one uuid, and a reset takes another area. The format stands for
+ * what is in the area, too.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -75,7 +76,7 @@ static int encode(struct buf *b, const struct vtpm *v)
 struct guest {
 	uint8_t kind, goal, flags;
 	uint8_t uuid[UUID_LEN];
-	uint64_t area, replacements, held_until;
+	uint64_t kept_as, area, replacements, held_until;
 	uint32_t crashes, qemu_uid;
 	struct xen_memory xen;
 };
@@ -92,10 +93,15 @@ static int decode_xen(struct buf *b, struct guest *g)
 	return 0;
 }
 
-static int decode(struct buf *b, struct guest *g)
+static int decode(struct held_item *it, struct guest *g)
 {
+	struct buf tag, blob, *b = &blob;
 	uint8_t format;
 
+	buf_wrap(&tag, it->tag, it->tag_len);
+	buf_wrap(b, it->blob, it->blob_len);
+	if (buf_skip(&tag, 1) || buf_get_u64le(&tag, &g->kept_as))
+		return ERR_PROTO;
 	if (buf_get_u8(b, &format) || format != FORMAT)
 		return ERR_VERSION;
 	if (buf_get_u8(b, &g->kind) || buf_get_u8(b, &g->goal) || buf_get_u8(b, &g->flags) ||
@@ -113,7 +119,7 @@ static void key_of(const struct vtpm *v, uint8_t key[static UUID_LEN])
 
 	memset(key, 0, UUID_LEN);
 	buf_init(&b, key, UUID_LEN);
-	(void)!buf_put_u64le(&b, v->area);
+	(void)!buf_put_u64le(&b, v->kept_as);
 }
 
 static const unsigned fds_of[SERVE_KINDS] = { [SERVE_RING] = RING_FDS, [SERVE_QEMU] = QEMU_FDS };
@@ -130,6 +136,8 @@ void held_guest_keep(struct vtpm *v)
 	buf_init(&b, mem, sizeof(mem));
 	if (encode(&b, v))
 		return;
+	if (!v->kept)
+		v->kept_as = v->area;
 	key_of(v, key);
 	held_keep(v->m, HELD_GUEST, key, &b, kind == SERVE_QEMU ? &v->qemu : ring, v->kept ? 0 : fds_of[kind]);
 	v->kept = true;
@@ -187,6 +195,7 @@ static int take_channels(struct vtpm *v, const struct guest *g, struct held_item
 /* As it would be if its backend had just been killed. */
 static void recall(struct vtpm *v, const struct guest *g)
 {
+	v->kept_as = g->kept_as;
 	v->area = v->replaces = g->area;
 	v->crashes = g->crashes;
 	v->replacements = g->replacements;
@@ -220,11 +229,8 @@ static int revive(struct mgr *m, const struct guest *g, struct held_item *it)
 static void take_one(struct mgr *m, struct held_item *it)
 {
 	struct guest g = { 0 };
-	struct buf b;
-	int err;
+	int err = decode(it, &g);
 
-	buf_wrap(&b, it->blob, it->blob_len);
-	err = decode(&b, &g);
 	if (!err && g.goal != GOAL_ABANDON)
 		err = revive(m, &g, it);
 	if (err)

@@ -300,6 +300,27 @@ static void two_qemus(void **state)
 		assert_true(v->incoming == (v->area == 2));
 }
 
+/* A reset has another area, and is the same guest: there is no instant at which it is not kept. */
+static void a_reset_keeps_its_guest(void **state)
+{
+	struct vtpm *v = of_qemu(1, 11, false);
+
+	(void)state;
+	held_guest_keep(v);
+	v->area = 12;
+	held_guest_keep(v);
+	assert_int_equal(nkept, 1);
+	v = next_manager();
+	assert_int_equal(v->area, 12);
+	held_guest_update(v);
+	v->area = 13;
+	held_guest_update(v);
+	assert_int_equal(nkept, 1);
+	v = next_manager();
+	assert_null(v->next);
+	assert_int_equal(v->area, 13);
+}
+
 /* Until another is ready, which has dealt with it. */
 static void what_crashed(void **state)
 {
@@ -357,7 +378,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		T(a_domain_that_has_gone), T(a_domain_that_is_saved), T(a_domain_that_is_there), T(a_qemu_whose_other_has_gone),
-		T(a_qemu_whose_other_is_not_gone_on_with), T(two_qemus), T(what_crashed), T(areas_are_claimed), T(another_format),
+		T(a_qemu_whose_other_is_not_gone_on_with), T(two_qemus), T(a_reset_keeps_its_guest), T(what_crashed), T(areas_are_claimed), T(another_format),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
