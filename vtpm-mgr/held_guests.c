@@ -100,7 +100,7 @@ static int decode(struct held_item *it, struct guest *g)
 
 	buf_wrap(&tag, it->tag, it->tag_len);
 	buf_wrap(b, it->blob, it->blob_len);
-	if (buf_skip(&tag, 1) || buf_get_u64le(&tag, &g->kept_as))
+	if (buf_skip(&tag, 1) || buf_get_u64le(&tag, &g->kept_as) || g->kept_as == 0)
 		return ERR_PROTO;
 	if (buf_get_u8(b, &format) || format != FORMAT)
 		return ERR_VERSION;
@@ -128,6 +128,7 @@ void held_guest_keep(struct vtpm *v)
 {
 	const int ring[RING_FDS] = { v->ring.memfd, v->ring.to_back, v->ring.to_front, v->listener };
 	const uint8_t kind = kind_of(v);
+	const bool had = v->kept_as != 0;
 	uint8_t mem[HOLD_BLOB_MAX], key[UUID_LEN];
 	struct buf b;
 
@@ -136,16 +137,15 @@ void held_guest_keep(struct vtpm *v)
 	buf_init(&b, mem, sizeof(mem));
 	if (encode(&b, v))
 		return;
-	if (!v->kept)
+	if (!had)
 		v->kept_as = v->area;
 	key_of(v, key);
-	held_keep(v->m, HELD_GUEST, key, &b, kind == SERVE_QEMU ? &v->qemu : ring, v->kept ? 0 : fds_of[kind]);
-	v->kept = true;
+	held_keep(v->m, HELD_GUEST, key, &b, kind == SERVE_QEMU ? &v->qemu : ring, had ? 0 : fds_of[kind]);
 }
 
 void held_guest_update(struct vtpm *v)
 {
-	if (v->kept)
+	if (v->kept_as)
 		held_guest_keep(v);
 }
 
@@ -154,9 +154,9 @@ void held_guest_drop(struct vtpm *v)
 	uint8_t key[UUID_LEN];
 
 	key_of(v, key);
-	if (v->kept)
+	if (v->kept_as)
 		held_drop(v->m, HELD_GUEST, key);
-	v->kept = false;
+	v->kept_as = 0;
 }
 
 void held_client_keep(struct vtpm *v)
@@ -206,7 +206,7 @@ static void recall(struct vtpm *v, const struct guest *g)
 	v->crashed = g->flags & GUEST_CRASHED;
 	v->stop_asked = g->goal != GOAL_RUN;
 	v->restart = g->goal == GOAL_RESET;
-	v->kept = v->served = v->inherited = v->adopted = v->resuming = true;
+	v->served = v->inherited = v->adopted = v->resuming = true;
 	v->state = VTPM_STARTING;
 }
 

@@ -267,8 +267,7 @@ struct vtpm {
 	struct loop_timer resume_timer;
 	/* held_guests.c */
 	bool served;  /* a guest, since it was powered on: another manager would go on with it */
-	bool kept;    /* vtpm-hold has it, */
-	uint64_t kept_as; /* under this name */
+	uint64_t kept_as; /* vtpm-hold has it under this name; 0: it has not */
 	bool inherited; /* from the last manager, whose backend may still serve it */
 	bool adopted; /* resuming, and what ended the last backend was that manager's end */
 	bool waits_share; /* resuming, once its group is unlocked */
