@@ -245,7 +245,7 @@ powercut_keeper_SRCS := $(KEEPER_SRCS) tests/powercut/trace_keeper.c
 powercut_keeper_LIBS := $(LIBS_KEEPER) $(addprefix -Wl$(comma)--wrap=,anchor_extend nv_extend nv_extended nv_read)
 powercut_disk_SRCS := tests/powercut/disk.c
 powercut_guests_SRCS := tests/powercut/guests.c tests/tools/command.c $(LIBVTPM_SRCS)
-powercut_guests_LIBS := -lpthread
+powercut_guests_LIBS := -lpthread -lcrypto
 powercut_log_SRCS := tests/powercut/log.c
 tpmline_SRCS := tests/tools/tpmline.c $(LIBVTPM_SRCS)
 xenback_SRCS := tests/tools/xenback.c lib/util.c lib/err.c

@@ -43,7 +43,7 @@ traced_init() {
 traced_start() {
 	local program=("$B/tests/powercut_mgr")
 	[ -z "${HOLD+set}" ] || program=("$B/vtpm-hold" $HOLD --manager "$B/tests/powercut_mgr" --)
-	rm -f "$LAB/ready" "$LAB"/base/*
+	rm -f "$LAB/ready" "$LAB"/base/* "$LAB"/know/*.pcr
 	cp -a "$LAB"/state/vtpm.db* "$LAB/base/"
 	: >"$LAB/cut/disk"
 	mkfifo "$LAB/ready"
