@@ -80,6 +80,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
             tests/integration/takeover.sh \
+            tests/integration/saved.sh \
             tests/integration/walk.sh \
             tests/integration/fronts.sh \
             tests/integration/fronts_server.sh \

@@ -32,7 +32,7 @@ struct change {
 	struct change *next;
 	struct store_change c;
 	struct store_leaf leaf; /* of STORE_INSERT, STORE_GROUP, STORE_NOTHING: what to record */
-	bool auth_failed;	/* of STORE_UPDATE: a failed authorisation is in it */
+	bool anchors;		/* of STORE_UPDATE: it may not be lost in a bounded group either */
 	bool switches;		/* of STORE_GROUP_SEAL: the keeper has a successor of that root, and the row is the first that is made with it */
 	uint8_t was[DIGEST_LEN]; /* of STORE_GROUP_SEAL: hash of the row that it was made from (group_row_hash), which must still be the one */
 	uint8_t *mem;		/* what c.sealed points to; freed with it */

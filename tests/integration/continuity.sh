@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 . tests/lib.sh
 . tests/integration/faults.sh
 . tests/integration/raw.sh
+. tests/integration/disks.sh
 lab_init
 CHIP_RESETS=yes
 
@@ -50,38 +51,7 @@ counter_guest() { # NAME OPTION…: one with a number and a PIN to lose
 on() { local g; for g in "$@"; do ctl start $g >/dev/null; line_open $g; done; }
 off() { local g; for g in "$@"; do line_close $g; done; }
 
-# The chip loses power: no TPM2_Shutdown, and what it has in RAM is gone. PCRs begin anew, and the host boots as before.
-chip_cut() {
-	kill -KILL "$CHIP_PID"
-	ended "$CHIP_PID"
-	chip_boot
-}
-host_cut() { mgr_stop KILL || true; chip_cut; } # all of the host
-disk_copy() { rm -rf "$LAB/disk.$1"; cp -a "$LAB/state" "$LAB/disk.$1"; }
-disk_back() { rm -f "$LAB"/state/vtpm.db*; cp -a "$LAB/disk.$1/"vtpm.db* "$LAB/state/"; }
-continuity() { ctl status --json | json "['status']['continuity'].get('$1', '')"; }
-wear() { ctl status --json | json "['status']['continuity']['wear']['$1']"; }
-is_found() { continuity found | grep -qE -- "$1" || { continuity found; return 1; }; }
-discontinuities() { [ "$(field "$1" discontinuities)" = "$2" ] || { echo "$1 has $(field "$1" discontinuities), not $2"; return 1; }; }
 until_true() { local i; for ((i = 0; i < 500; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.02; done; "$@"; }
-
-# The manager is up, says why, serves nothing and writes nothing.
-store_refused() { # TEXT GUEST…
-	local text=$1
-	shift
-	log_mark
-	disk_copy before
-	mgr_start --pool 0 || return 1
-	all logged "the store is quarantined: .*$text" -- test "$(continuity state)" = quarantined -- is_found "$text" -- \
-		refused "quarantined" ctl create new -- refused "quarantined" ctl destroy "$1" -- refused "quarantined" ctl group create other --pcrs 0 &&
-		ctl list >/dev/null && ctl quarantine list | grep -q "the store is quarantined" &&
-		for g in "$@"; do all refused "quarantined: .*$text" ctl start "$g" -- is_state "$g" quarantined || return 1; done
-	local rc=$?
-	mgr_stop || rc=1
-	[ "$(db .dump | sha256sum)" = "$(sqlite3 "$LAB/disk.before/vtpm.db" .dump | sha256sum)" ] || { echo "the store has changed"; rc=1; }
-	return $rc
-}
-accepted() { mgr_start --pool 0 && [ "$(continuity state)" = open ]; }
 
 chip_and_store
 mgr_start --pool 0
