@@ -63,8 +63,7 @@ static void submit(struct setting *s)
 	ch->leaf.epoch = s->new.epoch;
 	memcpy(ch->c.uuid, s->old.uuid, UUID_LEN);
 	ch->c.row = &s->old;
-	ch->c.snapshots = s->new.snapshots;
-	ch->c.wrapped = s->new.wrapped;
+	ch->c.to = &s->new;
 	change_submit(s->m, ch);
 }
 

@@ -342,6 +342,8 @@ void vtpm_destroy(struct mgr *m, const struct store_vtpm *row, void (*done)(void
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
 /* What a row's wrapped key is bound to. */
 CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
+/* Whether somebody has its TPM, or waits for it. */
+bool vtpm_powered(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 
 /* Between the files. */
 struct vtpm *vtpm_new(struct mgr *m);

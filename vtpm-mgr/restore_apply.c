@@ -193,18 +193,6 @@ static void on_rebound(void *arg, const struct keeper_reply *r)
 	next_key(c);
 }
 
-static uint64_t new_epoch(const struct committing *c, const struct restore_item *it)
-{
-	const struct leaf *now = leaves_find(&c->m->continuity.leaves, it->uuid);
-	uint64_t line = c->m->continuity.last + 1;
-
-	if (line <= it->epoch >> EPOCH_LINE_SHIFT)
-		line = (it->epoch >> EPOCH_LINE_SHIFT) + 1;
-	if (now && line <= now->l.epoch >> EPOCH_LINE_SHIFT)
-		line = (now->l.epoch >> EPOCH_LINE_SHIFT) + 1;
-	return line << EPOCH_LINE_SHIFT;
-}
-
 static int build_request(struct committing *c, struct buf *b)
 {
 	const struct restore_item *it = &c->list->v[c->at];
@@ -214,9 +202,10 @@ static int build_request(struct committing *c, struct buf *b)
 
 	r.wrapped_len = c->row.wrapped_len;
 	memcpy(out->uuid, it->uuid, UUID_LEN);
-	out->epoch = new_epoch(c, it);
 	if (!err)
-		err = out->epoch > INT64_MAX ? ERR_RANGE : vtpm_binding(&c->row, &r.from);
+		err = release_line(&out->epoch);
+	if (!err)
+		err = vtpm_binding(&c->row, &r.from);
 	r.to = r.from;
 	r.to.epoch = out->epoch;
 	return err ? err : keeper_key_rebind_encode(b, &r);

@@ -53,12 +53,34 @@ off() { local g; for g in "$@"; do line_close $g; done; }
 
 until_true() { local i; for ((i = 0; i < 500; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.02; done; "$@"; }
 
+keeper() { pgrep -P "$(pgrep -P "$MGR_PID" -x vtpm-spawn)" -x vtpm-keeper | head -n 1; }
+waits() { [ "$(awk '{ print $3 }' "/proc/$1/stat")" = S ]; }
+# Of a release and another command, while the keeper is being waited for: who comes second finds what the first has made of it.
+release_beside() { # GUEST TEXT COMMAND…
+	local g=$1 text=$2 k first second
+	shift 2
+	k=$(keeper)
+	kill -STOP "$k"
+	ctl quarantine release "$g" --i-accept-rollback >"$LAB/released" 2>&1 &
+	first=$!
+	until_true waits $first
+	ctl list >/dev/null
+	"$@" &
+	second=$!
+	until_true waits $second
+	ctl list >/dev/null
+	kill -CONT "$k"
+	wait $second || return 1
+	! wait $first && grep -E "$text" "$LAB/released" || { cat "$LAB/released"; return 1; }
+}
+
 chip_and_store
 mgr_start --pool 0
 ctl group create vault --pcrs 0,4 --mode strict >/dev/null
 counter_guest a
 counter_guest b
 counter_guest s --group vault
+ctl create gone >/dev/null
 check modes all test "$(field a mode)" = bounded -- test "$(field s mode)" = strict
 check status-names-the-anchors all test "$(continuity anchor_a)" = 0x01805640 -- test "$(continuity owner)" = ours
 off a b s
@@ -68,9 +90,9 @@ mgr_stop
 disk_copy old
 mgr_start --pool 0
 check orderly-stop-is-known is_found "last commit|orderly|in order"
-on a b s
+on a b s gone
 count_to a 2; count_to b 2; count_to s 2
-off a b s
+off a b s gone
 mgr_stop
 disk_copy now
 disk_back old
@@ -88,7 +110,7 @@ disk_copy now
 # One guest's rows.
 put_back() { db "ATTACH '$LAB/disk.old/vtpm.db' AS old; $1"; }
 A="(SELECT uuid FROM vtpm WHERE name = 'a')"
-put_back "UPDATE state SET (version, sealed) = (SELECT version, sealed FROM old.state o WHERE o.uuid = state.uuid) WHERE uuid = $A"
+put_back "UPDATE state SET (version, sealed) = (SELECT version, sealed FROM old.state o WHERE o.uuid = state.uuid) WHERE uuid IN ($A, (SELECT uuid FROM vtpm WHERE name = 'gone'))"
 mgr_start --pool 0
 log_mark
 check older-state-is-refused all refused "quarantined: its state is not the newest" ctl start a -- is_state a quarantined -- \
@@ -97,6 +119,9 @@ check and-no-other all ctl start b -- ctl start s -- ctl stop b -- ctl stop s
 check quarantine-lists-it eval 'ctl quarantine list | grep -q "^a .*not the newest"'
 check release-wants-a-word refused "i-accept-rollback" ctl quarantine release a
 check release-of-what-is-none refused "not quarantined" ctl quarantine release b --i-accept-rollback
+check two-of-them refused "quarantined: its state is not the newest" ctl start gone
+check not-beside-a-destroy all release_beside gone "destroyed" ctl destroy gone --force -- refused "no vTPM named" ctl show gone
+check not-beside-a-start release_beside a "powered on|restored, destroyed or changed" refused "quarantined" ctl start a
 check release-of-one all ctl quarantine release a --i-accept-rollback -- discontinuities a 1 -- discontinuities b 0 -- \
 	audited '"release","vtpm":"a".*"result":"ok"' -- ctl start a -- is_state a running
 line_open a
@@ -235,7 +260,6 @@ on a b s
 check strict-has-lost-nothing all nothing_lost s -- discontinuities s 1
 
 # --- the chip, the keeper or the manager dies under load ---
-keeper() { pgrep -P "$(pgrep -P "$MGR_PID" -x vtpm-spawn)" -x vtpm-keeper | head -n 1; }
 write_on() { # GUEST FILE: until it is answered no more; acknowledged numbers, one a line, and not what the last one was answered
 	while count_up "$1" >&2; do echo "${ACKED[$1]}"; done >"$2" 2>/dev/null
 }

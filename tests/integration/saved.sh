@@ -63,6 +63,20 @@ disk_back now
 check which-loses-nothing all accepted -- qemu pad -- said "resume 9"
 check and-counts-on test "$(number counts)" -gt "$counts"
 
+# An older state that an operator accepts is not the one that was saved, however many changes it has.
+mgr_stop
+disk_copy was
+mgr_start --pool 0
+check a-third-save qemu save 6
+mgr_stop
+db "ATTACH '$LAB/disk.was/vtpm.db' AS old; UPDATE state SET (version, sealed) = (SELECT version, sealed FROM old.state o WHERE o.uuid = state.uuid)"
+mgr_start --pool 0
+check an-older-state-is-refused refused "not the newest" ctl start v
+check and-released ctl quarantine release v --i-accept-rollback
+check with-the-saved-one-void all qemu pad -- said "resume 9"
+check and-v-says-why eval 'field v refusal | grep -q "from before this one was restored from a backup or released"'
+check as-if-it-had-just-been-made all qemu save 2 -- qemu resume -- said "resume 0"
+
 # A guest that has spent its quota of anchored changes waits with its save as with any of them.
 mgr_stop
 mgr_start --pool 0 --anchors-per-guest 1
