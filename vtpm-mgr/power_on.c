@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/mgr.h"
 
 /* A power-on came to nothing: tell who waits, and forget it. Also after a reset, whose front end then loses its ring. */

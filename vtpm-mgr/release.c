@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/keeper_client.h"
 
 int release_line(uint64_t *epoch)

@@ -43,6 +43,25 @@ bool restore_holds(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
 	return false;
 }
 
+int restore_find_twin(const struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1])
+{
+	const struct committing *c = m->restoring;
+	struct store_vtpm *mem = c ? malloc(sizeof(*mem)) : NULL;
+	int err = c && !mem ? ERR_NOMEM : 0;
+
+	for (size_t i = 0; c && i < c->list->n && !err; i++) {
+		if (!c->list->v[i].chosen || !memcmp(c->list->v[i].uuid, row->uuid, UUID_LEN))
+			continue;
+		err = store_vtpm_by_uuid(c->from, c->list->v[i].uuid, mem);
+		if (!err && import_is_twin(row, mem))
+			err = ERR_EXISTS;
+	}
+	if (err == ERR_EXISTS)
+		memcpy(name, mem->name, NAME_MAX_LEN + 1);
+	free(mem);
+	return err;
+}
+
 static void committing_end(struct committing *c, int code, const char *text)
 {
 	if (code && c->aside[0] && unlink(c->aside))

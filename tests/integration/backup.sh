@@ -275,6 +275,19 @@ ctl import j --swtpm "$LAB/swtpm" >/dev/null
 check never-two-of-one refused "this TPM is here already, as j" restore "$LAB/imported" --only i
 ctl destroy j
 check once-the-other-is-gone restore "$LAB/imported" --only i
+beside_an_import() { # both at once, one a little sooner each time
+	local n restoring
+	for ((n = 0; n < 60; n++)); do
+		ctl destroy i || ctl destroy j
+		restore "$LAB/imported" --only i &
+		restoring=$!
+		read -rt "0.0$((n % 10))$((n / 10))" <> <(:) || true
+		ctl import j --swtpm "$LAB/swtpm" || true
+		wait $restoring || true
+		[ "$(ctl list | awk '$1 == "i" || $1 == "j"' | wc -l)" = 1 ] || { ctl list; return 1; }
+	done
+}
+check nor-beside-an-import beside_an_import
 
 # What is quarantined when the backup is taken does not come back.
 ctl create q >/dev/null
