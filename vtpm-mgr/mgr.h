@@ -557,6 +557,7 @@ struct mgr {
 	struct provision *provisions;
 	struct reseal *reseal; /* NULL: no root is being rotated */
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
+	bool viewer_looks;	      /* the chip is asked something for a viewer */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
 	struct committing *restoring; /* what it puts into the store; NULL: nothing */
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
