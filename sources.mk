@@ -80,6 +80,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
             tests/integration/takeover.sh \
+            tests/integration/saved.sh \
             tests/integration/walk.sh \
             tests/integration/fronts.sh \
             tests/integration/fronts_server.sh \
@@ -233,7 +234,7 @@ rogue_spawn_SRCS := $(SPAWN_SRCS) $(ROGUE_SRCS)
 rogue_spawn_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
 # The same, with gaps in which they can be killed.
 MORTAL_WRAPS := $(addprefix -Wl$(comma)--wrap=,engine_process chan_take chan_respond state_seal_parts checkpoint_write \
-            checkpoint_redo_write checkpoint_settle checkpoint_answer ipc_send transfer_receive transfer_start transfer_send)
+            checkpoint_redo_write checkpoint_settle checkpoint_answer ipc_send transfer_clear transfer_receive transfer_start transfer_send)
 mortal_backend_SRCS := $(BACKEND_SRCS) tests/tools/mortal.c
 mortal_backend_LIBS := $(LIBS_BACKEND) $(MORTAL_WRAPS)
 mortal_spawn_SRCS := $(SPAWN_SRCS) tests/tools/mortal.c

@@ -22,6 +22,7 @@
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/secmem.h"
+#include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/control_socket.h"
 #include "vtpm-mgr/identity.h"
 #include "vtpm-mgr/keeper_client.h"

@@ -344,6 +344,8 @@ void vtpm_destroy(struct mgr *m, const struct store_vtpm *row, void (*done)(void
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
 /* What a row's wrapped key is bound to. */
 CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
+/* Whether somebody has its TPM, or waits for it. */
+bool vtpm_powered(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 
 /* Between the files. */
 struct vtpm *vtpm_new(struct mgr *m);
@@ -492,8 +494,10 @@ CHECKED int import_take(struct call *c, json_t *params, struct import *out);
 void import_close(struct import *i);
 /* Whether they have an EK in common. Two without any EK that can be seen are not told from each other. */
 bool import_is_twin(const struct store_vtpm *one, const struct store_vtpm *other);
-/* Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
+/* Whether the store has, or is about to have, a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
 CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
+/* Among those that are on their way there. NULL: there is none. */
+const char *provision_twin(const struct mgr *m, const struct store_vtpm *row);
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
@@ -503,12 +507,6 @@ void pool_free(struct mgr *m);
 
 /* Changes the policy of a vTPM that is off: asks the keeper, then writes the row. Ends the call. */
 void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshots, struct call *c);
-
-/* --- backup.h --- */
-
-/* Whether a vTPM is about to be replaced by what a backup has of it: nothing else is done with it meanwhile. */
-bool restore_holds(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
-void transfer_close(struct mgr *m);
 
 /* --- methods.c, describe.c, describe_ek.c --- */
 
@@ -561,6 +559,7 @@ struct mgr {
 	struct provision *provisions;
 	struct reseal *reseal; /* NULL: no root is being rotated */
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
+	bool viewer_looks;	      /* the chip is asked something for a viewer */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
 	struct committing *restoring; /* what it puts into the store; NULL: nothing */
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */

@@ -59,6 +59,15 @@ int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
 	return EVP_Digest(mem, b.len, k->config, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
 }
 
+bool vtpm_powered(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	const struct vtpm *v = m->vtpms;
+
+	while (v && (v->state == VTPM_FAILED || memcmp(v->row.uuid, uuid, UUID_LEN) != 0))
+		v = v->next;
+	return v != NULL;
+}
+
 struct vtpm *vtpm_new(struct mgr *m)
 {
 	struct vtpm *v = calloc(1, sizeof(*v));
