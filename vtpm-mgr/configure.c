@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/mgr.h"
 
 struct setting {

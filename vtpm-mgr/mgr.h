@@ -133,6 +133,8 @@ CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const 
 uint64_t worker_token_next(struct mgr *m);
 /* It has done what it was started for, or serves: the time in which it must is over. */
 void worker_settled(struct worker *w);
+/* What an earlier generation has left in the area of that name is to be gone on from; 0: that was all. */
+void worker_claim(struct mgr *m, uint64_t area);
 /* Nobody will go on from what was left in the area of that name. */
 void worker_forget(struct mgr *m, uint64_t area);
 /* Closes the channels and has the process killed; exited is still called when it is gone. */
@@ -270,7 +272,7 @@ struct vtpm {
 	struct loop_timer resume_timer;
 	/* held_guests.c */
 	bool served;  /* a guest, since it was powered on: another manager would go on with it */
-	bool kept;    /* vtpm-hold has it */
+	uint64_t kept_as; /* vtpm-hold has it under this name; 0: it has not */
 	bool inherited; /* from the last manager, whose backend may still serve it */
 	bool adopted; /* resuming, and what ended the last backend was that manager's end */
 	bool waits_share; /* resuming, once its group is unlocked */
@@ -350,6 +352,8 @@ void vtpm_destroy(struct mgr *m, const struct store_vtpm *row, void (*done)(void
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
 /* What a row's wrapped key is bound to. */
 CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
+/* Whether somebody has its TPM, or waits for it. */
+bool vtpm_powered(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 
 /* Between the files. */
 struct vtpm *vtpm_new(struct mgr *m);
@@ -479,12 +483,6 @@ void fronts_hung_up(struct mgr *m, int sock, const char *why);
 void configure_set(struct mgr *m, const struct store_vtpm *row, const struct store_vtpm *want, const char *detail,
 		   json_t *(*reply)(struct mgr *m, const struct store_vtpm *row), struct call *c);
 
-/* --- backup.h --- */
-
-/* Whether a vTPM is about to be replaced by what a backup has of it: nothing else is done with it meanwhile. */
-bool restore_holds(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
-void transfer_close(struct mgr *m);
-
 /* --- methods.c, describe.c, describe_ek.c --- */
 
 extern const struct control_method methods[];
@@ -547,6 +545,7 @@ struct mgr {
 	struct provision *provisions;
 	struct reseal *reseal; /* NULL: no root is being rotated */
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
+	bool viewer_looks;	      /* the chip is asked something for a viewer */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
 	struct committing *restoring; /* what it puts into the store; NULL: nothing */
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */

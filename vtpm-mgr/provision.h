@@ -37,8 +37,10 @@ CHECKED int import_take(struct call *c, json_t *params, struct import *out);
 void import_close(struct import *i);
 /* Whether they have an EK in common. Two without any EK that can be seen are not told from each other. */
 bool import_is_twin(const struct store_vtpm *one, const struct store_vtpm *other);
-/* Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
+/* Whether the store has, or is about to have, a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
 CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
+/* Among those that are on their way there. NULL: there is none. */
+const char *provision_twin(const struct mgr *m, const struct store_vtpm *row);
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);

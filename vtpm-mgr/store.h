@@ -33,11 +33,11 @@
 #define STORE_RULES_MAX 4096u /* bytes of encoded rules of launches: launch_rules.h */
 #define STORE_TEXT_MAX	TEXT_MAX
 /*
- * The upper part of an epoch is 0, or the number of the row of the journal with which a vTPM was restored: its line. The lower one counts changes
- * of settings. An epoch of before is smaller, whoever had it, since each takes a row: so none is used twice, even by a vTPM that
- * was destroyed in between.
+ * The upper part of an epoch is 0, or random: the line that a vTPM began when an operator accepted an old state of it. The lower one counts changes
+ * of settings. So no line is had twice, whatever became of the vTPM, the store and its journal in between.
  */
 #define EPOCH_LINE_SHIFT 16u
+#define EPOCH_LINE_BITS	 46u
 
 struct store;
 
@@ -104,11 +104,11 @@ struct store_row {
 };
 
 enum store_op {
-	STORE_NOTHING,
 	STORE_UPDATE, /* a state: uuid, version (the stored one + 1), sealed */
 	STORE_INSERT, /* a vTPM with its first state: row, version, sealed */
 	STORE_DELETE, /* a vTPM, its key and its state: id. With secure_delete the key is overwritten: that is the crypto-erase */
-	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and the next epoch: row as it was read, to, with its key. ERR_NOTFOUND: its key is not row's any more */
+	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and its epoch: row as it was read, to. ERR_NOTFOUND: its key is not row's any more */
+	STORE_RELEASE, /* the same, and its quarantine is over */
 	STORE_RESTORE, /* vTPMs of a backup, each in the place of what there is of its uuid: restore */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
 	STORE_GROUP_LAUNCH, /* what its vTPMs demand of launches: the meta of reseal */
@@ -157,7 +157,7 @@ struct store_change {
 	int64_t id;
 	const char *group;
 	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
-	const struct store_vtpm *to; /* of STORE_CONFIGURE: the settings and the key that it gets */
+	const struct store_vtpm *to; /* of STORE_CONFIGURE and STORE_RELEASE: settings, key and epoch as they are to be */
 	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP and STORE_GROUP_LAUNCH its meta */
 	const struct store_restore *restore;
 	/* out: 0; for this one alone ERR_WRONG_STATE (version), ERR_NOTFOUND, ERR_EXISTS, ERR_AUTH (damaged), ERR_INVAL; or that of

@@ -109,6 +109,7 @@ int fixture_configure(struct store *s, const struct store_vtpm *v, uint8_t snaps
 	struct store_vtpm to = *v;
 
 	to.snapshots = snapshots;
+	to.epoch++;
 	memcpy(to.wrapped, wrapped, WRAPPED_KEY_LEN);
 	return commit_one(s, &(struct store_change){.op = STORE_CONFIGURE, .row = v, .to = &to});
 }
