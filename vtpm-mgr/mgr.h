@@ -130,6 +130,8 @@ CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const 
 uint64_t worker_token_next(struct mgr *m);
 /* It has done what it was started for, or serves: the time in which it must is over. */
 void worker_settled(struct worker *w);
+/* What an earlier generation has left in the area of that name is to be gone on from; 0: that was all. */
+void worker_claim(struct mgr *m, uint64_t area);
 /* Nobody will go on from what was left in the area of that name. */
 void worker_forget(struct mgr *m, uint64_t area);
 /* Closes the channels and has the process killed; exited is still called when it is gone. */
@@ -265,7 +267,7 @@ struct vtpm {
 	struct loop_timer resume_timer;
 	/* held_guests.c */
 	bool served;  /* a guest, since it was powered on: another manager would go on with it */
-	bool kept;    /* vtpm-hold has it */
+	uint64_t kept_as; /* vtpm-hold has it under this name; 0: it has not */
 	bool inherited; /* from the last manager, whose backend may still serve it */
 	bool adopted; /* resuming, and what ended the last backend was that manager's end */
 	bool waits_share; /* resuming, once its group is unlocked */

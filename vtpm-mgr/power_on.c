@@ -270,10 +270,8 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 	if (!err && v->rollback_to)
 		takeover_settle(v, was);
 	s.version = v->standby ? 0 : v->version; /* of one on standby it is what was looked up for another */
-	if (!v->resuming) {
-		held_guest_drop(v);
+	if (!v->resuming)
 		v->area = token;
-	}
 	if (!err)
 		err = make_guest(v, &guest, &theirs);
 	if (!err) {

@@ -115,7 +115,11 @@ void vtpm_describe_end(char *out, size_t cap, uint32_t status)
 {
 	int s = (int)status;
 
-	if (WIFSIGNALED(s))
+	if (status == SPAWN_NOT_BORN)
+		snprintf(out, cap, "there was no room for its backend");
+	else if (status == SPAWN_NOTHING_LEFT)
+		snprintf(out, cap, "its last backend has left nothing to go on from");
+	else if (WIFSIGNALED(s))
 		snprintf(out, cap, "its backend crashed (signal %d)", WTERMSIG(s));
 	else
 		snprintf(out, cap, "its backend ended unexpectedly (status %d)", WEXITSTATUS(s));
