@@ -163,7 +163,8 @@ deps:
 unit: all
 	tests/run.sh --build $(BUILD) --name unit $(addprefix $(BUILD)/tests/,$(UNIT_TESTS))
 
-integration: all
+# The guests' tools are linked statically, which programs with sanitizers cannot be: those take the other build's.
+integration: all $(if $(SANFLAGS),,$(GUEST))
 	tests/run.sh --build $(BUILD) --name integration $(addprefix $(BUILD)/tests/,$(INTEGRATION_TESTS)) $(INTEGRATION_SCRIPTS)
 
 lint:
@@ -206,7 +207,7 @@ lab-host: programs efi $(GUEST)
 	LAB_HOST='$(LAB_HOST)' TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-host tests/lab/host/run.sh
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-asan: programs
+asan: programs $(GUEST)
 	VTPM_TCTI=$(CURDIR)/$(BUILD)/libtss2-tcti-vtpm.so.0 $(MAKE) BUILD=$(BUILD)/asan OPT='-O1 -g' HARDEN= SANFLAGS='$(ASAN_FLAGS)' unit integration
 
 # Lives of hosts that lose processes, chip and disk at random instants; SEED=n does one life again.

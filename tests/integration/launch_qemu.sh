@@ -19,7 +19,7 @@ guest_machine() {
 	KERNEL=$1 INITRAMFS=$2
 	machine_command web1 tpm-tis bios "$LAB/run/web1.swtpm" "lab.talk=ttyS1 $3"
 }
-image_build || { echo "not ok image"; exit 1; }
+B=${B%/asan} image_build || { echo "not ok image"; exit 1; }
 kernel=$KERNEL initrd=$INITRAMFS
 chip_start
 mgr_init --insecure-pcrs >/dev/null 2>&1
