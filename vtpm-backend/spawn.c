@@ -296,6 +296,22 @@ static int on_kill(void *peer, struct ipc_msg *m)
 	return 0;
 }
 
+static int on_end(void *peer, struct ipc_msg *m)
+{
+	struct spawner *s = peer;
+	struct child *ch;
+	uint64_t token;
+	int err;
+
+	err = spawn_token_decode(&m->body, &token);
+	if (err != 0 || token == 0)
+		return err != 0 ? err : ERR_PROTO;
+	ch = children_find_token(&s->children, token);
+	if (ch != NULL)
+		kill(ch->pid, SIGKILL);
+	return 0;
+}
+
 /*
  * Opens a ring to a guest of Xen and passes it to the backend it is for, over that backend's own channel: the manager
  * never holds the guest's page. A backend that has gone does not hear it; its end is reported.
@@ -334,6 +350,7 @@ static const struct ipc_rule spawn_rules[] = {
 	{ SPAWN_BACKEND, 1, SPAWN_BACKEND_SIZE, SPAWN_BACKEND_SIZE, SPAWN_FDS_MIN, SPAWN_FDS_MAX, on_backend },
 	{ SPAWN_ATTACH, 1, SPAWN_ATTACH_SIZE, SPAWN_ATTACH_SIZE, 1, 1, on_attach },
 	{ SPAWN_KILL, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },
+	{ SPAWN_END, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_end },
 };
 
 /*

@@ -168,7 +168,7 @@ static bool anchors(const struct mgr *m, const struct change *ch)
 {
 	const struct leaf *leaf = leaves_find(&m->continuity.leaves, ch->c.uuid);
 
-	return ch->c.op != STORE_UPDATE || ch->auth_failed || (leaf && leaf->l.mode == MODE_STRICT);
+	return ch->c.op != STORE_UPDATE || ch->auth_failed || ch->c.rewrap || (leaf && leaf->l.mode == MODE_STRICT);
 }
 
 static void finish(struct change *ch, int code)

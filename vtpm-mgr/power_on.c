@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/reroot.h"
 
 /* A power-on came to nothing: tell who waits, and forget it. Also after a reset, whose front end then loses its ring. */
 void vtpm_start_failed(struct vtpm *v, int code, const char *text)
@@ -21,6 +21,7 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 	bool damaged = code == ERR_AUTH || code == ERR_VERSION;
 	uint8_t uuid[UUID_LEN];
 
+	v->has_next = false;
 	if (v->resuming) {
 		resume_failed(v, code, text);
 		return;
@@ -105,12 +106,14 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 		vtpm_verified(v);
 	if (v->resuming) {
 		resume_done(v);
+		renew_try(v);
 		return 0;
 	}
 	held_guest_update(v);
 	audit_start(v);
 	answer_start(v);
 	xen_tpm_changed(v->m, v->row.uuid);
+	renew_try(v);
 	return 0;
 }
 
@@ -139,7 +142,7 @@ static int on_refused(void *arg, struct ipc_msg *msg)
 		return err;
 	if (v->qemu < 0)
 		return ERR_PROTO;
-	qemu_refused(v, "the saved TPM that it brought is damaged, of another vTPM, or from before this one was restored from a backup (%s); boot the machine instead of resuming it",
+	qemu_refused(v, "the saved TPM that it brought is damaged, of another vTPM, or from before this one was restored from a backup or got another key (%s); boot the machine instead of resuming it",
 		     err_text(code));
 	return 0;
 }
@@ -305,10 +308,26 @@ static void on_settled(void *arg)
 	}
 }
 
+/* What came with its key; false: nonsense. */
+static bool take_next(struct vtpm *v, const struct keeper_reply *r)
+{
+	v->has_next = v->asks_next && !r->code;
+	v->asks_next = false;
+	if (r->code || r->result_len != (v->has_next ? WRAPPED_KEY_LEN : 0))
+		return r->code != 0;
+	if (v->has_next)
+		memcpy(v->next_wrapped, r->result, WRAPPED_KEY_LEN);
+	return true;
+}
+
 static void on_handed(void *arg, const struct keeper_reply *r)
 {
 	struct vtpm *v = arg;
 
+	if (!take_next(v, r)) {
+		vtpm_start_failed(v, ERR_PROTO, err_text(ERR_PROTO));
+		return;
+	}
 	if (r->code == ERR_AUTH) {
 		vtpm_start_failed(v, ERR_AUTH, "its key does not verify: the row was changed, damaged or swapped");
 		return;
@@ -328,6 +347,22 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 	changes_wait(v->m, on_settled, v);
 }
 
+/* Whose key it is; and of one that is due, what the other one is to be bound to. */
+static int bind_key(struct vtpm *v, struct keeper_key_hand *hand)
+{
+	struct key_binding to;
+	int err = vtpm_binding(&v->row, &hand->binding);
+
+	hand->renew = v->row.key_due && !v->standby && !reseal_holds(v->m);
+	if (err || !hand->renew)
+		return err;
+	v->row.key_due = false;
+	err = vtpm_binding(&v->row, &to);
+	v->row.key_due = true;
+	memcpy(hand->config, to.config, DIGEST_LEN);
+	return err;
+}
+
 static void on_group(void *arg, const struct keeper_reply *r)
 {
 	struct vtpm *v = arg;
@@ -344,9 +379,10 @@ static void on_group(void *arg, const struct keeper_reply *r)
 	}
 	v->w.token = hand.token = worker_token_next(v->m);
 	buf_init(&b, mem, sizeof(mem));
-	err = vtpm_binding(&v->row, &hand.binding);
+	err = bind_key(v, &hand);
 	if (!err)
 		err = keeper_key_hand_encode(&b, &hand);
+	v->asks_next = !err && hand.renew;
 	if (err)
 		vtpm_start_failed(v, err, err_text(err));
 	else

@@ -81,6 +81,7 @@ static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **dam
 		{COL_SNAPSHOTS, "snapshots", SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW},
 		{COL_ROLLBACKS, "rollbacks", 0, INT64_MAX - 1},
 		{COL_CREATED, "created", 0, INT64_MAX},
+		{COL_KEY_DUE, "key_due", 0, 1},
 	};
 	int64_t n[ARRAY_LEN(fields)] = {0};
 
@@ -99,6 +100,7 @@ static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **dam
 	v->snapshots = (uint8_t)n[5];
 	v->rollbacks = (uint64_t)n[6];
 	v->created = n[7];
+	v->key_due = n[8];
 	return 0;
 }
 

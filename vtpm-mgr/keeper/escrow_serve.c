@@ -212,6 +212,7 @@ int serve_key_reseal(void *peer, struct ipc_msg *m)
 	struct keeper *k = peer;
 	uint8_t wrapped[WRAPPED_KEY_LEN];
 	const struct group_key *next;
+	struct key_binding to;
 	struct key_reseal q;
 	uint64_t id;
 	int r;
@@ -220,8 +221,10 @@ int serve_key_reseal(void *peer, struct ipc_msg *m)
 		return ERR_PROTO;
 	next = successor(k, q.binding.group);
 	r = next ? serve_unwrap(k, &q.binding, q.wrapped, q.wrapped_len) : ERR_WRONG_STATE;
+	to = q.binding;
+	memcpy(to.config, q.config, DIGEST_LEN);
 	if (!r)
-		r = wrap_vtpm_key(next->key, &q.binding, k->give->key, wrapped);
+		r = wrap_vtpm_key(next->key, &to, k->give->key, wrapped);
 	secmem_wipe(k->give, sizeof(*k->give));
 	return serve_reply(k, id, r, wrapped, sizeof(wrapped));
 }

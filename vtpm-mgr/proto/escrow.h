@@ -16,7 +16,7 @@
  * root, and the one before is kept to verify and unwrap with until GROUP_SWITCHED.
  *
  *	GROUP_RESEAL	{group, sealed root, sets}	-> {struct sealed_root, former keys, root id}	a successor, under the same policy
- *	KEY_RESEAL	{binding, wrapped}		-> {wrapped}		under the successor
+ *	KEY_RESEAL	{binding, wrapped, config}	-> {wrapped}		under the successor, for the binding with that config
  *	CA_RESEAL	{}				-> {wrapped auth}	under that of "default"; the same for
  *	ANCHOR_RESEAL	{}				-> {anchor_record}
  *	GROUP_SWITCH	{group}				-> {}		from here on rows are made with its keys
@@ -88,6 +88,7 @@ struct key_reseal {
 	struct key_binding binding;
 	const uint8_t *wrapped; /* view */
 	size_t wrapped_len;
+	uint8_t config[DIGEST_LEN]; /* of the row as it will be */
 };
 
 /* Whole bodies, id included. */
@@ -95,8 +96,8 @@ struct key_reseal {
 #define KEEPER_ESCROW_WRAP_MAX	(KEEPER_GROUP_OPEN_MAX + 1u + DIGEST_LEN)
 #define KEEPER_ROOT_RESTORE_MIN (KEEPER_ID_SIZE + ESCROW_TAG_MIN + 12u + ENVELOPE_MIN)
 #define KEEPER_ROOT_RESTORE_MAX (KEEPER_ID_SIZE + ESCROW_TAG_MAX + 12u + ENVELOPE_MAX)
-#define KEEPER_KEY_RESEAL_MIN	(KEEPER_ID_SIZE + KEY_BINDING_MIN + 4u)
-#define KEEPER_KEY_RESEAL_MAX	(KEEPER_ID_SIZE + KEY_BINDING_MAX + 4u + WRAPPED_KEY_LEN)
+#define KEEPER_KEY_RESEAL_MIN	(KEEPER_ID_SIZE + KEY_BINDING_MIN + 4u + DIGEST_LEN)
+#define KEEPER_KEY_RESEAL_MAX	(KEEPER_ID_SIZE + KEY_BINDING_MAX + 4u + WRAPPED_KEY_LEN + DIGEST_LEN)
 #define KEEPER_GROUP_MIN	(KEEPER_ID_SIZE + 5u)
 #define KEEPER_GROUP_MAX	(KEEPER_ID_SIZE + 4u + NAME_MAX_LEN)
 #define KEEPER_FORMER_SIZE	(KEEPER_ID_SIZE + FORMER_LEN)

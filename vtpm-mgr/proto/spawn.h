@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Manager and spawner (see docs/PROTOCOL.md). The spawner knows four messages:
+ * Manager and spawner (see docs/PROTOCOL.md). The spawner knows five messages:
  *
  *	manager -> spawner  SPAWN_KEEPER	 {}  + 2 fds: the keeper's end of its manager socket; the fence, which it holds while it lives
  *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot, u8 kind, u64 replaces} + fds {control, store}, and by its kind
  *				SERVE_RING {memfd, to_back, to_front}, SERVE_QEMU {qemu}, SERVE_XEN {attach}
  *	manager -> spawner  SPAWN_ATTACH {u32 domid, u32 ref, u32 port, bool again} + 1 fd: the manager's end of a backend's attach
  *	manager -> spawner  SPAWN_KILL	 {u64 token}  (0: the keeper)
+ *	manager -> spawner  SPAWN_END	 {u64 token}  the same of a backend, and what it leaves is kept: another one goes on
  *	spawner -> manager  SPAWN_EXITED {u64 token, u32 wait status}  (token 0: the keeper; also when fork or exec failed)
  *	spawner -> keeper   LINK_BACKEND {u64 token} + 1 fd: the keeper's end of that backend's key channel
  *	spawner -> backend  ATTACH_RING {i32 code, u64 index, u32 port, bool again} + 2 fds {grant, port}, or none with a code
@@ -35,6 +36,7 @@ enum {
 	LINK_BACKEND = 0x53500005,
 	SPAWN_ATTACH = 0x53500006,
 	ATTACH_RING = 0x53500007,
+	SPAWN_END = 0x53500008,
 };
 
 /* What a backend serves. */
@@ -82,7 +84,7 @@ CHECKED int spawn_attach_encode(struct buf *b, const struct spawn_attach *m);
 CHECKED int spawn_attach_decode(struct buf *b, struct spawn_attach *m);
 CHECKED int attach_ring_encode(struct buf *b, const struct attach_ring *m);
 CHECKED int attach_ring_decode(struct buf *b, struct attach_ring *m);
-/* SPAWN_KILL and LINK_BACKEND. */
+/* SPAWN_KILL, SPAWN_END and LINK_BACKEND. */
 CHECKED int spawn_token_encode(struct buf *b, uint64_t token);
 CHECKED int spawn_token_decode(struct buf *b, uint64_t *token);
 CHECKED int spawn_exited_encode(struct buf *b, const struct spawn_exited *m);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Roots and keys that are replaced: the real vtpm-keeper against a real software TPM, its manager and spawner played by the test. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/integration/test_keeper_manager.h"
+#include "vtpm-mgr/proto/escrow.h"
+
+static int setup(void **state)
+{
+	(void)state;
+	rig_start(&rig);
+	return 0;
+}
+
+static int group_setup(void **state)
+{
+	(void)state;
+	rig_check();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	rig_stop(&rig);
+	return 0;
+}
+
+static int renew(const struct key_binding *later, uint64_t token)
+{
+	struct keeper_key_hand m = {.binding = store.binding, .wrapped = store.wrapped, .wrapped_len = WRAPPED_KEY_LEN, .token = token, .renew = true};
+	struct request q;
+
+	memcpy(m.config, later->config, DIGEST_LEN);
+	assert_int_equal(keeper_key_hand_encode(rig_request(&rig, &q), &m), 0);
+	return rig_ask(&rig, KEEPER_KEY_HAND, &q, &a);
+}
+
+static void receive(uint64_t token, const struct key_binding *b, const uint8_t *wrapped, struct key_give *give)
+{
+	int fd = rig_link(&rig, token);
+
+	assert_int_equal(hand(b, wrapped, token, false), 0);
+	assert_int_equal(a.r.result_len, 0);
+	expect_key(fd, give);
+	rig_expect_closed(fd);
+	assert_false(give->renew);
+}
+
+/* Two keys for one backend: the second is the row's from then on, if it says what the wrapping is bound to. */
+static void test_another_key(void **state)
+{
+	struct key_binding later;
+	struct key_give give, after;
+	uint8_t next[WRAPPED_KEY_LEN];
+	int fd;
+
+	(void)state;
+	begin(0, SEAL_INSECURE_PCRS);
+	later = store.binding;
+	later.config[0] ^= 1;
+	fd = rig_link(&rig, 1);
+	assert_int_equal(renew(&later, 1), 0);
+	assert_int_equal(a.r.result_len, WRAPPED_KEY_LEN);
+	memcpy(next, a.r.result, WRAPPED_KEY_LEN);
+	expect_key(fd, &give);
+	rig_expect_closed(fd);
+	assert_true(give.renew);
+	assert_memory_not_equal(give.key, give.next, KEY_LEN);
+	assert_int_equal(hand(&store.binding, next, 2, false), ERR_AUTH);
+	assert_int_equal(hand(&later, store.wrapped, 2, false), ERR_AUTH);
+	receive(2, &later, next, &after);
+	assert_memory_equal(after.key, give.next, KEY_LEN);
+}
+
+/* ---- roots ---- */
+
+static int reseal(void)
+{
+	struct keeper_group_open m = {.root = store.s};
+	struct request q;
+
+	strcpy(m.group, "default");
+	assert_int_equal(keeper_group_open_encode(rig_request(&rig, &q), &m), 0);
+	return rig_ask(&rig, KEEPER_GROUP_RESEAL, &q, &a);
+}
+
+static int reseal_key(const struct key_binding *later)
+{
+	struct key_reseal m = {.binding = store.binding, .wrapped = store.wrapped, .wrapped_len = WRAPPED_KEY_LEN};
+	struct request q;
+
+	memcpy(m.config, later->config, DIGEST_LEN);
+	assert_int_equal(key_reseal_encode(rig_request(&rig, &q), &m), 0);
+	return rig_ask(&rig, KEEPER_KEY_RESEAL, &q, &a);
+}
+
+static int switch_root(uint32_t type)
+{
+	struct request q;
+
+	assert_int_equal(group_name_encode(rig_request(&rig, &q), "default"), 0);
+	return rig_ask(&rig, type, &q, &a);
+}
+
+/* The same key, for a row that says another thing; under the root before until it is forgotten, and then no more. */
+static void test_another_root(void **state)
+{
+	struct key_binding later;
+	struct key_give was, give;
+	uint8_t next[WRAPPED_KEY_LEN];
+
+	(void)state;
+	begin(0, SEAL_INSECURE_PCRS);
+	receive(1, &store.binding, store.wrapped, &was);
+	later = store.binding;
+	later.config[0] ^= 1;
+	assert_int_equal(reseal_key(&later), ERR_WRONG_STATE);
+	assert_int_equal(reseal(), 0);
+	assert_int_equal(reseal_key(&later), 0);
+	memcpy(next, a.r.result, WRAPPED_KEY_LEN);
+	assert_int_equal(hand(&later, next, 2, false), ERR_AUTH);
+	assert_int_equal(switch_root(KEEPER_GROUP_SWITCH), 0);
+	receive(2, &later, next, &give);
+	assert_memory_equal(give.key, was.key, KEY_LEN);
+	assert_int_equal(hand(&store.binding, next, 3, false), ERR_AUTH);
+	receive(3, &store.binding, store.wrapped, &give);
+	assert_int_equal(switch_root(KEEPER_GROUP_SWITCHED), 0);
+	assert_int_equal(hand(&store.binding, store.wrapped, 4, false), ERR_AUTH);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_another_key),
+		TEST(test_another_root),
+	};
+
+	return cmocka_run_group_tests(tests, group_setup, NULL);
+}
