@@ -6,10 +6,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/integration/test_keeper_manager.h"
 #include "vtpm-mgr/proto/escrow.h"
+
+#define DRTM (1u << 17) /* the PCR that swtpm's control channel extends, while the keeper has the TPM's other one */
 
 static int setup(void **state)
 {
@@ -30,6 +33,14 @@ static int teardown(void **state)
 	(void)state;
 	rig_stop(&rig);
 	return 0;
+}
+
+static void measure(const char *what)
+{
+	char cmd[256];
+
+	snprintf(cmd, sizeof(cmd), "swtpm_ioctl --unix %s/tpm.ctrl -h %s", rig.dir, what);
+	assert_int_equal(system(cmd), 0);
 }
 
 static int renew(const struct key_binding *later, uint64_t token)
@@ -135,6 +146,40 @@ static void test_another_root(void **state)
 	assert_int_equal(hand(&store.binding, store.wrapped, 4, false), ERR_AUTH);
 }
 
+/* A PCR that was extended since somebody has last looked is not sealed to: the root before must unseal first. */
+static void test_changed_meanwhile(void **state)
+{
+	(void)state;
+	begin(1u << 4 | DRTM, SEAL_INSECURE_PCRS);
+	assert_int_equal(reseal(), 0);
+	measure("measured-meanwhile");
+	assert_int_equal(reseal(), ERR_PCR);
+	assert_non_null(strstr(a.r.text, "PCR 17 is "));
+}
+
+/* A row with another root, whose policy somebody chose: the successor would be under that. */
+static void test_another_row(void **state)
+{
+	uint8_t mem[SEALED_ROOT_MAX];
+	struct sealed_root now, before = {0};
+	struct buf b;
+
+	(void)state;
+	begin(1u << 4, SEAL_INSECURE_PCRS);
+	assert_int_equal(reseal(), 0);
+	memcpy(mem, store.root, store.root_len);
+	buf_wrap(&b, mem, store.root_len);
+	assert_int_equal(sealed_root_decode(&b, &before), 0);
+	assert_int_equal(rig_group_new(&rig, "default", 1u << 5, SEAL_INSECURE_PCRS, &a), 0);
+	keep_root();
+	now = store.s;
+	store.s = before;
+	assert_int_equal(reseal(), ERR_AUTH);
+	assert_non_null(strstr(a.r.text, "another root than is open"));
+	store.s = now;
+	assert_int_equal(reseal(), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -142,6 +187,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_another_key),
 		TEST(test_another_root),
+		TEST(test_changed_meanwhile),
+		TEST(test_another_row),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, NULL);

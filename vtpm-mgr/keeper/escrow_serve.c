@@ -155,6 +155,16 @@ static const struct group_key *successor(struct keeper *k, const char *group)
 	return next;
 }
 
+/* The root that was sealed is the one that is open: its policy is the group's. */
+static int check_before(struct keeper *k, const struct group_key *now, uint8_t was[static KEY_LEN])
+{
+	int r = now->shared ? wrap_combine(was, now->share, was) : 0;
+
+	if (!r)
+		r = groups_open(&k->groups, now->group, was);
+	return r == ERR_EXISTS ? tpm_fail(&k->tpm, ERR_AUTH, "the row of group %s has another root than is open: it was changed", now->group) : r;
+}
+
 static int make_successor(struct keeper *k, const struct keeper_group_open *q, struct buf *out)
 {
 	const struct group_key *now = groups_keys(&k->groups, q->group), *next;
@@ -169,7 +179,9 @@ static int make_successor(struct keeper *k, const struct keeper_group_open *q, s
 		return tpm_fail(&k->tpm, ERR_PCR, "group %s could not be unsealed once more: its root is not rotated", q->group);
 	if (now->shared != !!(q->root.policy.flags & SEAL_SHARE))
 		return tpm_fail(&k->tpm, ERR_AUTH, "the row of group %s was changed: it says another thing of a second share", q->group);
-	r = root_renew(&k->tpm, q, &blob, &s, k->root);
+	r = root_renew(&k->tpm, q, &blob, &s, k->root, k->give->key);
+	if (!r)
+		r = check_before(k, now, k->give->key);
 	if (!r && now->shared)
 		r = wrap_combine(k->root, now->share, k->root);
 	if (!r)
@@ -204,6 +216,7 @@ int serve_group_reseal(void *peer, struct ipc_msg *m)
 	buf_init(&b, mem, sizeof(mem));
 	r = make_successor(k, &q, &b);
 	secmem_wipe(k->root, KEY_LEN);
+	secmem_wipe(k->give, sizeof(*k->give));
 	return serve_reply(k, id, r, mem, b.len);
 }
 

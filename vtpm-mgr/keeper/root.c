@@ -25,6 +25,7 @@ struct root_job {
 	struct root_blob *blob;
 	struct sealed_root *s;
 	uint8_t *root; /* KEY_LEN bytes of the caller's */
+	uint8_t *was;  /* the same */
 	bool fresh;    /* it is to be made */
 };
 
@@ -247,26 +248,32 @@ static int root_prove(struct tpm *t, const char *group, const struct sealed_root
 	return r;
 }
 
-/* To the policy that s has, of a fixed one to the values that are. */
-static int root_seal(struct tpm *t, const char *group, const uint8_t *sets, size_t sets_len, const uint8_t root[static KEY_LEN],
-		     struct root_blob *blob, struct sealed_root *s)
+/* To the policy that s has. */
+static int root_seal_as(struct tpm *t, const char *group, const uint8_t *sets, size_t sets_len, const uint8_t root[static KEY_LEN],
+			struct root_blob *blob, struct sealed_root *s)
 {
 	struct pcr_sets list;
 	uint8_t digest[DIGEST_LEN];
-	int r = 0;
+	int r;
 
 	sets_decode(sets, sets_len, &list);
-	if (s->policy.kind == POLICY_FIXED)
-		r = choose_pcrs(t, &s->policy);
-	else if (!s->policy.mask && list.n)
+	if (s->policy.kind != POLICY_FIXED && !s->policy.mask && list.n)
 		s->policy.mask = list.v[0].mask;
-	if (!r)
-		r = policy_auth_digest(&s->policy, group, digest);
+	r = policy_auth_digest(&s->policy, group, digest);
 	if (!r)
 		r = confirm(t, group, &s->policy, &list, digest);
 	if (!r)
 		r = root_create(t, digest, root, blob, s);
 	return r ? r : root_prove(t, group, s, sets, sets_len, root);
+}
+
+/* The same, of a fixed one to the values that are. */
+static int root_seal(struct tpm *t, const char *group, const uint8_t *sets, size_t sets_len, const uint8_t root[static KEY_LEN],
+		     struct root_blob *blob, struct sealed_root *s)
+{
+	int r = s->policy.kind == POLICY_FIXED ? choose_pcrs(t, &s->policy) : 0;
+
+	return r ? r : root_seal_as(t, group, sets, sets_len, root, blob, s);
 }
 
 /* ---- operations ---- */
@@ -304,19 +311,22 @@ int root_restore(struct tpm *t, const char *group, uint32_t mask, uint32_t flags
 	return tpm_run(t, restore_op, &job);
 }
 
+/* The values that the policy has, not those that are: what was measured since is not sealed to, and the root before does not open on it. */
 static int renew_op(struct tpm *t, void *arg)
 {
 	struct root_job *job = arg;
-	int r = root_random(t, job->root);
+	int r = root_unseal(t, job->from, job->was);
 
+	if (!r)
+		r = root_random(t, job->root);
 	job->s->policy = job->from->root.policy;
-	return r ? r : root_seal(t, job->from->group, job->from->sets, job->from->sets_len, job->root, job->blob, job->s);
+	return r ? r : root_seal_as(t, job->from->group, job->from->sets, job->from->sets_len, job->root, job->blob, job->s);
 }
 
 int root_renew(struct tpm *t, const struct keeper_group_open *from, struct root_blob *blob, struct sealed_root *s,
-	       uint8_t root[static KEY_LEN])
+	       uint8_t root[static KEY_LEN], uint8_t was[static KEY_LEN])
 {
-	struct root_job job = {.from = from, .blob = blob, .s = s, .root = root};
+	struct root_job job = {.from = from, .blob = blob, .s = s, .root = root, .was = was};
 
 	return tpm_run(t, renew_op, &job);
 }

@@ -15,7 +15,8 @@
  * A root is rotated while its group is open. It has a successor first, under which everything is wrapped anew; with GROUP_SWITCH that is the
  * root, and the one before is kept to verify and unwrap with until GROUP_SWITCHED.
  *
- *	GROUP_RESEAL	{group, sealed root, sets}	-> {struct sealed_root, former keys, root id}	a successor, under the same policy
+ *	GROUP_RESEAL	{group, sealed root, sets}	-> {struct sealed_root, former keys, root id}	a successor, under the same policy, which must unseal the
+ *							root there is now. ERR_PCR: it does not; ERR_AUTH: that is another root than is open
  *	KEY_RESEAL	{binding, wrapped, config}	-> {wrapped}		under the successor, for the binding with that config
  *	CA_RESEAL	{}				-> {wrapped auth}	under that of "default"; the same for
  *	ANCHOR_RESEAL	{}				-> {anchor_record}
