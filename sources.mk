@@ -99,6 +99,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/drill.sh \
             tests/integration/reseal.sh \
             tests/integration/renew.sh \
+            tests/powercut/rotation.sh \
             tests/integration/share.sh \
             tests/integration/policy.sh \
             tests/integration/policy_bus.sh \

@@ -25,10 +25,16 @@ struct renewal {
 	uint64_t before; /* m->renewed, then */
 };
 
+/* Otherwise the next backend would wait for its key, or keep it. */
+static bool may_store(const struct mgr *m)
+{
+	return !m->draining && m->keeper.state == KEEPER_READY && m->continuity.state == CONTINUITY_OPEN && !m->continuity.store_result;
+}
+
 static bool may_renew(struct vtpm *v)
 {
 	return v->row.key_due && v->state == VTPM_RUNNING && !v->w.killed && !v->standby && !v->has_next && !v->held &&
-	       !v->m->draining && !reseal_holds(v->m) && !takeover_waiting(v->m, v->row.uuid);
+	       may_store(v->m) && !reseal_holds(v->m) && !takeover_waiting(v->m, v->row.uuid);
 }
 
 /* Its backend is to go, and what had it in hand had nothing to do with that. */

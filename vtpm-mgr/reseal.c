@@ -150,12 +150,33 @@ static void forget_former(struct reseal *s)
 	reseal_settled(s->m);
 }
 
+static void on_returned(void *arg, const struct keeper_reply *r)
+{
+	struct mgr *m = arg;
+
+	if (r->code)
+		keeper_end(m, "it has a successor of a root that is not stored");
+}
+
+/* Nothing is stored: the keeper may have the successor in the place of the root, and the next row is made with what it has after this. */
+static void give_back(struct reseal *s)
+{
+	uint8_t mem[KEEPER_GROUP_MAX];
+	struct buf b;
+
+	buf_init(&b, mem, sizeof(mem));
+	if (group_name_encode(&b, s->g->name))
+		keeper_end(s->m, "it has a successor of a root that is not stored");
+	else
+		keeper_ask_once(s->m, KEEPER_GROUP_RETURN, &b, on_returned, s->m);
+}
+
 static void on_stored(void *arg, int code)
 {
 	struct reseal *s = arg;
 
-	if (code) { /* the keeper has the successor already, and the store has not */
-		keeper_end(s->m, "its successor of a root could not be stored");
+	if (code) {
+		give_back(s);
 		reseal_end(s, code, code == ERR_NOTFOUND ? "a vTPM was changed meanwhile; try again"
 				: code == ERR_WRONG_STATE ? "its row was changed meanwhile; try again"
 							  : store_why(s->m->store));

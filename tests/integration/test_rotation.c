@@ -138,12 +138,22 @@ static void test_another_root(void **state)
 	memcpy(next, a.r.result, WRAPPED_KEY_LEN);
 	assert_int_equal(hand(&later, next, 2, false), ERR_AUTH);
 	assert_int_equal(switch_root(KEEPER_GROUP_SWITCH), 0);
-	receive(2, &later, next, &give);
+	assert_int_equal(switch_root(KEEPER_GROUP_RETURN), 0); /* it was not stored */
+	assert_int_equal(hand(&later, next, 2, false), ERR_AUTH);
+	receive(2, &store.binding, store.wrapped, &give);
+	assert_int_equal(switch_root(KEEPER_GROUP_SWITCH), ERR_WRONG_STATE);
+	assert_int_equal(reseal(), 0);
+	assert_int_equal(reseal_key(&later), 0);
+	memcpy(next, a.r.result, WRAPPED_KEY_LEN);
+	assert_int_equal(switch_root(KEEPER_GROUP_SWITCH), 0);
+	receive(3, &later, next, &give);
 	assert_memory_equal(give.key, was.key, KEY_LEN);
-	assert_int_equal(hand(&store.binding, next, 3, false), ERR_AUTH);
-	receive(3, &store.binding, store.wrapped, &give);
+	assert_int_equal(hand(&store.binding, next, 4, false), ERR_AUTH);
+	receive(4, &store.binding, store.wrapped, &give);
 	assert_int_equal(switch_root(KEEPER_GROUP_SWITCHED), 0);
-	assert_int_equal(hand(&store.binding, store.wrapped, 4, false), ERR_AUTH);
+	assert_int_equal(switch_root(KEEPER_GROUP_RETURN), 0); /* too late */
+	assert_int_equal(hand(&store.binding, store.wrapped, 5, false), ERR_AUTH);
+	receive(6, &later, next, &give);
 }
 
 /* A PCR that was extended since somebody has last looked is not sealed to: the root before must unseal first. */

@@ -300,6 +300,18 @@ int serve_group_switched(void *peer, struct ipc_msg *m)
 	return serve_reply(k, id, 0, NULL, 0);
 }
 
+int serve_group_return(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	char group[NAME_MAX_LEN + 1];
+	uint64_t id;
+
+	if (read_group(m, &id, group))
+		return ERR_PROTO;
+	groups_return(&k->groups, group);
+	return serve_reply(k, id, 0, NULL, 0);
+}
+
 int serve_group_former(void *peer, struct ipc_msg *m)
 {
 	struct keeper *k = peer;

@@ -22,6 +22,7 @@
  *	ANCHOR_RESEAL	{}				-> {anchor_record}
  *	GROUP_SWITCH	{group}				-> {}		from here on rows are made with its keys
  *	GROUP_SWITCHED	{group}				-> {}		the one before is forgotten
+ *	GROUP_RETURN	{group}				-> {}		the one before is the root again: nothing of its successor is stored
  *	GROUP_FORMER	{former keys}			-> {}		of "default": by a new keeper, if it came to an end in between
  */
 #ifndef VTPM_PROTO_ESCROW_H
@@ -43,6 +44,7 @@ enum {
 	KEEPER_GROUP_SWITCH,
 	KEEPER_GROUP_SWITCHED,
 	KEEPER_GROUP_FORMER,
+	KEEPER_GROUP_RETURN,
 };
 
 #define RECOVERY_KEYS_MAX 8u
