@@ -103,14 +103,13 @@ static void store_next(struct reroot *r)
 	}
 	ch = g ? change_new(STORE_GROUP_SEAL, on_sealed_stored, r) : NULL;
 	err = ch ? leaf_of_group(b->group, b->root, b->len, g->mode, &ch->leaf) : ERR_NOMEM;
-	if (!err)
-		err = group_row_hash(r->m, g, ch->was);
 	if (err) {
 		if (ch)
 			change_free(ch);
 		reroot_end(r, err, err_text(err));
 		return;
 	}
+	memcpy(ch->was, b->was, DIGEST_LEN);
 	memcpy(ch->c.uuid, ch->leaf.uuid, UUID_LEN);
 	ch->c.group = b->group;
 	ch->c.sealed = b->root;
@@ -138,10 +137,41 @@ static void go_on_here(struct reroot *r)
 
 static void restore_next(struct reroot *r);
 
+/* The group's row says which root it has, and the journal vouches for the row. */
+static int check_root(struct reroot *r, struct regained *b)
+{
+	const struct group *g = group_find(r->m, b->group);
+	uint8_t mem[SEALED_ROOT_MAX];
+	struct sealed_root row;
+	int err = g ? group_root(r->m, g, mem, &row) : ERR_NOTFOUND;
+
+	if (!err)
+		err = group_row_hash(r->m, g, b->was);
+	return err ? err : memcmp(row.root_id, b->sealed.root_id, ROOT_ID_LEN) != 0 ? ERR_AUTH : 0;
+}
+
+int reroot_vouched(const struct reroot *r)
+{
+	for (size_t i = 0; i < r->nback; i++) {
+		const struct regained *b = &r->back[i];
+		const struct group *g = group_find(r->m, b->group);
+		const struct leaf *leaf;
+		struct store_leaf l;
+
+		if (!g || leaf_of_group(b->group, b->root, b->len, g->mode, &l))
+			return ERR_AUTH;
+		leaf = leaves_find(&r->m->continuity.leaves, l.uuid);
+		if (!leaf || memcmp(leaf->l.hash, b->was, DIGEST_LEN) != 0)
+			return ERR_AUTH;
+	}
+	return 0;
+}
+
 static void on_restored(void *arg, const struct keeper_reply *reply)
 {
 	struct reroot *r = arg;
 	struct regained *b = &r->back[r->nback];
+	char text[TEXT_MAX + 1];
 	struct buf in;
 	int err = reply->code;
 
@@ -158,6 +188,12 @@ static void on_restored(void *arg, const struct keeper_reply *reply)
 		return;
 	}
 	snprintf(b->group, sizeof(b->group), "%s", r->order.answers[r->i].tag.group);
+	err = check_root(r, b);
+	if (err) {
+		snprintf(text, sizeof(text), "group %s: that is another root than the group has, as of before a rotation, or its row was changed", b->group);
+		reroot_end(r, err, text);
+		return;
+	}
 	r->nback++;
 	r->i++;
 	restore_next(r);

@@ -99,6 +99,7 @@ struct regained {
 	struct sealed_root sealed; /* views into root */
 	uint8_t root[SEALED_ROOT_MAX];
 	size_t len;
+	uint8_t was[DIGEST_LEN]; /* hash of the row that says which root it is: to be vouched for */
 };
 
 struct reroot {
@@ -123,6 +124,8 @@ void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c);
 void reroot_order_free(struct reroot_order *order);
 /* Between its two files. */
 void reroot_end(struct reroot *r, int code, const char *text);
+/* Whether the leaves are those of the rows that were believed. ERR_AUTH: not. */
+CHECKED int reroot_vouched(const struct reroot *r);
 /* The manager's picture of what the keeper has open. */
 void reroot_mark_open(struct reroot *r);
 /* The roots are back, in a TPM that was adopted. Model: provision. */

@@ -89,6 +89,10 @@ mgr_stop
 mgr_start --pool 0
 check the-new-seal-lasts guest_works web1
 mgr_stop
+db -readonly "SELECT hex(value) FROM meta WHERE key = 'escrow:vault'" >"$LAB/escrow.older"
+mgr_start --pool 0
+ctl reseal --group vault >/dev/null
+mgr_stop
 
 # --- a dead mainboard ---
 another_chip() {
@@ -160,7 +164,7 @@ mgr_init --seal-pcrs 0,4 >/dev/null
 mgr_start --pool 0
 ctl recovery init >/dev/null
 mgr_stop
-db "ATTACH '$LAB/host1/vtpm.db' AS other; UPDATE meta SET value = (SELECT value FROM other.meta o WHERE o.key = meta.key) WHERE key = 'escrow:default'"
+db "ATTACH '$LAB/host1/vtpm.db' AS other; UPDATE meta SET value = (SELECT value FROM other.meta o WHERE o.key = meta.key) WHERE key = 'escrow:default'; UPDATE grp SET root = (SELECT root FROM other.grp o WHERE o.name = grp.name)"
 another_chip fourth
 mgr_start --pool 0
 challenge
@@ -175,6 +179,24 @@ mgr_start --pool 0
 challenge
 opens a
 check changed-store refused "journal does not vouch" restores --i-accept-rollback
+mgr_stop
+# What the offline keys held of a group's root before it was rotated; and a row that says that a second share is needed, which would leave
+# its group locked, with a root that nobody has.
+on_another_chip() { # NAME SQL: a store that was changed so
+	rm -rf "$LAB/state"
+	cp -a "$LAB/before" "$LAB/state"
+	db "$2"
+	another_chip "$1"
+	mgr_start --pool 0
+	challenge
+	opens a
+}
+on_another_chip older "UPDATE meta SET value = x'$(cat "$LAB/escrow.older")' WHERE key = 'escrow:vault'"
+check an-older-root-of-a-group refused "group vault: that is another root than the group has" restores --i-accept-rollback
+mgr_stop
+row=$(db "SELECT hex(root) FROM grp WHERE name = 'vault'")
+on_another_chip planted "UPDATE grp SET root = x'${row:0:10}02${row:12}' WHERE name = 'vault'"
+check a-planted-flag refused "journal does not vouch" restores --i-accept-rollback
 mgr_stop
 rm -rf "$LAB/state"
 cp -a "$LAB/before" "$LAB/state"

@@ -7,6 +7,7 @@
 #include "lib/secmem.h"
 #include "vtpm-mgr/keeper/policy.h"
 #include "vtpm-mgr/keeper/policy_look.h"
+#include "vtpm-mgr/keeper/wrap.h"
 
 #define UNSEAL_TRIES 32u /* IMA extends PCR 10 all the time, and each extend voids a policy session */
 
@@ -131,6 +132,17 @@ static int root_load(struct tpm *t, const struct keeper_group_open *from, ESYS_T
 	return r ? r : tpm_load(t, &pub, &priv, "the sealed root", object);
 }
 
+/* What was unsealed is what the row says that it is. */
+static int check_id(struct tpm *t, const struct keeper_group_open *from, const uint8_t root[static KEY_LEN])
+{
+	uint8_t id[ROOT_ID_LEN];
+	int r = wrap_root_id(root, id);
+
+	return !r && memcmp(id, from->root.root_id, ROOT_ID_LEN) != 0
+		       ? tpm_fail(t, ERR_AUTH, "the sealed root is damaged: it is another one than is recorded with it")
+		       : r;
+}
+
 static int root_unseal(struct tpm *t, const struct keeper_group_open *from, uint8_t root[static KEY_LEN])
 {
 	struct pcr_sets sets;
@@ -144,7 +156,9 @@ static int root_unseal(struct tpm *t, const struct keeper_group_open *from, uint
 	for (unsigned i = 0; i < UNSEAL_TRIES && again; i++)
 		r = unseal_somehow(t, object, from, &sets, root, &again);
 	tpm_flush(t, &object);
-	return again ? tpm_fail(t, ERR_TPM, "TPM2_Unseal: PCRs were extended during each of %u attempts", UNSEAL_TRIES) : r;
+	if (again)
+		return tpm_fail(t, ERR_TPM, "TPM2_Unseal: PCRs were extended during each of %u attempts", UNSEAL_TRIES);
+	return r ? r : check_id(t, from, root);
 }
 
 /* ---- sealing ---- */
@@ -264,6 +278,8 @@ static int root_seal_as(struct tpm *t, const char *group, const uint8_t *sets, s
 		r = confirm(t, group, &s->policy, &list, digest);
 	if (!r)
 		r = root_create(t, digest, root, blob, s);
+	if (!r)
+		r = wrap_root_id(root, s->root_id);
 	return r ? r : root_prove(t, group, s, sets, sets_len, root);
 }
 
@@ -373,6 +389,8 @@ static int recover_op(struct tpm *t, void *arg)
 		r = policy_recover(t, &job->from->root.policy, job->from->group, job->signature, job->session);
 	if (!r)
 		r = unseal_in(t, object, job->session, job->root, &again);
+	if (!r)
+		r = check_id(t, job->from, job->root);
 	tpm_flush(t, &object);
 	job->s->policy = job->from->root.policy;
 	if (r || job->s->policy.kind == POLICY_SIGNED)

@@ -49,7 +49,6 @@ enum {
 
 #define RECOVERY_KEYS_MAX 8u
 #define PUBKEY_MAX	  640u /* SubjectPublicKeyInfo, DER; RSA-4096 has 550 bytes */
-#define ROOT_ID_LEN	  16u
 #define CHALLENGE_NONCE_LEN 32u
 #define CODE_LEN	  12u  /* bytes of a challenge's code */
 #define CHALLENGE_SECONDS 3600u
@@ -70,7 +69,7 @@ enum escrow_what { ESCROW_ROOT = 1, ESCROW_OWNER = 2 };
 struct escrow_tag {
 	uint8_t what; /* enum escrow_what */
 	char group[NAME_MAX_LEN + 1];
-	uint8_t root_id[ROOT_ID_LEN]; /* HKDF of the root: tells roots apart and says nothing of them */
+	uint8_t root_id[ROOT_ID_LEN]; /* as in struct sealed_root */
 };
 #define ESCROW_TAG_MIN (1u + 4u + 1u + ROOT_ID_LEN)
 #define ESCROW_TAG_MAX (ESCROW_TAG_MIN - 1u + NAME_MAX_LEN)

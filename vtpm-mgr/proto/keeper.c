@@ -20,15 +20,16 @@ int keeper_status_decode(struct buf *b, struct keeper_status *s)
 
 int sealed_root_encode(struct buf *b, const struct sealed_root *s)
 {
-	if (policy_encode(b, &s->policy) || buf_put_var(b, s->pub, s->pub_len) || buf_put_var(b, s->priv, s->priv_len))
+	if (policy_encode(b, &s->policy) || buf_put_bytes(b, s->root_id, ROOT_ID_LEN) || buf_put_var(b, s->pub, s->pub_len) ||
+	    buf_put_var(b, s->priv, s->priv_len))
 		return ERR_RANGE;
 	return 0;
 }
 
 int sealed_root_decode(struct buf *b, struct sealed_root *s)
 {
-	if (policy_decode(b, &s->policy) || buf_get_var(b, SEALED_BLOB_MAX, &s->pub, &s->pub_len) ||
-	    buf_get_var(b, SEALED_BLOB_MAX, &s->priv, &s->priv_len))
+	if (policy_decode(b, &s->policy) || buf_get_bytes(b, s->root_id, ROOT_ID_LEN) ||
+	    buf_get_var(b, SEALED_BLOB_MAX, &s->pub, &s->pub_len) || buf_get_var(b, SEALED_BLOB_MAX, &s->priv, &s->priv_len))
 		return ERR_PROTO;
 	return 0;
 }

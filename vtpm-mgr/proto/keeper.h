@@ -70,6 +70,7 @@ enum {
 };
 
 #define KEEPER_GROUPS_MAX 64u
+#define ROOT_ID_LEN	  16u
 
 enum tpm_kind { TPM_HARDWARE = 0, TPM_SOFTWARE = 1, TPM_VIRTUAL = 2 };
 
@@ -84,6 +85,7 @@ struct keeper_status {
 /* A root key sealed in the TPM, with what its policy was made of: public, and only believed if the authPolicy is that of it. */
 struct sealed_root {
 	struct policy policy;
+	uint8_t root_id[ROOT_ID_LEN]; /* of what is sealed: HKDF of it, which tells roots apart and says nothing of them */
 	const uint8_t *pub, *priv; /* views: marshalled TPM2B_PUBLIC, TPM2B_PRIVATE */
 	size_t pub_len, priv_len;
 };
@@ -192,8 +194,8 @@ struct keeper_reply {
 
 #define KEY_BINDING_MIN (4u + 1u + UUID_LEN + 8u + DIGEST_LEN)
 #define KEY_BINDING_MAX (KEY_BINDING_MIN - 1u + NAME_MAX_LEN)
-#define SEALED_ROOT_MIN (8u + POLICY_ENCODED_MIN)
-#define SEALED_ROOT_MAX (8u + POLICY_ENCODED_MAX + 2u * SEALED_BLOB_MAX)
+#define SEALED_ROOT_MIN (8u + POLICY_ENCODED_MIN + ROOT_ID_LEN)
+#define SEALED_ROOT_MAX (8u + POLICY_ENCODED_MAX + ROOT_ID_LEN + 2u * SEALED_BLOB_MAX)
 #define CA_KEY_MIN	16u
 #define CA_KEY_MAX	(CA_KEY_MIN + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX)
 #define KEEPER_ID_SIZE	8u
