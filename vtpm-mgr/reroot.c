@@ -130,6 +130,7 @@ static void on_continuity(void *arg, const struct keeper_reply *reply)
 static void go_on_here(struct reroot *r)
 {
 	reroot_mark_open(r);
+	r->m->continuity.releasing = false;
 	keeper_open_group(r->m, DEFAULT_GROUP, on_continuity, r);
 }
 
@@ -282,7 +283,9 @@ static int check_order(struct mgr *m, struct reroot_order *order, struct call *c
 
 		any = g && !g->open;
 	}
-	if (!any || m->continuity.releasing || (m->keeper.state != KEEPER_FOREIGN && m->keeper.state != KEEPER_READY))
+	if (m->continuity.releasing)
+		call_error(c, ERR_BUSY, "a recovery, or the release of a store, is on its way; try again");
+	else if (!any || (m->keeper.state != KEEPER_FOREIGN && m->keeper.state != KEEPER_READY))
 		call_error(c, ERR_WRONG_STATE, "there is nothing to recover: the root is open, or the TPM does not answer; see vtpmctl status");
 	else if (sort_answers(order))
 		call_error(c, ERR_INVAL, "the answer has no root of group %s in it", DEFAULT_GROUP);
@@ -317,7 +320,7 @@ void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c)
 	r->c = c;
 	r->order = *order;
 	r->moved = moved;
-	m->continuity.releasing = moved;
+	m->continuity.releasing = true; /* nor does another one begin, or a keeper's start */
 	if (moved)
 		keeper_ask_once(m, KEEPER_ADOPT, NULL, on_adopted, r);
 	else

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "tests/integration/test_keeper_manager.h"
+#include "vtpm-mgr/escrow/envelope.h"
+#include "vtpm-mgr/keeper/wrap.h"
 #include "vtpm-mgr/proto/escrow.h"
 
 #define DRTM (1u << 17) /* the PCR that swtpm's control channel extends, while the keeper has the TPM's other one */
@@ -190,6 +192,38 @@ static void test_another_row(void **state)
 	assert_int_equal(reseal(), 0);
 }
 
+/* Anybody can encrypt a root to the keeper: one that is open is not replaced by it. */
+static void test_restore_of_an_open_group(void **state)
+{
+	struct escrow_tag tag = {.what = ESCROW_ROOT, .group = "default"};
+	uint8_t root[KEY_LEN] = "of the manager's own", mem[ENVELOPE_MAX], ctx[ESCROW_CONTEXT_MAX];
+	const uint8_t *nonce, *der;
+	struct root_restore m = {.flags = SEAL_INSECURE_PCRS, .envelope = mem};
+	struct buf b, context;
+	struct key_give give;
+	struct request q;
+	EVP_PKEY *key;
+	size_t len;
+
+	(void)state;
+	begin(0, SEAL_INSECURE_PCRS);
+	assert_int_equal(rig_ask_empty(&rig, KEEPER_CHALLENGE, &a), 0);
+	buf_wrap(&b, a.r.result, a.r.result_len);
+	assert_int_equal(buf_get_view(&b, CHALLENGE_NONCE_LEN, &nonce) | buf_get_var(&b, PUBKEY_MAX, &der, &len), 0);
+	assert_int_equal(envelope_key_decode(der, len, &key), 0);
+	assert_int_equal(wrap_root_id(root, tag.root_id), 0);
+	buf_init(&context, ctx, sizeof(ctx));
+	buf_init(&b, mem, sizeof(mem));
+	assert_int_equal(escrow_context(&context, &tag, nonce), 0);
+	assert_int_equal(envelope_seal(key, &context, root, &b), 0);
+	EVP_PKEY_free(key);
+	m.tag = tag;
+	m.envelope_len = b.len;
+	assert_int_equal(root_restore_encode(rig_request(&rig, &q), &m), 0);
+	assert_int_equal(rig_ask(&rig, KEEPER_ROOT_RESTORE, &q, &a), ERR_WRONG_STATE);
+	receive(1, &store.binding, store.wrapped, &give);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -199,6 +233,7 @@ int main(void)
 		TEST(test_another_root),
 		TEST(test_changed_meanwhile),
 		TEST(test_another_row),
+		TEST(test_restore_of_an_open_group),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, NULL);

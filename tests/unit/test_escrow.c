@@ -140,6 +140,7 @@ static void test_challenge(void **state)
 	answer(&c, &tag, secret, mem, &m);
 	assert_int_equal(challenge_open(&c, 1000 + CHALLENGE_SECONDS - 1, &m, got), 0);
 	assert_memory_equal(got, secret, KEY_LEN);
+	assert_int_equal(challenge_open(&c, 1000, &m, got), ERR_TIMEOUT); /* each root once */
 	m.tag.group[0] = 'D';
 	assert_int_equal(challenge_open(&c, 1000, &m, got), ERR_AUTH); /* it is for another group */
 	m.tag.group[0] = 'd';

@@ -109,6 +109,8 @@ static int restore(struct keeper *k, const struct root_restore *q, struct root_b
 
 	if (r)
 		return tpm_fail(&k->tpm, r, "there are %u groups, and that is the limit", KEEPER_GROUPS_MAX);
+	if (groups_find(&k->groups, q->tag.group)) /* by a root that anybody may have encrypted to us */
+		return tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is open: there is nothing to recover", q->tag.group);
 	r = challenge_open(&k->challenge, challenge_now(), q, k->root);
 	if (r == ERR_TIMEOUT)
 		return tpm_fail(&k->tpm, r, "the challenge has expired, was used, or is of a keeper that has ended: make a new one");
@@ -118,7 +120,7 @@ static int restore(struct keeper *k, const struct root_restore *q, struct root_b
 	r = root_restore(&k->tpm, q->tag.group, q->mask, q->flags, blob, s, k->root);
 	if (r || q->flags & SEAL_SHARE) /* what is sealed is one share, and the group stays locked */
 		return r;
-	return groups_replace(&k->groups, q->tag.group, k->root);
+	return groups_open(&k->groups, q->tag.group, k->root);
 }
 
 int serve_root_restore(void *peer, struct ipc_msg *m)

@@ -10,7 +10,8 @@
  *	ESCROW_WRAP	{struct escrow_wrap}		-> {root id, envelope}	the root of an open group, or with it the owner's auth, for one of them
  *	CHALLENGE	{}				-> {nonce, var public key}	ends the one before; lasts CHALLENGE_SECONDS
  *	ROOT_RESTORE	{struct root_restore}		-> struct sealed_root	the root in the answer to it, sealed to the TPM of now. ERR_TIMEOUT: there is
- *							no challenge any more; ERR_AUTH: it answers another, or was changed
+ *							no challenge any more, or it has brought that root; ERR_AUTH: it answers another, or was
+ *							changed; ERR_WRONG_STATE: that group is open
  *
  * A root is rotated while its group is open. It has a successor first, under which everything is wrapped anew; with GROUP_SWITCH that is the
  * root, and the one before is kept to verify and unwrap with until GROUP_SWITCHED.
