@@ -67,6 +67,8 @@ static int build_commit(struct backend *b, struct buf *msg, uint8_t **mem)
 		m.flags |= COMMIT_AUTH_FAILED;
 	if (b->renews)
 		m.flags |= COMMIT_RENEWED;
+	if (b->giving)
+		m.flags |= COMMIT_ANCHOR;
 	m.sealed = sealed.data;
 	m.sealed_len = sealed.len;
 	return store_commit_encode(msg, &m);

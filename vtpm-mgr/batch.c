@@ -157,7 +157,7 @@ static int apply(struct mgr *m, struct batch *b, struct change *ch)
 			return ERR_WRONG_STATE;
 		break;
 	case STORE_GROUP:
-	case STORE_NOTHING:
+	case STORE_RELEASE:
 		break;
 	}
 	return err ? err : put_leaf(m, b, &l);
@@ -168,7 +168,7 @@ static bool anchors(const struct mgr *m, const struct change *ch)
 {
 	const struct leaf *leaf = leaves_find(&m->continuity.leaves, ch->c.uuid);
 
-	return ch->c.op != STORE_UPDATE || ch->auth_failed || ch->c.rewrap || (leaf && leaf->l.mode == MODE_STRICT);
+	return ch->c.op != STORE_UPDATE || ch->anchors || (leaf && leaf->l.mode == MODE_STRICT);
 }
 
 static void finish(struct change *ch, int code)

@@ -148,6 +148,20 @@ bool changes_destroy(const struct mgr *m, int64_t id)
 	       destroys(batch_changes(m), id);
 }
 
+static bool configures(const struct change *list, const uint8_t *uuid)
+{
+	for (; list; list = list->next)
+		if ((list->c.op == STORE_CONFIGURE || list->c.op == STORE_RELEASE) && !memcmp(list->c.uuid, uuid, UUID_LEN))
+			return true;
+	return false;
+}
+
+bool changes_configure(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	return configures(m->continuity.queue, uuid) || configures(m->continuity.written, uuid) ||
+	       configures(batch_changes(m), uuid);
+}
+
 /*
  * A guest has as many anchored changes at once as a day gives it. What is over is not refused, and not left unanchored:
  * the change before it is answered only when the next one is paid for. So a guest that may run can always have its

@@ -143,14 +143,14 @@ static struct change *change_of(struct vtpm *v, const struct store_commit *c)
 	ch->c.sealed = ch->mem;
 	ch->c.sealed_len = c->sealed_len;
 	ch->c.rollback = v->rollback_to != 0;
+	ch->anchors = c->flags & (COMMIT_AUTH_FAILED | COMMIT_ANCHOR | COMMIT_RENEWED);
+	v->anchoring = c->flags & (COMMIT_AUTH_FAILED | COMMIT_ANCHOR) || (leaf && leaf->l.mode == MODE_STRICT);
 	if (c->flags & COMMIT_RENEWED) {
 		ch->rewrap.id = v->row.id;
 		memcpy(ch->rewrap.old, v->row.wrapped, WRAPPED_KEY_LEN);
 		memcpy(ch->rewrap.new, v->next_wrapped, WRAPPED_KEY_LEN);
 		ch->c.rewrap = &ch->rewrap;
 	}
-	ch->auth_failed = c->flags & COMMIT_AUTH_FAILED;
-	v->anchoring = ch->auth_failed || (leaf && leaf->l.mode == MODE_STRICT);
 	return ch;
 }
 

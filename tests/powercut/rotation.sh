@@ -18,10 +18,11 @@ lab_init
 powercut_init
 CUTS=${CUTS:-12}
 RING=$LAB/run/a.ring
+KIND=
 
 guests() { "$B/tests/powercut_guests" "$@"; }
 extends() { grep -c 'trace [VA] ' "$LAB/mgr.log" || true; }
-operations() { # of the disk since the start, as POWERCUT_DISK_AT counts them
+operations() { # of the disk since the start, as arm counts them
 	python3 -c '
 import struct, sys
 log, at, last, n = open(sys.argv[1], "rb").read(), 0, 0, 0
@@ -31,23 +32,28 @@ while at < len(log):
     last, at = op, at + 32 + size
 print(n)' "$LAB/cut/disk"
 }
+settled() { until [ "$(grep -c 'trace acked' "$LAB/mgr.log")" -eq "$(grep -c 'trace writing' "$LAB/mgr.log")" ]; do sleep 0.01; done; } # the log comes through a pipe
 due() { [ "$(ctl status --json | value_of keys_due)" -eq "$1" ]; }
 is_open() { local i; for ((i = 0; i < 3000; i++)); do [ "$(continuity state 2>/dev/null)" != open ] || return 0; up || return 1; sleep 0.01; done; return 1; }
 begin() { : >"$LAB/mgr.log"; traced_start && is_open && ctl start a >/dev/null && ctl start s >/dev/null; }
 whole() { guests check "$LAB/know" "$RING" "$LAB/run/s.ring"; }
 # Everything is there, goes on, and nobody is due after one more rotation.
 as_promised() {
-	ENV=() MORTAL=()
+	ENV=() KIND=
+	arm
 	begin || { echo "it does not start: $(tail -n 5 "$LAB/mgr.log")"; return 1; }
 	whole && guests write "$LAB/know" 1 "$RING" "$LAB/run/s.ring" && ctl reseal >/dev/null && due 0 && whole && ctl list >/dev/null
 }
 finish() { kill -TERM "$MGR_PID"; traced_down; }
 
-# KIND, ENV and MORTAL: one rotation that is cut there.
+# KIND DISK KEEPER: one rotation that is cut there (arm).
 cut_at() {
 	local kind=$1 bg
+	KIND=$kind
+	[ "$kind" = keeper ] || ENV=(POWERCUT_KEEPER_HANG=here)
 	begin || return 1
 	guests write "$LAB/know" 1 "$RING" "$LAB/run/s.ring" || return 1
+	arm "$2" "$3"
 	ctl reseal --group default >"$LAB/said" 2>&1 &
 	bg=$!
 	if [ "$kind" = keeper ]; then
@@ -57,7 +63,7 @@ cut_at() {
 		as_promised && finish
 		return
 	fi
-	wait $bg && { kill -KILL "$MGR_PID"; traced_down; return 2; } # over before: where the log ends is not always the same
+	wait $bg && { arm; kill -KILL "$MGR_PID"; traced_down; return 2; } # over before: where the log ends is not always the same
 	ended "$MGR_PID"
 	traced_down
 	if [ "$kind" = power ]; then
@@ -67,18 +73,14 @@ cut_at() {
 	fi
 	as_promised && finish
 }
-at_extend() { # KIND AT
-	ENV=(POWERCUT_KEEPER_AT=$2 "POWERCUT_KEEPER_ONCE=$LAB/cut/once") MORTAL=()
-	[ "$1" = keeper ] || ENV+=(POWERCUT_KEEPER_HANG=here) MORTAL=(MGR)
-	[ "$1" != power ] || MORTAL+=("$CHIP_PID")
-	: >"$LAB/cut/once"
-	chmod 666 "$LAB/cut/once"
-	cut_at "$1"
+mortals() {
+	case $KIND in
+	mgr) echo "$MGR_PID" ;;
+	power) printf '%s\n' "$MGR_PID" "$CHIP_PID" ;;
+	esac
 }
-at_disk() { # KIND AT
-	ENV=("POWERCUT_DISK_AT=$2") MORTAL=()
-	cut_at "$1"
-}
+at_extend() { cut_at "$1" 0 "$2"; } # KIND AT
+at_disk() { cut_at "$1" "$2" 0; }
 each() { # FUNCTION KIND FROM TO [STEP]
 	local at n=0 bad=0 late=0 rc
 	for ((at = $3; at < $4; at += ${5:-1})); do
@@ -112,24 +114,25 @@ finish
 # What one is made of.
 begin
 guests write "$LAB/know" 1 "$RING" "$LAB/run/s.ring"
+settled
 E1=$(extends) D1=$(operations)
 ctl reseal --group default >/dev/null
 D2=$(operations)
-until [ "$(grep -c 'trace acked' "$LAB/mgr.log")" -eq "$(grep -c 'trace writing' "$LAB/mgr.log")" ]; do sleep 0.01; done # the log comes through a pipe
+settled
 E2=$(extends)
 finish
 check a-rotation-has-two-rows test "$E2" -ge $((E1 + 4))
 echo "# extends $((E1 + 1)) to $E2, operations of the disk $((D1 + 1)) to $D2"
 
 for kind in keeper mgr power; do
-	check "$kind-cut-at-each-extend" each at_extend $kind $((2 * (E1 + 1))) $((2 * (E2 + 1)))
+	check "$kind-cut-at-each-extend" each at_extend $kind 2 $((2 * (E2 - E1 + 1)))
 done
 step=$(((D2 - D1 + CUTS - 1) / CUTS))
-check power-cut-at-each-write each at_disk power $((D1 + 1)) $((D2 + 1)) $((step > 0 ? step : 1))
+check power-cut-at-each-write each at_disk power 1 $((D2 - D1 + 1)) $((step > 0 ? step : 1))
 
 # A disk that is full from one write on, or from the first: the command fails, or says who is still due; guests go on, and with room it is given again.
 full_from() { # KIND WRITES: that there is room for
-	ENV=("POWERCUT_DISK_FULL=$LAB/cut/full" "POWERCUT_DISK_ROOM=$2") MORTAL=()
+	ENV=("POWERCUT_DISK_FULL=$LAB/cut/full" "POWERCUT_DISK_ROOM=$2") KIND=
 	begin || return 1
 	guests write "$LAB/know" 1 "$RING" "$LAB/run/s.ring" || return 1
 	touch "$LAB/cut/full"
