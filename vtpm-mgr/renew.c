@@ -87,6 +87,34 @@ void renew_committed(struct vtpm *v)
 	}
 }
 
+/* ---- the two keys ---- */
+
+int renew_bind(struct vtpm *v, struct keeper_key_hand *hand)
+{
+	struct key_binding to;
+	int err = vtpm_binding(&v->row, &hand->binding);
+
+	hand->renew = v->row.key_due && !v->standby && !reseal_holds(v->m);
+	if (err || !hand->renew)
+		return err;
+	v->row.key_due = false;
+	err = vtpm_binding(&v->row, &to);
+	v->row.key_due = true;
+	memcpy(hand->config, to.config, DIGEST_LEN);
+	return err;
+}
+
+bool renew_take(struct vtpm *v, const struct keeper_reply *r)
+{
+	v->has_next = v->asks_next && !r->code;
+	v->asks_next = false;
+	if (r->code || r->result_len != (v->has_next ? WRAPPED_KEY_LEN : 0))
+		return r->code != 0;
+	if (v->has_next)
+		memcpy(v->next_wrapped, r->result, WRAPPED_KEY_LEN);
+	return true;
+}
+
 /* ---- who waits ---- */
 
 static int count_due(void *arg, const struct store_vtpm *row)

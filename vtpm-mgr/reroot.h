@@ -63,6 +63,9 @@ void renew_try(struct vtpm *v);
 void renew_all(struct mgr *m);
 /* Before a rotation: whether no backend has a key that no row has; those that do are replaced. Asked until it is so. */
 bool renew_still(struct mgr *m);
+/* KEY_HAND: whose key it is; and of one that is due, what the other one is to be bound to. Then its answer; false: nonsense. */
+CHECKED int renew_bind(struct vtpm *v, struct keeper_key_hand *hand);
+CHECKED bool renew_take(struct vtpm *v, const struct keeper_reply *r);
 /* v->change, sealed under its other key, is durable. */
 void renew_committed(struct vtpm *v);
 /* How many vTPMs are due. */
