@@ -48,6 +48,9 @@ struct backend {
 	struct backend_start start; /* its view is gone once the state was opened */
 	struct sealer sealer;
 	uint8_t key[KEY_LEN]; /* with transport_qemu: opens what other processes sealed */
+	bool renews;	      /* the next commit is sealed under another key, and with it that is the one: */
+	struct sealer next_sealer;
+	uint8_t next_key[KEY_LEN]; /* as key */
 	struct commit commit;
 	const struct transport *transport; /* to the guest; NULL: a worker, which has none */
 	struct chan chan;    /* with transport_ring and transport_xen */

@@ -151,15 +151,30 @@ static int receive_key(struct backend *b, struct key_give *k, uint8_t mem[static
 	return err;
 }
 
+/* What is sealed, and by whom it is opened again. */
+static int prepare_sealers(struct backend *b, const struct key_give *k)
+{
+	int err = sealer_init(&b->sealer, k->key);
+
+	if (b->qemu != NULL)
+		memcpy(b->key, k->key, KEY_LEN);
+	if (err != 0 || !k->renew)
+		return err;
+	b->renews = true;
+	if (b->qemu != NULL)
+		memcpy(b->next_key, k->next, KEY_LEN);
+	return sealer_init(&b->next_sealer, k->next);
+}
+
 /* Opens the given state, if there is one, and prepares to seal new ones. */
-static int use_key(struct backend *b, const uint8_t key[static KEY_LEN])
+static int use_key(struct backend *b, const struct key_give *k)
 {
 	struct state_id id = { .kind = STATE_PERMANENT, .version = b->start.version };
 	int err;
 
-	err = sealer_init(&b->sealer, key);
-	if (b->qemu != NULL)
-		memcpy(b->key, key, KEY_LEN);
+	if (k->renew && (b->start.version == 0 || b->transport == NULL))
+		return ERR_PROTO; /* there is nothing under the key that it has */
+	err = prepare_sealers(b, k);
 	if (err != 0 || b->start.version == 0)
 		return err;
 	if (b->start.sealed_len <= STATE_OVERHEAD)
@@ -168,9 +183,9 @@ static int use_key(struct backend *b, const uint8_t key[static KEY_LEN])
 	b->plain = malloc(b->start.sealed_len - STATE_OVERHEAD);
 	if (b->plain == NULL)
 		return ERR_NOMEM;
-	err = state_open(key, &id, b->start.sealed, b->start.sealed_len, b->plain, &b->plain_len);
+	err = state_open(k->key, &id, b->start.sealed, b->start.sealed_len, b->plain, &b->plain_len);
 	if (err == 0 && (b->start.flags & RUN_RESUME))
-		resume_open(b, key);
+		resume_open(b, k->key);
 	return err;
 }
 
@@ -190,7 +205,7 @@ static int take_key(struct backend *b)
 		secmem_free(s, sizeof(*s));
 		backend_fail(b, err, "receive the key");
 	}
-	err = use_key(b, s->give.key);
+	err = use_key(b, &s->give);
 	secmem_free(s, sizeof(*s));
 	return err;
 }

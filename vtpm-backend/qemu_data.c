@@ -135,6 +135,8 @@ static int qemu_begin(struct backend *b)
 		resume_off(b, &len);
 	if (err == 0)
 		go_on(b, len);
+	if (err == 0)
+		err = resume_renew(b, len);
 	secmem_wipe(b->rsp, sizeof(b->rsp));
 	return err;
 }

@@ -72,12 +72,16 @@ static uint32_t init_refused(struct backend *b, uint32_t result)
 	return result;
 }
 
+/* Perhaps of one that was killed before it had said so: then its key could not be replaced yet. */
 static uint32_t init_done(struct backend *b)
 {
+	int err;
+
 	qemu_state_forget(b->qemu);
 	halt(b, false);
 	checkpoint_power_set(&b->area, CHECKPOINT_ON);
-	return QEMU_SUCCESS;
+	err = resume_renew(b, 0);
+	return err != 0 ? fatal(b, err, "store the state") : QEMU_SUCCESS;
 }
 
 static uint32_t run_init(struct backend *b, struct qemu_job *job)

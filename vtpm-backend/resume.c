@@ -32,7 +32,7 @@ void resume_keep(struct backend *b, size_t len, bool pending)
 	if (err == 0 && !pending && b->commit.stale)
 		err = engine_state(&c.permanent.data, &c.permanent.len);
 	if (err == 0)
-		err = checkpoint_write(&b->area, &b->sealer, b->start.uuid, &c, pending);
+		err = checkpoint_write(&b->area, pending ? store_sealer(b) : &b->sealer, b->start.uuid, &c, pending);
 	if (err != 0)
 		checkpoint_drop(&b->area);
 	if (state != NULL)
@@ -88,6 +88,27 @@ int resume_commit(struct backend *b, size_t *len)
 	if (*len > 0 && commit_withholds(&b->commit, true))
 		*len = serve_put_rc(b, TPM_RC_NV_UNAVAILABLE);
 	resume_keep(b, *len, false);
+	return 0;
+}
+
+/* The store keeps what it has of a state that did not need the commit: nothing is withheld for that. */
+int resume_renew(struct backend *b, size_t len)
+{
+	const struct commit before = b->commit;
+	int err;
+
+	if (!b->renews || !b->powered || b->halted || before.exported || before.stale)
+		return 0;
+	resume_keep(b, len, true);
+	err = store_commit_newest(b);
+	if (err != 0)
+		return err;
+	if (!b->commit.stale) {
+		checkpoint_settle(&b->area);
+		return 0;
+	}
+	b->commit = before;
+	resume_keep(b, len, false);
 	return 0;
 }
 

@@ -27,6 +27,11 @@ void resume_keep(struct backend *b, size_t len, bool pending);
  * so the two become durable as one. A state that the store does not take goes into another one, and the response is withheld.
  */
 CHECKED int resume_commit(struct backend *b, size_t *len);
+/*
+ * Of one that goes on, with len bytes of b->rsp as its last response: a commit of the state as it is, if its key is to be replaced. One that
+ * was given away must stay the newest, and one that the store does not take keeps its key: both until its next commit.
+ */
+CHECKED int resume_renew(struct backend *b, size_t len);
 /* Whether a command that was executed, and did not change the permanent state, needs one. Once for each. */
 bool resume_is_due(struct backend *b, const struct tpm_header *h);
 /* The same for a command of which a record on top of the last one will do: it has been executed and lies in b->cmd. False: it does not. */

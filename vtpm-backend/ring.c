@@ -17,6 +17,8 @@ static int ring_begin(struct backend *b)
 		err = resume_restore(b, &len);
 		if (err == 0)
 			err = resume_deliver(b, len);
+		if (err == 0)
+			err = resume_renew(b, len);
 		secmem_wipe(b->rsp, sizeof(b->rsp));
 		return err;
 	}

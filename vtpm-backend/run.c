@@ -23,11 +23,18 @@
 
 #define ENGINE_STACK_SIZE (256u * 1024u) /* making RSA-2048 keys touches 24 KiB of it */
 
+static void wipe_keys(struct backend *b)
+{
+	sealer_wipe(&b->sealer);
+	sealer_wipe(&b->next_sealer);
+	secmem_wipe(b->key, sizeof(b->key));
+	secmem_wipe(b->next_key, sizeof(b->next_key));
+}
+
 _Noreturn void backend_exit(struct backend *b)
 {
 	engine_close();
-	sealer_wipe(&b->sealer);
-	secmem_wipe(b->key, sizeof(b->key));
+	wipe_keys(b);
 	_exit(0);
 }
 
@@ -42,10 +49,8 @@ _Noreturn void backend_refuse(struct backend *b, int code, const char *why)
 	/* If it cannot be said, the exit status says it. */
 	if (backend_failed_encode(&msg, &m) == 0)
 		(void)!ipc_send(BACKEND_FD_CONTROL, BACKEND_FAILED, &msg, NULL, 0);
-	if (b != NULL) {
-		sealer_wipe(&b->sealer);
-		secmem_wipe(b->key, sizeof(b->key));
-	}
+	if (b != NULL)
+		wipe_keys(b);
 	_exit(1);
 }
 

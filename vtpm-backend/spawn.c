@@ -302,16 +302,18 @@ static int on_kill(void *peer, struct ipc_msg *m)
 	struct spawner *s = peer;
 	struct child *ch;
 	uint64_t token;
-	int err;
+	int err = spawn_token_decode(&m->body, &token);
 
-	err = spawn_token_decode(&m->body, &token);
 	if (err != 0)
 		return err;
 	ch = token == 0 ? children_find_keeper(&s->children) : children_find_token(&s->children, token);
-	if (ch != NULL) {
+	if (ch != NULL)
 		kill(ch->pid, SIGKILL);
+	if (m->type == SPAWN_END)
+		return 0; /* another one goes on from there; otherwise nobody is to */
+	if (ch != NULL) {
 		held_drop(s, ch);
-		legacy_close(&ch->legacy); /* nobody is to go on from there */
+		legacy_close(&ch->legacy);
 	} else { /* it has ended, and its SPAWN_EXITED is on the way or there */
 		forget_legacy(s, children_find_gone(&s->children, token));
 	}
@@ -357,6 +359,7 @@ static const struct ipc_rule spawn_rules[] = {
 	{ SPAWN_ATTACH, 1, SPAWN_ATTACH_SIZE, SPAWN_ATTACH_SIZE, 1, 1, on_attach },
 	{ SPAWN_CLAIM, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_claim },
 	{ SPAWN_KILL, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },
+	{ SPAWN_END, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },
 };
 
 /*

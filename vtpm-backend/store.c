@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
 
 int store_seal_newest(struct backend *b, uint64_t version, struct buf *out)
@@ -19,7 +20,23 @@ int store_seal_newest(struct backend *b, uint64_t version, struct buf *out)
 	if (n > STATE_PLAIN_MAX)
 		return ERR_FULL;
 	memcpy(id.uuid, b->start.uuid, UUID_LEN);
-	return state_seal(&b->sealer, &id, plain, n, out);
+	return state_seal(store_sealer(b), &id, plain, n, out);
+}
+
+struct sealer *store_sealer(struct backend *b)
+{
+	return b->renews ? &b->next_sealer : &b->sealer;
+}
+
+/* The store has the state under it, and nothing is sealed under the one before any more. */
+static void renewed(struct backend *b)
+{
+	sealer_wipe(&b->sealer);
+	b->sealer = b->next_sealer;
+	secmem_wipe(&b->next_sealer, sizeof(b->next_sealer));
+	memcpy(b->key, b->next_key, KEY_LEN);
+	secmem_wipe(b->next_key, KEY_LEN);
+	b->renews = false;
 }
 
 /* The commit message of the newest state; mem is the caller's to free. */
@@ -48,6 +65,8 @@ static int build_commit(struct backend *b, struct buf *msg, uint8_t **mem)
 		m.flags |= COMMIT_STARTUP;
 	if (b->auth_failed)
 		m.flags |= COMMIT_AUTH_FAILED;
+	if (b->renews)
+		m.flags |= COMMIT_RENEWED;
 	if (b->giving)
 		m.flags |= COMMIT_ANCHOR;
 	m.sealed = sealed.data;
@@ -96,6 +115,8 @@ int store_commit_newest(struct backend *b)
 	if (code == 0) {
 		engine_clean();
 		b->auth_failed = false;
+		if (b->renews)
+			renewed(b);
 	}
 	return 0;
 }

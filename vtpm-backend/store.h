@@ -13,6 +13,8 @@
 CHECKED int store_commit_newest(struct backend *b);
 /* Seals the newest state of the engine as version into out. */
 CHECKED int store_seal_newest(struct backend *b, uint64_t version, struct buf *out);
+/* What seals the next commit, and the checkpoint that counts once it is durable. */
+struct sealer *store_sealer(struct backend *b);
 
 /*
  * Asks the manager for the TPM, which another backend may have: with the saved state of a version, or (0) with none. Waits for the

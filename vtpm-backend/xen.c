@@ -207,7 +207,8 @@ static int xen_begin(struct backend *b)
 	b->locality_max = b->start.locality_max;
 	if (b->start.flags & RUN_RESUME) {
 		b->xen->resumed = true;
-		return resume_restore(b, &b->xen->rsp_len);
+		err = resume_restore(b, &b->xen->rsp_len);
+		return err != 0 ? err : resume_renew(b, b->xen->rsp_len);
 	}
 	err = power_on(b);
 	return err != 0 ? err : resume_begin(b);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/reroot.h"
 
 static void answer(struct vtpm *v, uint64_t version, int code)
 {
@@ -31,6 +31,7 @@ static void on_paid(void *arg)
 	v->held = false;
 	v->held_until = 0;
 	answer(v, v->version, 0);
+	renew_try(v);
 }
 
 void commit_release(struct vtpm *v)
@@ -46,9 +47,13 @@ static void on_committed(void *arg, int code)
 {
 	struct vtpm *v = arg;
 	uint64_t wait = 0;
+	bool renewed;
 
 	if (!v) /* its backend has gone */
 		return;
+	renewed = !code && v->change->c.rewrap;
+	if (renewed)
+		renew_committed(v);
 	v->change = NULL;
 	if (code) {
 		answer(v, v->version + 1, code);
@@ -61,12 +66,13 @@ static void on_committed(void *arg, int code)
 		v->row.rollbacks++;
 		takeover_rolled_back(v);
 	}
-	if (v->anchoring)
+	if (v->anchoring && !renewed) /* the rotation is not its guest's */
 		wait = anchor_quota_spend(v->m, v->row.uuid);
 	v->held = wait > 0 && v->state != VTPM_STOPPING;
 	v->held_until = v->held ? loop_now_ms() + wait : 0;
 	if (!v->held) {
 		answer(v, v->version, 0);
+		renew_try(v);
 		return;
 	}
 	held_guest_update(v); /* nor does another manager give it away sooner */
@@ -137,8 +143,14 @@ static struct change *change_of(struct vtpm *v, const struct store_commit *c)
 	ch->c.sealed = ch->mem;
 	ch->c.sealed_len = c->sealed_len;
 	ch->c.rollback = v->rollback_to != 0;
-	ch->anchors = c->flags & (COMMIT_AUTH_FAILED | COMMIT_ANCHOR);
-	v->anchoring = ch->anchors || (leaf && leaf->l.mode == MODE_STRICT);
+	ch->anchors = c->flags & (COMMIT_AUTH_FAILED | COMMIT_ANCHOR | COMMIT_RENEWED);
+	v->anchoring = c->flags & (COMMIT_AUTH_FAILED | COMMIT_ANCHOR) || (leaf && leaf->l.mode == MODE_STRICT);
+	if (c->flags & COMMIT_RENEWED) {
+		ch->rewrap.id = v->row.id;
+		memcpy(ch->rewrap.old, v->row.wrapped, WRAPPED_KEY_LEN);
+		memcpy(ch->rewrap.new, v->next_wrapped, WRAPPED_KEY_LEN);
+		ch->c.rewrap = &ch->rewrap;
+	}
 	return ch;
 }
 
@@ -150,6 +162,8 @@ int commit_take(struct vtpm *v, struct ipc_msg *msg)
 
 	if (err)
 		return err;
+	if ((c.flags & COMMIT_RENEWED) && !v->has_next)
+		return ERR_PROTO;
 	if (v->change || v->held || v->asked || c.version != v->version + 1 || c.sealed_len > v->row.state_max + SEAL_MARGIN)
 		return ERR_PROTO;
 	v->change = change_of(v, &c);

@@ -36,6 +36,7 @@ struct change {
 	bool switches;		/* of STORE_GROUP_SEAL: the keeper has a successor of that root, and the row is the first that is made with it */
 	uint8_t was[DIGEST_LEN]; /* of STORE_GROUP_SEAL: hash of the row that it was made from (group_row_hash), which must still be the one */
 	uint8_t *mem;		/* what c.sealed points to; freed with it */
+	struct store_rewrap rewrap; /* what c.rewrap points to */
 	/* Called once, with 0 when it is durable and what its group promises holds. arg NULL: nobody waits any more. */
 	void (*done)(void *arg, int code);
 	void *arg;

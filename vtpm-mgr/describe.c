@@ -103,6 +103,7 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 		      (json_int_t)(v && v->row.rollbacks > row->rollbacks ? v->row.rollbacks : row->rollbacks), "ek", with_eks ? describe_eks(row) : json_array());
 	if (!j)
 		return NULL;
+	json_object_set_new(j, "key_due", json_boolean(row->key_due));
 	if (leaf)
 		json_object_set_new(j, "mode", json_string(describe_mode(leaf->l.mode)));
 	if (leaf)
@@ -198,6 +199,7 @@ static int count_row(void *arg, const struct store_vtpm *row)
 
 	n[0]++;
 	n[1] += row->quarantine[0] != '\0';
+	n[2] += row->key_due;
 	return 0;
 }
 
@@ -217,17 +219,17 @@ static void describe_hold(const struct mgr *m, json_t *j)
 json_t *describe_status(struct mgr *m)
 {
 	json_t *groups = json_array(), *j;
-	int counts[2] = { 0, 0 }, running = 0;
+	int counts[3] = { 0, 0, 0 }, running = 0;
 
 	for (struct group *g = m->keeper.groups; g; g = g->next)
 		json_array_append_new(groups, describe_group(g));
 	for (struct vtpm *v = m->vtpms; v; v = v->next)
 		running += v->state == VTPM_RUNNING && !v->incoming;
 	if (store_vtpm_each(m->store, count_row, counts))
-		counts[0] = counts[1] = 0;
-	j = json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:o, s:b, s:o}", "version", VTPM_VERSION,
+		counts[0] = counts[1] = counts[2] = 0;
+	j = json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:o, s:b, s:o}", "version", VTPM_VERSION,
 			 "tpm", describe_tpm(m), "groups", groups, "vtpms", counts[0], "running", running, "quarantined",
-			 counts[1], "pool", (int)m->pool_count, "pool_target", (int)m->cfg.pool, "commits",
+			 counts[1], "keys_due", counts[2], "pool", (int)m->pool_count, "pool_target", (int)m->cfg.pool, "commits",
 			 (json_int_t)m->continuity.commits, "changes", (json_int_t)m->continuity.changes, "store",
 			 store_word(m->continuity.store_result), "continuity", describe_continuity(m), "sandboxed", (int)m->sandboxed, "warnings",
 			 describe_warnings(m));

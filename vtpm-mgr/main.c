@@ -360,6 +360,7 @@ static void after_round(void *arg)
 	struct mgr *m = arg;
 
 	commit_flush(m);
+	renew_look(m);
 	if (m->audit.unsynced && !m->audit_due.due_ms)
 		loop_timer_set(&m->loop, &m->audit_due, AUDIT_DELAY_MS, on_audit_due, m);
 	held_again(m);
@@ -372,6 +373,7 @@ static void mgr_close(struct mgr *m)
 		_exit(m->exit_code);
 	m->draining = true;
 	reseal_close(m);
+	renew_close(m);
 	keeper_close(m);
 	xen_close(m);
 	continuity_free(m);

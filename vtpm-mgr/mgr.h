@@ -18,7 +18,7 @@
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	launch.h	measured launch
- *	reroot.h	offline keys, rotation of roots, recovery on another chip
+ *	reroot.h	offline keys, rotation of roots and keys, recovery on another chip
  *	policy.h	what groups are sealed to
  *	backup.h	backups of the store, and what comes back of them
  *	methods.c	the control interface's methods, create_methods.c those that make vTPMs, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
@@ -139,6 +139,8 @@ void worker_claim(struct mgr *m, uint64_t area);
 void worker_forget(struct mgr *m, uint64_t area);
 /* Closes the channels and has the process killed; exited is still called when it is gone. */
 void worker_kill(struct worker *w);
+/* Has it killed where it stands, as if by somebody else: another goes on. What it still sends is not read. */
+void worker_replace(struct worker *w);
 /* Closes the channels: it ends by itself, and what it has left stays. */
 void worker_hang_up(struct worker *w);
 CHECKED int worker_send(struct worker *w, uint32_t type);
@@ -276,6 +278,9 @@ struct vtpm {
 	bool inherited; /* from the last manager, whose backend may still serve it */
 	bool adopted; /* resuming, and what ended the last backend was that manager's end */
 	bool waits_share; /* resuming, once its group is unlocked */
+	/* renew.c: the keeper was asked for another key, too; its backend has both; its last one was ended so that the next has */
+	bool asks_next, has_next, renewing;
+	uint8_t next_wrapped[WRAPPED_KEY_LEN];
 	/* qemu.c */
 	int qemu; /* the control channel of the QEMU that it is on for; -1: it is on for a ring */
 	uid_t qemu_uid;
@@ -316,18 +321,13 @@ struct vtpm {
 struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* These end the call, now or later. */
 void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, struct call *c);
-/*
- * Powers it on for a QEMU of uid, and takes sock over. Not 0: it cannot be now, why says why, and sock is the
- * caller's. What comes to nothing later hangs up.
- */
-CHECKED int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid,
-			    char why[static TEXT_MAX + 1]);
+/* Powers it on for a QEMU of uid, and takes sock over. Not 0: it cannot be now, why says why, and sock is the caller's. What comes to nothing later hangs up. */
+CHECKED int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t uid, char why[static TEXT_MAX + 1]);
 /*
  * Powers it on for a guest of Xen. Not 0: it cannot be now, why says why; the call is the caller's then. What comes to
  * nothing later is told by xen_tpm_changed.
  */
-CHECKED int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c,
-			   char why[static TEXT_MAX + 1]);
+CHECKED int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c, char why[static TEXT_MAX + 1]);
 /* Powers it on by a measured launch for a domain, or makes it wait for another guest; l and c are its from there. Not 0: as above. */
 CHECKED int vtpm_start_launched(struct mgr *m, const struct store_vtpm *row, struct launch *l, struct call *c,
 				struct vtpm **out, char why[static TEXT_MAX + 1]);
@@ -346,8 +346,7 @@ void vtpm_stop_one(struct vtpm *v);
 /* Stops all in order; m->draining tells the loop to end when the last is gone. */
 void vtpm_stop_all(struct mgr *m);
 /* Erases a vTPM that is off. done is called once. */
-void vtpm_destroy(struct mgr *m, const struct store_vtpm *row, void (*done)(void *arg, int code, const char *text),
-		  void *arg);
+void vtpm_destroy(struct mgr *m, const struct store_vtpm *row, void (*done)(void *arg, int code, const char *text), void *arg);
 /* Marks a row as quarantined, in store, log and audit. */
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
 /* What a row's wrapped key is bound to. */
@@ -496,7 +495,7 @@ CHECKED int launch_param(struct call *c, json_t *params, uint8_t deflt, uint8_t 
 void method_create(void *arg, struct call *c, json_t *params);
 void method_import(void *arg, struct call *c, json_t *params);
 void method_clone(void *arg, struct call *c, json_t *params);
-/* An optional true or false among the parameters; false if it is absent. Otherwise the call has been answered. */
+/* An optional true or false; false if it is absent. Otherwise the call has been answered. */
 CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *out);
 /* group_methods.c */
 /* A list of PCRs; absent: 0. Otherwise the call has been answered. */
@@ -544,6 +543,8 @@ struct mgr {
 	struct launch_waiting *launches; /* launch.c: until the last guest's TPM is off */
 	struct provision *provisions;
 	struct reseal *reseal; /* NULL: no root is being rotated */
+	struct renewal *renewals; /* who waits for other keys of vTPMs; */
+	uint64_t renewed; /* how many have got one */
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
 	bool viewer_looks;	      /* the chip is asked something for a viewer */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */

@@ -13,6 +13,7 @@
 #include "lib/log.h"
 #include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/launch.h"
+#include "vtpm-mgr/reroot.h"
 
 /* A power-on came to nothing: tell who waits, and forget it. Also after a reset, whose front end then loses its ring. */
 void vtpm_start_failed(struct vtpm *v, int code, const char *text)
@@ -22,6 +23,7 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 	bool damaged = code == ERR_AUTH || code == ERR_VERSION;
 	uint8_t uuid[UUID_LEN];
 
+	v->has_next = false;
 	if (v->resuming) {
 		resume_failed(v, code, text);
 		return;
@@ -108,6 +110,7 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 		vtpm_verified(v);
 	if (v->resuming) {
 		resume_done(v);
+		renew_try(v);
 		return 0;
 	}
 	held_guest_update(v);
@@ -118,6 +121,7 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 		answer_start(v);
 	}
 	xen_tpm_changed(v->m, v->row.uuid);
+	renew_try(v);
 	return 0;
 }
 
@@ -146,7 +150,7 @@ static int on_refused(void *arg, struct ipc_msg *msg)
 		return err;
 	if (v->qemu < 0)
 		return ERR_PROTO;
-	qemu_refused(v, "the saved TPM that it brought is damaged, of another vTPM, or from before this one was restored from a backup or released (%s); boot the machine instead of resuming it",
+	qemu_refused(v, "the saved TPM that it brought is damaged, of another vTPM, or from before this one was restored from a backup, was released or got another key (%s); boot the machine instead of resuming it",
 		     err_text(code));
 	return 0;
 }
@@ -319,6 +323,10 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 {
 	struct vtpm *v = arg;
 
+	if (!renew_take(v, r)) {
+		vtpm_start_failed(v, ERR_PROTO, err_text(ERR_PROTO));
+		return;
+	}
 	if (r->code == ERR_AUTH) {
 		vtpm_start_failed(v, ERR_AUTH, "its key does not verify: the row was changed, damaged or swapped");
 		return;
@@ -354,9 +362,10 @@ static void on_group(void *arg, const struct keeper_reply *r)
 	}
 	v->w.token = hand.token = worker_token_next(v->m);
 	buf_init(&b, mem, sizeof(mem));
-	err = vtpm_binding(&v->row, &hand.binding);
+	err = renew_bind(v, &hand);
 	if (!err)
 		err = keeper_key_hand_encode(&b, &hand);
+	v->asks_next = !err && hand.renew;
 	if (err)
 		vtpm_start_failed(v, err, err_text(err));
 	else

@@ -103,14 +103,13 @@ static void store_next(struct reroot *r)
 	}
 	ch = g ? change_new(STORE_GROUP_SEAL, on_sealed_stored, r) : NULL;
 	err = ch ? leaf_of_group(b->group, b->root, b->len, g->mode, &ch->leaf) : ERR_NOMEM;
-	if (!err)
-		err = group_row_hash(r->m, g, ch->was);
 	if (err) {
 		if (ch)
 			change_free(ch);
 		reroot_end(r, err, err_text(err));
 		return;
 	}
+	memcpy(ch->was, b->was, DIGEST_LEN);
 	memcpy(ch->c.uuid, ch->leaf.uuid, UUID_LEN);
 	ch->c.group = b->group;
 	ch->c.sealed = b->root;
@@ -131,6 +130,7 @@ static void on_continuity(void *arg, const struct keeper_reply *reply)
 static void go_on_here(struct reroot *r)
 {
 	reroot_mark_open(r);
+	r->m->continuity.releasing = false;
 	keeper_open_group(r->m, DEFAULT_GROUP, on_continuity, r);
 }
 
@@ -138,10 +138,41 @@ static void go_on_here(struct reroot *r)
 
 static void restore_next(struct reroot *r);
 
+/* The group's row says which root it has, and the journal vouches for the row. */
+static int check_root(struct reroot *r, struct regained *b)
+{
+	const struct group *g = group_find(r->m, b->group);
+	uint8_t mem[SEALED_ROOT_MAX];
+	struct sealed_root row;
+	int err = g ? group_root(r->m, g, mem, &row) : ERR_NOTFOUND;
+
+	if (!err)
+		err = group_row_hash(r->m, g, b->was);
+	return err ? err : memcmp(row.root_id, b->sealed.root_id, ROOT_ID_LEN) != 0 ? ERR_AUTH : 0;
+}
+
+int reroot_vouched(const struct reroot *r)
+{
+	for (size_t i = 0; i < r->nback; i++) {
+		const struct regained *b = &r->back[i];
+		const struct group *g = group_find(r->m, b->group);
+		const struct leaf *leaf;
+		struct store_leaf l;
+
+		if (!g || leaf_of_group(b->group, b->root, b->len, g->mode, &l))
+			return ERR_AUTH;
+		leaf = leaves_find(&r->m->continuity.leaves, l.uuid);
+		if (!leaf || memcmp(leaf->l.hash, b->was, DIGEST_LEN) != 0)
+			return ERR_AUTH;
+	}
+	return 0;
+}
+
 static void on_restored(void *arg, const struct keeper_reply *reply)
 {
 	struct reroot *r = arg;
 	struct regained *b = &r->back[r->nback];
+	char text[TEXT_MAX + 1];
 	struct buf in;
 	int err = reply->code;
 
@@ -158,6 +189,12 @@ static void on_restored(void *arg, const struct keeper_reply *reply)
 		return;
 	}
 	snprintf(b->group, sizeof(b->group), "%s", r->order.answers[r->i].tag.group);
+	err = check_root(r, b);
+	if (err) {
+		snprintf(text, sizeof(text), "group %s: that is another root than the group has, as of before a rotation, or its row was changed", b->group);
+		reroot_end(r, err, text);
+		return;
+	}
 	r->nback++;
 	r->i++;
 	restore_next(r);
@@ -246,7 +283,9 @@ static int check_order(struct mgr *m, struct reroot_order *order, struct call *c
 
 		any = g && !g->open;
 	}
-	if (!any || m->continuity.releasing || (m->keeper.state != KEEPER_FOREIGN && m->keeper.state != KEEPER_READY))
+	if (m->continuity.releasing)
+		call_error(c, ERR_BUSY, "a recovery, or the release of a store, is on its way; try again");
+	else if (!any || (m->keeper.state != KEEPER_FOREIGN && m->keeper.state != KEEPER_READY))
 		call_error(c, ERR_WRONG_STATE, "there is nothing to recover: the root is open, or the TPM does not answer; see vtpmctl status");
 	else if (sort_answers(order))
 		call_error(c, ERR_INVAL, "the answer has no root of group %s in it", DEFAULT_GROUP);
@@ -281,7 +320,7 @@ void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c)
 	r->c = c;
 	r->order = *order;
 	r->moved = moved;
-	m->continuity.releasing = moved;
+	m->continuity.releasing = true; /* nor does another one begin, or a keeper's start */
 	if (moved)
 		keeper_ask_once(m, KEEPER_ADOPT, NULL, on_adopted, r);
 	else

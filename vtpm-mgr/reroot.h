@@ -4,6 +4,7 @@
  *
  *	escrow_keep.c	what the offline keys hold of each root is made by the keeper and kept in the store
  *	reseal.c	online rotation: another root for a group, under which its vTPMs' keys are wrapped anew, in one commit
+ *	renew.c		and then another key for each of these vTPMs
  *	reroot.c	a store whose chip is another one, or whose PCRs are others for good, with the answer of an offline key
  *	share_methods.c	groups that need a second share
  *	recovery_methods.c  the methods about these; describe_recovery.c: what is said of them
@@ -48,10 +49,32 @@ void reseal_start(struct mgr *m, const char *group, struct call *c);
 void reseal_interrupt(struct mgr *m);
 /* The manager ends. */
 void reseal_close(struct mgr *m);
+/* A group's keys are being wrapped anew: no other key is made under its root meanwhile. */
+bool reseal_holds(const struct mgr *m);
 /* A new keeper has opened group "default": it is told of the root before, if the rotation's row was not anchored in time. done is called once. */
 void reseal_remind(struct mgr *m, keeper_done *done, void *arg);
 /* The row that ended the last rotation is in the anchors. */
 void reseal_settled(struct mgr *m);
+
+/* ---- renew.c ---- */
+
+/* Has its backend replaced by one that gives it another key, if it is due and that can be now. */
+void renew_try(struct vtpm *v);
+void renew_all(struct mgr *m);
+/* Before a rotation: whether no backend has a key that no row has; those that do are replaced. Asked until it is so. */
+bool renew_still(struct mgr *m);
+/* KEY_HAND: whose key it is; and of one that is due, what the other one is to be bound to. Then its answer; false: nonsense. */
+CHECKED int renew_bind(struct vtpm *v, struct keeper_key_hand *hand);
+CHECKED bool renew_take(struct vtpm *v, const struct keeper_reply *r);
+/* v->change, sealed under its other key, is durable. */
+void renew_committed(struct vtpm *v);
+/* How many vTPMs are due. */
+int renew_due(struct mgr *m);
+/* Answers the call of a rotation that began when m->renewed was before, when no vTPM that runs is on its way to another key. */
+CHECKED int renew_wait(struct mgr *m, struct call *c, json_t *names, uint64_t before);
+/* After each round of events. */
+void renew_look(struct mgr *m);
+void renew_close(struct mgr *m);
 
 /* provision.c: whether any vTPM is being made; those that wait until the rotation is over are not. */
 bool provision_in_hand(const struct mgr *m);
@@ -79,6 +102,7 @@ struct regained {
 	struct sealed_root sealed; /* views into root */
 	uint8_t root[SEALED_ROOT_MAX];
 	size_t len;
+	uint8_t was[DIGEST_LEN]; /* hash of the row that says which root it is: to be vouched for */
 };
 
 struct reroot {
@@ -103,6 +127,8 @@ void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c);
 void reroot_order_free(struct reroot_order *order);
 /* Between its two files. */
 void reroot_end(struct reroot *r, int code, const char *text);
+/* Whether the leaves are those of the rows that were believed. ERR_AUTH: not. */
+CHECKED int reroot_vouched(const struct reroot *r);
 /* The manager's picture of what the keeper has open. */
 void reroot_mark_open(struct reroot *r);
 /* The roots are back, in a TPM that was adopted. Model: provision. */

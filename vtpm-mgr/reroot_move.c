@@ -269,6 +269,8 @@ static void on_last_row(void *arg, const struct keeper_reply *reply)
 		err = leaves_load(leaves, r->m->store);
 	if (!err)
 		err = leaves_root(leaves, root);
+	if (!err)
+		err = reroot_vouched(r);
 	if (!err && (row.n != r->stored_row.n || memcmp(root, row.root, DIGEST_LEN) != 0))
 		err = ERR_AUTH;
 	if (err)

@@ -3,7 +3,7 @@
  * Another root for a group while its vTPMs run. The keeper makes a successor, and wraps everything under it anew:
  *
  *	GROUP_RESEAL	a new root, sealed to the PCRs of now
- *	KEY_RESEAL	each vTPM's key; of "default" also CA_RESEAL and ANCHOR_RESEAL
+ *	KEY_RESEAL	each vTPM's key, due to be replaced from then on (renew.c); of "default" also CA_RESEAL and ANCHOR_RESEAL
  *	escrow_make	the offline keys' copies
  *	one commit	all of that and the group's leaf, in one transaction. Its row is the first that is made with the new root, and it is
  *			anchored: GROUP_SWITCH, MAC, transaction, V, A (batch.c)
@@ -27,6 +27,7 @@
 struct key {
 	int64_t id;
 	struct key_binding binding;
+	uint8_t config[DIGEST_LEN]; /* once its row says that it is due */
 	uint8_t wrapped[WRAPPED_KEY_LEN];
 };
 
@@ -51,6 +52,8 @@ struct reseal {
 	struct store_meta meta[META_MAX];
 	struct store_reseal store;
 	bool committing;
+	bool holds;
+	uint64_t renewed; /* m->renewed at its beginning */
 };
 
 static void next_group(struct reseal *s);
@@ -64,7 +67,12 @@ static void forget_group(struct reseal *s)
 	s->keys = NULL;
 	s->rewraps = NULL;
 	s->nkeys = s->i = s->n = s->damaged = 0;
-	s->committing = false;
+	s->committing = s->holds = false;
+}
+
+bool reseal_holds(const struct mgr *m)
+{
+	return m->reseal && m->reseal->holds;
 }
 
 static void reseal_end(struct reseal *s, int code, const char *text)
@@ -75,13 +83,14 @@ static void reseal_end(struct reseal *s, int code, const char *text)
 	if (code)
 		call_error(s->c, code, "group %s keeps its root: %s%s", s->g ? s->g->name : "", text,
 			   s->done_groups ? "; those before it are done" : "");
-	else
-		call_reply(s->c, json_pack("{s:O}", "groups", s->names));
+	else if (renew_wait(m, s->c, s->names, s->renewed))
+		call_error(s->c, ERR_NOMEM, "the roots are rotated; out of memory");
 	loop_timer_cancel(&m->loop, &s->settle);
 	forget_group(s);
 	json_decref(s->names);
 	m->reseal = NULL;
 	free(s);
+	renew_all(m);
 	provision_go_on(m);
 }
 
@@ -103,6 +112,7 @@ void reseal_close(struct mgr *m)
 	if (!s)
 		return;
 	change_abandon(m, s);
+	changes_wait_no_more(m, s);
 	loop_timer_cancel(&m->loop, &s->settle);
 	forget_group(s);
 	json_decref(s->names);
@@ -117,8 +127,10 @@ static void tell_running(struct reseal *s)
 {
 	for (struct vtpm *v = s->m->vtpms; v; v = v->next)
 		for (size_t i = 0; i < s->n; i++)
-			if (v->row.id == s->rewraps[i].id)
+			if (v->row.id == s->rewraps[i].id) {
 				memcpy(v->row.wrapped, s->rewraps[i].new, WRAPPED_KEY_LEN);
+				v->row.key_due = true;
+			}
 }
 
 static void on_forgotten(void *arg, const struct keeper_reply *r)
@@ -138,12 +150,33 @@ static void forget_former(struct reseal *s)
 	reseal_settled(s->m);
 }
 
+static void on_returned(void *arg, const struct keeper_reply *r)
+{
+	struct mgr *m = arg;
+
+	if (r->code)
+		keeper_end(m, "it has a successor of a root that is not stored");
+}
+
+/* Nothing is stored: the keeper may have the successor in the place of the root, and the next row is made with what it has after this. */
+static void give_back(struct reseal *s)
+{
+	uint8_t mem[KEEPER_GROUP_MAX];
+	struct buf b;
+
+	buf_init(&b, mem, sizeof(mem));
+	if (group_name_encode(&b, s->g->name))
+		keeper_end(s->m, "it has a successor of a root that is not stored");
+	else
+		keeper_ask_once(s->m, KEEPER_GROUP_RETURN, &b, on_returned, s->m);
+}
+
 static void on_stored(void *arg, int code)
 {
 	struct reseal *s = arg;
 
-	if (code) { /* the keeper has the successor already, and the store has not */
-		keeper_end(s->m, "its successor of a root could not be stored");
+	if (code) {
+		give_back(s);
 		reseal_end(s, code, code == ERR_NOTFOUND ? "a vTPM was changed meanwhile; try again"
 				: code == ERR_WRONG_STATE ? "its row was changed meanwhile; try again"
 							  : store_why(s->m->store));
@@ -319,6 +352,7 @@ static void on_key(void *arg, const struct keeper_reply *r)
 		w->id = s->keys[s->i].id;
 		memcpy(w->old, s->keys[s->i].wrapped, WRAPPED_KEY_LEN);
 		memcpy(w->new, r->result, WRAPPED_KEY_LEN);
+		w->due = true;
 		s->n++;
 	}
 	s->i++;
@@ -337,11 +371,27 @@ static void next_key(struct reseal *s)
 	}
 	req.binding = s->keys[s->i].binding;
 	req.wrapped = s->keys[s->i].wrapped;
+	memcpy(req.config, s->keys[s->i].config, DIGEST_LEN);
 	buf_init(&b, mem, sizeof(mem));
 	if (key_reseal_encode(&b, &req))
 		reseal_end(s, ERR_RANGE, err_text(ERR_RANGE));
 	else
 		keeper_ask_once(s->m, KEEPER_KEY_RESEAL, &b, on_key, s);
+}
+
+static int key_make(struct key *k, const struct store_vtpm *row)
+{
+	struct store_vtpm due = *row;
+	struct key_binding to;
+	int err = vtpm_binding(row, &k->binding);
+
+	due.key_due = true;
+	if (!err)
+		err = vtpm_binding(&due, &to);
+	k->id = row->id;
+	memcpy(k->wrapped, row->wrapped, WRAPPED_KEY_LEN);
+	memcpy(k->config, to.config, DIGEST_LEN);
+	return err;
 }
 
 static int list_key(void *arg, const struct store_vtpm *row)
@@ -359,9 +409,7 @@ static int list_key(void *arg, const struct store_vtpm *row)
 	if (!more)
 		return ERR_NOMEM;
 	s->keys = more;
-	s->keys[s->nkeys].id = row->id;
-	memcpy(s->keys[s->nkeys].wrapped, row->wrapped, WRAPPED_KEY_LEN);
-	return vtpm_binding(row, &s->keys[s->nkeys++].binding);
+	return key_make(&s->keys[s->nkeys++], row);
 }
 
 static void on_successor(void *arg, const struct keeper_reply *r)
@@ -397,23 +445,31 @@ static void on_successor(void *arg, const struct keeper_reply *r)
 
 /* ---- which group, and when ---- */
 
-static void on_settled(void *arg)
+/* Nothing is on its way to the store that has a key of its own. */
+static void on_quiet(void *arg)
 {
 	struct reseal *s = arg;
 	uint8_t mem[KEEPER_GROUP_OPEN_MAX];
 	struct set_list sets;
 	struct buf b;
 
-	if (provision_in_hand(s->m)) { /* what is being made has a key under the root that there is */
-		loop_timer_set(&s->m->loop, &s->settle, SETTLE_MS, on_settled, s);
-		return;
-	}
 	sets_load(s->m, s->g->name, &sets);
 	buf_init(&b, mem, sizeof(mem));
 	if (group_row_hash(s->m, s->g, s->was) || group_request(s->m, s->g, sets.mem, sets.len, &b))
 		reseal_end(s, ERR_AUTH, "its row in the store is damaged");
 	else
 		keeper_ask_once(s->m, KEEPER_GROUP_RESEAL, &b, on_successor, s);
+}
+
+static void on_settled(void *arg)
+{
+	struct reseal *s = arg;
+
+	/* What is being made has a key under the root that there is. */
+	if (provision_in_hand(s->m) || !renew_still(s->m))
+		loop_timer_set(&s->m->loop, &s->settle, SETTLE_MS, on_settled, s);
+	else
+		changes_wait(s->m, on_quiet, s);
 }
 
 static void on_gate(void *arg, const struct keeper_reply *r)
@@ -426,6 +482,7 @@ static void on_gate(void *arg, const struct keeper_reply *r)
 	}
 	if (!strcmp(s->g->name, DEFAULT_GROUP))
 		pool_free(s->m);
+	s->holds = true;
 	on_settled(s);
 }
 
@@ -468,6 +525,7 @@ void reseal_start(struct mgr *m, const char *group, struct call *c)
 	s->c = c;
 	s->names = json_array();
 	s->all = !group;
+	s->renewed = m->renewed;
 	m->reseal = s;
 	s->g = g;
 	if (g)

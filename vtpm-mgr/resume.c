@@ -27,7 +27,7 @@ static void on_resume(void *arg)
 
 static bool may_resume(struct vtpm *v, uint32_t status)
 {
-	if (!WIFSIGNALED((int)status) || v->w.killed || v->failed_code || v->m->draining || v->abandoned)
+	if (!WIFSIGNALED((int)status) || (v->w.killed && !v->renewing) || v->failed_code || v->m->draining || v->abandoned)
 		return false;
 	return v->state == VTPM_RUNNING || (v->state == VTPM_STARTING && v->resuming);
 }
@@ -47,6 +47,7 @@ bool resume_try(struct vtpm *v, uint32_t status)
 {
 	const uint64_t now = loop_now_ms(), held_until = v->held_until;
 	const bool crashed = WTERMSIG((int)status) != SIGKILL;
+	const bool planned = v->renewing && v->w.killed && !crashed;
 	char detail[TEXT_MAX + 1];
 
 	v->held_until = 0;
@@ -58,7 +59,7 @@ bool resume_try(struct vtpm *v, uint32_t status)
 	}
 	/* Of a crash the one after the next must still know if the next was killed before it had dealt with it. */
 	v->crashed = crashed || (v->resuming && v->crashed);
-	if (!may_resume(v, status) || !count_end(v, crashed)) {
+	if (!may_resume(v, status) || (!planned && !count_end(v, crashed))) {
 		if (v->resuming && v->failed_code == ERR_TPM_LOST)
 			v->replaces = v->area; /* nor had this one */
 		else if (status != 0)
@@ -66,8 +67,10 @@ bool resume_try(struct vtpm *v, uint32_t status)
 		return false;
 	}
 	vtpm_describe_end(detail, sizeof(detail), status);
-	log_warn("%s: %s; another one goes on with its guest", v->row.name, detail);
-	mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, detail);
+	if (!planned) {
+		log_warn("%s: %s; another one goes on with its guest", v->row.name, detail);
+		mgr_audit(v->m, NULL, "crash", &v->row, ERR_ENGINE, detail);
+	}
 	v->state = VTPM_STARTING;
 	v->resuming = true;
 	held_guest_update(v); /* with the crashes that it has had */
@@ -90,7 +93,7 @@ void resume_in(struct vtpm *v, uint64_t ms)
 
 void resume_done(struct vtpm *v)
 {
-	v->resuming = v->adopted = false;
+	v->resuming = v->adopted = v->renewing = false;
 	v->kills = 0;
 	v->replacements++;
 	held_guest_update(v);
@@ -108,7 +111,7 @@ static void give_up(struct vtpm *v, int code)
 {
 	worker_forget(v->m, v->replaces);
 	v->replaces = 0;
-	v->resuming = v->adopted = false;
+	v->resuming = v->adopted = v->renewing = false;
 	v->failed_code = code;
 	if (v->stop_asked) {
 		v->stop_asked = false;

@@ -72,6 +72,7 @@ struct store_vtpm {
 	bool has_machine, has_token;
 	uint8_t machine[UUID_LEN];  /* uuid of the virtual machine, as it was claimed */
 	uint8_t token[DIGEST_LEN];  /* SHA-256 of the token that it is handed out for */
+	bool key_due;	       /* the group's root was rotated since it was made: it is to be replaced by another */
 	uint8_t wrapped[WRAPPED_KEY_LEN];
 	size_t wrapped_len;    /* what the row holds: anything but WRAPPED_KEY_LEN is damage, for the caller to find */
 	char quarantine[STORE_TEXT_MAX + 1]; /* why; empty: it is not */
@@ -116,10 +117,11 @@ enum store_op {
 			   * key is not what it was any more */
 };
 
-/* A vTPM's key under another root, if the row still has the one that was unwrapped; a row that has gone is no matter. */
+/* A vTPM's key under another root, or another key, if the row still has the one of before; a row that has gone is no matter. */
 struct store_rewrap {
 	int64_t id;
 	uint8_t old[WRAPPED_KEY_LEN], new[WRAPPED_KEY_LEN];
+	bool due; /* it is to be replaced, as the row then says */
 };
 struct store_meta {
 	char key[NAME_MAX_LEN + 16];
@@ -157,6 +159,7 @@ struct store_change {
 	int64_t id;
 	const char *group;
 	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
+	const struct store_rewrap *rewrap; /* of STORE_UPDATE: the key that the state is under; NULL: that of before */
 	const struct store_vtpm *to; /* of STORE_CONFIGURE and STORE_RELEASE: settings, key and epoch as they are to be */
 	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP and STORE_GROUP_LAUNCH its meta */
 	const struct store_restore *restore;

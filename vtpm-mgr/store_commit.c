@@ -34,6 +34,7 @@ static int insert_row(struct store *s, const struct store_vtpm *v, int64_t id)
 		sqlite3_bind_int64(st, 20, id);
 	sqlite3_bind_int64(st, 21, v->launch);
 	bind_bytes(st, 22, v->rules.data, v->rules.len);
+	sqlite3_bind_int64(st, 23, v->key_due);
 	return store_exec(s, st);
 }
 
@@ -76,6 +77,26 @@ static int missed(struct store *s, const uint8_t uuid[static UUID_LEN])
 	return ERR_WRONG_STATE;
 }
 
+static int rewrap(struct store *s, const struct store_rewrap *w)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_REWRAP);
+	int err;
+
+	sqlite3_bind_int64(st, 1, w->id);
+	bind_bytes(st, 2, w->new, WRAPPED_KEY_LEN);
+	bind_bytes(st, 3, w->old, WRAPPED_KEY_LEN);
+	sqlite3_bind_int64(st, 4, w->due);
+	err = store_exec(s, st);
+	if (err || sqlite3_changes(s->db) == 1)
+		return err;
+	st = store_stmt(s, SQL_VTPM_EXISTS);
+	sqlite3_bind_int64(st, 1, w->id);
+	err = store_row(s, st);
+	if (!err)
+		store_done(st);
+	return err == ERR_NOTFOUND ? 0 : err ? err : ERR_NOTFOUND;
+}
+
 static int update_state(struct store *s, const struct store_change *c)
 {
 	sqlite3_stmt *st;
@@ -90,6 +111,8 @@ static int update_state(struct store *s, const struct store_change *c)
 	err = store_exec(s, st);
 	if (!err && sqlite3_changes(s->db) != 1)
 		return missed(s, c->uuid);
+	if (!err && c->rewrap)
+		err = rewrap(s, c->rewrap);
 	if (err || !c->rollback)
 		return err;
 	st = store_stmt(s, SQL_VTPM_ROLLBACK);
@@ -164,25 +187,6 @@ static int insert_group(struct store *s, const struct store_change *c)
 	bind_bytes(st, 2, c->sealed, c->sealed_len);
 	err = store_exec(s, st);
 	return err || !c->reseal ? err : put_meta(s, c->reseal->meta, c->reseal->nmeta);
-}
-
-static int rewrap(struct store *s, const struct store_rewrap *w)
-{
-	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_REWRAP);
-	int err;
-
-	sqlite3_bind_int64(st, 1, w->id);
-	bind_bytes(st, 2, w->new, WRAPPED_KEY_LEN);
-	bind_bytes(st, 3, w->old, WRAPPED_KEY_LEN);
-	err = store_exec(s, st);
-	if (err || sqlite3_changes(s->db) == 1)
-		return err;
-	st = store_stmt(s, SQL_VTPM_EXISTS);
-	sqlite3_bind_int64(st, 1, w->id);
-	err = store_row(s, st);
-	if (!err)
-		store_done(st);
-	return err == ERR_NOTFOUND ? 0 : err ? err : ERR_NOTFOUND;
 }
 
 static int seal_group(struct store *s, const struct store_change *c)
@@ -265,7 +269,7 @@ int store_commit(struct store *s, struct store_change *changes, size_t n, const 
 		err = store_journal_put(s, tail);
 	/* secure_delete has overwritten a key in the database; the log still holds pages from before. */
 	for (size_t i = 0; i < n; i++)
-		erased |= changes[i].op == STORE_DELETE || (changes[i].op == STORE_GROUP_SEAL && changes[i].reseal);
+		erased |= changes[i].op == STORE_DELETE || (changes[i].op == STORE_GROUP_SEAL && changes[i].reseal) || changes[i].rewrap;
 	if (!err && erased)
 		s->dirty_wal = true;
 	if (!err || !sqlite3_get_autocommit(s->db))

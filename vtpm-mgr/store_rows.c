@@ -93,6 +93,7 @@ static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **dam
 		{COL_LAUNCH, "launch", LAUNCH_AUTO, LAUNCH_OFF},
 		{COL_ROLLBACKS, "rollbacks", 0, INT64_MAX - 1},
 		{COL_CREATED, "created", 0, INT64_MAX},
+		{COL_KEY_DUE, "key_due", 0, 1},
 	};
 	int64_t n[ARRAY_LEN(fields)] = {0};
 
@@ -112,6 +113,7 @@ static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **dam
 	v->launch = (uint8_t)n[6];
 	v->rollbacks = (uint64_t)n[7];
 	v->created = n[8];
+	v->key_due = n[9];
 	return 0;
 }
 

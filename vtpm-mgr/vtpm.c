@@ -56,7 +56,7 @@ int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
 	    buf_put_u32le(&b, row->commit_rate) || buf_put_u8(&b, row->locality_max) || buf_put_u8(&b, row->snapshots) ||
 	    buf_put_var(&b, row->machine, row->has_machine ? UUID_LEN : 0) ||
 	    buf_put_var(&b, row->token, row->has_token ? DIGEST_LEN : 0) || buf_put_u8(&b, row->launch) ||
-	    buf_put_var(&b, row->rules.data, row->rules.len))
+	    buf_put_var(&b, row->rules.data, row->rules.len) || buf_put_u8(&b, row->key_due))
 		return ERR_RANGE;
 	return EVP_Digest(mem, b.len, k->config, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
 }
@@ -190,6 +190,7 @@ void vtpm_exited(void *arg, uint32_t status)
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	loop_timer_cancel(&m->loop, &v->stop_timer);
 	commit_forget(v);
+	v->has_next = false;
 	if (resume_try(v, status))
 		return;
 	/* What the store gave is judged by the backend that takes over when it is the first to open it. */

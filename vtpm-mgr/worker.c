@@ -44,16 +44,28 @@ void worker_hang_up(struct worker *w)
 	channels_close(w);
 }
 
-void worker_kill(struct worker *w)
+static void ask_end(struct worker *w, uint32_t how)
 {
 	uint8_t mem[SPAWN_TOKEN_SIZE];
 	struct buf b;
 
-	channels_close(w);
 	w->killed = true;
 	buf_init(&b, mem, sizeof(mem));
-	if (spawn_token_encode(&b, w->token) || host_send(w->m, SPAWN_KILL, &b, NULL, 0))
+	if (spawn_token_encode(&b, w->token) || host_send(w->m, how, &b, NULL, 0))
 		log_error("cannot have backend %llu killed", (unsigned long long)w->token);
+}
+
+void worker_kill(struct worker *w)
+{
+	channels_close(w);
+	ask_end(w, SPAWN_KILL);
+}
+
+void worker_replace(struct worker *w)
+{
+	loop_remove(&w->m->loop, &w->control_io);
+	loop_remove(&w->m->loop, &w->store_io);
+	ask_end(w, SPAWN_END);
 }
 
 /* More of them than the channel takes at once, before anything else is said: the spawner reads them when it has started. */

@@ -81,13 +81,26 @@ check wrong-code all challenge -- refused "the code of this challenge is another
 	"$B/vtpmctl" recovery open --key "$LAB/a.key" --code 0000-0000-0000-0000-0000-0000 "$LAB/challenge"
 check no-code refused "code is missing" "$B/vtpmctl" recovery open --key "$LAB/a.key" "$LAB/challenge"
 check wrong-key refused "nothing in it is for this key" opens stranger
-check reroot-on-the-same-chip all opens b -- restores
+two_at_once() { # one of them recovers, the other is told
+	local one=0 two=0 bg
+	restores >"$LAB/one" 2>&1 &
+	bg=$!
+	restores >"$LAB/two" 2>&1 || two=$?
+	wait $bg || one=$?
+	cat "$LAB/one" "$LAB/two"
+	[ $((!one + !two)) -eq 1 ] && grep -qE "is on its way|nothing to recover" "$LAB/one" "$LAB/two"
+}
+check reroot-on-the-same-chip all opens b -- two_at_once
 check same-chip-is-no-loss all guest_works web1 -- discontinuities web1 0 -- test "$(ctl status --json | json "['status']['continuity']['state']")" = open
 check vault-came-along all guest_works web2 -- discontinuities web2 0
 check used-answer-is-refused refused "nothing to recover" restores
 mgr_stop
 mgr_start --pool 0
 check the-new-seal-lasts guest_works web1
+mgr_stop
+db -readonly "SELECT hex(value) FROM meta WHERE key = 'escrow:vault'" >"$LAB/escrow.older"
+mgr_start --pool 0
+ctl reseal --group vault >/dev/null
 mgr_stop
 
 # --- a dead mainboard ---
@@ -160,7 +173,7 @@ mgr_init --seal-pcrs 0,4 >/dev/null
 mgr_start --pool 0
 ctl recovery init >/dev/null
 mgr_stop
-db "ATTACH '$LAB/host1/vtpm.db' AS other; UPDATE meta SET value = (SELECT value FROM other.meta o WHERE o.key = meta.key) WHERE key = 'escrow:default'"
+db "ATTACH '$LAB/host1/vtpm.db' AS other; UPDATE meta SET value = (SELECT value FROM other.meta o WHERE o.key = meta.key) WHERE key = 'escrow:default'; UPDATE grp SET root = (SELECT root FROM other.grp o WHERE o.name = grp.name)"
 another_chip fourth
 mgr_start --pool 0
 challenge
@@ -175,6 +188,24 @@ mgr_start --pool 0
 challenge
 opens a
 check changed-store refused "journal does not vouch" restores --i-accept-rollback
+mgr_stop
+# What the offline keys held of a group's root before it was rotated; and a row that says that a second share is needed, which would leave
+# its group locked, with a root that nobody has.
+on_another_chip() { # NAME SQL: a store that was changed so
+	rm -rf "$LAB/state"
+	cp -a "$LAB/before" "$LAB/state"
+	db "$2"
+	another_chip "$1"
+	mgr_start --pool 0
+	challenge
+	opens a
+}
+on_another_chip older "UPDATE meta SET value = x'$(cat "$LAB/escrow.older")' WHERE key = 'escrow:vault'"
+check an-older-root-of-a-group refused "group vault: that is another root than the group has" restores --i-accept-rollback
+mgr_stop
+row=$(db "SELECT hex(root) FROM grp WHERE name = 'vault'")
+on_another_chip planted "UPDATE grp SET root = x'${row:0:10}02${row:12}' WHERE name = 'vault'"
+check a-planted-flag refused "journal does not vouch" restores --i-accept-rollback
 mgr_stop
 rm -rf "$LAB/state"
 cp -a "$LAB/before" "$LAB/state"

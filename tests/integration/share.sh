@@ -40,10 +40,10 @@ mgr_start --pool 0
 check locked-after-a-restart all is_locked safe -- is_locked vault -- refused "needs its second share" ctl start s
 check default-is-not-concerned all ctl create other -- ctl start other -- ctl stop other
 check wrong-passphrase refused "group safe stays locked: that is not its second share" unlock safe wrong
-check unlocked-in-time all until_unlocks safe pass -- guest_works s
-check wrong-key-file refused "group vault stays locked: that is not its second share" unlock vault otherfile
-check the-right-one-at-once-after-it refused "too many wrong shares: try again in [12] s" unlock vault keyfile
+check wrong-key-file-of-another-group-at-once refused "group vault stays locked: that is not its second share" unlock vault otherfile
+check the-right-one-at-once-after-it refused "too many wrong shares for group vault: try again in [12] s" unlock vault keyfile
 check is-not-even-looked-at is_locked vault
+check unlocked-in-time all until_unlocks safe pass -- guest_works s
 until_tries() { local i; for ((i = 0; i < 200; i++)); do unlock vault otherfile >"$LAB/said" 2>&1 || ! grep -q "stays locked" "$LAB/said" || return 0; sleep 0.1; done; return 1; }
 check each-wrong-one-costs-more all until_tries -- refused "try again in [34] s" unlock vault keyfile
 check right-key-file all until_unlocks vault keyfile -- guest_works v

@@ -6,6 +6,8 @@
  *
  *	POWERCUT_LOG		the record; without it nothing is recorded
  *	POWERCUT_PLAN		plan.h: the manager ends in the place of one of its operations
+ *	POWERCUT_DISK_FULL	a file: as long as it is there, nothing can be written, but for
+ *	POWERCUT_DISK_ROOM	so many writes (default 0)
  *	POWERCUT_DISK_LIES	a sync is not recorded: the disk says that it is done, and has it not
  */
 #include <errno.h>
@@ -30,6 +32,7 @@
 /* The calls that it stands for have no argument to keep it in. */
 static int log_fd = -1;
 static struct plan *plan;
+static long writes; /* while the disk is full */
 static uint32_t last_op;
 static uint32_t file_of[FDS]; /* 0: another file */
 static struct {
@@ -174,10 +177,25 @@ static bool all_zero(const uint8_t *p, size_t n)
 	return n > 0 && p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
 }
 
+static bool full(void)
+{
+	const char *path = getenv("POWERCUT_DISK_FULL"), *room = getenv("POWERCUT_DISK_ROOM");
+
+	if (path == NULL || syscall(SYS_faccessat, AT_FDCWD, path, F_OK) != 0) {
+		writes = 0;
+		return false;
+	}
+	return ++writes > (room ? atol(room) : 0);
+}
+
 ssize_t pwrite64(int fd, const void *p, size_t n, off64_t off)
 {
 	uint32_t file = recorded(fd);
 
+	if (file && full()) {
+		errno = ENOSPC;
+		return -1;
+	}
 	if (file && all_zero(p, n))
 		record((struct disk_record){ .op = DISK_ZERO, .file = file, .a = (uint64_t)off, .b = n }, NULL);
 	else if (file)

@@ -219,15 +219,19 @@ static void send_start(struct rig_backend *b, const struct backend_start *start,
 	free(mem);
 }
 
-static void send_key(struct rig_backend *b, const struct rig_disk *d)
+static void send_key(struct rig_backend *b, struct rig_disk *d)
 {
-	struct key_give k = { .epoch = 1 };
+	struct key_give k = { .epoch = 1, .renew = d->renew };
 	uint8_t mem[KEY_GIVE_SIZE];
 	struct buf msg;
 	int err;
 
 	memcpy(k.uuid, d->uuid, UUID_LEN);
 	memcpy(k.key, d->key, KEY_LEN);
+	if (d->renew) {
+		MUST(random_bytes(d->next, KEY_LEN) == 0);
+		memcpy(k.next, d->next, KEY_LEN);
+	}
 	buf_init(&msg, mem, sizeof(mem));
 	MUST(key_give_encode(&msg, &k) == 0);
 	err = ipc_send(b->key, KEY_GIVE, &msg, NULL, 0);

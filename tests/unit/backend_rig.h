@@ -45,6 +45,9 @@ struct rig {
 /* What a vTPM leaves behind: the newest state that the store has. */
 struct rig_disk {
 	uint8_t uuid[UUID_LEN], key[KEY_LEN];
+	bool renew;	     /* with the key goes another, as the keeper makes one each time, until a commit is under it */
+	uint8_t next[KEY_LEN];
+	unsigned renewed;
 	uint64_t version;
 	uint8_t sealed[SEALED_STATE_MAX];
 	size_t sealed_len;

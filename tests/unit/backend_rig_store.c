@@ -60,6 +60,12 @@ bool rig_serve_store(struct rig_backend *b)
 		b->disk->commits++;
 		memcpy(b->disk->sealed, c.sealed, c.sealed_len);
 	}
+	if (done.code == 0 && c.flags & COMMIT_RENEWED) {
+		MUST(b->disk->renew);
+		memcpy(b->disk->key, b->disk->next, KEY_LEN);
+		b->disk->renew = false;
+		b->disk->renewed++;
+	}
 	buf_init(&msg, out, sizeof(out));
 	MUST(store_done_encode(&msg, &done) == 0);
 	return ipc_send(b->store, STORE_DONE, &msg, NULL, 0) == 0;

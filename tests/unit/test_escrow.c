@@ -140,6 +140,7 @@ static void test_challenge(void **state)
 	answer(&c, &tag, secret, mem, &m);
 	assert_int_equal(challenge_open(&c, 1000 + CHALLENGE_SECONDS - 1, &m, got), 0);
 	assert_memory_equal(got, secret, KEY_LEN);
+	assert_int_equal(challenge_open(&c, 1000, &m, got), ERR_TIMEOUT); /* each root once */
 	m.tag.group[0] = 'D';
 	assert_int_equal(challenge_open(&c, 1000, &m, got), ERR_AUTH); /* it is for another group */
 	m.tag.group[0] = 'd';
@@ -221,22 +222,53 @@ static void test_share(void **state)
 
 static void test_wrong_shares_cost_time(void **state)
 {
-	struct share_exchange x = {0};
+	const uint8_t vault[ROOT_ID_LEN] = "vault", other[ROOT_ID_LEN] = "other";
+	static struct share_exchange x;
 	uint64_t now = 100, want = SHARE_WAIT_MIN;
 
 	(void)state;
 	for (unsigned i = 0; i < 20; i++) {
-		assert_int_equal(share_must_wait(&x, now), 0);
-		share_tried(&x, now, false);
-		assert_int_equal(share_must_wait(&x, now), want);
-		assert_int_equal(share_must_wait(&x, now + want - 1), 1);
+		assert_int_equal(share_must_wait(&x, vault, now), 0);
+		share_tried(&x, vault, now, false);
+		assert_int_equal(share_must_wait(&x, vault, now), want);
+		assert_int_equal(share_must_wait(&x, vault, now + want - 1), 1);
+		/* That of another root is nobody's who has this one's, and waits for nobody. */
+		assert_int_equal(share_must_wait(&x, other, now), 0);
+		share_tried(&x, other, now, true);
+		assert_int_equal(share_must_wait(&x, vault, now), want);
 		now += want;
 		want = want * 2 > SHARE_WAIT_MAX ? SHARE_WAIT_MAX : want * 2;
 	}
-	share_tried(&x, now, true);
-	assert_int_equal(share_must_wait(&x, now), 0);
-	share_tried(&x, now, false);
-	assert_int_equal(share_must_wait(&x, now), SHARE_WAIT_MIN);
+	share_tried(&x, vault, now, true);
+	assert_int_equal(share_must_wait(&x, vault, now), 0);
+	share_tried(&x, vault, now, false);
+	assert_int_equal(share_must_wait(&x, vault, now), SHARE_WAIT_MIN);
+}
+
+/* However many roots are named: none is forgotten for another, and those that do not fit wait together. */
+static void test_many_roots_are_tried(void **state)
+{
+	const uint8_t vault[ROOT_ID_LEN] = "vault";
+	static struct share_exchange x;
+	uint8_t id[ROOT_ID_LEN] = "many";
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++)
+		share_tried(&x, vault, 0, false);
+	assert_int_equal(share_must_wait(&x, vault, 0), 256);
+	for (unsigned i = 0; i < 200; i++) {
+		id[8] = (uint8_t)i;
+		share_tried(&x, id, 0, false);
+		assert_true(share_must_wait(&x, id, 0) > 0);
+	}
+	assert_int_equal(share_must_wait(&x, vault, 0), 256);
+	assert_int_equal(share_must_wait(&x, id, 0), SHARE_WAIT_MAX);
+	id[8] = 201;
+	assert_int_equal(share_must_wait(&x, id, 0), SHARE_WAIT_MAX);
+	share_tried(&x, id, 0, true); /* of those that wait together a right one says nothing of the others */
+	assert_int_equal(share_must_wait(&x, id, 0), SHARE_WAIT_MAX);
+	share_tried(&x, vault, 0, true);
+	assert_int_equal(share_must_wait(&x, vault, 0), 0);
 }
 
 static void test_two_shares(void **state)
@@ -261,7 +293,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds_of_keys), cmocka_unit_test(test_every_bit_counts), cmocka_unit_test(test_another_key),
 		cmocka_unit_test(test_challenge),     cmocka_unit_test(test_another_root),     cmocka_unit_test(test_code),
-		cmocka_unit_test(test_share),	      cmocka_unit_test(test_wrong_shares_cost_time), cmocka_unit_test(test_two_shares),
+		cmocka_unit_test(test_share),	      cmocka_unit_test(test_wrong_shares_cost_time), cmocka_unit_test(test_many_roots_are_tried), cmocka_unit_test(test_two_shares),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

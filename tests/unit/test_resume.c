@@ -161,6 +161,77 @@ static void test_heirs_are_killed_too(void **state)
 	guest_power_off(&b);
 }
 
+/* --- with another key --- */
+
+/* Powered on with two keys, and so is each that takes its place: what the store has opens with one of them, whoever is killed when. */
+static void test_other_keys(void **state)
+{
+	struct rig_backend b;
+	unsigned renewed;
+
+	(void)state;
+	disk.renew = true;
+	renewed = disk.renewed;
+	guest_power_on(&b);
+	assert_int_equal(disk.renewed, renewed + 1);
+	record_begin(&record, &b);
+	for (enum mortal_step step = MORTAL_TAKEN; step < MORTAL_STEPS; step++)
+		for (enum work w = WORK_EXTEND; w < WORK_KINDS; w++) {
+			disk.renew = true;
+			renewed = disk.renewed;
+			if (kill_at(&b, w, step, step == MORTAL_COMMIT_SENT))
+				assert_int_equal(disk.renewed, renewed + 1);
+		}
+	for (unsigned i = 0; i < 20; i++) {
+		rig_kill_newest(&rig, SIGKILL);
+		assert_int_equal(rig_exited(&b) & 0x7f, SIGKILL);
+		disk.renew = true;
+		rig_resume(&b, 0);
+		rig_kill_newest(&rig, SIGKILL); /* somewhere on its way: perhaps its commit has come to the store */
+		(void)rig_ready_or_gone(&b);
+		assert_int_equal(rig_exited(&b) & 0x7f, SIGKILL);
+		rig_resume(&b, 0);
+		rig_ready(&b);
+		assert_false(disk.renew);
+		record_compare(&record, &b);
+	}
+	record_end(&record, &b);
+	guest_power_off(&b);
+}
+
+/* A store that is full: nothing is withheld from the guest, and its next change brings the other key. */
+static void test_other_key_later(void **state)
+{
+	struct rig_backend b;
+	unsigned renewed = disk.renewed;
+
+	(void)state;
+	guest_power_on(&b);
+	record_begin(&record, &b);
+	rig_kill_newest(&rig, SIGKILL);
+	assert_int_equal(rig_exited(&b) & 0x7f, SIGKILL);
+	disk.renew = true;
+	disk.fail = ERR_FULL;
+	rig_resume(&b, 0);
+	rig_ready(&b);
+	record_build(&record, WORK_EXTEND); /* with an authorisation */
+	submit(&b);
+	rsp_len = rig_receive(&b, rsp);
+	record_take(&record, WORK_EXTEND);
+	rig_kill_newest(&rig, SIGKILL);
+	assert_int_equal(rig_exited(&b) & 0x7f, SIGKILL);
+	rig_resume(&b, 0);
+	rig_ready(&b);
+	disk.fail = 0;
+	record_build(&record, WORK_COUNT);
+	submit(&b);
+	rsp_len = rig_receive(&b, rsp);
+	record_take(&record, WORK_COUNT);
+	assert_int_equal(disk.renewed, renewed + 1);
+	record_end(&record, &b);
+	guest_power_off(&b);
+}
+
 /* --- at random --- */
 
 static struct killer killer;
@@ -513,6 +584,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_step),
 		cmocka_unit_test(test_heirs_are_killed_too),
+		cmocka_unit_test(test_other_keys),
+		cmocka_unit_test(test_other_key_later),
 		cmocka_unit_test(test_at_random),
 		cmocka_unit_test(test_a_crash_is_not_repeated),
 		cmocka_unit_test(test_two_tries),

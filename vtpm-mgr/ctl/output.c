@@ -292,6 +292,8 @@ int print_show(const struct ctl_args *a, json_t *params)
 		linef("commit rate", "at most %lld durable changes a second", num(v, "commit_rate"));
 	linef("locality", "at most %lld", num(v, "locality_max"));
 	print_snapshots(v);
+	if (flag(v, "key_due"))
+		linef("key", "is replaced when it is powered on, or changes: the root of its group was rotated");
 	if (json_is_integer(json_object_get(v, "user")))
 		linef("user", "uid %lld", num(v, "user"));
 	line("ring", str(v, "ring"));
@@ -442,6 +444,9 @@ int print_status(const struct ctl_args *a, json_t *params)
 	print_continuity(json_object_get(s, "continuity"));
 	linef("vTPMs", "%lld: %lld running, %lld quarantined", num(s, "vtpms"), num(s, "running"),
 	      num(s, "quarantined"));
+	if (num(s, "keys_due"))
+		linef("keys", "%lld vTPMs get another key, for the root of their group was rotated: when they are powered on, or change",
+		      num(s, "keys_due"));
 	linef("pool", "%lld of %lld", num(s, "pool"), num(s, "pool_target"));
 	linef("commits", "%lld with %lld changes", num(s, "commits"), num(s, "changes"));
 	print_hold(json_object_get(s, "hold"));

@@ -81,6 +81,8 @@ int print_resealed(const struct ctl_args *a, json_t *params)
 		ctl_put_text(json_is_string(g) ? json_string_value(g) : "");
 		puts(": another root");
 	}
+	printf("vTPMs with another key: %lld; that get theirs when they are powered on, or change: %lld\n",
+	       (long long)json_integer_value(json_object_get(params, "changed")), (long long)json_integer_value(json_object_get(params, "due")));
 	return EXIT_OK;
 }
 

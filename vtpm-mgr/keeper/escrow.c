@@ -35,6 +35,15 @@ void challenge_end(struct challenge *c)
 {
 	EVP_PKEY_free(c->key);
 	c->key = NULL;
+	c->nused = 0;
+}
+
+static bool was_used(const struct challenge *c, const uint8_t id[static ROOT_ID_LEN])
+{
+	for (unsigned i = 0; i < c->nused; i++)
+		if (!memcmp(c->used[i], id, ROOT_ID_LEN))
+			return true;
+	return c->nused == KEEPER_GROUPS_MAX;
 }
 
 int challenge_open(struct challenge *c, uint64_t now, const struct root_restore *m, uint8_t root[static KEY_LEN])
@@ -55,6 +64,10 @@ int challenge_open(struct challenge *c, uint64_t now, const struct root_restore 
 		r = wrap_root_id(root, id);
 	if (!r && memcmp(id, m->tag.root_id, ROOT_ID_LEN) != 0)
 		r = ERR_AUTH;
+	if (!r && was_used(c, id))
+		r = ERR_TIMEOUT;
+	if (!r)
+		memcpy(c->used[c->nused++], id, ROOT_ID_LEN);
 	if (r)
 		secmem_wipe(root, KEY_LEN);
 	return r == ERR_NOTFOUND ? ERR_AUTH : r;

@@ -13,13 +13,15 @@ struct challenge {
 	EVP_PKEY *key; /* NULL: there is none */
 	uint8_t nonce[CHALLENGE_NONCE_LEN];
 	uint64_t until; /* seconds on CLOCK_BOOTTIME: a suspend does not stop it */
+	unsigned nused; /* roots that came back: each comes once */
+	uint8_t used[KEEPER_GROUPS_MAX][ROOT_ID_LEN];
 };
 
 uint64_t challenge_now(void);
 /* A new one in place of another. der: its public key. */
 CHECKED int challenge_new(struct challenge *c, uint64_t now, uint8_t der[static PUBKEY_MAX], size_t *len);
 void challenge_end(struct challenge *c);
-/* What is in an answer. ERR_TIMEOUT: there is no challenge any more. ERR_AUTH: it answers another, or is not of that root. */
+/* What is in an answer. ERR_TIMEOUT: there is no challenge any more, or it has brought that root. ERR_AUTH: it answers another, or is not of that root. */
 CHECKED int challenge_open(struct challenge *c, uint64_t now, const struct root_restore *m, uint8_t root[static KEY_LEN]);
 /* An envelope for key, bound to tag. */
 CHECKED int escrow_seal(EVP_PKEY *key, const struct escrow_tag *tag, const uint8_t secret[static KEY_LEN], struct buf *out);

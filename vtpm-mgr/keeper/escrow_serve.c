@@ -109,6 +109,8 @@ static int restore(struct keeper *k, const struct root_restore *q, struct root_b
 
 	if (r)
 		return tpm_fail(&k->tpm, r, "there are %u groups, and that is the limit", KEEPER_GROUPS_MAX);
+	if (groups_find(&k->groups, q->tag.group)) /* by a root that anybody may have encrypted to us */
+		return tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is open: there is nothing to recover", q->tag.group);
 	r = challenge_open(&k->challenge, challenge_now(), q, k->root);
 	if (r == ERR_TIMEOUT)
 		return tpm_fail(&k->tpm, r, "the challenge has expired, was used, or is of a keeper that has ended: make a new one");
@@ -118,7 +120,7 @@ static int restore(struct keeper *k, const struct root_restore *q, struct root_b
 	r = root_restore(&k->tpm, q->tag.group, q->mask, q->flags, blob, s, k->root);
 	if (r || q->flags & SEAL_SHARE) /* what is sealed is one share, and the group stays locked */
 		return r;
-	return groups_replace(&k->groups, q->tag.group, k->root);
+	return groups_open(&k->groups, q->tag.group, k->root);
 }
 
 int serve_root_restore(void *peer, struct ipc_msg *m)
@@ -155,6 +157,16 @@ static const struct group_key *successor(struct keeper *k, const char *group)
 	return next;
 }
 
+/* The root that was sealed is the one that is open: its policy is the group's. */
+static int check_before(struct keeper *k, const struct group_key *now, uint8_t was[static KEY_LEN])
+{
+	int r = now->shared ? wrap_combine(was, now->share, was) : 0;
+
+	if (!r)
+		r = groups_open(&k->groups, now->group, was);
+	return r == ERR_EXISTS ? tpm_fail(&k->tpm, ERR_AUTH, "the row of group %s has another root than is open: it was changed", now->group) : r;
+}
+
 static int make_successor(struct keeper *k, const struct keeper_group_open *q, struct buf *out)
 {
 	const struct group_key *now = groups_keys(&k->groups, q->group), *next;
@@ -169,7 +181,9 @@ static int make_successor(struct keeper *k, const struct keeper_group_open *q, s
 		return tpm_fail(&k->tpm, ERR_PCR, "group %s could not be unsealed once more: its root is not rotated", q->group);
 	if (now->shared != !!(q->root.policy.flags & SEAL_SHARE))
 		return tpm_fail(&k->tpm, ERR_AUTH, "the row of group %s was changed: it says another thing of a second share", q->group);
-	r = root_renew(&k->tpm, q, &blob, &s, k->root);
+	r = root_renew(&k->tpm, q, &blob, &s, k->root, k->give->key);
+	if (!r)
+		r = check_before(k, now, k->give->key);
 	if (!r && now->shared)
 		r = wrap_combine(k->root, now->share, k->root);
 	if (!r)
@@ -204,6 +218,7 @@ int serve_group_reseal(void *peer, struct ipc_msg *m)
 	buf_init(&b, mem, sizeof(mem));
 	r = make_successor(k, &q, &b);
 	secmem_wipe(k->root, KEY_LEN);
+	secmem_wipe(k->give, sizeof(*k->give));
 	return serve_reply(k, id, r, mem, b.len);
 }
 
@@ -212,6 +227,7 @@ int serve_key_reseal(void *peer, struct ipc_msg *m)
 	struct keeper *k = peer;
 	uint8_t wrapped[WRAPPED_KEY_LEN];
 	const struct group_key *next;
+	struct key_binding to;
 	struct key_reseal q;
 	uint64_t id;
 	int r;
@@ -220,8 +236,10 @@ int serve_key_reseal(void *peer, struct ipc_msg *m)
 		return ERR_PROTO;
 	next = successor(k, q.binding.group);
 	r = next ? serve_unwrap(k, &q.binding, q.wrapped, q.wrapped_len) : ERR_WRONG_STATE;
+	to = q.binding;
+	memcpy(to.config, q.config, DIGEST_LEN);
 	if (!r)
-		r = wrap_vtpm_key(next->key, &q.binding, k->give->key, wrapped);
+		r = wrap_vtpm_key(next->key, &to, k->give->key, wrapped);
 	secmem_wipe(k->give, sizeof(*k->give));
 	return serve_reply(k, id, r, wrapped, sizeof(wrapped));
 }
@@ -281,6 +299,18 @@ int serve_group_switched(void *peer, struct ipc_msg *m)
 	if (read_group(m, &id, group))
 		return ERR_PROTO;
 	groups_forget_former(&k->groups, group);
+	return serve_reply(k, id, 0, NULL, 0);
+}
+
+int serve_group_return(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	char group[NAME_MAX_LEN + 1];
+	uint64_t id;
+
+	if (read_group(m, &id, group))
+		return ERR_PROTO;
+	groups_return(&k->groups, group);
 	return serve_reply(k, id, 0, NULL, 0);
 }
 

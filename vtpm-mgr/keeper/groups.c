@@ -183,6 +183,18 @@ int groups_switch(struct groups *g, const char *group)
 	return 0;
 }
 
+void groups_return(struct groups *g, const char *group)
+{
+	struct group_key *now = find(g, group), *next = beside(g, g->next, group), *former = beside(g, g->former, group);
+
+	if (next)
+		secmem_wipe(next, sizeof(*next));
+	if (!former || former->rows_only)
+		return;
+	*now = *former;
+	secmem_wipe(former, sizeof(*former));
+}
+
 void groups_forget_former(struct groups *g, const char *group)
 {
 	struct group_key *former = beside(g, g->former, group);

@@ -63,6 +63,8 @@ const struct group_key *groups_former(const struct groups *g, const char *group)
 /* ERR_WRONG_STATE: it has no successor. */
 CHECKED int groups_switch(struct groups *g, const char *group);
 void groups_forget_former(struct groups *g, const char *group);
+/* It has no successor; if that was the root already, the one before is again. */
+void groups_return(struct groups *g, const char *group);
 /* ERR_WRONG_STATE: the group is not open. */
 CHECKED int groups_take_former(struct groups *g, const char *group, const uint8_t row[static KEY_LEN],
 			       const uint8_t extend[static KEY_LEN]);

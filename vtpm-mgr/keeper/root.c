@@ -7,6 +7,7 @@
 #include "lib/secmem.h"
 #include "vtpm-mgr/keeper/policy.h"
 #include "vtpm-mgr/keeper/policy_look.h"
+#include "vtpm-mgr/keeper/wrap.h"
 
 #define UNSEAL_TRIES 32u /* IMA extends PCR 10 all the time, and each extend voids a policy session */
 
@@ -25,6 +26,7 @@ struct root_job {
 	struct root_blob *blob;
 	struct sealed_root *s;
 	uint8_t *root; /* KEY_LEN bytes of the caller's */
+	uint8_t *was;  /* the same */
 	bool fresh;    /* it is to be made */
 };
 
@@ -130,6 +132,17 @@ static int root_load(struct tpm *t, const struct keeper_group_open *from, ESYS_T
 	return r ? r : tpm_load(t, &pub, &priv, "the sealed root", object);
 }
 
+/* What was unsealed is what the row says that it is. */
+static int check_id(struct tpm *t, const struct keeper_group_open *from, const uint8_t root[static KEY_LEN])
+{
+	uint8_t id[ROOT_ID_LEN];
+	int r = wrap_root_id(root, id);
+
+	return !r && memcmp(id, from->root.root_id, ROOT_ID_LEN) != 0
+		       ? tpm_fail(t, ERR_AUTH, "the sealed root is damaged: it is another one than is recorded with it")
+		       : r;
+}
+
 static int root_unseal(struct tpm *t, const struct keeper_group_open *from, uint8_t root[static KEY_LEN])
 {
 	struct pcr_sets sets;
@@ -143,7 +156,9 @@ static int root_unseal(struct tpm *t, const struct keeper_group_open *from, uint
 	for (unsigned i = 0; i < UNSEAL_TRIES && again; i++)
 		r = unseal_somehow(t, object, from, &sets, root, &again);
 	tpm_flush(t, &object);
-	return again ? tpm_fail(t, ERR_TPM, "TPM2_Unseal: PCRs were extended during each of %u attempts", UNSEAL_TRIES) : r;
+	if (again)
+		return tpm_fail(t, ERR_TPM, "TPM2_Unseal: PCRs were extended during each of %u attempts", UNSEAL_TRIES);
+	return r ? r : check_id(t, from, root);
 }
 
 /* ---- sealing ---- */
@@ -247,26 +262,34 @@ static int root_prove(struct tpm *t, const char *group, const struct sealed_root
 	return r;
 }
 
-/* To the policy that s has, of a fixed one to the values that are. */
-static int root_seal(struct tpm *t, const char *group, const uint8_t *sets, size_t sets_len, const uint8_t root[static KEY_LEN],
-		     struct root_blob *blob, struct sealed_root *s)
+/* To the policy that s has. */
+static int root_seal_as(struct tpm *t, const char *group, const uint8_t *sets, size_t sets_len, const uint8_t root[static KEY_LEN],
+			struct root_blob *blob, struct sealed_root *s)
 {
 	struct pcr_sets list;
 	uint8_t digest[DIGEST_LEN];
-	int r = 0;
+	int r;
 
 	sets_decode(sets, sets_len, &list);
-	if (s->policy.kind == POLICY_FIXED)
-		r = choose_pcrs(t, &s->policy);
-	else if (!s->policy.mask && list.n)
+	if (s->policy.kind != POLICY_FIXED && !s->policy.mask && list.n)
 		s->policy.mask = list.v[0].mask;
-	if (!r)
-		r = policy_auth_digest(&s->policy, group, digest);
+	r = policy_auth_digest(&s->policy, group, digest);
 	if (!r)
 		r = confirm(t, group, &s->policy, &list, digest);
 	if (!r)
 		r = root_create(t, digest, root, blob, s);
+	if (!r)
+		r = wrap_root_id(root, s->root_id);
 	return r ? r : root_prove(t, group, s, sets, sets_len, root);
+}
+
+/* The same, of a fixed one to the values that are. */
+static int root_seal(struct tpm *t, const char *group, const uint8_t *sets, size_t sets_len, const uint8_t root[static KEY_LEN],
+		     struct root_blob *blob, struct sealed_root *s)
+{
+	int r = s->policy.kind == POLICY_FIXED ? choose_pcrs(t, &s->policy) : 0;
+
+	return r ? r : root_seal_as(t, group, sets, sets_len, root, blob, s);
 }
 
 /* ---- operations ---- */
@@ -304,19 +327,22 @@ int root_restore(struct tpm *t, const char *group, uint32_t mask, uint32_t flags
 	return tpm_run(t, restore_op, &job);
 }
 
+/* The values that the policy has, not those that are: what was measured since is not sealed to, and the root before does not open on it. */
 static int renew_op(struct tpm *t, void *arg)
 {
 	struct root_job *job = arg;
-	int r = root_random(t, job->root);
+	int r = root_unseal(t, job->from, job->was);
 
+	if (!r)
+		r = root_random(t, job->root);
 	job->s->policy = job->from->root.policy;
-	return r ? r : root_seal(t, job->from->group, job->from->sets, job->from->sets_len, job->root, job->blob, job->s);
+	return r ? r : root_seal_as(t, job->from->group, job->from->sets, job->from->sets_len, job->root, job->blob, job->s);
 }
 
 int root_renew(struct tpm *t, const struct keeper_group_open *from, struct root_blob *blob, struct sealed_root *s,
-	       uint8_t root[static KEY_LEN])
+	       uint8_t root[static KEY_LEN], uint8_t was[static KEY_LEN])
 {
-	struct root_job job = {.from = from, .blob = blob, .s = s, .root = root};
+	struct root_job job = {.from = from, .blob = blob, .s = s, .root = root, .was = was};
 
 	return tpm_run(t, renew_op, &job);
 }
@@ -363,6 +389,8 @@ static int recover_op(struct tpm *t, void *arg)
 		r = policy_recover(t, &job->from->root.policy, job->from->group, job->signature, job->session);
 	if (!r)
 		r = unseal_in(t, object, job->session, job->root, &again);
+	if (!r)
+		r = check_id(t, job->from, job->root);
 	tpm_flush(t, &object);
 	job->s->policy = job->from->root.policy;
 	if (r || job->s->policy.kind == POLICY_SIGNED)

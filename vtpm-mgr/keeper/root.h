@@ -18,9 +18,9 @@ CHECKED int root_new(struct tpm *t, const char *group, uint32_t mask, uint32_t f
 /* The same with a root that there is already. */
 CHECKED int root_restore(struct tpm *t, const char *group, uint32_t mask, uint32_t flags, struct root_blob *blob, struct sealed_root *s,
 			 uint8_t root[static KEY_LEN]);
-/* A new root, sealed to the policy of another: of a fixed one to the values that are. *s: views of *blob and of from. */
+/* A new root under the policy of another, which is unsealed before: was, in locked memory. *s: views of *blob and of from. Errors of root_open. */
 CHECKED int root_renew(struct tpm *t, const struct keeper_group_open *from, struct root_blob *blob, struct sealed_root *s,
-		       uint8_t root[static KEY_LEN]);
+		       uint8_t root[static KEY_LEN], uint8_t was[static KEY_LEN]);
 /*
  * ERR_PCR: nothing unseals it on this boot, t->text says why. ERR_AUTH: the blob is not ours, was changed, or is not sealed to the
  * policy that stands beside it.

@@ -234,9 +234,24 @@ static int on_key_rebind(void *peer, struct ipc_msg *m)
 	return serve_reply(k, id, r, wrapped, sizeof(wrapped));
 }
 
+/* The key that takes the place of the one in k->give, which goes to the same backend. */
+static int renew_key(struct keeper *k, const struct keeper_key_hand *q, uint8_t wrapped[static WRAPPED_KEY_LEN])
+{
+	struct key_binding to = q->binding;
+	const uint8_t *key;
+	int r = group_key(k, q->binding.group, &key);
+
+	memcpy(to.config, q->config, DIGEST_LEN);
+	k->give->renew = true;
+	if (!r)
+		r = random_bytes(k->give->next, KEY_LEN);
+	return r ? r : wrap_vtpm_key(key, &to, k->give->next, wrapped);
+}
+
 static int on_key_hand(void *peer, struct ipc_msg *m)
 {
 	struct keeper *k = peer;
+	uint8_t wrapped[WRAPPED_KEY_LEN];
 	struct keeper_key_hand q;
 	uint64_t id;
 	int r;
@@ -244,10 +259,12 @@ static int on_key_hand(void *peer, struct ipc_msg *m)
 	if (buf_get_u64le(&m->body, &id) || keeper_key_hand_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
 	r = serve_unwrap(k, &q.binding, q.wrapped, q.wrapped_len);
+	if (!r && q.renew)
+		r = renew_key(k, &q, wrapped);
 	if (!r)
 		r = links_hand(&k->links, q.token, q.certify, k->give);
 	secmem_wipe(k->give, sizeof(*k->give));
-	return serve_reply(k, id, r, NULL, 0);
+	return serve_reply(k, id, r, wrapped, q.renew ? sizeof(wrapped) : 0);
 }
 
 static int on_key_drop(void *peer, struct ipc_msg *m)
@@ -302,6 +319,7 @@ static const struct ipc_rule rules[] = {
 	{KEEPER_ANCHOR_RESEAL, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_anchor_reseal},
 	{KEEPER_GROUP_SWITCH, STATE_PINNED, KEEPER_GROUP_MIN, KEEPER_GROUP_MAX, 0, 0, serve_group_switch},
 	{KEEPER_GROUP_SWITCHED, STATE_PINNED, KEEPER_GROUP_MIN, KEEPER_GROUP_MAX, 0, 0, serve_group_switched},
+	{KEEPER_GROUP_RETURN, STATE_PINNED, KEEPER_GROUP_MIN, KEEPER_GROUP_MAX, 0, 0, serve_group_return},
 	{KEEPER_GROUP_FORMER, STATE_PINNED, KEEPER_FORMER_SIZE, KEEPER_FORMER_SIZE, 0, 0, serve_group_former},
 };
 

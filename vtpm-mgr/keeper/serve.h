@@ -85,6 +85,7 @@ int serve_anchor_reseal(void *peer, struct ipc_msg *m);
 int serve_group_switch(void *peer, struct ipc_msg *m);
 int serve_group_switched(void *peer, struct ipc_msg *m);
 int serve_group_former(void *peer, struct ipc_msg *m);
+int serve_group_return(void *peer, struct ipc_msg *m);
 
 /* backup.c */
 int serve_backup_key(void *peer, struct ipc_msg *m);

@@ -44,19 +44,40 @@ int share_receive(struct share_exchange *x, uint64_t now, const char *group, con
 	return r == ERR_NOTFOUND ? ERR_AUTH : r;
 }
 
-uint64_t share_must_wait(const struct share_exchange *x, uint64_t now)
+/* Its own, or a free one, or that of all others: the index. */
+static unsigned tries_of(const struct share_exchange *x, const uint8_t root_id[static ROOT_ID_LEN])
 {
-	return now < x->not_before ? x->not_before - now : 0;
+	unsigned place = SHARE_TRIES_MAX;
+
+	for (unsigned i = SHARE_TRIES_MAX; i-- > 0;) {
+		if (x->tries[i].wrong == 0)
+			place = i;
+		else if (!memcmp(x->tries[i].root_id, root_id, ROOT_ID_LEN))
+			return i;
+	}
+	return place;
 }
 
-void share_tried(struct share_exchange *x, uint64_t now, bool right)
+uint64_t share_must_wait(const struct share_exchange *x, const uint8_t root_id[static ROOT_ID_LEN], uint64_t now)
 {
+	const struct share_tries *t = &x->tries[tries_of(x, root_id)];
+
+	return t->wrong > 0 && now < t->not_before ? t->not_before - now : 0;
+}
+
+void share_tried(struct share_exchange *x, const uint8_t root_id[static ROOT_ID_LEN], uint64_t now, bool right)
+{
+	const unsigned i = tries_of(x, root_id);
+	struct share_tries *t = &x->tries[i];
 	uint64_t wait = SHARE_WAIT_MIN;
 
-	x->wrong = right ? 0 : x->wrong + 1;
-	for (unsigned i = 1; i < x->wrong && wait < SHARE_WAIT_MAX; i++)
+	if (right && i < SHARE_TRIES_MAX)
+		t->wrong = 0;
+	if (right)
+		return;
+	memcpy(t->root_id, root_id, ROOT_ID_LEN);
+	t->wrong++;
+	for (unsigned n = 1; n < t->wrong && wait < SHARE_WAIT_MAX; n++)
 		wait *= 2;
-	if (wait > SHARE_WAIT_MAX)
-		wait = SHARE_WAIT_MAX;
-	x->not_before = right ? 0 : now + wait;
+	t->not_before = now + (wait > SHARE_WAIT_MAX ? SHARE_WAIT_MAX : wait);
 }

@@ -116,7 +116,7 @@ static int try_share(struct keeper *k, const struct group_unlock *q)
 	if (r)
 		return r;
 	right = secmem_equal(id, q->root_id, ROOT_ID_LEN);
-	share_tried(&k->share, now, right);
+	share_tried(&k->share, q->root_id, now, right);
 	if (!right)
 		return tpm_fail(&k->tpm, ERR_DENIED, "group %s stays locked: that is not its second share", q->group.group);
 	r = groups_open(&k->groups, q->group.group, k->root);
@@ -134,9 +134,9 @@ int serve_group_unlock(void *peer, struct ipc_msg *m)
 
 	if (buf_get_u64le(&m->body, &id) || group_unlock_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
-	wait = share_must_wait(&k->share, challenge_now());
+	wait = share_must_wait(&k->share, q.root_id, challenge_now());
 	if (wait)
-		r = tpm_fail(&k->tpm, ERR_BUSY, "too many wrong shares: try again in %llu s", (unsigned long long)wait);
+		r = tpm_fail(&k->tpm, ERR_BUSY, "too many wrong shares for group %s: try again in %llu s", q.group.group, (unsigned long long)wait);
 	else
 		r = groups_room(&k->groups, q.group.group);
 	if (!r)

@@ -136,7 +136,7 @@ int store_commit_decode(struct buf *b, struct store_commit *m)
 	if (buf_get_u64le(b, &m->version) || buf_get_u8(b, &m->flags) ||
 	    buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
 		return ERR_PROTO;
-	return (m->flags & ~(COMMIT_STARTUP | COMMIT_AUTH_FAILED | COMMIT_ANCHOR)) || m->sealed_len == 0 ? ERR_PROTO : 0;
+	return (m->flags & ~(COMMIT_STARTUP | COMMIT_AUTH_FAILED | COMMIT_ANCHOR | COMMIT_RENEWED)) || m->sealed_len == 0 ? ERR_PROTO : 0;
 }
 
 int store_done_encode(struct buf *b, const struct store_done *m)
@@ -188,16 +188,21 @@ int store_taken_decode(struct buf *b, struct store_taken *m)
 
 int key_give_encode(struct buf *b, const struct key_give *m)
 {
-	if (buf_put_bytes(b, m->uuid, UUID_LEN) || buf_put_u64le(b, m->epoch) || buf_put_bytes(b, m->key, KEY_LEN))
+	if (buf_put_bytes(b, m->uuid, UUID_LEN) || buf_put_u64le(b, m->epoch) || buf_put_bytes(b, m->key, KEY_LEN) ||
+	    buf_put_u8(b, m->renew) || buf_put_bytes(b, m->next, KEY_LEN))
 		return ERR_RANGE;
 	return 0;
 }
 
 int key_give_decode(struct buf *b, struct key_give *m)
 {
-	if (buf_get_bytes(b, m->uuid, UUID_LEN) || buf_get_u64le(b, &m->epoch) || buf_get_bytes(b, m->key, KEY_LEN))
+	uint8_t renew;
+
+	if (buf_get_bytes(b, m->uuid, UUID_LEN) || buf_get_u64le(b, &m->epoch) || buf_get_bytes(b, m->key, KEY_LEN) ||
+	    buf_get_u8(b, &renew) || buf_get_bytes(b, m->next, KEY_LEN))
 		return ERR_PROTO;
-	return 0;
+	m->renew = renew;
+	return renew > 1 ? ERR_PROTO : 0;
 }
 
 int cert_request_encode(struct buf *b, const struct cert_request *m)

@@ -27,13 +27,15 @@
  *						it is not the newest, ERR_BUSY: another has it.
  *
  * key channel (keeper <-> backend)
- *	k -> b  KEY_GIVE {uuid, u64 epoch, key}		once
+ *	k -> b  KEY_GIVE {uuid, u64 epoch, key, u8 renew, next key}	once; renew: the state it is given is sealed under key, and from its next
+ *								commit on (COMMIT_RENEWED) everything is under the next one; otherwise zeros
  *	b -> k  CERT_REQUEST {u8 kind, var TPM2B_PUBLIC}	only for a worker started with RUN_CERTIFY; one per kind
  *	k -> b  CERT_ISSUED {u8 kind, i32 code, var DER}
  */
 #ifndef VTPM_PROTO_BACKEND_H
 #define VTPM_PROTO_BACKEND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/ipc.h"
@@ -124,6 +126,7 @@ struct backend_failed {
 #define COMMIT_STARTUP	   (1u << 0) /* the engine's first commit after a power-on */
 #define COMMIT_AUTH_FAILED (1u << 1) /* since the last one that succeeded the engine has answered TPM_RC_AUTH_FAIL or TPM_RC_LOCKOUT */
 #define COMMIT_ANCHOR	   (1u << 2) /* the state is to be given away: anchored, whatever its group promises otherwise */
+#define COMMIT_RENEWED	   (1u << 3) /* it is sealed under the next key, which takes the place of the one there was with this commit */
 struct store_commit {
 	uint64_t version;
 	uint8_t flags;
@@ -147,6 +150,8 @@ struct key_give {
 	uint8_t uuid[UUID_LEN];
 	uint64_t epoch;
 	uint8_t key[KEY_LEN]; /* secret */
+	bool renew;
+	uint8_t next[KEY_LEN]; /* secret */
 };
 struct cert_request {
 	uint8_t kind;
@@ -174,7 +179,7 @@ struct cert_issued {
 #define STORE_TAKE_SIZE		8u
 #define STORE_TAKEN_MIN		16u
 #define STORE_TAKEN_MAX		(STORE_TAKEN_MIN + SEALED_STATE_MAX)
-#define KEY_GIVE_SIZE		56u
+#define KEY_GIVE_SIZE		89u
 #define CERT_REQUEST_MIN	5u
 #define CERT_REQUEST_MAX	(CERT_REQUEST_MIN + PUBLIC_MAX)
 #define CERT_ISSUED_MIN		9u

@@ -57,12 +57,16 @@ int root_restore_decode(struct buf *b, struct root_restore *m)
 
 int key_reseal_encode(struct buf *b, const struct key_reseal *m)
 {
-	return key_binding_encode(b, &m->binding) || buf_put_var(b, m->wrapped, m->wrapped_len) ? ERR_RANGE : 0;
+	return key_binding_encode(b, &m->binding) || buf_put_var(b, m->wrapped, m->wrapped_len) ||
+			       buf_put_bytes(b, m->config, DIGEST_LEN)
+		       ? ERR_RANGE
+		       : 0;
 }
 
 int key_reseal_decode(struct buf *b, struct key_reseal *m)
 {
-	if (key_binding_decode(b, &m->binding) || buf_get_var(b, WRAPPED_KEY_LEN, &m->wrapped, &m->wrapped_len))
+	if (key_binding_decode(b, &m->binding) || buf_get_var(b, WRAPPED_KEY_LEN, &m->wrapped, &m->wrapped_len) ||
+	    buf_get_bytes(b, m->config, DIGEST_LEN))
 		return ERR_PROTO;
 	return 0;
 }

@@ -10,17 +10,20 @@
  *	ESCROW_WRAP	{struct escrow_wrap}		-> {root id, envelope}	the root of an open group, or with it the owner's auth, for one of them
  *	CHALLENGE	{}				-> {nonce, var public key}	ends the one before; lasts CHALLENGE_SECONDS
  *	ROOT_RESTORE	{struct root_restore}		-> struct sealed_root	the root in the answer to it, sealed to the TPM of now. ERR_TIMEOUT: there is
- *							no challenge any more; ERR_AUTH: it answers another, or was changed
+ *							no challenge any more, or it has brought that root; ERR_AUTH: it answers another, or was
+ *							changed; ERR_WRONG_STATE: that group is open
  *
  * A root is rotated while its group is open. It has a successor first, under which everything is wrapped anew; with GROUP_SWITCH that is the
  * root, and the one before is kept to verify and unwrap with until GROUP_SWITCHED.
  *
- *	GROUP_RESEAL	{group, sealed root, sets}	-> {struct sealed_root, former keys, root id}	a successor, under the same policy
- *	KEY_RESEAL	{binding, wrapped}		-> {wrapped}		under the successor
+ *	GROUP_RESEAL	{group, sealed root, sets}	-> {struct sealed_root, former keys, root id}	a successor, under the same policy, which must unseal the
+ *							root there is now. ERR_PCR: it does not; ERR_AUTH: that is another root than is open
+ *	KEY_RESEAL	{binding, wrapped, config}	-> {wrapped}		under the successor, for the binding with that config
  *	CA_RESEAL	{}				-> {wrapped auth}	under that of "default"; the same for
  *	ANCHOR_RESEAL	{}				-> {anchor_record}
  *	GROUP_SWITCH	{group}				-> {}		from here on rows are made with its keys
  *	GROUP_SWITCHED	{group}				-> {}		the one before is forgotten
+ *	GROUP_RETURN	{group}				-> {}		the one before is the root again: nothing of its successor is stored
  *	GROUP_FORMER	{former keys}			-> {}		of "default": by a new keeper, if it came to an end in between
  */
 #ifndef VTPM_PROTO_ESCROW_H
@@ -42,11 +45,11 @@ enum {
 	KEEPER_GROUP_SWITCH,
 	KEEPER_GROUP_SWITCHED,
 	KEEPER_GROUP_FORMER,
+	KEEPER_GROUP_RETURN,
 };
 
 #define RECOVERY_KEYS_MAX 8u
 #define PUBKEY_MAX	  640u /* SubjectPublicKeyInfo, DER; RSA-4096 has 550 bytes */
-#define ROOT_ID_LEN	  16u
 #define CHALLENGE_NONCE_LEN 32u
 #define CODE_LEN	  12u  /* bytes of a challenge's code */
 #define CHALLENGE_SECONDS 3600u
@@ -67,7 +70,7 @@ enum escrow_what { ESCROW_ROOT = 1, ESCROW_OWNER = 2 };
 struct escrow_tag {
 	uint8_t what; /* enum escrow_what */
 	char group[NAME_MAX_LEN + 1];
-	uint8_t root_id[ROOT_ID_LEN]; /* HKDF of the root: tells roots apart and says nothing of them */
+	uint8_t root_id[ROOT_ID_LEN]; /* as in struct sealed_root */
 };
 #define ESCROW_TAG_MIN (1u + 4u + 1u + ROOT_ID_LEN)
 #define ESCROW_TAG_MAX (ESCROW_TAG_MIN - 1u + NAME_MAX_LEN)
@@ -88,6 +91,7 @@ struct key_reseal {
 	struct key_binding binding;
 	const uint8_t *wrapped; /* view */
 	size_t wrapped_len;
+	uint8_t config[DIGEST_LEN]; /* of the row as it will be */
 };
 
 /* Whole bodies, id included. */
@@ -95,8 +99,8 @@ struct key_reseal {
 #define KEEPER_ESCROW_WRAP_MAX	(KEEPER_GROUP_OPEN_MAX + 1u + DIGEST_LEN)
 #define KEEPER_ROOT_RESTORE_MIN (KEEPER_ID_SIZE + ESCROW_TAG_MIN + 12u + ENVELOPE_MIN)
 #define KEEPER_ROOT_RESTORE_MAX (KEEPER_ID_SIZE + ESCROW_TAG_MAX + 12u + ENVELOPE_MAX)
-#define KEEPER_KEY_RESEAL_MIN	(KEEPER_ID_SIZE + KEY_BINDING_MIN + 4u)
-#define KEEPER_KEY_RESEAL_MAX	(KEEPER_ID_SIZE + KEY_BINDING_MAX + 4u + WRAPPED_KEY_LEN)
+#define KEEPER_KEY_RESEAL_MIN	(KEEPER_ID_SIZE + KEY_BINDING_MIN + 4u + DIGEST_LEN)
+#define KEEPER_KEY_RESEAL_MAX	(KEEPER_ID_SIZE + KEY_BINDING_MAX + 4u + WRAPPED_KEY_LEN + DIGEST_LEN)
 #define KEEPER_GROUP_MIN	(KEEPER_ID_SIZE + 5u)
 #define KEEPER_GROUP_MAX	(KEEPER_ID_SIZE + 4u + NAME_MAX_LEN)
 #define KEEPER_FORMER_SIZE	(KEEPER_ID_SIZE + FORMER_LEN)

@@ -20,15 +20,16 @@ int keeper_status_decode(struct buf *b, struct keeper_status *s)
 
 int sealed_root_encode(struct buf *b, const struct sealed_root *s)
 {
-	if (policy_encode(b, &s->policy) || buf_put_var(b, s->pub, s->pub_len) || buf_put_var(b, s->priv, s->priv_len))
+	if (policy_encode(b, &s->policy) || buf_put_bytes(b, s->root_id, ROOT_ID_LEN) || buf_put_var(b, s->pub, s->pub_len) ||
+	    buf_put_var(b, s->priv, s->priv_len))
 		return ERR_RANGE;
 	return 0;
 }
 
 int sealed_root_decode(struct buf *b, struct sealed_root *s)
 {
-	if (policy_decode(b, &s->policy) || buf_get_var(b, SEALED_BLOB_MAX, &s->pub, &s->pub_len) ||
-	    buf_get_var(b, SEALED_BLOB_MAX, &s->priv, &s->priv_len))
+	if (policy_decode(b, &s->policy) || buf_get_bytes(b, s->root_id, ROOT_ID_LEN) ||
+	    buf_get_var(b, SEALED_BLOB_MAX, &s->pub, &s->pub_len) || buf_get_var(b, SEALED_BLOB_MAX, &s->priv, &s->priv_len))
 		return ERR_PROTO;
 	return 0;
 }
@@ -195,20 +196,23 @@ int keeper_key_rebind_decode(struct buf *b, struct keeper_key_rebind *m)
 int keeper_key_hand_encode(struct buf *b, const struct keeper_key_hand *m)
 {
 	if (key_binding_encode(b, &m->binding) || buf_put_var(b, m->wrapped, m->wrapped_len) ||
-	    buf_put_u64le(b, m->token) || buf_put_u8(b, m->certify))
+	    buf_put_u64le(b, m->token) || buf_put_u8(b, m->certify) || buf_put_u8(b, m->renew) ||
+	    buf_put_bytes(b, m->config, DIGEST_LEN))
 		return ERR_RANGE;
 	return 0;
 }
 
 int keeper_key_hand_decode(struct buf *b, struct keeper_key_hand *m)
 {
-	uint8_t certify;
+	uint8_t certify, renew;
 
 	if (key_binding_decode(b, &m->binding) || buf_get_var(b, WRAPPED_KEY_LEN, &m->wrapped, &m->wrapped_len) ||
-	    buf_get_u64le(b, &m->token) || buf_get_u8(b, &certify))
+	    buf_get_u64le(b, &m->token) || buf_get_u8(b, &certify) || buf_get_u8(b, &renew) ||
+	    buf_get_bytes(b, m->config, DIGEST_LEN))
 		return ERR_PROTO;
 	m->certify = certify;
-	return certify > 1 || !m->token ? ERR_PROTO : 0;
+	m->renew = renew;
+	return certify > 1 || renew > 1 || !m->token ? ERR_PROTO : 0;
 }
 
 int keeper_key_drop_encode(struct buf *b, uint64_t token)

@@ -22,8 +22,9 @@
  *	CA_OPEN	     {struct ca_key}		-> {}
  *	KEY_NEW	     {struct key_binding}		-> {wrapped key}
  *	KEY_REBIND   {old binding, wrapped, new binding} -> {wrapped key}	both in the same group
- *	KEY_HAND     {binding, wrapped, token, certify}	-> {}	unwraps; the key goes to the backend of that token as
- *							soon as the spawner has linked it. ERR_AUTH: quarantine it
+ *	KEY_HAND     {binding, wrapped, token, certify, renew, config} -> {wrapped key}	unwraps; the key goes to the backend of that token as
+ *							soon as the spawner has linked it. ERR_AUTH: quarantine it. renew: with it
+ *							goes a new key, wrapped for the binding with that config; otherwise no result
  *	KEY_DROP     {token}			-> {}	that backend is not to come after all
  *	and those of anchor.h and backup.h
  *
@@ -69,6 +70,7 @@ enum {
 };
 
 #define KEEPER_GROUPS_MAX 64u
+#define ROOT_ID_LEN	  16u
 
 enum tpm_kind { TPM_HARDWARE = 0, TPM_SOFTWARE = 1, TPM_VIRTUAL = 2 };
 
@@ -83,6 +85,7 @@ struct keeper_status {
 /* A root key sealed in the TPM, with what its policy was made of: public, and only believed if the authPolicy is that of it. */
 struct sealed_root {
 	struct policy policy;
+	uint8_t root_id[ROOT_ID_LEN]; /* of what is sealed: HKDF of it, which tells roots apart and says nothing of them */
 	const uint8_t *pub, *priv; /* views: marshalled TPM2B_PUBLIC, TPM2B_PRIVATE */
 	size_t pub_len, priv_len;
 };
@@ -177,6 +180,8 @@ struct keeper_key_hand {
 	size_t wrapped_len;
 	uint64_t token;
 	bool certify; /* answer its CERT_REQUESTs, too */
+	bool renew;   /* a new key goes with it, to take its place */
+	uint8_t config[DIGEST_LEN]; /* of the row that has the new one; without renew zeros */
 };
 
 struct keeper_reply {
@@ -189,8 +194,8 @@ struct keeper_reply {
 
 #define KEY_BINDING_MIN (4u + 1u + UUID_LEN + 8u + DIGEST_LEN)
 #define KEY_BINDING_MAX (KEY_BINDING_MIN - 1u + NAME_MAX_LEN)
-#define SEALED_ROOT_MIN (8u + POLICY_ENCODED_MIN)
-#define SEALED_ROOT_MAX (8u + POLICY_ENCODED_MAX + 2u * SEALED_BLOB_MAX)
+#define SEALED_ROOT_MIN (8u + POLICY_ENCODED_MIN + ROOT_ID_LEN)
+#define SEALED_ROOT_MAX (8u + POLICY_ENCODED_MAX + ROOT_ID_LEN + 2u * SEALED_BLOB_MAX)
 #define CA_KEY_MIN	16u
 #define CA_KEY_MAX	(CA_KEY_MIN + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX)
 #define KEEPER_ID_SIZE	8u
@@ -214,8 +219,8 @@ struct keeper_reply {
 #define KEEPER_KEY_NEW_MAX    (KEEPER_ID_SIZE + KEY_BINDING_MAX)
 #define KEEPER_KEY_REBIND_MIN (KEEPER_ID_SIZE + 2u * KEY_BINDING_MIN + 4u)
 #define KEEPER_KEY_REBIND_MAX (KEEPER_ID_SIZE + 2u * KEY_BINDING_MAX + 4u + WRAPPED_KEY_LEN)
-#define KEEPER_KEY_HAND_MIN   (KEEPER_ID_SIZE + KEY_BINDING_MIN + 13u)
-#define KEEPER_KEY_HAND_MAX   (KEEPER_ID_SIZE + KEY_BINDING_MAX + 13u + WRAPPED_KEY_LEN)
+#define KEEPER_KEY_HAND_MIN   (KEEPER_ID_SIZE + KEY_BINDING_MIN + 14u + DIGEST_LEN)
+#define KEEPER_KEY_HAND_MAX   (KEEPER_ID_SIZE + KEY_BINDING_MAX + 14u + DIGEST_LEN + WRAPPED_KEY_LEN)
 #define KEEPER_KEY_DROP_SIZE  (KEEPER_ID_SIZE + 8u)
 #define KEEPER_ANCHOR_NEW_SIZE (KEEPER_ID_SIZE + ANCHOR_NEW_SIZE)
 #define KEEPER_RECORD_SIZE    (KEEPER_ID_SIZE + ANCHOR_RECORD_SIZE)

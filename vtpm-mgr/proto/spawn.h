@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Manager and spawner (see docs/PROTOCOL.md). The spawner knows five messages:
+ * Manager and spawner (see docs/PROTOCOL.md). The spawner knows six messages:
  *
  *	manager -> spawner  SPAWN_KEEPER	 {}  + 2 fds: the keeper's end of its manager socket; the fence, which it holds while it lives
  *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot, u8 kind, u64 replaces} + fds {control, store}, and by its kind
@@ -8,6 +8,7 @@
  *	manager -> spawner  SPAWN_ATTACH {u32 domid, u32 ref, u32 port, bool again} + 1 fd: the manager's end of a backend's attach
  *	manager -> spawner  SPAWN_CLAIM	 {u64 area}  of what vtpm-hold has given it: that will be gone on from; 0: what was not claimed is let go of
  *	manager -> spawner  SPAWN_KILL	 {u64 token}  (0: the keeper)
+ *	manager -> spawner  SPAWN_END	 {u64 token}  the same of a backend, and what it leaves is kept: another one goes on
  *	spawner -> manager  SPAWN_EXITED {u64 token, u32 wait status}  (token 0: the keeper), SPAWN_NOT_BORN or SPAWN_NOTHING_LEFT
  *	spawner -> keeper   LINK_BACKEND {u64 token} + 1 fd: the keeper's end of that backend's key channel
  *	spawner -> backend  ATTACH_RING {i32 code, u64 index, u32 port, bool again} + 2 fds {grant, port}, or none with a code
@@ -37,6 +38,7 @@ enum {
 	SPAWN_ATTACH = 0x53500006,
 	ATTACH_RING = 0x53500007,
 	SPAWN_CLAIM = 0x53500008,
+	SPAWN_END = 0x53500009,
 };
 
 /* What a backend serves. */
@@ -87,7 +89,7 @@ CHECKED int spawn_attach_encode(struct buf *b, const struct spawn_attach *m);
 CHECKED int spawn_attach_decode(struct buf *b, struct spawn_attach *m);
 CHECKED int attach_ring_encode(struct buf *b, const struct attach_ring *m);
 CHECKED int attach_ring_decode(struct buf *b, struct attach_ring *m);
-/* SPAWN_KILL, SPAWN_CLAIM and LINK_BACKEND. */
+/* SPAWN_KILL, SPAWN_END, SPAWN_CLAIM and LINK_BACKEND. */
 CHECKED int spawn_token_encode(struct buf *b, uint64_t token);
 CHECKED int spawn_token_decode(struct buf *b, uint64_t *token);
 CHECKED int spawn_exited_encode(struct buf *b, const struct spawn_exited *m);
