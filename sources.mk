@@ -21,7 +21,7 @@ MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host
             vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c vtpm-mgr/escrow_keep.c vtpm-mgr/reseal.c vtpm-mgr/reroot.c vtpm-mgr/reroot_move.c vtpm-mgr/recovery_methods.c vtpm-mgr/share_methods.c vtpm-mgr/describe_recovery.c \
             vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/transfer.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
-            vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
+            vtpm-mgr/certs.c vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) hv/xen/hypercall.c $(LIB_SRCS) $(SANDBOX_SRCS)
 HOLD_LIB_SRCS := vtpm-mgr/hold/clients.c vtpm-mgr/hold/groups.c vtpm-mgr/hold/items.c vtpm-mgr/proto/hold.c $(LIB_SRCS)
 HOLD_SRCS := vtpm-mgr/hold/main.c $(HOLD_LIB_SRCS)
@@ -31,7 +31,7 @@ KEEPER_LIB_SRCS := $(ESCROW_SRCS) vtpm-mgr/keeper/escrow.c vtpm-mgr/keeper/escro
             vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/backup.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/counter.c vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/identity.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/policy_look.c vtpm-mgr/keeper/policy_serve.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c $(POLICY_SRCS)
 KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
-BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
+BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ak.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
             vtpm-backend/import.c vtpm-backend/swtpm_state.c \
             vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
             vtpm-backend/qemu_job.c vtpm-backend/qemu_link.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/resume.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
@@ -70,7 +70,7 @@ LAUNCH_SRCS  := hv/launch/launch.c
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
+              test_state test_swtpm_state test_tpmcmd test_ak test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
 UNIT_TESTS += test_predict test_bootlog
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
@@ -160,6 +160,8 @@ test_swtpm_state_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/
 test_swtpm_state_LIBS := -lcrypto
 test_tpmcmd_SRCS := $(BACKEND_LIB_SRCS)
 test_tpmcmd_LIBS := $(LIBS_BACKEND)
+test_ak_SRCS := $(BACKEND_LIB_SRCS)
+test_ak_LIBS := $(LIBS_BACKEND)
 test_ek_SRCS := $(BACKEND_LIB_SRCS)
 test_ek_LIBS := $(LIBS_BACKEND)
 test_engine_SRCS := $(BACKEND_LIB_SRCS)

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "hv/hv.h"
+#include "vtpm-backend/ak.h"
 #include "vtpm-backend/checkpoint.h"
 #include "vtpm-backend/commit.h"
 #include "vtpm-backend/state.h"
@@ -48,6 +49,7 @@ struct backend {
 	struct backend_start start; /* its view is gone once the state was opened */
 	struct sealer sealer;
 	uint8_t key[KEY_LEN]; /* with transport_qemu: opens what other processes sealed */
+	struct ak_secret ak; /* of a worker */
 	struct commit commit;
 	const struct transport *transport; /* to the guest; NULL: a worker, which has none */
 	struct chan chan;    /* with transport_ring and transport_xen */

@@ -153,6 +153,8 @@ static int use_key(struct backend *b, const uint8_t key[static KEY_LEN])
 	err = sealer_init(&b->sealer, key);
 	if (b->qemu != NULL)
 		memcpy(b->key, key, KEY_LEN);
+	if (err == 0 && !(b->start.flags & RUN_SERVE))
+		err = ak_derive(&b->ak, key);
 	if (err != 0 || b->start.version == 0)
 		return err;
 	if (b->start.sealed_len <= STATE_OVERHEAD)
@@ -206,7 +208,7 @@ static void control_start(struct backend *b)
 	b->start.sealed = NULL;
 	b->start.sealed_len = 0;
 	/* Only the certificates of a worker still need the keeper. */
-	if (!(b->start.flags & RUN_CERTIFY))
+	if (!(b->start.flags & (RUN_CERTIFY | RUN_CERTIFY_AK)))
 		close(BACKEND_FD_KEY);
 	qemu_begin_control(b);
 	sem_post(&b->go);

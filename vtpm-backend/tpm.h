@@ -38,6 +38,7 @@ enum {
 	TPM_ALG_SHA384 = 0x000c,
 	TPM_ALG_SHA512 = 0x000d,
 	TPM_ALG_NULL = 0x0010,
+	TPM_ALG_ECDSA = 0x0018,
 	TPM_ALG_ECC = 0x0023,
 	TPM_ALG_CFB = 0x0043,
 	TPM_ECC_NIST_P256 = 0x0003,
@@ -54,6 +55,7 @@ enum {
 
 enum {
 	TPM_CC_EvictControl = 0x120,
+	TPM_CC_NV_UndefineSpace = 0x122,
 	TPM_CC_ChangeEPS = 0x124,
 	TPM_CC_ChangePPS = 0x125,
 	TPM_CC_Clear = 0x126,

@@ -111,13 +111,12 @@ int tpmcmd_pcr_allocate(struct buf *c, const uint16_t *algs, unsigned n)
 	return cmd_end(c);
 }
 
-int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *pub, size_t n)
+int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t auth_n, const uint8_t *pub, size_t n)
 {
-	/* TPM2B_SENSITIVE_CREATE with empty auth and data */
-	static const uint8_t sensitive[] = { 0, 4, 0, 0, 0, 0 };
-
-	if (auth_begin(c, TPM_CC_CreatePrimary, hierarchy, 0) || buf_put_bytes(c, sensitive, sizeof(sensitive)) ||
-	    buf_put_2b(c, pub, n) || buf_put_u16be(c, 0) || buf_put_u32be(c, 0))
+	/* TPM2B_SENSITIVE_CREATE: the object's auth, and no data */
+	if (auth_begin(c, TPM_CC_CreatePrimary, hierarchy, 0) || buf_put_u16be(c, (uint16_t)(4 + auth_n)) ||
+	    buf_put_2b(c, auth, auth_n) || buf_put_u16be(c, 0) || buf_put_2b(c, pub, n) || buf_put_u16be(c, 0) ||
+	    buf_put_u32be(c, 0))
 		return ERR_RANGE;
 	return cmd_end(c);
 }
@@ -149,6 +148,13 @@ int tpmcmd_nv_define_space(struct buf *c, uint32_t index, uint32_t attributes, u
 	if (auth_begin(c, TPM_CC_NV_DefineSpace, TPM_RH_PLATFORM, 0) || buf_put_u16be(c, 0) || buf_put_u16be(c, 14) ||
 	    buf_put_u32be(c, index) || buf_put_u16be(c, TPM_ALG_SHA256) || buf_put_u32be(c, attributes) ||
 	    buf_put_u16be(c, 0) || buf_put_u16be(c, size))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_nv_undefine_space(struct buf *c, uint32_t index)
+{
+	if (auth_begin(c, TPM_CC_NV_UndefineSpace, TPM_RH_PLATFORM, index))
 		return ERR_RANGE;
 	return cmd_end(c);
 }

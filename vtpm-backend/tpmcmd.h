@@ -35,13 +35,14 @@ CHECKED int tpmcmd_hierarchy_change_auth(struct buf *c, uint32_t hierarchy, cons
  * the others. Takes effect at the next _TPM_Init.
  */
 CHECKED int tpmcmd_pcr_allocate(struct buf *c, const uint16_t *algs, unsigned n);
-/* pub: the template, a TPMT_PUBLIC. */
-CHECKED int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *pub, size_t n);
+/* auth: the object's. pub: the template, a TPMT_PUBLIC. */
+CHECKED int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t auth_n, const uint8_t *pub, size_t n);
 CHECKED int tpmcmd_evict_control(struct buf *c, uint32_t hierarchy, uint32_t object, uint32_t persistent);
 CHECKED int tpmcmd_flush_context(struct buf *c, uint32_t handle);
 CHECKED int tpmcmd_read_public(struct buf *c, uint32_t handle);
 /* Platform authorisation, nameAlg SHA-256, no policy, empty auth. */
 CHECKED int tpmcmd_nv_define_space(struct buf *c, uint32_t index, uint32_t attributes, uint16_t size);
+CHECKED int tpmcmd_nv_undefine_space(struct buf *c, uint32_t index);
 CHECKED int tpmcmd_nv_write(struct buf *c, uint32_t index, const uint8_t *data, size_t n, uint16_t offset);
 CHECKED int tpmcmd_nv_write_lock(struct buf *c, uint32_t index);
 CHECKED int tpmcmd_nv_read_public(struct buf *c, uint32_t index);

@@ -102,6 +102,8 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 		      (json_int_t)(v && v->row.rollbacks > row->rollbacks ? v->row.rollbacks : row->rollbacks), "ek", with_eks ? describe_eks(row) : json_array());
 	if (!j)
 		return NULL;
+	if (with_eks)
+		describe_ak(m, row, j);
 	if (leaf)
 		json_object_set_new(j, "mode", json_string(describe_mode(leaf->l.mode)));
 	if (leaf)

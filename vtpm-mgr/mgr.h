@@ -522,6 +522,8 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
 /* An absent key, or certificate, is left out. */
 json_t *describe_eks(const struct store_vtpm *row);
+/* The attestation key, and whether the certificates are valid. */
+void describe_ak(struct mgr *m, const struct store_vtpm *row, json_t *j);
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
 /* describe_continuity.c */

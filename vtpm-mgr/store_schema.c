@@ -29,6 +29,7 @@ const char *const store_sql[SQL_COUNT] = {
 	[SQL_META_GET] = "SELECT value FROM meta WHERE key = ?1",
 	[SQL_META_PUT] = "INSERT INTO meta (key, value) VALUES (?1, ?2) "
 			 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+	[SQL_META_EACH] = "SELECT key, value FROM meta WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key",
 	[SQL_META_DELETE] = "DELETE FROM meta WHERE key = ?1",
 	[SQL_GROUP_GET] = "SELECT root FROM grp WHERE name = ?1",
 	[SQL_GROUP_PUT] = "INSERT INTO grp (name, root) VALUES (?1, ?2)",
@@ -49,6 +50,7 @@ const char *const store_sql[SQL_COUNT] = {
 			    "?19, ?20)",
 	[SQL_VTPM_QUARANTINE] = "UPDATE vtpm SET quarantine = ?2 WHERE uuid = ?1",
 	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3, epoch = epoch + 1 WHERE uuid = ?1 AND wrapped = ?4",
+	[SQL_VTPM_CERTS] = "UPDATE vtpm SET cert_0 = ?2, cert_1 = ?3 WHERE uuid = ?1",
 	[SQL_VTPM_REWRAP] = "UPDATE vtpm SET wrapped = ?2 WHERE id = ?1 AND wrapped = ?3",
 	[SQL_VTPM_EXISTS] = "SELECT 1 FROM vtpm WHERE id = ?1",
 	[SQL_VTPM_ROLLBACK] = "UPDATE vtpm SET rollbacks = rollbacks + 1 WHERE uuid = ?1",

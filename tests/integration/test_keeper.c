@@ -226,7 +226,7 @@ static void test_drop(void **state)
 
 static void send_cert_request(int fd, uint8_t kind, const uint8_t *pub, size_t len)
 {
-	const struct cert_request r = {.kind = kind, .ek_public = pub, .ek_public_len = len};
+	const struct cert_request r = {.kind = kind, .key_public = pub, .key_public_len = len};
 	uint8_t mem[CERT_REQUEST_MAX];
 	struct buf b;
 

@@ -38,6 +38,8 @@ static const struct ctl_option destroy_options[] = {
 static const struct ctl_option show_options[] = {
 	{"--ek-cert", "rsa|ecc", NULL, ARG_EK, 0, "print only this endorsement key's certificate (PEM)"},
 	{"--ek-public", "rsa|ecc", NULL, ARG_EK, 0, "print only this endorsement key's public key (PEM)"},
+	{"--ak-cert", NULL, NULL, ARG_LOCAL, 0, "print only the attestation key's certificate (PEM)"},
+	{"--ak-public", NULL, NULL, ARG_LOCAL, 0, "print only the attestation key's public key (PEM)"},
 };
 /* clang-format off */
 #define SHARE_OPTIONS \

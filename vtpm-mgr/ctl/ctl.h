@@ -83,6 +83,7 @@ struct ctl_args {
 	const char *name;    /* NULL: none; with NAME_OF_FILE and FILE_MAYBE the file's, "-": standard input */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
+	const char *ak; /* "certificate" or "public_pem" */
 	const char *swtpm, *pwd; /* files of an import */
 	const char *keys[CTL_KEYS_MAX]; /* files with keys: of an import, to sign with, of a recovery */
 	unsigned nkeys;

@@ -239,7 +239,7 @@ int ca_open(struct ca *ca, const uint8_t key[static KEY_LEN], const struct ca_ke
 	return r;
 }
 
-int ca_certify(struct ca *ca, const struct cert_request *req, const uint8_t uuid[static UUID_LEN], struct cert_der *out)
+int ca_certify(struct ca *ca, const struct cert_request *req, const struct cert_subject *of, struct cert_der *out)
 {
 	const struct cert_signer signer = {.sign = ca_sign, .arg = ca};
 	EVP_PKEY *key = NULL;
@@ -247,11 +247,11 @@ int ca_certify(struct ca *ca, const struct cert_request *req, const uint8_t uuid
 
 	if (!ca->cert)
 		return tpm_fail(ca->tpm, ERR_WRONG_STATE, "there is no CA");
-	r = ek_decode(req->kind, req->ek_public, req->ek_public_len, &key);
+	r = ek_decode(req->kind, req->key_public, req->key_public_len, &key);
 	if (r)
-		return tpm_fail(ca->tpm, r, "not an endorsement key by the TCG's template");
+		return tpm_fail(ca->tpm, r, "not an endorsement key by the TCG's template, nor an attestation key by ours");
 	ca->tpm->text[0] = '\0';
-	r = cert_make_ek(ca->cert, req->kind, key, uuid, &signer, out);
+	r = cert_make_key(ca->cert, req->kind, key, of, &signer, out);
 	EVP_PKEY_free(key);
 	if (r && !ca->tpm->text[0])
 		return tpm_fail(ca->tpm, r, "the certificate cannot be made: %s", err_text(r));

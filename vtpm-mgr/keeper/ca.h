@@ -32,8 +32,7 @@ CHECKED int ca_open(struct ca *ca, const uint8_t key[static KEY_LEN], const stru
 CHECKED int ca_reseal(struct ca *ca, const uint8_t key[static KEY_LEN], uint8_t wrapped[static WRAPPED_KEY_LEN]);
 /* A signature, r and s, on what is no certificate: the digest of something that begins with a label of its own. */
 CHECKED int ca_vouch(struct ca *ca, const uint8_t digest[static DIGEST_LEN], uint8_t signature[static 64]);
-/* ERR_INVAL: no endorsement key by the TCG's template. ERR_WRONG_STATE: no CA. */
-CHECKED int ca_certify(struct ca *ca, const struct cert_request *req, const uint8_t uuid[static UUID_LEN],
-		       struct cert_der *out);
+/* ERR_INVAL: no key by the template of its kind. ERR_WRONG_STATE: no CA. */
+CHECKED int ca_certify(struct ca *ca, const struct cert_request *req, const struct cert_subject *of, struct cert_der *out);
 
 #endif

@@ -237,6 +237,7 @@ static int on_key_rebind(void *peer, struct ipc_msg *m)
 static int on_key_hand(void *peer, struct ipc_msg *m)
 {
 	struct keeper *k = peer;
+	uint8_t serial[SERIAL_LEN];
 	struct keeper_key_hand q;
 	uint64_t id;
 	int r;
@@ -245,9 +246,11 @@ static int on_key_hand(void *peer, struct ipc_msg *m)
 		return ERR_PROTO;
 	r = serve_unwrap(k, &q.binding, q.wrapped, q.wrapped_len);
 	if (!r)
-		r = links_hand(&k->links, q.token, q.certify, k->give);
+		r = cert_serial_new(serial);
+	if (!r)
+		r = links_hand(&k->links, q.token, q.certify, serial, k->give);
 	secmem_wipe(k->give, sizeof(*k->give));
-	return serve_reply(k, id, r, NULL, 0);
+	return serve_reply(k, id, r, serial, q.certify ? sizeof(serial) : 0);
 }
 
 static int on_key_drop(void *peer, struct ipc_msg *m)

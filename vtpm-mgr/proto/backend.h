@@ -27,7 +27,7 @@
  *
  * key channel (keeper <-> backend)
  *	k -> b  KEY_GIVE {uuid, u64 epoch, key}		once
- *	b -> k  CERT_REQUEST {u8 kind, var TPM2B_PUBLIC}	only for a worker started with RUN_CERTIFY; one per kind
+ *	b -> k  CERT_REQUEST {u8 kind, var TPM2B_PUBLIC}	only for a worker started with RUN_CERTIFY or RUN_CERTIFY_AK; one per kind
  *	k -> b  CERT_ISSUED {u8 kind, i32 code, var DER}
  */
 #ifndef VTPM_PROTO_BACKEND_H
@@ -58,12 +58,15 @@ enum {
 	CERT_ISSUED = 0x42450023,
 };
 
-/* What a backend is started for. Either RUN_SERVE (with a state), or RUN_MANUFACTURE and/or RUN_CERTIFY, or RUN_IMPORT. */
+/*
+ * What a backend is started for. Either RUN_SERVE (with a state), or RUN_MANUFACTURE and/or RUN_CERTIFY or RUN_CERTIFY_AK, or RUN_IMPORT
+ * and RUN_CERTIFY_AK.
+ */
 enum {
 	RUN_SERVE = 1u << 0,	   /* serve the ring */
 	RUN_STARTUP = 1u << 1,	   /* with SERVE: send TPM2_Startup(CLEAR) and randomise the platform auth before the first guest byte */
 	RUN_MANUFACTURE = 1u << 2, /* no state given: make a new TPM with its EKs */
-	RUN_CERTIFY = 1u << 3,	   /* have the EKs certified and write the certificates to NV */
+	RUN_CERTIFY = 1u << 3,	   /* have all keys certified, and write the certificates of EKs to NV */
 	RUN_STANDBY = 1u << 4,	   /* with SERVE, for a QEMU, and no state: another QEMU has the TPM; STORE_TAKE asks for it */
 	RUN_RESUME = 1u << 5,	   /* with SERVE: go on where the backend that was killed stood; it left a checkpoint, or its TPM was off */
 	RUN_CRASHED = 1u << 6,	   /* with RESUME: not SIGKILL has ended it: what it had in hand is not tried again */
@@ -73,6 +76,7 @@ enum {
 	 * one holds what opens it, and RUN_SECRET says what that is. Both are memfds that nobody can change any more.
 	 */
 	RUN_IMPORT = 1u << 8,
+	RUN_CERTIFY_AK = 1u << 12, /* the AK alone: the EKs are certified by somebody else, as those of swtpm's */
 };
 
 /* What opens a state of swtpm, as its --key says it: bits 9 to 11 of the flags. */
@@ -87,8 +91,9 @@ enum import_secret {
 #define RUN_SECRET_OF(flags) ((enum import_secret)((flags) >> 9 & 7u))
 #define IMPORT_FDS_MAX	     2u
 
-/* The two EKs of TCG EK Credential Profile 2.0: templates L-1 and L-2. */
-enum ek_kind { EK_RSA2048 = 0, EK_ECC_P256 = 1, EK_KINDS = 2 };
+/* Keys that are certified. The two EKs of TCG EK Credential Profile 2.0: templates L-1 and L-2; the attestation key. */
+enum ek_kind { EK_RSA2048 = 0, EK_ECC_P256 = 1, EK_KINDS = 2, AK_ECC_P256 = 2, KEY_KINDS = 3 };
+#define ALL_KINDS ((1u << KEY_KINDS) - 1u)
 
 struct backend_start {
 	uint32_t flags;
@@ -106,10 +111,10 @@ struct backend_provisioned {
 	uint64_t version;
 	const uint8_t *sealed; /* views */
 	size_t sealed_len;
-	const uint8_t *ek_public[EK_KINDS]; /* TPM2B_PUBLIC */
-	size_t ek_public_len[EK_KINDS];
-	const uint8_t *cert[EK_KINDS]; /* DER; length 0 without RUN_CERTIFY */
-	size_t cert_len[EK_KINDS];
+	const uint8_t *key_public[KEY_KINDS]; /* TPM2B_PUBLIC; length 0: there is none, or it cannot be had */
+	size_t key_public_len[KEY_KINDS];
+	const uint8_t *cert[KEY_KINDS]; /* DER; length 0 of what was not certified */
+	size_t cert_len[KEY_KINDS];
 };
 
 struct backend_failed {
@@ -145,8 +150,8 @@ struct key_give {
 };
 struct cert_request {
 	uint8_t kind;
-	const uint8_t *ek_public; /* view */
-	size_t ek_public_len;
+	const uint8_t *key_public; /* view */
+	size_t key_public_len;
 };
 struct cert_issued {
 	uint8_t kind;
@@ -157,8 +162,8 @@ struct cert_issued {
 
 #define BACKEND_START_MIN	61u
 #define BACKEND_START_MAX	(BACKEND_START_MIN + SEALED_STATE_MAX)
-#define BACKEND_PROVISIONED_MIN 28u
-#define BACKEND_PROVISIONED_MAX (BACKEND_PROVISIONED_MIN + SEALED_STATE_MAX + EK_KINDS * (PUBLIC_MAX + CERT_MAX))
+#define BACKEND_PROVISIONED_MIN 36u
+#define BACKEND_PROVISIONED_MAX (BACKEND_PROVISIONED_MIN + SEALED_STATE_MAX + KEY_KINDS * (PUBLIC_MAX + CERT_MAX))
 #define BACKEND_REFUSED_SIZE	4u
 #define BACKEND_ATTACHED_SIZE	4u
 #define BACKEND_FAILED_MIN	8u

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vtpm-mgr/proto/keeper.h"
 
+#include "vtpm-mgr/proto/backend.h"
+
 int keeper_status_encode(struct buf *b, const struct keeper_status *s)
 {
 	if (buf_put_u8(b, s->kind) || buf_put_str(b, s->manufacturer) || buf_put_str(b, s->vendor) ||
@@ -202,13 +204,10 @@ int keeper_key_hand_encode(struct buf *b, const struct keeper_key_hand *m)
 
 int keeper_key_hand_decode(struct buf *b, struct keeper_key_hand *m)
 {
-	uint8_t certify;
-
 	if (key_binding_decode(b, &m->binding) || buf_get_var(b, WRAPPED_KEY_LEN, &m->wrapped, &m->wrapped_len) ||
-	    buf_get_u64le(b, &m->token) || buf_get_u8(b, &certify))
+	    buf_get_u64le(b, &m->token) || buf_get_u8(b, &m->certify))
 		return ERR_PROTO;
-	m->certify = certify;
-	return certify > 1 || !m->token ? ERR_PROTO : 0;
+	return (m->certify & ~ALL_KINDS) || !m->token ? ERR_PROTO : 0;
 }
 
 int keeper_key_drop_encode(struct buf *b, uint64_t token)

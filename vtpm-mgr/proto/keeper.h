@@ -22,8 +22,9 @@
  *	CA_OPEN	     {struct ca_key}		-> {}
  *	KEY_NEW	     {struct key_binding}		-> {wrapped key}
  *	KEY_REBIND   {old binding, wrapped, new binding} -> {wrapped key}	both in the same group
- *	KEY_HAND     {binding, wrapped, token, certify}	-> {}	unwraps; the key goes to the backend of that token as
- *							soon as the spawner has linked it. ERR_AUTH: quarantine it
+ *	KEY_HAND     {binding, wrapped, token, certify}	-> {serial}	unwraps; the key goes to the backend of that token as
+ *							soon as the spawner has linked it. ERR_AUTH: quarantine it. serial: that
+ *							of its certificates, but for the kind in the last byte; nothing without
  *	KEY_DROP     {token}			-> {}	that backend is not to come after all
  *	and those of anchor.h and backup.h
  *
@@ -176,7 +177,7 @@ struct keeper_key_hand {
 	const uint8_t *wrapped; /* view */
 	size_t wrapped_len;
 	uint64_t token;
-	bool certify; /* answer its CERT_REQUESTs, too */
+	uint8_t certify; /* answer its CERT_REQUESTs of these kinds (enum ek_kind), a bit each, too */
 };
 
 struct keeper_reply {
