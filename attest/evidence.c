@@ -38,8 +38,9 @@ enum {
 	BIND_VERSION,
 	BIND_ANCHOR,
 	BIND_LAUNCH,
+	BIND_ATTACHED,
 };
-#define BIND_KEYS 11u
+#define BIND_KEYS 12u
 
 static int put_key(struct buf *b, uint64_t key)
 {
@@ -101,7 +102,7 @@ int binding_encode(const struct binding *v, struct buf *b)
 	for (size_t i = 0; i < v->nlaunch; i++)
 		if (item_put_bytes(b, v->launch[i], EVIDENCE_DIGEST))
 			return ERR_RANGE;
-	return 0;
+	return put_key(b, BIND_ATTACHED) ? ERR_RANGE : item_put_bytes(b, v->attached, sizeof(v->attached));
 }
 
 int binding_decode(const void *p, size_t n, struct binding *v)
@@ -127,6 +128,8 @@ int binding_decode(const void *p, size_t n, struct binding *v)
 	for (size_t i = 0; i < v->nlaunch; i++)
 		if (get_fixed(&b, v->launch[i], EVIDENCE_DIGEST))
 			return ERR_PROTO;
+	if (get_key(&b, BIND_ATTACHED) || get_fixed(&b, v->attached, sizeof(v->attached)))
+		return ERR_PROTO;
 	return buf_left(&b) ? ERR_PROTO : 0;
 }
 
@@ -329,6 +332,26 @@ int evidence_inner_data(const struct binding *v, uint8_t out[static EVIDENCE_DIG
 	    buf_put_u64be(&b, v->epoch))
 		return ERR_RANGE;
 	return sha256(mem, b.len, out);
+}
+
+int evidence_attached(const struct evidence *e, const uint8_t *host_log, uint8_t out[static EVIDENCE_DIGEST])
+{
+	uint8_t mem[(2 + EVIDENCE_CHAIN_MAX) * EVIDENCE_DIGEST];
+	size_t n = 0;
+	int r;
+
+	if (e->nchain > EVIDENCE_CHAIN_MAX)
+		return ERR_RANGE;
+	if (host_log)
+		memcpy(mem, host_log, EVIDENCE_DIGEST);
+	r = host_log ? 0 : sha256(e->host_log.p, e->host_log.n, mem);
+	n += EVIDENCE_DIGEST;
+	if (!r)
+		r = sha256(e->ek.cert.p, e->ek.cert.n, mem + n);
+	n += EVIDENCE_DIGEST;
+	for (size_t i = 0; !r && i < e->nchain; i++, n += EVIDENCE_DIGEST)
+		r = sha256(e->chain[i].p, e->chain[i].n, mem + n);
+	return r ? r : sha256(mem, n, out);
 }
 
 int evidence_outer_data(const uint8_t root[static EVIDENCE_DIGEST], const uint8_t host_ak[static EVIDENCE_NAME],

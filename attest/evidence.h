@@ -90,6 +90,7 @@ struct binding {
 	uint8_t anchor[EVIDENCE_DIGEST]; /* what A holds by the host's journal */
 	uint8_t launch[EVIDENCE_LAUNCH_MAX][EVIDENCE_DIGEST]; /* launch digests, the present one first; none: not a measured launch */
 	size_t nlaunch;
+	uint8_t attached[EVIDENCE_DIGEST]; /* evidence_attached: what no other signature covers */
 };
 
 /* ERR_RANGE: out does not hold it, or a field is out of its bounds. */
@@ -101,6 +102,11 @@ CHECKED int evidence_decode(const void *p, size_t n, struct evidence *e);
 
 /* qualifyingData of the vTPM's quote: of nonce, uuid, both Names and epoch of b. */
 CHECKED int evidence_inner_data(const struct binding *b, uint8_t out[static EVIDENCE_DIGEST]);
+/*
+ * Of the certificates of the vTPM's EK and of the pTPM's EK, and the host's log: so that no bit of them can be changed on the way.
+ * host_log: the SHA-256 of that, which is the same for many; NULL: it is computed.
+ */
+CHECKED int evidence_attached(const struct evidence *e, const uint8_t *host_log, uint8_t out[static EVIDENCE_DIGEST]);
 /* qualifyingData of the pTPM's quote and of the certification of A. */
 CHECKED int evidence_outer_data(const uint8_t root[static EVIDENCE_DIGEST], const uint8_t host_ak[static EVIDENCE_NAME],
 				uint8_t out[static EVIDENCE_DIGEST]);

@@ -32,6 +32,7 @@ static struct binding binding_of(void)
 	memset(b.uuid, 0x11, sizeof(b.uuid));
 	memset(b.anchor, 0x22, sizeof(b.anchor));
 	memset(b.launch, 0x33, sizeof(b.launch[0]));
+	memset(b.attached, 0x44, sizeof(b.attached));
 	return b;
 }
 
@@ -83,6 +84,7 @@ static void test_binding_round(void **state)
 	assert_true(out.version == in.version && out.discontinuities == in.discontinuities && out.epoch == in.epoch);
 	assert_true(out.mode == in.mode && out.nlaunch == 1);
 	assert_memory_equal(out.launch[0], in.launch[0], EVIDENCE_DIGEST);
+	assert_memory_equal(out.attached, in.attached, EVIDENCE_DIGEST);
 	buf_init(&c, again, sizeof(again));
 	assert_int_equal(binding_encode(&out, &c), 0);
 	assert_int_equal(c.len, b.len);
@@ -343,6 +345,29 @@ static void test_data(void **state)
 	assert_memory_equal(is, outer, 32);
 }
 
+static void test_attached(void **state)
+{
+	struct evidence e = evidence_of();
+	uint8_t first[32], is[32], log[32];
+
+	(void)state;
+	e.ek.cert = VIEW(3);
+	assert_int_equal(evidence_attached(&e, NULL, first), 0);
+	sha256(e.host_log.p, e.host_log.n, log);
+	assert_int_equal(evidence_attached(&e, log, is), 0);
+	assert_memory_equal(is, first, 32);
+	e.host_log.n--;
+	assert_int_equal(evidence_attached(&e, NULL, is), 0);
+	assert_memory_not_equal(is, first, 32);
+	e = evidence_of();
+	assert_int_equal(evidence_attached(&e, NULL, is), 0);
+	assert_memory_not_equal(is, first, 32);
+	e.ek.cert = VIEW(3);
+	e.nchain = 1;
+	assert_int_equal(evidence_attached(&e, NULL, is), 0);
+	assert_memory_not_equal(is, first, 32);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -350,7 +375,7 @@ int main(void)
 		cmocka_unit_test(test_evidence_round),	 cmocka_unit_test(test_evidence_bounds),
 		cmocka_unit_test(test_not_deterministic), cmocka_unit_test(test_not_deterministic_bytes),
 		cmocka_unit_test(test_keys),		 cmocka_unit_test(test_proofs),
-		cmocka_unit_test(test_data),
+		cmocka_unit_test(test_data),		 cmocka_unit_test(test_attached),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
