@@ -6,6 +6,8 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/certs.h"
+#include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/policy.h"
 #include "vtpm-mgr/reroot.h"
@@ -396,8 +398,8 @@ static void method_destroy(void *arg, struct call *c, json_t *params)
 	v = powered_row(m, row);
 	if (v && v->state != VTPM_FAILED) {
 		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
-	} else if (restore_holds(m, row->uuid)) {
-		call_error(c, ERR_BUSY, "%s is being restored", row->name);
+	} else if (vtpm_held_back(m, row->uuid)) {
+		call_error(c, ERR_BUSY, "%s %s", row->name, vtpm_held_back(m, row->uuid));
 	} else if (changes_destroy(m, row->id)) {
 		call_error(c, ERR_BUSY, "%s is being destroyed", row->name);
 	} else if (row->quarantine[0] && !force) {
@@ -408,6 +410,15 @@ static void method_destroy(void *arg, struct call *c, json_t *params)
 			vtpm_free(v);
 		destroy_begin(m, c, row);
 	}
+	free(row);
+}
+
+static void method_certify(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *row = row_of(arg, c, params);
+
+	if (row)
+		certify_vtpm(arg, row, c);
 	free(row);
 }
 
@@ -529,8 +540,8 @@ static void method_release(void *arg, struct call *c, json_t *params)
 	row = row_of(m, c, params);
 	if (row && vtpm_find(m, row->uuid) && vtpm_find(m, row->uuid)->state != VTPM_FAILED)
 		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
-	else if (row && restore_holds(m, row->uuid))
-		call_error(c, ERR_BUSY, "%s is being restored", row->name);
+	else if (row && vtpm_held_back(m, row->uuid))
+		call_error(c, ERR_BUSY, "%s %s", row->name, vtpm_held_back(m, row->uuid));
 	else if (row && !row->quarantine[0])
 		call_error(c, ERR_WRONG_STATE, "%s is not quarantined", row->name);
 	else if (row)
@@ -554,9 +565,13 @@ const struct control_method methods[] = {
 	{ "Suspend", ROLE_OPERATOR, "name", 0, 0, method_suspend },
 	{ "Resume", ROLE_OPERATOR, "name", 0, 0, method_resume },
 	{ "Destroy", ROLE_OPERATOR, "name force", 0, 0, method_destroy },
+	{ "Certify", ROLE_OPERATOR, "name", 0, 0, method_certify },
 	{ "Status", ROLE_VIEWER, "", 0, 0, method_status },
 	{ "Upgrade", ROLE_OPERATOR, "", 0, 0, method_upgrade },
 	{ "Ca", ROLE_VIEWER, "", 0, 0, method_ca },
+	{ "Crl", ROLE_VIEWER, "", 0, 0, method_crl },
+	{ "Enroll", ROLE_OPERATOR, "", 0, 0, method_enroll },
+	{ "EnrollActivate", ROLE_OPERATOR, "blob", 0, 0, method_enroll_activate },
 	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode share_kind share_salt share_envelope", 0, 0, method_create_group },
 	{ "ShareBegin", ROLE_OPERATOR, "name nonce", 0, 0, method_share_begin },
 	{ "GroupUnlock", ROLE_OPERATOR, "name envelope", 0, 0, method_group_unlock },

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/mgr.h"
 
 /* A power-on came to nothing: tell who waits, and forget it. Also after a reset, whose front end then loses its ring. */
@@ -396,8 +397,8 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 		snprintf(why, TEXT_MAX + 1, "%s is being destroyed", row->name);
 		return ERR_BUSY;
 	}
-	if (restore_holds(m, row->uuid)) {
-		snprintf(why, TEXT_MAX + 1, "%s is being restored", row->name);
+	if (vtpm_held_back(m, row->uuid)) {
+		snprintf(why, TEXT_MAX + 1, "%s %s", row->name, vtpm_held_back(m, row->uuid));
 		return ERR_BUSY;
 	}
 	if (v && v->state != VTPM_FAILED) {

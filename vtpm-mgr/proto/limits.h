@@ -10,6 +10,7 @@
 #define SWTPM_FILE_MAX	  SEALED_STATE_MAX /* a file of swtpm that is taken over */
 #define SEALED_BLOB_MAX	  1024u /* TPM2B_PUBLIC or TPM2B_PRIVATE of a sealed object or key */
 #define CERT_MAX	  2048u /* one X.509 certificate, DER; also what one NV index of libtpms holds */
+#define CREATION_MAX	  512u	/* TPM2B_CREATION_DATA and TPMT_TK_CREATION of the CA key */
 #define PUBLIC_MAX	  512u	/* a TPM2B_PUBLIC of an EK or AK */
 #define SERIAL_LEN	  16u	/* of a certificate; 01 in its highest bits, so that it is positive and always of this length */
 #define PCR_COUNT	  24u
