@@ -2,6 +2,7 @@
 /* The physical TPM: whose it is, what it has signed, and the CA in it. */
 #include "attest/verify.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <openssl/x509v3.h>
@@ -60,7 +61,7 @@ enum vtpm_outcome step_host_chain(struct verify *v)
 	if (!r)
 		r = cert_chain(v->in->trust, leaf, &v->e, p->clock ? (time_t)v->in->time : 0, why, sizeof(why));
 	else
-		strcpy(why, "it is of another key than the one that was enrolled");
+		snprintf(why, sizeof(why), "it is of another key than the one that was enrolled");
 	X509_free(leaf);
 	if (r)
 		return failed(v, "the certificate of the host's endorsement key does not verify: %s", why);
