@@ -68,7 +68,7 @@ static void chip_start(struct chip *c)
 	char path[128];
 	FILE *f;
 
-	strcpy(c->dir, "/tmp/test_attest.XXXXXX");
+	strcpy(c->dir, "/tmp/test_verify.XXXXXX");
 	assert_non_null(mkdtemp(c->dir));
 	run("mkdir %s/state && swtpm socket --tpm2 --tpmstate dir=%s/state --server type=unixio,path=%s/tpm --ctrl type=unixio,path=%s/tpm.ctrl "
 	    "--flags not-need-init,startup-clear --daemon --pid file=%s/pid >/dev/null 2>&1",
