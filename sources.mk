@@ -81,7 +81,7 @@ LAUNCH_SRCS  := hv/launch/launch.c
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_swtpm_state test_tpmcmd test_ak test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
-UNIT_TESTS += test_predict test_bootlog test_evidence
+UNIT_TESTS += test_predict test_bootlog test_evidence test_verify_files
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach test_verify
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -123,7 +123,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
-FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict
+FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict fuzz_evidence
 
 LIBTEST_SRCS := $(LIB_SRCS)
 test_buf_SRCS := $(LIB_SRCS)
@@ -151,6 +151,8 @@ test_merkle_SRCS := tests/unit/store_fixture.c vtpm-mgr/merkle.c vtpm-mgr/leaves
 test_merkle_LIBS := -lsqlite3 -lcrypto
 test_evidence_SRCS := $(EVIDENCE_SRCS) lib/buf.c lib/err.c
 test_evidence_LIBS := -lcbor -lcrypto
+test_verify_files_SRCS := $(VERIFY_LIB_SRCS)
+test_verify_files_LIBS := $(LIBS_VERIFY)
 test_predict_SRCS := tests/unit/event_log.c $(PREDICT_SRCS) $(LIB_SRCS)
 test_predict_LIBS := -lcrypto
 test_bootlog_SRCS := tests/unit/event_log.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) $(LIB_SRCS)
@@ -227,6 +229,8 @@ fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
 fuzz_engine_LIBS := $(LIBS_BACKEND)
 fuzz_swtpm_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c lib/err.c lib/secmem.c lib/util.c
 fuzz_swtpm_LIBS := -lcrypto
+fuzz_evidence_SRCS := $(VERIFY_LIB_SRCS)
+fuzz_evidence_LIBS := $(LIBS_VERIFY)
 fuzz_predict_SRCS := $(PREDICT_SRCS) lib/buf.c lib/err.c lib/util.c
 fuzz_predict_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
