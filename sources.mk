@@ -33,7 +33,7 @@ KEEPER_LIB_SRCS := $(ESCROW_SRCS) vtpm-mgr/keeper/escrow.c vtpm-mgr/keeper/escro
 KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ak.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
             vtpm-backend/import.c vtpm-backend/swtpm_state.c \
-            vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
+            vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/quote.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
             vtpm-backend/qemu_job.c vtpm-backend/qemu_link.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/resume.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
             vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/transfer.c vtpm-backend/warm.c vtpm-backend/xen.c \
             $(PROTO_SRCS) $(HV_SRCS) $(XEN_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
@@ -70,7 +70,7 @@ LAUNCH_SRCS  := hv/launch/launch.c
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ak test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
+              test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
 UNIT_TESTS += test_predict test_bootlog
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
@@ -162,6 +162,8 @@ test_tpmcmd_SRCS := $(BACKEND_LIB_SRCS)
 test_tpmcmd_LIBS := $(LIBS_BACKEND)
 test_ak_SRCS := $(BACKEND_LIB_SRCS)
 test_ak_LIBS := $(LIBS_BACKEND)
+test_quote_SRCS := $(BACKEND_LIB_SRCS)
+test_quote_LIBS := $(LIBS_BACKEND)
 test_ek_SRCS := $(BACKEND_LIB_SRCS)
 test_ek_LIBS := $(LIBS_BACKEND)
 test_engine_SRCS := $(BACKEND_LIB_SRCS)
@@ -180,6 +182,8 @@ test_resume_qemu_LIBS := $(LIBS_BACKEND) -lpthread
 test_resume_SRCS := tests/unit/resume_guest.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_resume_LIBS := $(LIBS_BACKEND)
 test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_quote_serve_SRCS := $(test_qemu_SRCS)
+test_quote_serve_LIBS := $(LIBS_BACKEND)
 test_qemu_LIBS := $(LIBS_BACKEND)
 test_qemu_saved_SRCS := $(test_qemu_SRCS)
 test_qemu_saved_LIBS := $(LIBS_BACKEND)
