@@ -7,7 +7,7 @@
 
 #include "lib/buf.h"
 #include "vtpm-mgr/certs.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/enroll.h"
 
 #define TPM_ALG_RSA  0x0001u
 #define TPM_ALG_NULL 0x0010u
@@ -80,7 +80,7 @@ static int put_ecc(struct buf *b, struct buf *out)
 }
 
 /* The public key as SubjectPublicKeyInfo. The row may be damaged: then there is none. */
-static json_t *describe_spki(const uint8_t *pub, size_t len)
+json_t *describe_spki(const uint8_t *pub, size_t len)
 {
 	uint8_t mem[sizeof(rsa_head) + RSA_2048_LEN + sizeof(rsa_tail)];
 	struct buf b, out;
@@ -104,7 +104,7 @@ static json_t *describe_hex(const uint8_t *p, size_t n)
 	return json_string(hex_encode(p, n, hex, sizeof(hex)) ? "" : hex);
 }
 
-static json_t *describe_key(const char *kind, const uint8_t *pub, size_t pub_len, const uint8_t *cert, size_t cert_len)
+json_t *describe_key(const char *kind, const uint8_t *pub, size_t pub_len, const uint8_t *cert, size_t cert_len)
 {
 	json_t *key = json_pack("{s:s, s:o, s:o}", "kind", kind, "public", describe_hex(pub, pub_len), "public_pem", describe_spki(pub, pub_len));
 
@@ -113,14 +113,15 @@ static json_t *describe_key(const char *kind, const uint8_t *pub, size_t pub_len
 	return key;
 }
 
+const char *const ek_words[] = { "rsa2048", "ecc-p256" };
+
 json_t *describe_eks(const struct store_vtpm *row)
 {
-	static const char *const kinds[EK_KINDS] = { "rsa2048", "ecc-p256" };
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < EK_KINDS; i++)
 		if (row->ek_public[i].len || row->cert[i].len)
-			json_array_append_new(list, describe_key(kinds[i], row->ek_public[i].data, row->ek_public[i].len, row->cert[i].data,
+			json_array_append_new(list, describe_key(ek_words[i], row->ek_public[i].data, row->ek_public[i].len, row->cert[i].data,
 								 row->cert[i].len));
 	return list;
 }

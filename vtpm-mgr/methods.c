@@ -6,6 +6,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/policy.h"
 #include "vtpm-mgr/reroot.h"
@@ -557,6 +558,8 @@ const struct control_method methods[] = {
 	{ "Status", ROLE_VIEWER, "", 0, 0, method_status },
 	{ "Upgrade", ROLE_OPERATOR, "", 0, 0, method_upgrade },
 	{ "Ca", ROLE_VIEWER, "", 0, 0, method_ca },
+	{ "Enroll", ROLE_OPERATOR, "", 0, 0, method_enroll },
+	{ "EnrollActivate", ROLE_OPERATOR, "blob", 0, 0, method_enroll_activate },
 	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode share_kind share_salt share_envelope", 0, 0, method_create_group },
 	{ "ShareBegin", ROLE_OPERATOR, "name nonce", 0, 0, method_share_begin },
 	{ "GroupUnlock", ROLE_OPERATOR, "name envelope", 0, 0, method_group_unlock },

@@ -14,6 +14,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/certs.h"
+#include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/reroot.h"
 
@@ -400,31 +401,12 @@ static void ask_key(struct provision *p)
 		keeper_ask(p->m, p->made ? KEEPER_KEY_REBIND : KEEPER_KEY_NEW, &b, on_key, p);
 }
 
-static void on_ca(void *arg, const struct keeper_reply *r)
+static void on_ca(void *arg, int code, const char *text)
 {
-	struct provision *p = arg;
-	char text[TEXT_MAX + 40];
-
-	p->m->keeper.ca_open = r->code == 0;
-	snprintf(text, sizeof(text), "the CA key cannot be loaded: %s", r->text[0] ? r->text : err_text(r->code));
-	if (r->code)
-		provision_end(p, r->code, text);
+	if (code)
+		provision_end(arg, code, text);
 	else
-		ask_key(p);
-}
-
-/* The CA's key may have been refused when the keeper was started: that was then. */
-static void ask_ca(struct provision *p)
-{
-	uint8_t mem[CA_KEY_MAX];
-	struct buf b;
-
-	if (!kinds(p) || p->m->keeper.ca_open)
-		ask_key(p);
-	else if (keeper_ca_request(p->m, mem, &b))
-		on_ca(p, &(struct keeper_reply){ .code = ERR_AUTH, .text = "its row in the store is damaged" });
-	else
-		keeper_ask(p->m, KEEPER_CA_OPEN, &b, on_ca, p);
+		ask_key(arg);
 }
 
 static void on_group(void *arg, const struct keeper_reply *r)
@@ -433,8 +415,10 @@ static void on_group(void *arg, const struct keeper_reply *r)
 
 	if (r->code)
 		provision_end(p, r->code, r->text[0] ? r->text : err_text(r->code));
+	else if (kinds(p))
+		keeper_open_ca(p->m, on_ca, p);
 	else
-		ask_ca(p);
+		ask_key(p);
 }
 
 static void provision_run(struct provision *p)

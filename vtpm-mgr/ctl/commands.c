@@ -56,6 +56,10 @@ static const struct ctl_option group_options[] = {
 	 "what a power cut with a restored disk may take back of its vTPMs' changes: the last minutes, or nothing"},
 };
 
+static const struct ctl_option enroll_options[] = {
+	{"--dir", "DIR", NULL, ARG_FILE, 0, "write it into files there, for tpm2-tools and OpenSSL"},
+};
+
 static const struct ctl_option release_options[] = {
 	{"--store", NULL, "store", ARG_FLAG, 0, "the whole store, in place of one vTPM"},
 	{"--i-accept-rollback", NULL, "accept_rollback", ARG_FLAG, 0,
@@ -174,6 +178,10 @@ const struct ctl_command ctl_commands[] = {
 	 "Have the programs that are installed now take over, without a guest noticing.", NULL, NULL},
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
 	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL, NULL},
+	{"enroll", "show", "Enroll", NAME_NONE, OPTIONS(enroll_options), print_enroll, NULL,
+	 "Show who the physical TPM is, and its word that the CA key is in it.", NULL, NULL},
+	{"enroll", "activate", "EnrollActivate", NAME_OF_FILE, NULL, 0, print_credential, NULL,
+	 "Have the physical TPM open a credential of tpm2_makecredential, and print it in hex.", enroll_activate_prepare, NULL},
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,
 	 "Make a group with a sealed root key of its own.", share_create_prepare, NULL},
 	{"group", "unlock", "GroupUnlock", NAME_NEEDED, OPTIONS(unlock_options), print_group, NULL,

@@ -89,6 +89,7 @@ struct ctl_args {
 	unsigned nkeys;
 	const char *code, *response; /* of a recovery */
 	bool owner_auth;
+	const char *dir; /* for files of an enrolment */
 	const char *ca, *share_file; /* of a group's second share */
 	const char *policy_key, *recovery_key, *set; /* files; "none" for no key */
 	/* Of policy sign and policy current, which make files of them. */
@@ -166,6 +167,13 @@ CHECKED int recovery_init_prepare(struct ctl_args *a, struct ctl_error *e);
 CHECKED int recovery_open(struct ctl_args *a, json_t **reply, struct ctl_error *e);
 /* Before RecoveryRestore: reads the answer. */
 CHECKED int recovery_restore_prepare(struct ctl_args *a, struct ctl_error *e);
+
+/* ---- enroll.c ---- */
+
+int print_enroll(const struct ctl_args *a, json_t *params);
+int print_credential(const struct ctl_args *a, json_t *params);
+/* Before EnrollActivate: reads the file. */
+CHECKED int enroll_activate_prepare(struct ctl_args *a, struct ctl_error *e);
 
 /* ---- share.c ---- */
 

@@ -86,6 +86,11 @@ int serve_group_switch(void *peer, struct ipc_msg *m);
 int serve_group_switched(void *peer, struct ipc_msg *m);
 int serve_group_former(void *peer, struct ipc_msg *m);
 
+/* enroll_serve.c */
+int serve_enroll(void *peer, struct ipc_msg *m);
+int serve_enroll_ek(void *peer, struct ipc_msg *m);
+int serve_activate(void *peer, struct ipc_msg *m);
+
 /* backup.c */
 int serve_backup_key(void *peer, struct ipc_msg *m);
 int serve_backup_seal(void *peer, struct ipc_msg *m);

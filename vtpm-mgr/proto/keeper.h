@@ -114,7 +114,8 @@ struct ca_key {
 	const uint8_t *pub, *priv; /* views: marshalled TPM2B_PUBLIC, TPM2B_PRIVATE under the SRK */
 	const uint8_t *auth;	   /* the key's auth value, wrapped under the root of "default" */
 	const uint8_t *cert;	   /* self-signed X.509, DER */
-	size_t pub_len, priv_len, auth_len, cert_len;
+	const uint8_t *creation;   /* TPM2B_CREATION_DATA, TPMT_TK_CREATION; absent where an earlier release made it */
+	size_t pub_len, priv_len, auth_len, cert_len, creation_len;
 };
 
 /* What a wrapped key is bound to. */
@@ -193,7 +194,7 @@ struct keeper_reply {
 #define SEALED_ROOT_MIN (8u + POLICY_ENCODED_MIN)
 #define SEALED_ROOT_MAX (8u + POLICY_ENCODED_MAX + 2u * SEALED_BLOB_MAX)
 #define CA_KEY_MIN	16u
-#define CA_KEY_MAX	(CA_KEY_MIN + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX)
+#define CA_KEY_MAX	(CA_KEY_MIN + 4u + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX + CREATION_MAX)
 #define KEEPER_ID_SIZE	8u
 /* Whole bodies, id included. */
 #define KEEPER_OPEN_MIN	      (KEEPER_ID_SIZE + 16u)

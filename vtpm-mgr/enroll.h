@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The identity of the host: methods about its TPM and its CA. */
+#ifndef VTPM_MGR_ENROLL_H
+#define VTPM_MGR_ENROLL_H
+
+#include "vtpm-mgr/mgr.h"
+
+/* enroll_methods.c */
+void method_enroll(void *arg, struct call *c, json_t *params);
+void method_enroll_activate(void *arg, struct call *c, json_t *params);
+
+/* keeper_ca.c: sees to it that group "default" and the CA key are open; done is called once, possibly before this returns. */
+void keeper_open_ca(struct mgr *m, void (*done)(void *arg, int code, const char *text), void *arg);
+
+/* describe_ek.c */
+extern const char *const ek_words[]; /* by enum ek_kind */
+json_t *describe_spki(const uint8_t *pub, size_t len);
+json_t *describe_key(const char *kind, const uint8_t *pub, size_t pub_len, const uint8_t *cert, size_t cert_len);
+
+#endif
