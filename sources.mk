@@ -14,6 +14,9 @@ POLICY_SRCS := vtpm-mgr/proto/policy.c
 STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_schema.c vtpm-mgr/store_commit.c vtpm-mgr/store_journal.c vtpm-mgr/store_column.c vtpm-mgr/store_image.c vtpm-mgr/store_restore.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_proto.c vtpm-mgr/control_socket.c
 
+# The format of evidence, in manager and verifier: -lcbor -lcrypto.
+EVIDENCE_SRCS := attest/evidence.c attest/item.c
+
 EVENTLOG_SRCS := vtpm-mgr/predict/eventlog.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
@@ -71,7 +74,7 @@ LAUNCH_SRCS  := hv/launch/launch.c
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
-UNIT_TESTS += test_predict test_bootlog
+UNIT_TESTS += test_predict test_bootlog test_evidence
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -139,6 +142,8 @@ test_store_disk_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_disk_LIBS := -lsqlite3
 test_merkle_SRCS := tests/unit/store_fixture.c vtpm-mgr/merkle.c vtpm-mgr/leaves.c $(STORE_SRCS) $(LIB_SRCS)
 test_merkle_LIBS := -lsqlite3 -lcrypto
+test_evidence_SRCS := $(EVIDENCE_SRCS) lib/buf.c lib/err.c
+test_evidence_LIBS := -lcbor -lcrypto
 test_predict_SRCS := tests/unit/event_log.c $(PREDICT_SRCS) $(LIB_SRCS)
 test_predict_LIBS := -lcrypto
 test_bootlog_SRCS := tests/unit/event_log.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) $(LIB_SRCS)
