@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/mgr.h"
@@ -35,7 +36,7 @@ static struct store_vtpm *row_named(struct mgr *m, struct call *c, json_t *param
 	return NULL;
 }
 
-static struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params)
+struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params)
 {
 	return row_named(m, c, params, "name");
 }
@@ -558,6 +559,7 @@ const struct control_method methods[] = {
 	{ "Status", ROLE_VIEWER, "", 0, 0, method_status },
 	{ "Upgrade", ROLE_OPERATOR, "", 0, 0, method_upgrade },
 	{ "Ca", ROLE_VIEWER, "", 0, 0, method_ca },
+	{ "Attest", ROLE_OPERATOR, "name nonce", 0, 0, method_attest },
 	{ "Enroll", ROLE_OPERATOR, "", 0, 0, method_enroll },
 	{ "EnrollActivate", ROLE_OPERATOR, "blob", 0, 0, method_enroll_activate },
 	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode share_kind share_salt share_envelope", 0, 0, method_create_group },

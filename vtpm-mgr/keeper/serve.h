@@ -91,6 +91,9 @@ int serve_enroll(void *peer, struct ipc_msg *m);
 int serve_enroll_ek(void *peer, struct ipc_msg *m);
 int serve_activate(void *peer, struct ipc_msg *m);
 
+/* attest.c */
+int serve_host_quote(void *peer, struct ipc_msg *m);
+
 /* backup.c */
 int serve_backup_key(void *peer, struct ipc_msg *m);
 int serve_backup_seal(void *peer, struct ipc_msg *m);
