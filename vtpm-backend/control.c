@@ -10,6 +10,7 @@
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/qemu.h"
+#include "vtpm-backend/quote.h"
 #include "vtpm-backend/resume.h"
 #include "vtpm-backend/transport.h"
 #include "vtpm-backend/xen.h"
@@ -78,10 +79,16 @@ static int on_detach(void *peer, struct ipc_msg *m)
 	return xen_detach(peer);
 }
 
+static int on_quote(void *peer, struct ipc_msg *m)
+{
+	return quote_ask(peer, &m->body);
+}
+
 static const struct ipc_rule control_rules[] = {
 	{ BACKEND_START, CONTROL_NEW, BACKEND_START_MIN, BACKEND_START_MAX, 0, IMPORT_FDS_MAX, on_start },
 	{ BACKEND_STOP, CONTROL_STARTED, 0, 0, 0, 0, on_stop },
 	{ BACKEND_DETACH, CONTROL_STARTED, 0, 0, 0, 0, on_detach },
+	{ BACKEND_QUOTE, CONTROL_STARTED, BACKEND_QUOTE_SIZE, BACKEND_QUOTE_SIZE, 0, 0, on_quote },
 };
 
 static int control_receive(struct backend *b, uint32_t state, void *mem, size_t cap)
@@ -153,7 +160,7 @@ static int use_key(struct backend *b, const uint8_t key[static KEY_LEN])
 	err = sealer_init(&b->sealer, key);
 	if (b->qemu != NULL)
 		memcpy(b->key, key, KEY_LEN);
-	if (err == 0 && !(b->start.flags & RUN_SERVE))
+	if (err == 0)
 		err = ak_derive(&b->ak, key);
 	if (err != 0 || b->start.version == 0)
 		return err;
@@ -229,7 +236,7 @@ static int control_watch(struct backend *b)
 				 { .fd = b->busy_fd, .events = POLLIN },
 				 { .fd = -1 },
 				 { .fd = b->xen != NULL ? BACKEND_FD_ATTACH : -1, .events = POLLIN } };
-	uint8_t none[1];
+	uint8_t body[BACKEND_QUOTE_SIZE];
 	uint64_t count;
 	int err;
 
@@ -240,7 +247,7 @@ static int control_watch(struct backend *b)
 		if (fds[1].revents != 0)
 			(void)!read(b->busy_fd, &count, sizeof(count)); /* fails only if it was not readable */
 		if (fds[0].revents != 0) {
-			err = control_receive(b, CONTROL_STARTED, none, sizeof(none));
+			err = control_receive(b, CONTROL_STARTED, body, sizeof(body));
 			if (err != 0)
 				return err;
 		}

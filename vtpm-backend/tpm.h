@@ -14,6 +14,7 @@ enum {
 
 enum {
 	TPM_RC_SUCCESS = 0,
+	TPM_RC_HANDLE_1 = 0x18b, /* TPM_RC_HANDLE of the first handle: there is no such object */
 	TPM_RC_AUTH_FAIL = 0x08e, /* with the number of a session in further bits */
 	TPM_RC_INITIALIZE = 0x100,
 	TPM_RC_FAILURE = 0x101,
@@ -72,6 +73,7 @@ enum {
 	TPM_CC_StirRandom = 0x146,
 	TPM_CC_NV_Read = 0x14e,
 	TPM_CC_Create = 0x153,
+	TPM_CC_Quote = 0x158,
 	TPM_CC_SequenceUpdate = 0x15c,
 	TPM_CC_FlushContext = 0x165,
 	TPM_CC_NV_ReadPublic = 0x169,

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/reroot.h"
@@ -232,6 +233,8 @@ json_t *describe_status(struct mgr *m)
 			 store_word(m->continuity.store_result), "continuity", describe_continuity(m), "sandboxed", (int)m->sandboxed, "warnings",
 			 describe_warnings(m));
 	describe_hold(m, j);
+	if (j)
+		json_object_set_new(j, "attestation", attest_describe(m));
 	if (j && m->xen)
 		json_object_set_new(j, "xsm", json_string(xen_xsm_word(m->xsm)));
 	return j;

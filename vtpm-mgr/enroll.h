@@ -4,14 +4,20 @@
 #define VTPM_MGR_ENROLL_H
 
 #include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/proto/enroll.h"
 
 /* enroll_methods.c */
 void method_enroll(void *arg, struct call *c, json_t *params);
 void method_enroll_activate(void *arg, struct call *c, json_t *params);
+void method_ca(void *arg, struct call *c, json_t *params);
 
 /* crl_methods.c */
 void method_crl(void *arg, struct call *c, json_t *params);
 void crl_forget(struct mgr *m);
+
+/* enroll_record.c: done is called once, possibly before this returns; record is an encoded struct enrolment. c: for the audit log, or NULL. */
+typedef void enroll_done(void *arg, int code, const char *text, const uint8_t *record, size_t len);
+void enroll_record(struct mgr *m, const struct call *c, enroll_done *done, void *arg);
 
 /* keeper_ca.c: sees to it that group "default" and the CA key are open; done is called once, possibly before this returns. */
 void keeper_open_ca(struct mgr *m, void (*done)(void *arg, int code, const char *text), void *arg);

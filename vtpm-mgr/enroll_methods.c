@@ -2,7 +2,7 @@
 /*
  * Enroll and EnrollActivate: what somebody who is not here needs to know of the physical TPM to trust the CA, and his challenge to it.
  *
- *	group "default" open -> CA open -> ENROLL (the record of the store, or a new one) -> ENROLL_EK of each kind | ACTIVATE
+ *	the record (enroll_record.c) -> ENROLL_EK of each kind | ACTIVATE
  */
 #include <stdlib.h>
 #include <string.h>
@@ -150,49 +150,20 @@ static void ask_activate(struct enrolling *e)
 
 /* ---- the record ---- */
 
-static void on_record(void *arg, const struct keeper_reply *reply)
+static void on_record(void *arg, int code, const char *text, const uint8_t *record, size_t len)
 {
 	struct enrolling *e = arg;
-	int err = reply->code ? reply->code : reply->result_len > sizeof(e->record) ? ERR_PROTO : 0;
-
-	if (err) {
-		enroll_end(e, err, reply->text, NULL);
-		return;
-	}
-	if (reply->result_len != e->record_len || memcmp(reply->result, e->record, e->record_len) != 0) {
-		err = store_meta_put(e->m->store, "enrolment", reply->result, reply->result_len);
-		mgr_audit(e->m, e->call, "enroll", NULL, err, "a new attestation key of the physical TPM");
-	}
-	if (err) {
-		enroll_end(e, err, store_why(e->m->store), NULL);
-		return;
-	}
-	memcpy(e->record, reply->result, reply->result_len);
-	e->record_len = reply->result_len;
-	if (e->blob_len)
-		ask_activate(e);
-	else
-		ask_ek(e);
-}
-
-static void on_ca(void *arg, int code, const char *text)
-{
-	struct enrolling *e = arg;
-	uint8_t mem[KEEPER_ENROLL_MAX];
-	struct buf b;
 
 	if (code) {
 		enroll_end(e, code, text, NULL);
 		return;
 	}
-	e->record_len = sizeof(e->record);
-	if (store_meta_get(e->m->store, "enrolment", e->record, &e->record_len))
-		e->record_len = 0; /* none, or a damaged one: the keeper makes another */
-	buf_init(&b, mem, sizeof(mem));
-	if (buf_put_var(&b, e->record, e->record_len))
-		enroll_end(e, ERR_RANGE, "", NULL);
+	memcpy(e->record, record, len);
+	e->record_len = len;
+	if (e->blob_len)
+		ask_activate(e);
 	else
-		keeper_ask(e->m, KEEPER_ENROLL, &b, on_record, e);
+		ask_ek(e);
 }
 
 static struct enrolling *enroll_begin(struct mgr *m, struct call *c)
@@ -215,7 +186,7 @@ void method_enroll(void *arg, struct call *c, json_t *params)
 
 	(void)params;
 	if (e)
-		keeper_open_ca(arg, on_ca, e);
+		enroll_record(arg, c, on_record, e);
 }
 
 void method_enroll_activate(void *arg, struct call *c, json_t *params)
@@ -235,5 +206,46 @@ void method_enroll_activate(void *arg, struct call *c, json_t *params)
 	if (hex_decode(text, e->blob, n))
 		enroll_end(e, ERR_INVAL, "blob must be what tpm2_makecredential has written, in hex", NULL);
 	else
-		keeper_open_ca(arg, on_ca, e);
+		enroll_record(arg, c, on_record, e);
+}
+
+/* Behind the certificate of the CA of now those of CA keys that went with their chips: what they have certified verifies as before. */
+static json_t *with_former_cas(struct mgr *m, json_t *now)
+{
+	uint8_t mem[STORE_META_MAX];
+	size_t len = sizeof(mem), n;
+	const uint8_t *der;
+	struct buf b;
+
+	if (store_meta_get(m->store, "former-cas", mem, &len))
+		return now;
+	buf_wrap(&b, mem, len);
+	while (!buf_get_var(&b, CERT_MAX, &der, &n)) {
+		json_t *one = describe_pem("CERTIFICATE", der, n), *all = json_sprintf("%s%s", json_string_value(now), json_string_value(one));
+
+		json_decref(one);
+		json_decref(now);
+		now = all;
+	}
+	return now;
+}
+
+void method_ca(void *arg, struct call *c, json_t *params)
+{
+	struct mgr *m = arg;
+	uint8_t mem[CA_KEY_MAX];
+	size_t len = sizeof(mem);
+	struct ca_key ca;
+	struct buf b;
+	int err = store_meta_get(m->store, "ca", mem, &len);
+
+	(void)params;
+	buf_wrap(&b, mem, len);
+	if (!err)
+		err = ca_key_decode(&b, &ca);
+	if (err)
+		call_error(c, err, "the CA's row in the store cannot be read");
+	else
+		call_reply(c, json_pack("{s:o}", "certificate",
+					with_former_cas(m, describe_pem("CERTIFICATE", ca.cert, ca.cert_len))));
 }

@@ -22,6 +22,7 @@
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/secmem.h"
+#include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/control_socket.h"
@@ -376,6 +377,7 @@ static void mgr_close(struct mgr *m)
 	reseal_close(m);
 	keeper_close(m);
 	xen_close(m);
+	attest_close(m);
 	continuity_free(m);
 	transfer_close(m);
 	while (m->vtpms)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/enroll.h"
@@ -36,7 +37,7 @@ static struct store_vtpm *row_named(struct mgr *m, struct call *c, json_t *param
 	return NULL;
 }
 
-static struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params)
+struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params)
 {
 	return row_named(m, c, params, "name");
 }
@@ -428,27 +429,6 @@ static void method_status(void *arg, struct call *c, json_t *params)
 	call_reply(c, json_pack("{s:o}", "status", describe_status(arg)));
 }
 
-/* Behind the certificate of the CA of now those of CA keys that went with their chips: what they have certified verifies as before. */
-static json_t *with_former_cas(struct mgr *m, json_t *now)
-{
-	uint8_t mem[STORE_META_MAX];
-	size_t len = sizeof(mem), n;
-	const uint8_t *der;
-	struct buf b;
-
-	if (store_meta_get(m->store, "former-cas", mem, &len))
-		return now;
-	buf_wrap(&b, mem, len);
-	while (!buf_get_var(&b, CERT_MAX, &der, &n)) {
-		json_t *one = describe_pem("CERTIFICATE", der, n), *all = json_sprintf("%s%s", json_string_value(now), json_string_value(one));
-
-		json_decref(one);
-		json_decref(now);
-		now = all;
-	}
-	return now;
-}
-
 static void method_upgrade(void *arg, struct call *c, json_t *params)
 {
 	struct mgr *m = arg;
@@ -461,26 +441,6 @@ static void method_upgrade(void *arg, struct call *c, json_t *params)
 	mgr_audit(m, c, "upgrade", NULL, 0, NULL);
 	m->held.again = true; /* when this round is over, and the answer on its way */
 	call_reply(c, NULL);
-}
-
-static void method_ca(void *arg, struct call *c, json_t *params)
-{
-	struct mgr *m = arg;
-	uint8_t mem[CA_KEY_MAX];
-	size_t len = sizeof(mem);
-	struct ca_key ca;
-	struct buf b;
-	int err = store_meta_get(m->store, "ca", mem, &len);
-
-	(void)params;
-	buf_wrap(&b, mem, len);
-	if (!err)
-		err = ca_key_decode(&b, &ca);
-	if (err)
-		call_error(c, err, "the CA's row in the store cannot be read");
-	else
-		call_reply(c, json_pack("{s:o}", "certificate",
-					with_former_cas(m, describe_pem("CERTIFICATE", ca.cert, ca.cert_len))));
 }
 
 /* --- quarantine --- */
@@ -570,6 +530,7 @@ const struct control_method methods[] = {
 	{ "Upgrade", ROLE_OPERATOR, "", 0, 0, method_upgrade },
 	{ "Ca", ROLE_VIEWER, "", 0, 0, method_ca },
 	{ "Crl", ROLE_VIEWER, "", 0, 0, method_crl },
+	{ "Attest", ROLE_OPERATOR, "name nonce", 0, 0, method_attest },
 	{ "Enroll", ROLE_OPERATOR, "", 0, 0, method_enroll },
 	{ "EnrollActivate", ROLE_OPERATOR, "blob", 0, 0, method_enroll_activate },
 	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode share_kind share_salt share_envelope", 0, 0, method_create_group },

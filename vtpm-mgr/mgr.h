@@ -18,8 +18,7 @@
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	reroot.h	offline keys, rotation of roots, recovery on another chip
- *	policy.h	what groups are sealed to
- *	backup.h	backups of the store, and what comes back of them
+ *	policy.h, backup.h, attest.h	what groups are sealed to; backups of the store, and what comes back of them; evidence about vTPMs
  *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -553,6 +552,7 @@ struct mgr {
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
 	struct fronts *fronts;
+	struct attesting *attesting; /* attest.h; NULL: nobody has asked */
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
 	enum xen_xsm xsm; /* what the hypervisor said at the start */

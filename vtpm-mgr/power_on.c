@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/mgr.h"
 
@@ -164,6 +165,11 @@ static int on_detached(void *arg, struct ipc_msg *msg)
 	return xen_ring_detached(arg);
 }
 
+static int on_quoted(void *arg, struct ipc_msg *msg)
+{
+	return attest_quoted(arg, msg);
+}
+
 static int on_take(void *arg, struct ipc_msg *msg)
 {
 	return takeover_ask(arg, msg);
@@ -176,6 +182,7 @@ static const struct ipc_rule rules[] = {
 	{ BACKEND_REFUSED, BOTH, BACKEND_REFUSED_SIZE, BACKEND_REFUSED_SIZE, 0, 0, on_refused },
 	{ BACKEND_ATTACHED, WORKER_OWNS, BACKEND_ATTACHED_SIZE, BACKEND_ATTACHED_SIZE, 0, 0, on_attached },
 	{ BACKEND_DETACHED, WORKER_OWNS, 0, 0, 0, 0, on_detached },
+	{ BACKEND_QUOTED, WORKER_OWNS, BACKEND_QUOTED_MIN, BACKEND_QUOTED_MAX, 0, 0, on_quoted },
 	{ STORE_COMMIT, WORKER_OWNS, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
 	{ STORE_TAKE, BOTH, STORE_TAKE_SIZE, STORE_TAKE_SIZE, 0, 0, on_take },
 };

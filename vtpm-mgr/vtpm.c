@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 
 #include "lib/log.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/attest.h"
 
 struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
@@ -174,6 +174,7 @@ void vtpm_exited(void *arg, uint32_t status)
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	loop_timer_cancel(&m->loop, &v->stop_timer);
 	commit_forget(v);
+	attest_backend_gone(v);
 	if (resume_try(v, status))
 		return;
 	/* What the store gave is judged by the backend that takes over when it is the first to open it. */

@@ -60,6 +60,11 @@ static const struct ctl_option enroll_options[] = {
 	{"--dir", "DIR", NULL, ARG_FILE, 0, "write it into files there, for tpm2-tools and OpenSSL"},
 };
 
+static const struct ctl_option attest_options[] = {
+	{"--nonce", "HEX", "nonce", ARG_STRING, 0, "the verifier's, 8 to 64 bytes: the evidence is made for it"},
+	{"--out", "FILE", NULL, ARG_FILE, 0, "where the evidence goes (-: standard output)"},
+};
+
 static const struct ctl_option release_options[] = {
 	{"--store", NULL, "store", ARG_FLAG, 0, "the whole store, in place of one vTPM"},
 	{"--i-accept-rollback", NULL, "accept_rollback", ARG_FLAG, 0,
@@ -182,6 +187,8 @@ const struct ctl_command ctl_commands[] = {
 	 "Print the list of the certificates that are revoked (PEM).", NULL, NULL},
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
 	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL, NULL},
+	{NULL, "attest", "Attest", NAME_NEEDED, OPTIONS(attest_options), print_attest, NULL,
+	 "Have a vTPM and the physical TPM say, for a nonce, what guest and host have booted.", NULL, attest_run},
 	{"enroll", "show", "Enroll", NAME_NONE, OPTIONS(enroll_options), print_enroll, NULL,
 	 "Show who the physical TPM is, and its word that the CA key is in it.", NULL, NULL},
 	{"enroll", "activate", "EnrollActivate", NAME_OF_FILE, NULL, 0, print_credential, NULL,

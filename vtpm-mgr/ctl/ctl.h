@@ -90,6 +90,7 @@ struct ctl_args {
 	const char *code, *response; /* of a recovery */
 	bool owner_auth;
 	const char *dir; /* for files of an enrolment */
+	const char *out; /* for evidence; "-": standard output */
 	const char *ca, *share_file; /* of a group's second share */
 	const char *policy_key, *recovery_key, *set; /* files; "none" for no key */
 	/* Of policy sign and policy current, which make files of them. */
@@ -175,6 +176,12 @@ int print_crl(const struct ctl_args *a, json_t *params);
 int print_credential(const struct ctl_args *a, json_t *params);
 /* Before EnrollActivate: reads the file. */
 CHECKED int enroll_activate_prepare(struct ctl_args *a, struct ctl_error *e);
+
+/* ---- attest.c ---- */
+
+/* Has evidence made, and keeps it in a file. */
+CHECKED int attest_run(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+int print_attest(const struct ctl_args *a, json_t *params);
 
 /* ---- share.c ---- */
 

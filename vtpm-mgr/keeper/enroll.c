@@ -11,9 +11,7 @@
 
 struct enroll_job {
 	struct ca *ca;
-	TPM2B_AUTH auth; /* of the AK */
-	TPM2B_PUBLIC pub;
-	TPM2B_PRIVATE priv;
+	struct enroll_key key;
 	TPM2B_DATA qualifying;
 	struct enrolment_blob *mem;
 	struct enrolment *e;
@@ -32,7 +30,7 @@ static int ak_auth(const struct ca *ca, TPM2B_AUTH *auth)
 
 static int ak_create(struct tpm *t, struct enroll_job *job)
 {
-	TPM2B_SENSITIVE_CREATE sensitive = {.sensitive.userAuth = job->auth};
+	TPM2B_SENSITIVE_CREATE sensitive = {.sensitive.userAuth = job->key.auth};
 	const TPML_PCR_SELECTION no_pcrs = {0};
 	const TPM2B_DATA outside = {0};
 	TPM2B_PUBLIC in = {0}, *pub = NULL;
@@ -46,23 +44,31 @@ static int ak_create(struct tpm *t, struct enroll_job *job)
 	secmem_wipe(&sensitive, sizeof(sensitive));
 	r = tpm_check(t, rc, "TPM2_Create of the attestation key");
 	if (!r) {
-		job->pub = *pub;
-		job->priv = *priv;
+		job->key.pub = *pub;
+		job->key.priv = *priv;
 	}
 	Esys_Free(pub);
 	Esys_Free(priv);
 	return r;
 }
 
-static int ak_load(struct tpm *t, const struct enroll_job *job, ESYS_TR *handle)
+int enroll_key_load(struct tpm *t, const struct enroll_key *k, ESYS_TR *handle)
 {
-	int r = tpm_load(t, &job->pub, &job->priv, "the attestation key", handle);
+	int r = tpm_load(t, &k->pub, &k->priv, "the attestation key", handle);
 
-	return r ? r : tpm_check(t, Esys_TR_SetAuth(t->esys, *handle, &job->auth), "auth of the attestation key");
+	return r ? r : tpm_check(t, Esys_TR_SetAuth(t->esys, *handle, &k->auth), "auth of the attestation key");
 }
 
-/* Another session for a second authorisation: it encrypts nothing, as the first one does. */
-static int second_session(struct tpm *t, ESYS_TR *session)
+int enroll_key_open(struct ca *ca, const struct enrolment *e, struct enroll_key *k)
+{
+	if (!ca->cert)
+		return tpm_fail(ca->tpm, ERR_WRONG_STATE, "there is no CA");
+	if (ak_auth(ca, &k->auth))
+		return tpm_fail(ca->tpm, ERR_CRYPTO, "the attestation key's auth cannot be derived");
+	return tpm_blob_decode(ca->tpm, e->pub, e->pub_len, e->priv, e->priv_len, &k->pub, &k->priv);
+}
+
+int enroll_second_session(struct tpm *t, ESYS_TR *session)
 {
 	int r = tpm_session(t, TPM2_SE_HMAC, session);
 
@@ -70,8 +76,7 @@ static int second_session(struct tpm *t, ESYS_TR *session)
 		 : tpm_check(t, Esys_TRSess_SetAttributes(t->esys, *session, TPMA_SESSION_CONTINUESESSION, 0xff), "session attributes");
 }
 
-/* Frees both. */
-static int take_attest(struct tpm *t, TPM2B_ATTEST *attest, TPMT_SIGNATURE *sig, uint8_t mem[static ATTEST_MAX], size_t *len,
+int enroll_take_attest(struct tpm *t, TPM2B_ATTEST *attest, TPMT_SIGNATURE *sig, uint8_t mem[static ATTEST_MAX], size_t *len,
 		       uint8_t sig_mem[static ATTEST_SIG_MAX], size_t *sig_len)
 {
 	int r = 0;
@@ -94,7 +99,7 @@ static int certify(struct tpm *t, struct enroll_job *job, ESYS_TR ca, ESYS_TR ak
 	ESYS_TR second = ESYS_TR_NONE;
 	TPMT_SIGNATURE *sig = NULL;
 	TPM2B_ATTEST *attest = NULL;
-	int r = second_session(t, &second);
+	int r = enroll_second_session(t, &second);
 
 	if (!r)
 		r = tpm_check(t, Esys_Certify(t->esys, ca, ak, t->session, second, ESYS_TR_NONE, &job->qualifying, &own, &attest, &sig),
@@ -102,7 +107,7 @@ static int certify(struct tpm *t, struct enroll_job *job, ESYS_TR ca, ESYS_TR ak
 	tpm_flush(t, &second);
 	job->e->attest = job->mem->attest;
 	job->e->sig = job->mem->sig;
-	return r ? r : take_attest(t, attest, sig, job->mem->attest, &job->e->attest_len, job->mem->sig, &job->e->sig_len);
+	return r ? r : enroll_take_attest(t, attest, sig, job->mem->attest, &job->e->attest_len, job->mem->sig, &job->e->sig_len);
 }
 
 static int certify_creation(struct tpm *t, struct enroll_job *job, ESYS_TR ca, ESYS_TR ak)
@@ -134,7 +139,7 @@ static int certify_creation(struct tpm *t, struct enroll_job *job, ESYS_TR ca, E
 	e->creation_attest = job->mem->creation_attest;
 	e->creation_sig = job->mem->creation_sig;
 	return r ? r
-		 : take_attest(t, attest, sig, job->mem->creation_attest, &e->creation_attest_len, job->mem->creation_sig, &e->creation_sig_len);
+		 : enroll_take_attest(t, attest, sig, job->mem->creation_attest, &e->creation_attest_len, job->mem->creation_sig, &e->creation_sig_len);
 }
 
 static int new_op(struct tpm *t, void *arg)
@@ -146,7 +151,7 @@ static int new_op(struct tpm *t, void *arg)
 	memset(job->e, 0, sizeof(*job->e));
 	r = ak_create(t, job);
 	if (!r)
-		r = ak_load(t, job, &ak);
+		r = enroll_key_load(t, &job->key, &ak);
 	if (!r)
 		r = ca_load(t, job->ca, &ca);
 	if (!r)
@@ -168,7 +173,7 @@ static int job_init(struct enroll_job *job, struct ca *ca)
 	job->ca = ca;
 	job->qualifying.size = DIGEST_LEN;
 	len = i2d_X509(ca->cert, &der);
-	r = len <= 0 || wrap_sha256(der, (size_t)len, job->qualifying.buffer) || ak_auth(ca, &job->auth) ? ERR_CRYPTO : 0;
+	r = len <= 0 || wrap_sha256(der, (size_t)len, job->qualifying.buffer) || ak_auth(ca, &job->key.auth) ? ERR_CRYPTO : 0;
 	OPENSSL_free(der);
 	return r ? tpm_fail(ca->tpm, r, "the attestation key's auth cannot be derived") : 0;
 }
@@ -181,10 +186,10 @@ int enroll_new(struct ca *ca, struct enrolment_blob *mem, struct enrolment *e)
 	if (!r)
 		r = tpm_run(ca->tpm, new_op, &job);
 	if (!r)
-		r = tpm_blob_encode(ca->tpm, &job.pub, &job.priv, mem->pub, &e->pub_len, mem->priv, &e->priv_len);
+		r = tpm_blob_encode(ca->tpm, &job.key.pub, &job.key.priv, mem->pub, &e->pub_len, mem->priv, &e->priv_len);
 	e->pub = mem->pub;
 	e->priv = mem->priv;
-	secmem_wipe(&job.auth, sizeof(job.auth));
+	secmem_wipe(&job.key.auth, sizeof(job.key.auth));
 	return r;
 }
 
@@ -207,8 +212,9 @@ static int names_ca(const struct enroll_job *job, const struct enrolment *e)
 
 static int check_op(struct tpm *t, void *arg)
 {
+	const struct enroll_job *job = arg;
 	ESYS_TR ak = ESYS_TR_NONE;
-	int r = ak_load(t, arg, &ak);
+	int r = enroll_key_load(t, &job->key, &ak);
 
 	tpm_flush(t, &ak);
 	return r;
@@ -220,12 +226,12 @@ int enroll_check(struct ca *ca, const struct enrolment *e)
 	int r = job_init(&job, ca);
 
 	if (!r)
-		r = tpm_blob_decode(ca->tpm, e->pub, e->pub_len, e->priv, e->priv_len, &job.pub, &job.priv);
+		r = tpm_blob_decode(ca->tpm, e->pub, e->pub_len, e->priv, e->priv_len, &job.key.pub, &job.key.priv);
 	if (!r && names_ca(&job, e))
 		r = tpm_fail(ca->tpm, ERR_AUTH, "it is of another certificate key");
 	if (!r)
 		r = tpm_run(ca->tpm, check_op, &job);
-	secmem_wipe(&job.auth, sizeof(job.auth));
+	secmem_wipe(&job.key.auth, sizeof(job.key.auth));
 	return r;
 }
 
@@ -300,7 +306,7 @@ static int activate_op(struct tpm *t, void *arg)
 	r = enroll_ek_load(t, job->kind, &ek, &pub);
 	Esys_Free(pub);
 	if (!r)
-		r = ak_load(t, &job->ak, &ak);
+		r = enroll_key_load(t, &job->ak.key, &ak);
 	if (!r)
 		r = ek_session(t, &session);
 	if (!r)
@@ -319,11 +325,11 @@ int enroll_activate(struct ca *ca, const struct enrolment *e, const uint8_t *blo
 
 	*secret_len = 0;
 	if (!r)
-		r = tpm_blob_decode(ca->tpm, e->pub, e->pub_len, e->priv, e->priv_len, &job.ak.pub, &job.ak.priv);
+		r = tpm_blob_decode(ca->tpm, e->pub, e->pub_len, e->priv, e->priv_len, &job.ak.key.pub, &job.ak.key.priv);
 	if (!r && credential_decode(blob, len, &job))
 		r = tpm_fail(ca->tpm, ERR_INVAL, "this is no credential as tpm2_makecredential writes it");
 	if (!r)
 		r = tpm_run(ca->tpm, activate_op, &job);
-	secmem_wipe(&job.ak.auth, sizeof(job.ak.auth));
+	secmem_wipe(&job.ak.key.auth, sizeof(job.ak.key.auth));
 	return r;
 }

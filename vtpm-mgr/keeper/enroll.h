@@ -26,6 +26,19 @@ CHECKED int enroll_ek(struct tpm *t, enum ek_kind kind, uint8_t pub[static PUBLI
 CHECKED int enroll_activate(struct ca *ca, const struct enrolment *e, const uint8_t *blob, size_t len, uint8_t secret[static SECRET_MAX],
 			    size_t *secret_len);
 
+/* The AK as a record has it. auth is secret, to be wiped. */
+struct enroll_key {
+	TPM2B_AUTH auth;
+	TPM2B_PUBLIC pub;
+	TPM2B_PRIVATE priv;
+};
+CHECKED int enroll_key_open(struct ca *ca, const struct enrolment *e, struct enroll_key *k);
+/* For operations: the AK, loaded; another session for a second authorisation, which encrypts nothing, as the first one does. */
+CHECKED int enroll_key_load(struct tpm *t, const struct enroll_key *k, ESYS_TR *handle);
+CHECKED int enroll_second_session(struct tpm *t, ESYS_TR *session);
+/* Copies what an AK has signed, and frees both. */
+CHECKED int enroll_take_attest(struct tpm *t, TPM2B_ATTEST *attest, TPMT_SIGNATURE *sig, uint8_t mem[static ATTEST_MAX], size_t *len,
+			       uint8_t sig_mem[static ATTEST_SIG_MAX], size_t *sig_len);
 /* An EK by its template, loaded; for operations. ERR_WRONG_STATE: the endorsement hierarchy has a password. */
 CHECKED int enroll_ek_load(struct tpm *t, enum ek_kind kind, ESYS_TR *handle, TPM2B_PUBLIC **pub);
 

@@ -10,7 +10,7 @@
 #include "vtpm-mgr/keeper/identity.h"
 #include "vtpm-mgr/keeper/srk.h"
 #include "vtpm-mgr/keeper/wrap.h"
-#include "vtpm-mgr/proto/enroll.h"
+#include "vtpm-mgr/proto/attest.h"
 
 enum {
 	STATE_DEAD = 0,		/* there is no TPM: the first request is told so */
@@ -306,6 +306,7 @@ static const struct ipc_rule rules[] = {
 	{KEEPER_ANCHOR_RESEAL, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_anchor_reseal},
 	{KEEPER_GROUP_SWITCH, STATE_PINNED, KEEPER_GROUP_MIN, KEEPER_GROUP_MAX, 0, 0, serve_group_switch},
 	{KEEPER_GROUP_SWITCHED, STATE_PINNED, KEEPER_GROUP_MIN, KEEPER_GROUP_MAX, 0, 0, serve_group_switched},
+	{KEEPER_HOST_QUOTE, STATE_PINNED, KEEPER_HOST_QUOTE_MIN, KEEPER_HOST_QUOTE_MAX, 0, 0, serve_host_quote},
 	{KEEPER_ENROLL, STATE_PINNED, KEEPER_ENROLL_MIN, KEEPER_ENROLL_MAX, 0, 0, serve_enroll},
 	{KEEPER_ENROLL_EK, STATE_PINNED, KEEPER_EK_SIZE, KEEPER_EK_SIZE, 0, 0, serve_enroll_ek},
 	{KEEPER_ACTIVATE, STATE_PINNED, KEEPER_ACTIVATE_MIN, KEEPER_ACTIVATE_MAX, 0, 0, serve_activate},

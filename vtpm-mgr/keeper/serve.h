@@ -97,6 +97,9 @@ int serve_crl_add(void *peer, struct ipc_msg *m);
 int serve_crl_sign(void *peer, struct ipc_msg *m);
 int serve_crl_read(void *peer, struct ipc_msg *m);
 
+/* attest.c */
+int serve_host_quote(void *peer, struct ipc_msg *m);
+
 /* backup.c */
 int serve_backup_key(void *peer, struct ipc_msg *m);
 int serve_backup_seal(void *peer, struct ipc_msg *m);

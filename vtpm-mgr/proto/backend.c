@@ -121,6 +121,42 @@ int backend_attached_decode(struct buf *b, int32_t *code)
 	return *code > 0 || *code < ERR_LAST ? ERR_PROTO : 0;
 }
 
+int backend_quote_encode(struct buf *b, const uint8_t qualifying[static DIGEST_LEN])
+{
+	return buf_put_bytes(b, qualifying, DIGEST_LEN);
+}
+
+int backend_quote_decode(struct buf *b, uint8_t qualifying[static DIGEST_LEN])
+{
+	return buf_get_bytes(b, qualifying, DIGEST_LEN) ? ERR_PROTO : 0;
+}
+
+int backend_quoted_encode(struct buf *b, const struct backend_quoted *m)
+{
+	const bool made = m->code == 0;
+
+	return buf_put_u32le(b, (uint32_t)m->code) || buf_put_var(b, m->attest, made ? m->attest_len : 0) ||
+			       buf_put_var(b, m->sig, made ? m->sig_len : 0) || buf_put_var(b, m->pcrs, made ? QUOTE_PCRS_LEN : 0)
+		       ? ERR_RANGE
+		       : 0;
+}
+
+int backend_quoted_decode(struct buf *b, struct backend_quoted *m)
+{
+	uint32_t code;
+	size_t pcrs;
+
+	if (buf_get_u32le(b, &code) || buf_get_var(b, ATTEST_MAX, &m->attest, &m->attest_len) ||
+	    buf_get_var(b, ATTEST_SIG_MAX, &m->sig, &m->sig_len) || buf_get_var(b, QUOTE_PCRS_LEN, &m->pcrs, &pcrs))
+		return ERR_PROTO;
+	m->code = (int32_t)code;
+	if (m->code > 0 || m->code < ERR_LAST)
+		return ERR_PROTO;
+	if (m->code != 0)
+		return m->attest_len != 0 || m->sig_len != 0 || pcrs != 0 ? ERR_PROTO : 0;
+	return m->attest_len == 0 || m->sig_len == 0 || pcrs != QUOTE_PCRS_LEN ? ERR_PROTO : 0;
+}
+
 int store_commit_encode(struct buf *b, const struct store_commit *m)
 {
 	if (buf_put_u64le(b, m->version) || buf_put_u8(b, m->flags) || buf_put_var(b, m->sealed, m->sealed_len))

@@ -11,6 +11,8 @@
  *	b -> m  BACKEND_ATTACHED {i32 code}	it has looked at the ring that came over attach: 0, it serves it
  *	m -> b  BACKEND_DETACH {}		let go of the ring, if there is one; a command in hand is cancelled
  *	b -> m  BACKEND_DETACHED {}		nothing of the guest's is mapped any more
+ *	m -> b  BACKEND_QUOTE {32 bytes}	TPM2_Quote of PCRs 0 to 15 by the attestation key, over that; one at a time
+ *	b -> m  BACKEND_QUOTED {i32 code, var attest, var signature, var PCRs}	the answer, after the command in hand
  *	m -> b  BACKEND_STOP {}		shut the engine down in order, commit, exit 0
  *	End of file: the manager has gone; the backend exits at once, having acknowledged nothing that is not stored.
  *
@@ -49,6 +51,8 @@ enum {
 	BACKEND_ATTACHED = 0x42450007,
 	BACKEND_DETACH = 0x42450008,
 	BACKEND_DETACHED = 0x42450009,
+	BACKEND_QUOTE = 0x4245000a,
+	BACKEND_QUOTED = 0x4245000b,
 	STORE_COMMIT = 0x42450011,
 	STORE_DONE = 0x42450012,
 	STORE_TAKE = 0x42450013,
@@ -122,6 +126,16 @@ struct backend_failed {
 	char text[TEXT_MAX + 1];
 };
 
+/* What a backend quotes: SHA-256 bank, PCRs 0 to 15. */
+#define QUOTE_PCRS     16u
+#define QUOTE_PCRS_LEN (QUOTE_PCRS * DIGEST_LEN)
+struct backend_quoted {
+	int32_t code; /* ERR_NOTFOUND: it has no attestation key; ERR_WRONG_STATE: it is off, or was not started up; ERR_BUSY: not in this moment */
+	const uint8_t *attest, *sig; /* views: TPMS_ATTEST, TPMT_SIGNATURE; with code 0 */
+	const uint8_t *pcrs;	     /* QUOTE_PCRS_LEN bytes: the values that were quoted; with code 0 */
+	size_t attest_len, sig_len;
+};
+
 #define COMMIT_STARTUP	   (1u << 0) /* the engine's first commit after a power-on */
 #define COMMIT_AUTH_FAILED (1u << 1) /* since the last one that succeeded the engine has answered TPM_RC_AUTH_FAIL or TPM_RC_LOCKOUT */
 struct store_commit {
@@ -166,6 +180,9 @@ struct cert_issued {
 #define BACKEND_PROVISIONED_MAX (BACKEND_PROVISIONED_MIN + SEALED_STATE_MAX + KEY_KINDS * (PUBLIC_MAX + CERT_MAX))
 #define BACKEND_REFUSED_SIZE	4u
 #define BACKEND_ATTACHED_SIZE	4u
+#define BACKEND_QUOTE_SIZE	DIGEST_LEN
+#define BACKEND_QUOTED_MIN	16u
+#define BACKEND_QUOTED_MAX	(BACKEND_QUOTED_MIN + ATTEST_MAX + ATTEST_SIG_MAX + QUOTE_PCRS_LEN)
 #define BACKEND_FAILED_MIN	8u
 #define BACKEND_FAILED_MAX	(BACKEND_FAILED_MIN + TEXT_MAX)
 #define STORE_COMMIT_MIN	13u
@@ -192,6 +209,10 @@ CHECKED int backend_refused_decode(struct buf *b, int32_t *code);
 /* code: 0 or negative. */
 CHECKED int backend_attached_encode(struct buf *b, int32_t code);
 CHECKED int backend_attached_decode(struct buf *b, int32_t *code);
+CHECKED int backend_quote_encode(struct buf *b, const uint8_t qualifying[static DIGEST_LEN]);
+CHECKED int backend_quote_decode(struct buf *b, uint8_t qualifying[static DIGEST_LEN]);
+CHECKED int backend_quoted_encode(struct buf *b, const struct backend_quoted *m);
+CHECKED int backend_quoted_decode(struct buf *b, struct backend_quoted *m);
 CHECKED int store_commit_encode(struct buf *b, const struct store_commit *m);
 CHECKED int store_commit_decode(struct buf *b, struct store_commit *m);
 CHECKED int store_done_encode(struct buf *b, const struct store_done *m);

@@ -29,8 +29,6 @@ enum {
 	KEEPER_CRL_READ,
 };
 
-#define ATTEST_MAX     512u /* TPMS_ATTEST */
-#define ATTEST_SIG_MAX 128u /* TPMT_SIGNATURE of ECDSA P-256 */
 #define CREDENTIAL_MAX 1024u /* TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET, with the tool's header */
 #define SECRET_MAX     64u   /* what is in it */
 
