@@ -180,7 +180,7 @@ test_tpmcmd_SRCS := $(BACKEND_LIB_SRCS)
 test_tpmcmd_LIBS := $(LIBS_BACKEND)
 test_ak_SRCS := $(BACKEND_LIB_SRCS)
 test_ak_LIBS := $(LIBS_BACKEND)
-test_quote_SRCS := $(BACKEND_LIB_SRCS)
+test_quote_SRCS := tests/unit/audit_session.c $(BACKEND_LIB_SRCS)
 test_quote_LIBS := $(LIBS_BACKEND)
 test_ek_SRCS := $(BACKEND_LIB_SRCS)
 test_ek_LIBS := $(LIBS_BACKEND)
@@ -200,7 +200,7 @@ test_resume_qemu_LIBS := $(LIBS_BACKEND) -lpthread
 test_resume_SRCS := tests/unit/resume_guest.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_resume_LIBS := $(LIBS_BACKEND)
 test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
-test_quote_serve_SRCS := $(test_qemu_SRCS)
+test_quote_serve_SRCS := tests/unit/audit_session.c $(test_qemu_SRCS)
 test_quote_serve_LIBS := $(LIBS_BACKEND)
 test_qemu_LIBS := $(LIBS_BACKEND)
 test_qemu_saved_SRCS := $(test_qemu_SRCS)
@@ -241,7 +241,7 @@ fuzz_evidence_LIBS := $(LIBS_VERIFY)
 fuzz_predict_SRCS := $(PREDICT_SRCS) lib/buf.c lib/err.c lib/util.c
 fuzz_predict_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
-vtpm_bench_SRCS := tests/bench/bench.c tests/bench/cancel.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
+vtpm_bench_SRCS := tests/bench/attest.c tests/bench/bench.c tests/bench/cancel.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
             tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c tests/bench/wear.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
 vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm

@@ -8,6 +8,7 @@
 #include "lib/secmem.h"
 #include "lib/util.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/resume.h"
 #include "vtpm-backend/tpm.h"
 #include "vtpm-backend/tpmrun.h"
 
@@ -101,6 +102,8 @@ static int judge(uint32_t rc)
 {
 	if (rc == TPM_RC_INITIALIZE)
 		return ERR_WRONG_STATE;
+	if (rc == TPM_RC_OBJECT_MEMORY)
+		return ERR_FULL;
 	return rc == TPM_RC_HANDLE_1 || rc == TPM_RC_BAD_AUTH_1 ? ERR_NOTFOUND : ERR_ENGINE;
 }
 
@@ -116,42 +119,115 @@ static int stir(struct tpmrun *t)
 	return err != 0 ? err : tpmrun(t, 0);
 }
 
-/* In the copy. */
-static int quote_run(const struct ak_secret *ak, const uint8_t over[static DIGEST_LEN], struct quote *q)
+/* By whichever TPM the engine is now. ERR_FULL: there is no slot for the key. */
+static int quote_run(struct tpmrun *t, const struct ak_secret *ak, const uint8_t over[static DIGEST_LEN], struct quote *q)
+{
+	int err = tpmcmd_quote(&t->cmd, AK_HANDLE, ak->auth, sizeof(ak->auth), over, DIGEST_LEN);
+
+	if (err == 0)
+		err = tpmrun(t, 0);
+	if (err == ERR_ENGINE)
+		err = judge(t->rsp.rc);
+	if (err == 0)
+		err = take(t, q);
+	return err == 0 ? read_pcrs(t, q->pcrs) : err;
+}
+
+/* --- by a copy --- */
+
+static int in_copy(const struct ak_secret *ak, const uint8_t over[static DIGEST_LEN], struct quote *q)
 {
 	struct tpmrun t;
 	int err;
 
 	tpmrun_init(&t);
 	err = stir(&t);
-	if (err == 0) {
-		make_room(&t);
-		err = tpmcmd_quote(&t.cmd, AK_HANDLE, ak->auth, sizeof(ak->auth), over, DIGEST_LEN);
-	}
-	if (err == 0)
-		err = tpmrun(&t, 0);
 	if (err == ERR_ENGINE)
 		err = judge(t.rsp.rc);
-	if (err == 0)
-		err = take(&t, q);
-	if (err == 0)
-		err = read_pcrs(&t, q->pcrs);
+	if (err == 0) {
+		make_room(&t);
+		err = quote_run(&t, ak, over, q);
+	}
 	tpmrun_wipe(&t);
 	return err;
 }
 
-int quote_make(const struct ak_secret *ak, const uint8_t over[static DIGEST_LEN], struct quote *q, int *code)
+static int by_copy(const struct ak_secret *ak, const uint8_t over[static DIGEST_LEN], struct quote *q, int *code)
 {
 	struct copy c;
 	int err = 0;
 
 	*code = copy_take(&c);
 	if (*code == 0) {
-		*code = quote_run(ak, over, q);
+		*code = in_copy(ak, over, q);
 		err = copy_return(&c);
 	}
 	copy_free(&c);
 	return err;
+}
+
+/* --- by itself --- */
+
+/* Commands that the guest has audited, besides the one that always is: TPM2_SetCommandCodeAuditStatus. Part 1, 31.3 */
+static bool audits(struct tpmrun *t)
+{
+	uint32_t first, second;
+	int err = tpmcmd_get_capability(&t->cmd, TPM_CAP_AUDIT_COMMANDS, 0, 2);
+
+	if (err == 0)
+		err = tpmrun(t, 0);
+	return err != 0 || tpmrsp_audited(&t->rsp, &first, &second) != 0 || first != TPM_CC_SetCommandCodeAuditStatus || second != 0;
+}
+
+/* A key that firmware has put there, under the dictionary-attack lockout: trying it would be a failed authorisation. */
+static bool may_be_tried(struct tpmrun *t)
+{
+	const uint8_t *pub;
+	uint32_t attributes;
+	struct buf b;
+	size_t n;
+	int err = tpmcmd_read_public(&t->cmd, AK_HANDLE);
+
+	if (err == 0)
+		err = tpmrun(t, 0);
+	if (err == 0)
+		err = tpmrsp_public(&t->rsp, &pub, &n);
+	if (err != 0)
+		return false;
+	buf_wrap(&b, pub, n);
+	return buf_skip(&b, 2 + 2 + 2) == 0 && buf_get_u32be(&b, &attributes) == 0 && (attributes & TPMA_OBJECT_NODA) != 0;
+}
+
+/*
+ * Whether the guest's own TPM may quote. The last command of the guest was without sessions, so that no audit session is exclusive that
+ * another command would end, and no TPM2_Shutdown; and its generator owes nothing to a saved state.
+ */
+static bool leaves_no_trace(const struct backend *b, struct tpmrun *t)
+{
+	return !b->unsettled && !b->unstirred && !commit_due(&b->commit) && !audits(t) && may_be_tried(t);
+}
+
+/* A clock that is stored once in a while is a change as after any command. */
+static int by_itself(struct backend *b, struct tpmrun *t, const uint8_t over[static DIGEST_LEN], struct quote *q, int *code)
+{
+	size_t none = 0;
+
+	*code = quote_run(t, &b->ak, over, q);
+	return engine_dirty() ? resume_commit(b, &none) : 0;
+}
+
+int quote_make(struct backend *b, const uint8_t over[static DIGEST_LEN], struct quote *q, int *code)
+{
+	struct tpmrun t;
+	int err = 0;
+
+	tpmrun_init(&t);
+	engine_clean();
+	*code = ERR_FULL;
+	if (leaves_no_trace(b, &t))
+		err = by_itself(b, &t, over, q, code);
+	tpmrun_wipe(&t);
+	return err != 0 || *code != ERR_FULL ? err : by_copy(&b->ak, over, q, code);
 }
 
 int quote_ask(struct backend *b, struct buf *body)
@@ -190,7 +266,7 @@ int quote_serve(struct backend *b)
 	if (b->hashing)
 		code = ERR_BUSY; /* the hardware's hash sequence, which a command would end */
 	else if (b->powered && !b->halted)
-		err = quote_make(&b->ak, over, &q, &code);
+		err = quote_make(b, over, &q, &code);
 	atomic_store(&b->quote_asked, false);
 	return err != 0 ? err : answer(&q, code);
 }

@@ -20,6 +20,7 @@ enum {
 	TPM_RC_FAILURE = 0x101,
 	TPM_RC_COMMAND_SIZE = 0x142,
 	TPM_RC_NV_SPACE = 0x14b,
+	TPM_RC_OBJECT_MEMORY = 0x902,
 	TPM_RC_LOCALITY = 0x907,
 	TPM_RC_LOCKOUT = 0x921,
 	TPM_RC_NV_UNAVAILABLE = 0x923,
@@ -68,6 +69,7 @@ enum {
 	TPM_CC_NV_WriteLock = 0x138,
 	TPM_CC_PCR_Event = 0x13c,
 	TPM_CC_NV_ChangeAuth = 0x13b,
+	TPM_CC_SetCommandCodeAuditStatus = 0x140,
 	TPM_CC_Startup = 0x144,
 	TPM_CC_Shutdown = 0x145,
 	TPM_CC_StirRandom = 0x146,
@@ -90,6 +92,9 @@ enum {
 	TPM_CC_TestParms = 0x18a,
 	TPM_CC_CreateLoaded = 0x191,
 };
+
+#define TPM_CAP_AUDIT_COMMANDS 4u
+#define TPMA_OBJECT_NODA       (1u << 10)
 
 /* TPMA_NV, Part 2, 13.4 */
 #define TPMA_NV_PPWRITE	       (1u << 0)

@@ -145,6 +145,14 @@ int tpmcmd_read_public(struct buf *c, uint32_t handle)
 	return cmd_end(c);
 }
 
+int tpmcmd_get_capability(struct buf *c, uint32_t capability, uint32_t property, uint32_t count)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_GetCapability) || buf_put_u32be(c, capability) || buf_put_u32be(c, property) ||
+	    buf_put_u32be(c, count))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
 /* The first 16 PCRs of the SHA-256 bank, or those of mask. */
 static int put_selection(struct buf *c, uint16_t mask)
 {
@@ -288,6 +296,21 @@ int tpmrsp_quote(struct tpmrsp *r, const uint8_t **attest, size_t *attest_n, con
 		return ERR_ENGINE;
 	*sig_n = buf_left(&r->params);
 	return *sig_n == 0 || buf_get_view(&r->params, *sig_n, sig) ? ERR_ENGINE : 0;
+}
+
+/* moreData, the capability, TPML_CC. */
+int tpmrsp_audited(struct tpmrsp *r, uint32_t *first, uint32_t *second)
+{
+	uint32_t capability, count;
+	uint8_t more;
+
+	*first = *second = 0;
+	if (buf_get_u8(&r->params, &more) || buf_get_u32be(&r->params, &capability) || capability != TPM_CAP_AUDIT_COMMANDS ||
+	    buf_get_u32be(&r->params, &count) || count > 2)
+		return ERR_ENGINE;
+	if ((count > 0 && buf_get_u32be(&r->params, first)) || (count > 1 && buf_get_u32be(&r->params, second)))
+		return ERR_ENGINE;
+	return buf_left(&r->params) == 0 ? 0 : ERR_ENGINE;
 }
 
 /* pcrUpdateCounter, one selection, and a digest for each PCR in it. */

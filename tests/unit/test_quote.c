@@ -12,22 +12,18 @@
 #include <cmocka.h>
 
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
+#include "tests/unit/audit_session.h"
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/provision.h"
 #include "vtpm-backend/quote.h"
 #include "vtpm-backend/tpm.h"
 #include "vtpm-backend/tpmrun.h"
 
-#define CC_START_AUTH_SESSION 0x176u
 #define CC_PCR_EXTEND	      0x182u
-#define RC_EXCLUSIVE	      0x121u
-#define SESSION_CONTINUE      0x01u
-#define SESSION_EXCLUSIVE     0x02u
-#define SESSION_AUDIT	      0x80u
+#define CC_GET_AUDIT_DIGEST   0x133u
 
-static struct ak_secret secret;
+static struct backend b; /* b.unsettled: whether it must be a copy that quotes */
 static const uint8_t over[DIGEST_LEN] = "what is quoted over";
 
 static uint32_t run(struct tpmrun *t, unsigned handles)
@@ -46,14 +42,22 @@ static void power_on(void)
 	assert_int_equal(engine_prepare(), 0);
 	assert_int_equal(engine_open(NULL, 0), 0);
 	assert_int_equal(provision_startup(), 0);
-	assert_int_equal(ak_derive(&secret, key), 0);
-	assert_int_equal(ak_settle(&secret, pub, &n), 0);
+	assert_int_equal(ak_derive(&b.ak, key), 0);
+	assert_int_equal(ak_settle(&b.ak, pub, &n), 0);
 }
 
-static int setup(void **state)
+static int setup_itself(void **state)
 {
 	(void)state;
+	b = (struct backend){ 0 };
 	power_on();
+	return 0;
+}
+
+static int setup_copy(void **state)
+{
+	(void)setup_itself(state);
+	b.unsettled = true;
 	return 0;
 }
 
@@ -69,17 +73,17 @@ static struct quote quoted(void)
 	struct quote q = { 0 };
 	int code = -1;
 
-	assert_int_equal(quote_make(&secret, over, &q, &code), 0);
+	assert_int_equal(quote_make(&b, over, &q, &code), 0);
 	assert_int_equal(code, 0);
 	return q;
 }
 
-static int refused(const struct ak_secret *s)
+static int refused(void)
 {
 	struct quote q = { 0 };
 	int code = 0;
 
-	assert_int_equal(quote_make(s, over, &q, &code), 0);
+	assert_int_equal(quote_make(&b, over, &q, &code), 0);
 	return code;
 }
 
@@ -107,23 +111,23 @@ static void test_says_what_it_quotes(void **state)
 	uint16_t type;
 	size_t n;
 	struct quote q;
-	struct buf b;
+	struct buf r;
 
 	(void)state;
 	extend(3);
 	extend(15);
 	q = quoted();
-	buf_wrap(&b, q.attest, q.attest_len);
-	assert_int_equal(buf_get_u32be(&b, &magic) | buf_get_u16be(&b, &type) | buf_get_2b(&b, 68, &name, &n), 0);
+	buf_wrap(&r, q.attest, q.attest_len);
+	assert_int_equal(buf_get_u32be(&r, &magic) | buf_get_u16be(&r, &type) | buf_get_2b(&r, 68, &name, &n), 0);
 	assert_int_equal(magic, 0xff544347);
 	assert_int_equal(type, 0x8018);
-	assert_int_equal(buf_get_2b(&b, 64, &data, &n), 0);
+	assert_int_equal(buf_get_2b(&r, 64, &data, &n), 0);
 	assert_int_equal(n, DIGEST_LEN);
 	assert_memory_equal(data, over, n);
-	assert_int_equal(buf_skip(&b, 17 + 8) | buf_get_u32be(&b, &count) | buf_get_bytes(&b, alg, sizeof(alg)) | buf_get_2b(&b, 64, &digest, &n), 0);
+	assert_int_equal(buf_skip(&r, 17 + 8) | buf_get_u32be(&r, &count) | buf_get_bytes(&r, alg, sizeof(alg)) | buf_get_2b(&r, 64, &digest, &n), 0);
 	assert_int_equal(count, 1);
 	assert_memory_equal(alg, "\x00\x0b\x03\xff\xff\x00", sizeof(alg));
-	assert_int_equal(buf_left(&b), 0);
+	assert_int_equal(buf_left(&r), 0);
 	assert_int_equal(EVP_Digest(q.pcrs, sizeof(q.pcrs), expected, NULL, EVP_sha256(), NULL), 1);
 	assert_int_equal(n, DIGEST_LEN);
 	assert_memory_equal(digest, expected, n);
@@ -238,82 +242,96 @@ static void test_slots_are_full(void **state)
 	}
 }
 
-/* ---- an audit session, whose exclusiveness the next command of anybody's would end (Part 1, 19.8.3) ---- */
-
-struct session {
-	uint32_t handle;
-	uint8_t tpm[16]; /* nonceTPM */
-};
-
-static void session_start(struct session *s)
+static size_t in_engine(void *arg, const uint8_t *cmd, size_t len, uint8_t *rsp)
 {
-	const uint8_t *nonce;
-	struct tpmrun t;
-	size_t n;
-
-	tpmrun_init(&t);
-	buf_reset(&t.cmd);
-	assert_int_equal(buf_put_u16be(&t.cmd, TPM_ST_NO_SESSIONS) | buf_put_u32be(&t.cmd, 0) | buf_put_u32be(&t.cmd, CC_START_AUTH_SESSION) |
-				 buf_put_u32be(&t.cmd, 0x40000007) | buf_put_u32be(&t.cmd, 0x40000007) | buf_put_2b(&t.cmd, over, 16) |
-				 buf_put_u16be(&t.cmd, 0) | buf_put_u8(&t.cmd, 0) | buf_put_u16be(&t.cmd, TPM_ALG_NULL) |
-				 buf_put_u16be(&t.cmd, TPM_ALG_SHA256) | buf_set_u32be(&t.cmd, 2, (uint32_t)t.cmd.len),
-			 0);
-	assert_int_equal(run(&t, 1), 0);
-	s->handle = t.rsp.handle;
-	assert_int_equal(buf_get_2b(&t.rsp.params, 16, &nonce, &n), 0);
-	assert_int_equal(n, 16);
-	memcpy(s->tpm, nonce, n);
-}
-
-/* TPM2_GetRandom of 4 bytes, audited: neither bound nor salted, so that the key of the HMAC is empty. */
-static uint32_t audited(struct session *s, uint8_t attributes)
-{
-	static const uint8_t params[] = { 0, 0, 0x01, 0x7b, 0, 4 };
-	uint8_t cp[DIGEST_LEN], mac[DIGEST_LEN], text[DIGEST_LEN + 33], mem[CHAN_PACKET_MAX];
-	const uint8_t *nonce;
-	struct tpm_header h;
 	size_t n = 0;
-	struct buf c, r;
 
-	assert_int_equal(EVP_Digest(params, sizeof(params), cp, NULL, EVP_sha256(), NULL), 1);
-	memcpy(text, cp, DIGEST_LEN);
-	memcpy(text + DIGEST_LEN, over, 16);
-	memcpy(text + DIGEST_LEN + 16, s->tpm, 16);
-	text[sizeof(text) - 1] = attributes;
-	assert_non_null(HMAC(EVP_sha256(), "", 0, text, sizeof(text), mac, NULL));
-	buf_init(&c, mem, sizeof(mem));
-	assert_int_equal(buf_put_u16be(&c, TPM_ST_SESSIONS) | buf_put_u32be(&c, 0) | buf_put_u32be(&c, TPM_CC_GetRandom) |
-				 buf_put_u32be(&c, 4 + 2 + 16 + 1 + 2 + DIGEST_LEN) | buf_put_u32be(&c, s->handle) |
-				 buf_put_2b(&c, over, 16) | buf_put_u8(&c, attributes) | buf_put_2b(&c, mac, DIGEST_LEN) |
-				 buf_put_u16be(&c, 4) | buf_set_u32be(&c, 2, (uint32_t)c.len),
-			 0);
-	assert_int_equal(engine_process(mem, c.len, 0, mem, &n), 0);
-	buf_wrap(&r, mem, n);
-	assert_int_equal(tpm_header_get(&r, &h), 0);
-	if (h.code == 0) {
-		assert_int_equal(buf_skip(&r, 4 + 2 + 4) | buf_get_2b(&r, 16, &nonce, &n), 0);
-		memcpy(s->tpm, nonce, 16);
-	}
-	return h.code;
+	(void)arg;
+	memcpy(rsp, cmd, len);
+	assert_int_equal(engine_process(rsp, len, 0, rsp, &n), 0);
+	return n;
 }
 
 static void test_sessions_go_on(void **state)
 {
-	const uint8_t first = SESSION_AUDIT | SESSION_CONTINUE, then = first | SESSION_EXCLUSIVE;
-	struct session s;
+	struct audit_session s = { .execute = in_engine };
 	uint8_t r[16];
 
 	(void)state;
-	session_start(&s);
-	assert_int_equal(audited(&s, first), 0);
-	assert_int_equal(audited(&s, then), 0);
+	audit_start(&s);
+	assert_int_equal(audit_command(&s, 0), 0);
+	assert_int_equal(audit_command(&s, 1), 0);
 	(void)quoted();
-	assert_int_equal(audited(&s, then), 0);
+	assert_int_equal(audit_command(&s, 1), 0);
 	random_16(r); /* a command that the session does not audit: this test can fail */
-	assert_int_equal(audited(&s, then), RC_EXCLUSIVE);
+	assert_int_equal(audit_command(&s, 1), AUDIT_RC_EXCLUSIVE);
 }
 
-/* The auth of each hierarchy is the guest's to set; and the lockout is in force. Last but one: nothing gives these back. */
+/* ---- audits of commands ---- */
+
+static void audit_quotes(void)
+{
+	struct tpmrun t;
+
+	tpmrun_init(&t);
+	buf_reset(&t.cmd);
+	/* TPM2_SetCommandCodeAuditStatus by the owner: SHA-256, TPM2_Quote, nothing cleared; first the algorithm, then the command */
+	for (unsigned i = 0; i < 2; i++) {
+		buf_reset(&t.cmd);
+		assert_int_equal(buf_put_u16be(&t.cmd, TPM_ST_SESSIONS) | buf_put_u32be(&t.cmd, 0) |
+					 buf_put_u32be(&t.cmd, TPM_CC_SetCommandCodeAuditStatus) | buf_put_u32be(&t.cmd, TPM_RH_OWNER) |
+					 buf_put_u32be(&t.cmd, 9) | buf_put_u32be(&t.cmd, TPM_RS_PW) | buf_put_u32be(&t.cmd, 0) |
+					 buf_put_u8(&t.cmd, 0) | buf_put_u16be(&t.cmd, i ? TPM_ALG_NULL : TPM_ALG_SHA256) |
+					 buf_put_u32be(&t.cmd, i) | (i ? buf_put_u32be(&t.cmd, TPM_CC_Quote) : 0) | buf_put_u32be(&t.cmd, 0) |
+					 buf_set_u32be(&t.cmd, 2, (uint32_t)t.cmd.len),
+				 0);
+		assert_int_equal(run(&t, 0), 0);
+	}
+}
+
+/* TPM2_GetCommandAuditDigest by nobody: counter, algorithm, digest of what was audited, digest of what is. */
+static void audited_so_far(uint8_t digest[static DIGEST_LEN])
+{
+	const uint8_t *attest, *p;
+	struct tpmrun t;
+	struct buf r;
+	size_t n;
+
+	tpmrun_init(&t);
+	buf_reset(&t.cmd);
+	assert_int_equal(buf_put_u16be(&t.cmd, TPM_ST_SESSIONS) | buf_put_u32be(&t.cmd, 0) | buf_put_u32be(&t.cmd, CC_GET_AUDIT_DIGEST) |
+				 buf_put_u32be(&t.cmd, TPM_RH_ENDORSEMENT) | buf_put_u32be(&t.cmd, 0x40000007) | buf_put_u32be(&t.cmd, 18),
+			 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(buf_put_u32be(&t.cmd, TPM_RS_PW) | buf_put_u32be(&t.cmd, 0) | buf_put_u8(&t.cmd, 0), 0);
+	assert_int_equal(buf_put_u16be(&t.cmd, 0) | buf_put_u16be(&t.cmd, TPM_ALG_NULL) | buf_set_u32be(&t.cmd, 2, (uint32_t)t.cmd.len), 0);
+	assert_int_equal(engine_process(t.cmd.data, t.cmd.len, 0, t.rsp_mem, &n), 0);
+	buf_wrap(&r, t.rsp_mem, n);
+	/* header, parameterSize, TPM2B_ATTEST; in it magic, type, no signer, no data, clock, firmware, counter, algorithm */
+	assert_int_equal(buf_skip(&r, 6) | buf_get_view(&r, 4, &p), 0);
+	assert_memory_equal(p, "\0\0\0\0", 4);
+	assert_int_equal(buf_skip(&r, 4) | buf_get_2b(&r, 512, &attest, &n), 0);
+	buf_wrap(&r, attest, n);
+	assert_int_equal(buf_skip(&r, 4 + 2) | buf_get_2b(&r, 68, &p, &n) | buf_get_2b(&r, 64, &p, &n) | buf_skip(&r, 17 + 8 + 8 + 2) |
+				 buf_get_2b(&r, DIGEST_LEN, &p, &n),
+			 0);
+	memset(digest, 0, DIGEST_LEN);
+	memcpy(digest, p, n);
+}
+
+/* What the guest has audited is what it has done itself. */
+static void test_no_audit_of_ours(void **state)
+{
+	uint8_t before[DIGEST_LEN], after[DIGEST_LEN];
+
+	(void)state;
+	audit_quotes();
+	audited_so_far(before);
+	(void)quoted();
+	audited_so_far(after);
+	assert_memory_equal(before, after, DIGEST_LEN);
+}
+
 static void test_whatever_the_guest_sets(void **state)
 {
 	static const uint32_t hierarchies[] = { TPM_RH_OWNER, TPM_RH_ENDORSEMENT, TPM_RH_PLATFORM };
@@ -330,16 +348,53 @@ static void test_whatever_the_guest_sets(void **state)
 
 static void test_not_by_another_key(void **state)
 {
-	struct ak_secret other = { .auth = { 1 } };
+	const struct ak_secret ours = b.ak;
 	struct tpmrun t;
 
 	(void)state;
-	assert_int_equal(refused(&other), ERR_NOTFOUND);
+	b.ak.auth[0] ^= 1;
+	assert_int_equal(refused(), ERR_NOTFOUND);
+	b.ak = ours;
 	(void)quoted();
 	tpmrun_init(&t);
 	assert_int_equal(tpmcmd_evict_control(&t.cmd, TPM_RH_PLATFORM, AK_HANDLE, AK_HANDLE), 0);
 	assert_int_equal(run(&t, 0), 0);
-	assert_int_equal(refused(&secret), ERR_NOTFOUND);
+	assert_int_equal(refused(), ERR_NOTFOUND);
+}
+
+static uint32_t lockout_counter(void)
+{
+	uint32_t v = 0;
+	struct tpmrun t;
+
+	tpmrun_init(&t);
+	assert_int_equal(tpmcmd_get_capability(&t.cmd, 6, 0x20e, 1), 0);
+	assert_int_equal(run(&t, 0), 0);
+	assert_int_equal(buf_skip(&t.rsp.params, 1 + 4 + 4 + 4) | buf_get_u32be(&t.rsp.params, &v), 0);
+	return v;
+}
+
+/* Firmware has put a key of its own in that place, which counts wrong tries: there is none. */
+static void test_planted_key(void **state)
+{
+	struct ak_secret theirs = { .auth = { 1 } };
+	uint8_t mem[PUBLIC_MAX];
+	struct tpmrun t;
+	struct buf tmpl;
+
+	(void)state;
+	tpmrun_init(&t);
+	assert_int_equal(tpmcmd_evict_control(&t.cmd, TPM_RH_PLATFORM, AK_HANDLE, AK_HANDLE), 0);
+	assert_int_equal(run(&t, 0), 0);
+	buf_init(&tmpl, mem, sizeof(mem));
+	assert_int_equal(ak_template(&theirs, &tmpl), 0);
+	mem[6] &= (uint8_t)~(TPMA_OBJECT_NODA >> 8);
+	assert_int_equal(tpmcmd_create_primary(&t.cmd, TPM_RH_PLATFORM, theirs.auth, KEY_LEN, tmpl.data, tmpl.len), 0);
+	assert_int_equal(run(&t, 1), 0);
+	assert_int_equal(tpmcmd_evict_control(&t.cmd, TPM_RH_PLATFORM, t.rsp.handle, AK_HANDLE), 0);
+	assert_int_equal(run(&t, 0), 0);
+	assert_int_not_equal(refused(), 0);
+	assert_int_equal(lockout_counter(), 0);
 }
 
 static void test_not_before_startup(void **state)
@@ -347,23 +402,27 @@ static void test_not_before_startup(void **state)
 	(void)state;
 	engine_power_off();
 	assert_int_equal(engine_power_on(NULL, 0), 0);
-	assert_int_equal(refused(&secret), ERR_WRONG_STATE);
+	assert_int_equal(refused(), ERR_WRONG_STATE);
 	assert_int_equal(provision_startup(), 0);
 	(void)quoted();
 }
 
 int main(void)
 {
+#define BOTH(test)                                                                                                     \
+	cmocka_unit_test_setup_teardown(test, setup_itself, teardown), cmocka_unit_test_setup_teardown(test, setup_copy, teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_says_what_it_quotes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_nonce_twice, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_random_numbers_are_fresh, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_nothing_has_changed, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_slots_are_full, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_sessions_go_on, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_whatever_the_guest_sets, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_not_by_another_key, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_not_before_startup, setup, teardown),
+		BOTH(test_says_what_it_quotes),
+		BOTH(test_no_nonce_twice),
+		BOTH(test_random_numbers_are_fresh),
+		cmocka_unit_test_setup_teardown(test_nothing_has_changed, setup_copy, teardown),
+		BOTH(test_slots_are_full),
+		cmocka_unit_test_setup_teardown(test_sessions_go_on, setup_copy, teardown),
+		BOTH(test_no_audit_of_ours),
+		BOTH(test_whatever_the_guest_sets),
+		BOTH(test_not_by_another_key),
+		BOTH(test_planted_key),
+		BOTH(test_not_before_startup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

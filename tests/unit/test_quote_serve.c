@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Real backends that are asked for quotes while their guests are at work: over a ring, with a QEMU, and without a machine. */
+#include "tests/unit/audit_session.h"
 #include "tests/unit/qemu_client.h"
 
 #include <unistd.h>
@@ -63,6 +64,36 @@ static void test_between_commands(void **state)
 		assert_int_equal(guest_run(&b), 0);
 	}
 	assert_int_equal(disk.commits, commits);
+	guest_power_off(&b);
+}
+
+static size_t over_ring(void *arg, const uint8_t *c, size_t len, uint8_t *r)
+{
+	size_t n;
+
+	(void)rig_command(arg, c, len, r, &n);
+	return n;
+}
+
+static void test_between_audited_commands(void **state)
+{
+	struct rig_backend b;
+	struct audit_session s = { .execute = over_ring, .arg = &b };
+
+	(void)state;
+	guest_power_on(&b);
+	assert_int_equal(quote(&b), 0);
+	audit_start(&s);
+	assert_int_equal(quote(&b), 0);
+	assert_int_equal(audit_command(&s, 0), 0);
+	assert_int_equal(quote(&b), 0);
+	assert_int_equal(audit_command(&s, 1), 0);
+	assert_int_equal(quote(&b), 0);
+	assert_int_equal(audit_command(&s, 1), 0);
+	assert_int_equal(tpmcmd_get_random(&cmd, 16), 0);
+	assert_int_equal(guest_run(&b), 0);
+	assert_int_equal(quote(&b), 0);
+	assert_int_equal(audit_command(&s, 1), AUDIT_RC_EXCLUSIVE);
 	guest_power_off(&b);
 }
 
@@ -180,6 +211,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_between_commands),
+		cmocka_unit_test(test_between_audited_commands),
 		cmocka_unit_test(test_while_a_command_runs),
 		cmocka_unit_test(test_after_shutdown),
 		cmocka_unit_test(test_one_at_a_time),
