@@ -120,6 +120,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/backup.sh \
             tests/integration/backup_faults.sh \
             tests/integration/hold.sh \
+            tests/integration/verify.sh \
             tests/integration/attest.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
