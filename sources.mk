@@ -220,6 +220,7 @@ test_policy_SRCS := tests/integration/test_policy_rig.c tests/integration/test_k
 test_policy_LIBS := -lcrypto
 test_breach_SRCS := $(test_policy_SRCS)
 test_breach_LIBS := -lcrypto
+test_anchor_LIBS := -lcrypto
 test_anchor_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
 fuzz_engine_LIBS := $(LIBS_BACKEND)
