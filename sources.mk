@@ -24,14 +24,14 @@ MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host
             vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c vtpm-mgr/escrow_keep.c vtpm-mgr/reseal.c vtpm-mgr/reroot.c vtpm-mgr/reroot_move.c vtpm-mgr/recovery_methods.c vtpm-mgr/share_methods.c vtpm-mgr/describe_recovery.c \
             vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/transfer.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
-            vtpm-mgr/certs.c vtpm-mgr/enroll_methods.c vtpm-mgr/enroll_record.c vtpm-mgr/attest.c vtpm-mgr/attest_host.c vtpm-mgr/attest_make.c $(EVIDENCE_SRCS) vtpm-mgr/keeper_ca.c vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
+            vtpm-mgr/certify.c vtpm-mgr/certs.c vtpm-mgr/crl_methods.c vtpm-mgr/enroll_methods.c vtpm-mgr/enroll_record.c vtpm-mgr/attest.c vtpm-mgr/attest_host.c vtpm-mgr/attest_make.c $(EVIDENCE_SRCS) vtpm-mgr/keeper_ca.c vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) hv/xen/hypercall.c $(LIB_SRCS) $(SANDBOX_SRCS)
 HOLD_LIB_SRCS := vtpm-mgr/hold/clients.c vtpm-mgr/hold/groups.c vtpm-mgr/hold/items.c vtpm-mgr/proto/hold.c $(LIB_SRCS)
 HOLD_SRCS := vtpm-mgr/hold/main.c $(HOLD_LIB_SRCS)
 # Envelopes for public keys, in keeper and vtpmctl.
 ESCROW_SRCS := vtpm-mgr/escrow/envelope.c vtpm-mgr/escrow/code.c
 KEEPER_LIB_SRCS := $(ESCROW_SRCS) vtpm-mgr/keeper/attest.c vtpm-mgr/keeper/enroll.c vtpm-mgr/keeper/enroll_ek.c vtpm-mgr/keeper/enroll_serve.c vtpm-mgr/keeper/escrow.c vtpm-mgr/keeper/escrow_serve.c vtpm-mgr/keeper/offline.c vtpm-mgr/keeper/share.c vtpm-mgr/keeper/share_serve.c \
-            vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/backup.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
+            vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/backup.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/crl.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
             vtpm-mgr/keeper/counter.c vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/identity.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/policy_look.c vtpm-mgr/keeper/policy_serve.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c $(POLICY_SRCS) $(EVIDENCE_SRCS)
 KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ak.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
@@ -57,6 +57,13 @@ SWTPM_SRCS := vtpm-mgr/swtpm/main.c $(SWTPM_LIB_SRCS)
 LIBVTPM_SRCS := frontend-drivers/libvtpm/vtpm.c $(HV_SRCS) lib/buf.c lib/err.c lib/ipc.c lib/loop.c lib/util.c
 TCTI_SRCS := frontend-drivers/tcti/tcti.c $(LIBVTPM_SRCS)
 
+# The verifier, which has nothing of the manager.
+VERIFY_LIB_SRCS := attest/cert.c attest/json.c attest/policy.c attest/tpms.c attest/trust.c attest/verify.c attest/verify_guest.c attest/verify_host.c attest/verify_state.c \
+            $(EVIDENCE_SRCS) lib/buf.c lib/err.c lib/eventlog.c lib/util.c
+VERIFY_TOOL_SRCS := attest/main.c attest/export.c attest/known.c attest/output.c
+VERIFY_SRCS := $(VERIFY_TOOL_SRCS) $(VERIFY_LIB_SRCS)
+
+LIBS_VERIFY  := -lcbor -ljansson -lcrypto
 LIBS_MGR     := -lsqlite3 -ljansson -lcbor -lcrypto -lseccomp
 LIBS_KEEPER  := -ltss2-esys -ltss2-mu -ltss2-rc -ltss2-tctildr -lcbor -lcrypto -lseccomp
 LIBS_BACKEND := -ltpms -lcrypto -lseccomp -lpthread
@@ -74,8 +81,8 @@ LAUNCH_SRCS  := hv/launch/launch.c
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
-UNIT_TESTS += test_predict test_bootlog test_evidence test_attest
-INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach
+UNIT_TESTS += test_predict test_bootlog test_evidence test_attest test_verify_files
+INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach test_verify
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
             tests/integration/hostile_ring.sh \
@@ -117,7 +124,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
-FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict
+FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict fuzz_evidence
 
 LIBTEST_SRCS := $(LIB_SRCS)
 test_buf_SRCS := $(LIB_SRCS)
@@ -147,6 +154,8 @@ test_attest_SRCS := vtpm-mgr/attest_make.c vtpm-mgr/leaves.c vtpm-mgr/merkle.c $
 test_attest_LIBS := -lsqlite3 -lcbor -lcrypto
 test_evidence_SRCS := $(EVIDENCE_SRCS) lib/buf.c lib/err.c
 test_evidence_LIBS := -lcbor -lcrypto
+test_verify_files_SRCS := $(VERIFY_LIB_SRCS)
+test_verify_files_LIBS := $(LIBS_VERIFY)
 test_predict_SRCS := tests/unit/event_log.c $(PREDICT_SRCS) $(LIB_SRCS)
 test_predict_LIBS := -lcrypto
 test_bootlog_SRCS := tests/unit/event_log.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) $(LIB_SRCS)
@@ -218,6 +227,8 @@ test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_k
 test_keeper_LIBS := -lcrypto
 test_policy_SRCS := tests/integration/test_policy_rig.c tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(POLICY_SRCS) $(PROTO_SRCS) $(LIB_SRCS)
 test_policy_LIBS := -lcrypto
+test_verify_SRCS := tests/integration/attest_ask.c tests/integration/attest_rig.c tests/unit/event_log.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c $(VERIFY_LIB_SRCS)
+test_verify_LIBS := $(LIBS_VERIFY) -ltss2-esys -ltss2-mu -ltss2-tctildr
 test_breach_SRCS := $(test_policy_SRCS)
 test_breach_LIBS := -lcrypto
 test_anchor_LIBS := -lcrypto
@@ -226,6 +237,8 @@ fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
 fuzz_engine_LIBS := $(LIBS_BACKEND)
 fuzz_swtpm_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c lib/err.c lib/secmem.c lib/util.c
 fuzz_swtpm_LIBS := -lcrypto
+fuzz_evidence_SRCS := $(VERIFY_LIB_SRCS)
+fuzz_evidence_LIBS := $(LIBS_VERIFY)
 fuzz_predict_SRCS := $(PREDICT_SRCS) lib/buf.c lib/err.c lib/util.c
 fuzz_predict_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c

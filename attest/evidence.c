@@ -354,7 +354,7 @@ int evidence_attached(const struct evidence *e, const uint8_t *host_log, uint8_t
 	return r ? r : sha256(mem, n, out);
 }
 
-int evidence_outer_data(const uint8_t root[static EVIDENCE_DIGEST], const uint8_t host_ak[static EVIDENCE_NAME],
+int evidence_outer_data(const uint8_t root[static EVIDENCE_DIGEST], uint64_t count, const uint8_t host_ak[static EVIDENCE_NAME],
 			uint8_t out[static EVIDENCE_DIGEST])
 {
 	static const char label[] = "vtpm outer v1";
@@ -362,7 +362,7 @@ int evidence_outer_data(const uint8_t root[static EVIDENCE_DIGEST], const uint8_
 	struct buf b;
 
 	buf_init(&b, mem, sizeof(mem));
-	if (buf_put_bytes(&b, label, sizeof(label) - 1) || buf_put_bytes(&b, root, EVIDENCE_DIGEST) ||
+	if (buf_put_bytes(&b, label, sizeof(label) - 1) || buf_put_bytes(&b, root, EVIDENCE_DIGEST) || buf_put_u64be(&b, count) ||
 	    buf_put_bytes(&b, host_ak, EVIDENCE_NAME))
 		return ERR_RANGE;
 	return sha256(mem, b.len, out);

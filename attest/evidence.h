@@ -107,8 +107,8 @@ CHECKED int evidence_inner_data(const struct binding *b, uint8_t out[static EVID
  * host_log: the SHA-256 of that, which is the same for many; NULL: it is computed.
  */
 CHECKED int evidence_attached(const struct evidence *e, const uint8_t *host_log, uint8_t out[static EVIDENCE_DIGEST]);
-/* qualifyingData of the pTPM's quote and of the certification of A. */
-CHECKED int evidence_outer_data(const uint8_t root[static EVIDENCE_DIGEST], const uint8_t host_ak[static EVIDENCE_NAME],
+/* qualifyingData of the pTPM's quote and of the certification of A. count: of the leaves, which the root alone does not say. */
+CHECKED int evidence_outer_data(const uint8_t root[static EVIDENCE_DIGEST], uint64_t count, const uint8_t host_ak[static EVIDENCE_NAME],
 				uint8_t out[static EVIDENCE_DIGEST]);
 /* The Merkle tree over bindings: RFC 6962, 2.1. */
 CHECKED int evidence_leaf(const void *binding, size_t n, uint8_t out[static EVIDENCE_DIGEST]);

@@ -164,6 +164,7 @@ static int ask_quote(struct attesting *a, uint8_t hashes[][DIGEST_LEN])
 	err = merkle_build(&a->tree, n, (const uint8_t(*)[DIGEST_LEN])hashes);
 	if (!err)
 		err = merkle_root(&a->tree, q.root);
+	q.leaves = (uint32_t)n;
 	buf_init(&b, mem, sizeof(mem));
 	if (!err)
 		err = host_quote_request_encode(&b, &q);

@@ -88,9 +88,13 @@ int certs_take(struct certs *c, struct store_vtpm *row, const struct backend_pro
 	memcpy(c->ak_cert, b->cert[AK_ECC_P256], cert);
 	c->ak_public_len = pub;
 	c->ak_cert_len = cert;
-	for (unsigned i = 0; i < EK_KINDS; i++)
-		if (blob_set(&row->ek_public[i], b->key_public[i], b->key_public_len[i]) || blob_set(&row->cert[i], b->cert[i], b->cert_len[i]))
+	for (unsigned i = 0; i < EK_KINDS; i++) {
+		if (!b->key_public_len[i] && c->kinds >> i & 1) /* it cannot be made again: what it had is revoked, and there is no other */
+			row->cert[i].len = 0;
+		else if (b->key_public_len[i] && (blob_set(&row->ek_public[i], b->key_public[i], b->key_public_len[i]) ||
+						  blob_set(&row->cert[i], b->cert[i], b->cert_len[i])))
 			return ERR_PROTO;
+	}
 	return 0;
 }
 

@@ -42,4 +42,11 @@ CHECKED int certs_forget(struct metas *list, const uint8_t uuid[static UUID_LEN]
 /* A restore: those of both are revoked, and what is to be certified anew is remembered. */
 CHECKED int certs_restore(struct mgr *m, struct metas *list, struct store *from, const uint8_t uuid[static UUID_LEN]);
 
+/* certify.c: certifies a vTPM that is off anew, and ends the call. */
+struct call;
+void certify_vtpm(struct mgr *m, const struct store_vtpm *row, struct call *call);
+/* What is being done with it, so that nothing else is: "is being …"; NULL: nothing. */
+const char *vtpm_held_back(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+void certify_close(struct mgr *m);
+
 #endif

@@ -8,12 +8,13 @@
 
 #include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/reroot.h"
 #include "lib/version.h"
 
 const char *const snapshots_words[] = { "refuse", "allow" };
 
-static json_t *describe_time(int64_t seconds)
+json_t *describe_time(int64_t seconds)
 {
 	char text[32] = "";
 	time_t t = (time_t)seconds;

@@ -9,6 +9,11 @@
 /* enroll_methods.c */
 void method_enroll(void *arg, struct call *c, json_t *params);
 void method_enroll_activate(void *arg, struct call *c, json_t *params);
+void method_ca(void *arg, struct call *c, json_t *params);
+
+/* crl_methods.c */
+void method_crl(void *arg, struct call *c, json_t *params);
+void crl_forget(struct mgr *m);
 
 /* enroll_record.c: done is called once, possibly before this returns; record is an encoded struct enrolment. c: for the audit log, or NULL. */
 typedef void enroll_done(void *arg, int code, const char *text, const uint8_t *record, size_t len);
@@ -19,6 +24,9 @@ void keeper_open_ca(struct mgr *m, void (*done)(void *arg, int code, const char 
 
 /* describe_ek.c */
 extern const char *const ek_words[]; /* by enum ek_kind */
+/* The attestation key, and whether the certificates are valid, into j. */
+void describe_ak(struct mgr *m, const struct store_vtpm *row, json_t *j);
+json_t *describe_time(int64_t seconds); /* RFC 3339 */
 json_t *describe_spki(const uint8_t *pub, size_t len);
 json_t *describe_key(const char *kind, const uint8_t *pub, size_t pub_len, const uint8_t *cert, size_t cert_len);
 

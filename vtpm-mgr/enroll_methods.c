@@ -208,3 +208,44 @@ void method_enroll_activate(void *arg, struct call *c, json_t *params)
 	else
 		enroll_record(arg, c, on_record, e);
 }
+
+/* Behind the certificate of the CA of now those of CA keys that went with their chips: what they have certified verifies as before. */
+static json_t *with_former_cas(struct mgr *m, json_t *now)
+{
+	uint8_t mem[STORE_META_MAX];
+	size_t len = sizeof(mem), n;
+	const uint8_t *der;
+	struct buf b;
+
+	if (store_meta_get(m->store, "former-cas", mem, &len))
+		return now;
+	buf_wrap(&b, mem, len);
+	while (!buf_get_var(&b, CERT_MAX, &der, &n)) {
+		json_t *one = describe_pem("CERTIFICATE", der, n), *all = json_sprintf("%s%s", json_string_value(now), json_string_value(one));
+
+		json_decref(one);
+		json_decref(now);
+		now = all;
+	}
+	return now;
+}
+
+void method_ca(void *arg, struct call *c, json_t *params)
+{
+	struct mgr *m = arg;
+	uint8_t mem[CA_KEY_MAX];
+	size_t len = sizeof(mem);
+	struct ca_key ca;
+	struct buf b;
+	int err = store_meta_get(m->store, "ca", mem, &len);
+
+	(void)params;
+	buf_wrap(&b, mem, len);
+	if (!err)
+		err = ca_key_decode(&b, &ca);
+	if (err)
+		call_error(c, err, "the CA's row in the store cannot be read");
+	else
+		call_reply(c, json_pack("{s:o}", "certificate",
+					with_former_cas(m, describe_pem("CERTIFICATE", ca.cert, ca.cert_len))));
+}

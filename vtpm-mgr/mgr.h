@@ -521,8 +521,6 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
 /* An absent key, or certificate, is left out. */
 json_t *describe_eks(const struct store_vtpm *row);
-/* The attestation key, and whether the certificates are valid. */
-void describe_ak(struct mgr *m, const struct store_vtpm *row, json_t *j);
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
 /* describe_continuity.c */
@@ -563,6 +561,8 @@ struct mgr {
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
 	struct committing *restoring; /* what it puts into the store; NULL: nothing */
+	struct certifying *certifying;
+	struct crl_making *crl;
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;

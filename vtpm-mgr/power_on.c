@@ -12,6 +12,8 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/attest.h"
+#include "vtpm-mgr/certs.h"
+#include "vtpm-mgr/mgr.h"
 
 /* A power-on came to nothing: tell who waits, and forget it. Also after a reset, whose front end then loses its ring. */
 void vtpm_start_failed(struct vtpm *v, int code, const char *text)
@@ -402,8 +404,8 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 		snprintf(why, TEXT_MAX + 1, "%s is being destroyed", row->name);
 		return ERR_BUSY;
 	}
-	if (restore_holds(m, row->uuid)) {
-		snprintf(why, TEXT_MAX + 1, "%s is being restored", row->name);
+	if (vtpm_held_back(m, row->uuid)) {
+		snprintf(why, TEXT_MAX + 1, "%s %s", row->name, vtpm_held_back(m, row->uuid));
 		return ERR_BUSY;
 	}
 	if (v && v->state != VTPM_FAILED) {

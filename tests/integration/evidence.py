@@ -125,7 +125,7 @@ assert q.extra == over, "the vTPM has quoted over something else"
 
 index, count, siblings = proof
 root = root_of(sha256(b"\0", binding), index, count, siblings)
-over_host = sha256(b"vtpm outer v1", root, name(host_ak))
+over_host = sha256(b"vtpm outer v1", root, struct.pack(">Q", count), name(host_ak))
 h = Quote(outer)
 assert h.extra == over_host, "the host has quoted over something else"
 assert set(range(10)) <= set(h.pcrs), "PCRs of the host are missing"

@@ -82,4 +82,88 @@ g tpm2_flushcontext -Q -t
 check guest_answers eval 'g tpm2_startauthsession -Q --policy-session -S "$LAB/s" && g tpm2_policysecret -Q -S "$LAB/s" -c e &&
 	g tpm2_activatecredential -Q -c "$LAB/ak.ctx" -C "$LAB/ek.ctx" -i "$LAB/challenge.guest" -o "$LAB/answer" -P "session:$LAB/s"'
 check with_what_was_in_it cmp "$LAB/answer" "$LAB/secret"
+
+# --- what is revoked ---
+pem() { ctl show "$1" --$2 >"$LAB/$3.pem"; } # NAME OPTION FILE
+list() { ctl ca crl >"$LAB/$1.crl" && openssl crl -in "$LAB/$1.crl" -CAfile "$LAB/ca.pem" -noout; }
+valid() { openssl verify -x509_strict -crl_check -CRLfile "$LAB/$1.crl" -CAfile "$LAB/ca.pem" "$LAB/$2.pem"; } # LIST CERTIFICATE
+revoked() { ! valid "$1" "$2" >"$LAB/said" 2>&1 && grep -q "certificate revoked" "$LAB/said"; }
+number() { openssl crl -in "$LAB/$1.crl" -noout -crlnumber | cut -d= -f2; }
+serials() { openssl crl -in "$LAB/$1.crl" -noout -text | grep -c "Serial Number:"; }
+state() { ctl show "$1" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["vtpm"]["certificates"])'; }
+ctl stop web1
+pem web1 "ek-cert ecc" ek1
+pem web1 ak-cert ak1
+ctl create web2 >/dev/null
+pem web2 ak-cert ak2
+check an_empty_list list 0
+is with_no_serials "$(serials 0)" 0
+for c in ek1 ak1 ak2; do check "${c}_is_valid" valid 0 $c; done
+check asked_again_it_is_the_same_list eval 'list 1 && cmp "$LAB/0.crl" "$LAB/1.crl"'
+check backup ctl backup "$LAB/backup"
+check clone ctl clone web1 web3
+pem web3 ak-cert ak3
+check a_clone_has_an_identity_of_its_own eval 'list 2 && valid 2 ak1 && valid 2 ak3'
+check destroy ctl destroy web1
+check list_after_it list 3
+for c in ek1 ak1; do check "${c}_of_the_destroyed_is_revoked" revoked 3 $c; done
+check another_is_not valid 3 ak2
+is three_serials "$(serials 3)" 3
+check its_number_rises test "$((16#$(number 3 | sed "s/^0x//")))" -gt "$((16#$(number 0 | sed "s/^0x//")))"
+mgr_stop KILL
+check start_after_it mgr_start --pool 1
+check list_after_a_crash list 4
+check is_still_revoked revoked 4 ak1
+check and_its_number_rises_on test "$((16#$(number 4 | sed "s/^0x//")))" -gt "$((16#$(number 3 | sed "s/^0x//")))"
+
+# A restore is a rollback by somebody's word: whoever trusts a certificate of before is told. Certified anew, it is as good as a new one.
+check restore_both ctl restore "$LAB/backup" --accept-rollback --only web1,web2
+check list_after_the_restore list 5
+for c in ek1 ak1 ak2; do check "${c}_is_revoked" revoked 5 $c; done
+is restored_says_so "$(state web1)" revoked
+check certify ctl certify web1
+is certified_says_so "$(state web1)" issued
+pem web1 "ek-cert ecc" ek1b
+pem web1 ak-cert ak1b
+check list_after_certify list 6
+for c in ek1b ak1b; do check "${c}_is_valid" valid 6 $c; done
+check ak1_stays_revoked revoked 6 ak1
+is ek_is_the_same_key "$(openssl x509 -in "$LAB/ek1.pem" -noout -pubkey)" "$(openssl x509 -in "$LAB/ek1b.pem" -noout -pubkey)"
+is ak_is_the_same_key "$(openssl x509 -in "$LAB/ak1.pem" -noout -pubkey)" "$(openssl x509 -in "$LAB/ak1b.pem" -noout -pubkey)"
+ctl start web1 >/dev/null
+check certificate_in_nv eval 'g tpm2_nvread -Q -C o 0x01c0000a -o "$LAB/nv.der" && openssl x509 -in "$LAB/ek1b.pem" -outform der | cmp - "$LAB/nv.der"'
+exits not_while_it_runs 4 ctl certify web1
+
+# --- a guest that means harm ---
+g tpm2_changeauth -Q -c e sesame
+ctl stop web1
+check with_an_endorsement_password ctl certify web1
+check there_is_an_attestation_key ctl show web1 --ak-cert
+exits and_no_ek_certificate 3 ctl show web1 --ek-cert ecc
+ctl start web2 --firmware >/dev/null
+p() { guest web2 "$@"; }
+p tpm2_startup -c
+check firmware_can_evict_it p tpm2_evictcontrol -Q -C p -c 0x81810001
+check and_put_its_own_there eval 'p tpm2_createprimary -Q -C p -G ecc256:ecdsa-sha256:null -a "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign" -c "$LAB/own.ctx" &&
+	p tpm2_evictcontrol -Q -C p -c "$LAB/own.ctx" 0x81810001'
+ctl stop web2
+check certify_that ctl certify web2
+pem web2 ak-cert after
+is what_is_certified_is_ours "$(openssl x509 -in "$LAB/ak2.pem" -noout -pubkey)" "$(openssl x509 -in "$LAB/after.pem" -noout -pubkey)"
+ctl start web2 --firmware >/dev/null
+p tpm2_startup -c
+p tpm2_readpublic -Q -c 0x81810001 -f pem -o "$LAB/there.pem"
+is and_is_at_the_handle_again "$(openssl pkey -pubin -in "$LAB/there.pem" -pubout)" "$(ctl show web2 --ak-public)"
+# One of an earlier release: no key, no record.
+p tpm2_evictcontrol -Q -C p -c 0x81810001
+ctl stop web2
+mgr_stop
+db "DELETE FROM meta WHERE key LIKE 'certs:%'"
+check start_with_old_ones mgr_start --pool 0
+is an_old_one_has_none "$(state web2)" none
+pem web2 "ek-cert rsa" ekold
+check certify_an_old_one ctl certify web2
+check it_has_a_key_now eval 'pem web2 ak-cert now && list 7 && valid 7 now'
+is and_the_ek_certificate_it_had "$(ctl show web2 --ek-cert rsa)" "$(cat "$LAB/ekold.pem")"
+check it_is_in_the_audit_log_too grep -q '"certify"' "$LAB/state/audit.log"
 mgr_stop

@@ -172,6 +172,7 @@ CHECKED int recovery_restore_prepare(struct ctl_args *a, struct ctl_error *e);
 /* ---- enroll.c ---- */
 
 int print_enroll(const struct ctl_args *a, json_t *params);
+int print_crl(const struct ctl_args *a, json_t *params);
 int print_credential(const struct ctl_args *a, json_t *params);
 /* Before EnrollActivate: reads the file. */
 CHECKED int enroll_activate_prepare(struct ctl_args *a, struct ctl_error *e);
@@ -196,6 +197,8 @@ void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
 /* Text of the manager's for a terminal. */
 void ctl_put_text(const char *s);
+/* A PEM block, and nothing that is none. Returns an exit code. */
+int put_pem(const char *pem);
 /* Members of an object; "", 0, false if they are absent or something else. */
 const char *str(json_t *o, const char *key);
 long long num(json_t *o, const char *key);

@@ -97,6 +97,12 @@ int print_enroll(const struct ctl_args *a, json_t *params)
 	return EXIT_OK;
 }
 
+int print_crl(const struct ctl_args *a, json_t *params)
+{
+	(void)a;
+	return put_pem(str(params, "crl"));
+}
+
 int print_credential(const struct ctl_args *a, json_t *params)
 {
 	(void)a;

@@ -44,7 +44,7 @@ void ctl_put_text(const char *s)
 }
 
 /* A PEM block, which has lines. */
-static int put_pem(const char *pem)
+int put_pem(const char *pem)
 {
 	for (const char *s = pem; *s; s++) {
 		if (*s == '\n' || (*s >= 0x20 && *s < 0x7f))
@@ -159,6 +159,7 @@ static void print_key(const char *label, json_t *key)
 
 static void print_keys(json_t *vtpm)
 {
+	const char *state = str(vtpm, "certificates");
 	json_t *ek;
 	size_t i;
 
@@ -166,6 +167,10 @@ static void print_keys(json_t *vtpm)
 		print_key("ek", ek);
 	if (json_object_get(vtpm, "ak"))
 		print_key("ak", json_object_get(vtpm, "ak"));
+	if (strcmp(state, "none") == 0)
+		linef("certificates", "it has no attestation key yet; stop it, and vtpmctl certify %s", str(vtpm, "name"));
+	if (strcmp(state, "revoked") == 0)
+		linef("certificates", "they are revoked; stop it, and vtpmctl certify %s", str(vtpm, "name"));
 }
 
 int print_created(const struct ctl_args *a, json_t *params)
@@ -261,7 +266,7 @@ static int print_ak_pem(json_t *vtpm, const char *member)
 
 	if (pem[0])
 		return put_pem(pem);
-	fprintf(stderr, "vtpmctl: it has no attestation key%s\n", strcmp(member, "certificate") == 0 ? ", or no certificate for it" : "");
+	fprintf(stderr, "vtpmctl: it has no attestation key%s; \"vtpmctl certify\" makes it\n", strcmp(member, "certificate") == 0 ? ", or no certificate for it" : "");
 	return EXIT_NOT_FOUND;
 }
 

@@ -24,7 +24,7 @@ struct attest_job {
 static const TPMT_SIG_SCHEME own = {.scheme = TPM2_ALG_NULL};
 
 /* The Name of the key and the root that it speaks for. */
-static int over_what(struct attest_job *job, const uint8_t root[static DIGEST_LEN])
+static int over_what(struct attest_job *job, const struct host_quote_request *q)
 {
 	uint8_t area[sizeof(TPMT_PUBLIC)], name[EVIDENCE_NAME] = {0, TPM2_ALG_SHA256};
 	size_t len = 0;
@@ -32,7 +32,7 @@ static int over_what(struct attest_job *job, const uint8_t root[static DIGEST_LE
 	job->over.size = DIGEST_LEN;
 	if (Tss2_MU_TPMT_PUBLIC_Marshal(&job->key.pub.publicArea, area, sizeof(area), &len) || wrap_sha256(area, len, name + 2))
 		return ERR_CRYPTO;
-	return evidence_outer_data(root, name, job->over.buffer);
+	return evidence_outer_data(q->root, q->leaves, name, job->over.buffer);
 }
 
 /* The values of the mask's PCRs, one behind the other. */
@@ -135,14 +135,14 @@ static int attest_op(struct tpm *t, void *arg)
 	return r;
 }
 
-int attest_host(struct ca *ca, struct anchor *an, const struct enrolment *e, const uint8_t root[static DIGEST_LEN], uint32_t mask,
-		struct host_quote_blob *mem, struct host_quote *q)
+int attest_host(struct ca *ca, struct anchor *an, const struct enrolment *e, const struct host_quote_request *over, struct host_quote_blob *mem,
+		struct host_quote *q)
 {
-	struct attest_job job = {.an = an, .mask = mask, .mem = mem, .q = q};
+	struct attest_job job = {.an = an, .mask = over->mask, .mem = mem, .q = q};
 	int r = an->known ? enroll_key_open(ca, e, &job.key) : tpm_fail(ca->tpm, ERR_WRONG_STATE, "the anchors are not open");
 
 	if (!r)
-		r = over_what(&job, root);
+		r = over_what(&job, over);
 	if (!r)
 		r = tpm_run(ca->tpm, attest_op, &job);
 	secmem_wipe(&job.key.auth, sizeof(job.key.auth));
@@ -166,7 +166,7 @@ int serve_host_quote(void *peer, struct ipc_msg *m)
 	buf_wrap(&record, q.record, q.record_len);
 	r = enrolment_decode(&record, &e) || buf_left(&record) ? tpm_fail(&k->tpm, ERR_AUTH, "the record of the attestation key is damaged") : 0;
 	if (!r)
-		r = attest_host(&k->ca, &k->anchor, &e, q.root, q.mask, &blob, &quote);
+		r = attest_host(&k->ca, &k->anchor, &e, &q, &blob, &quote);
 	buf_init(&b, mem, sizeof(mem));
 	if (!r)
 		r = host_quote_encode(&b, &quote);

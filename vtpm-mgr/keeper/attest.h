@@ -16,7 +16,7 @@ struct host_quote_blob { /* storage for the views of a struct host_quote */
 };
 
 /* Texts are left in the TPM's. ERR_AUTH: the record is not of this CA. ERR_WRONG_STATE: the anchors are not open. */
-CHECKED int attest_host(struct ca *ca, struct anchor *an, const struct enrolment *e, const uint8_t root[static DIGEST_LEN], uint32_t mask,
+CHECKED int attest_host(struct ca *ca, struct anchor *an, const struct enrolment *e, const struct host_quote_request *over,
 			struct host_quote_blob *mem, struct host_quote *q);
 
 #endif

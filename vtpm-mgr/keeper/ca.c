@@ -111,7 +111,7 @@ static int sign_op(struct tpm *t, void *arg)
 	return r;
 }
 
-static int ca_sign(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t r[static 32], uint8_t s[static 32])
+int ca_sign(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t r[static 32], uint8_t s[static 32])
 {
 	struct ca *ca = arg;
 	struct sign_job job = {.ca = ca, .digest.size = DIGEST_LEN, .r = r, .s = s};

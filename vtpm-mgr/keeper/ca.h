@@ -36,6 +36,8 @@ CHECKED int ca_load(struct tpm *t, const struct ca *ca, ESYS_TR *handle);
 CHECKED int ca_reseal(struct ca *ca, const uint8_t key[static KEY_LEN], uint8_t wrapped[static WRAPPED_KEY_LEN]);
 /* A signature, r and s, on what is no certificate: the digest of something that begins with a label of its own. */
 CHECKED int ca_vouch(struct ca *ca, const uint8_t digest[static DIGEST_LEN], uint8_t signature[static 64]);
+/* Signs with the CA key: arg is the struct ca. */
+CHECKED int ca_sign(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t r[static 32], uint8_t s[static 32]);
 /* ERR_INVAL: no key by the template of its kind. ERR_WRONG_STATE: no CA. */
 CHECKED int ca_certify(struct ca *ca, const struct cert_request *req, const struct cert_subject *of, struct cert_der *out);
 

@@ -142,38 +142,34 @@ static bool set_algorithms(X509 *x)
 }
 
 /* Ecdsa-Sig-Value as a BIT STRING without unused bits (RFC 3279, 2.2.3). */
-static bool set_signature(X509 *x, const uint8_t r[static 32], const uint8_t s[static 32])
+int cert_set_signature(ASN1_BIT_STRING *out, const uint8_t r[static 32], const uint8_t s[static 32])
 {
 	ECDSA_SIG *sig = ECDSA_SIG_new();
 	BIGNUM *bn_r = BN_bin2bn(r, 32, NULL), *bn_s = BN_bin2bn(s, 32, NULL);
-	const ASN1_BIT_STRING *field;
-	const X509_ALGOR *alg;
-	ASN1_BIT_STRING *out;
 	unsigned char *der = NULL;
-	int len = -1;
-	bool ok = false;
+	int len = -1, err = ERR_CRYPTO;
 
 	if (sig && bn_r && bn_s && ECDSA_SIG_set0(sig, bn_r, bn_s) == 1) {
 		bn_r = bn_s = NULL;
 		len = i2d_ECDSA_SIG(sig, &der);
 	}
-	X509_get0_signature(&field, &alg, x);
-	out = (ASN1_BIT_STRING *)(uintptr_t)field;
 	if (len > 0 && ASN1_STRING_set(out, der, len) == 1) {
 		out->flags = (out->flags & ~(ASN1_STRING_FLAG_BITS_LEFT | 0x07L)) | ASN1_STRING_FLAG_BITS_LEFT;
-		ok = true;
+		err = 0;
 	}
 	OPENSSL_free(der);
 	BN_free(bn_r);
 	BN_free(bn_s);
 	ECDSA_SIG_free(sig);
-	return ok;
+	return err;
 }
 
 static int sign_cert(X509 *x, const struct cert_signer *signer, EVP_PKEY *ca_key, struct cert_der *out)
 {
 	uint8_t digest[DIGEST_LEN], r[32], s[32];
 	unsigned char *tbs = NULL, *p = out->bytes;
+	const ASN1_BIT_STRING *field;
+	const X509_ALGOR *alg;
 	int len, err;
 
 	len = set_algorithms(x) ? i2d_re_X509_tbs(x, &tbs) : -1;
@@ -185,8 +181,10 @@ static int sign_cert(X509 *x, const struct cert_signer *signer, EVP_PKEY *ca_key
 	err = signer->sign(signer->arg, digest, r, s);
 	if (err)
 		return err;
-	if (!set_signature(x, r, s))
-		return ERR_CRYPTO;
+	X509_get0_signature(&field, &alg, x);
+	err = cert_set_signature((ASN1_BIT_STRING *)(uintptr_t)field, r, s);
+	if (err)
+		return err;
 	if (X509_verify(x, ca_key) != 1)
 		return ERR_AUTH;
 	len = i2d_X509(x, NULL);

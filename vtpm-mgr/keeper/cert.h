@@ -19,6 +19,8 @@ struct cert_der {
 	size_t len;
 };
 
+/* Into the signature field of what is being signed. */
+CHECKED int cert_set_signature(ASN1_BIT_STRING *out, const uint8_t r[static 32], const uint8_t s[static 32]);
 /* Self-signed: CN "vTPM CA " and the first 8 bytes of SHA-256 of the key. */
 CHECKED int cert_make_ca(EVP_PKEY *key, const struct cert_signer *signer, struct cert_der *out);
 /* Parses and checks: a self-signed certificate for key. ERR_AUTH: anything else. */

@@ -81,3 +81,68 @@ int serve_activate(void *peer, struct ipc_msg *m)
 	secmem_wipe(secret, sizeof(secret));
 	return r;
 }
+
+/* ---- the list of revoked certificates ---- */
+
+int serve_crl_begin(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	uint64_t id, number, from, until;
+	int r;
+
+	if (buf_get_u64le(&m->body, &id) || buf_get_u64le(&m->body, &number) || buf_get_u64le(&m->body, &from) ||
+	    buf_get_u64le(&m->body, &until) || buf_left(&m->body))
+		return ERR_PROTO;
+	r = k->ca.cert ? crl_begin(&k->crl, k->ca.cert, number, from, until) : tpm_fail(&k->tpm, ERR_WRONG_STATE, "there is no CA");
+	return serve_reply(k, id, r, NULL, 0);
+}
+
+int serve_crl_add(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	struct revoked one;
+	uint64_t id;
+	int r = 0;
+
+	if (buf_get_u64le(&m->body, &id))
+		return ERR_PROTO;
+	while (!r && buf_left(&m->body)) {
+		if (revoked_decode(&m->body, &one))
+			return ERR_PROTO;
+		r = crl_add(&k->crl, &one);
+	}
+	return serve_reply(k, id, r, NULL, 0);
+}
+
+int serve_crl_sign(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	const struct cert_signer signer = {.sign = ca_sign, .arg = &k->ca};
+	uint8_t mem[4];
+	struct buf b;
+	uint64_t id;
+	int r;
+
+	if (buf_get_u64le(&m->body, &id) || buf_left(&m->body))
+		return ERR_PROTO;
+	buf_init(&b, mem, sizeof(mem));
+	r = k->ca.cert ? crl_sign(&k->crl, X509_get0_pubkey(k->ca.cert), &signer) : ERR_WRONG_STATE;
+	if (!r)
+		r = buf_put_u32le(&b, (uint32_t)k->crl.len);
+	return serve_reply(k, id, r, mem, b.len);
+}
+
+int serve_crl_read(void *peer, struct ipc_msg *m)
+{
+	struct keeper *k = peer;
+	uint32_t offset;
+	uint64_t id;
+	size_t n;
+
+	if (buf_get_u64le(&m->body, &id) || buf_get_u32le(&m->body, &offset) || buf_left(&m->body))
+		return ERR_PROTO;
+	if (!k->crl.der || offset >= k->crl.len)
+		return serve_reply(k, id, ERR_WRONG_STATE, NULL, 0);
+	n = k->crl.len - offset < CRL_PIECE ? k->crl.len - offset : CRL_PIECE;
+	return serve_reply(k, id, 0, k->crl.der + offset, n);
+}

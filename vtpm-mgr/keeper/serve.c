@@ -310,6 +310,10 @@ static const struct ipc_rule rules[] = {
 	{KEEPER_ENROLL, STATE_PINNED, KEEPER_ENROLL_MIN, KEEPER_ENROLL_MAX, 0, 0, serve_enroll},
 	{KEEPER_ENROLL_EK, STATE_PINNED, KEEPER_EK_SIZE, KEEPER_EK_SIZE, 0, 0, serve_enroll_ek},
 	{KEEPER_ACTIVATE, STATE_PINNED, KEEPER_ACTIVATE_MIN, KEEPER_ACTIVATE_MAX, 0, 0, serve_activate},
+	{KEEPER_CRL_BEGIN, STATE_PINNED, KEEPER_CRL_BEGIN_SIZE, KEEPER_CRL_BEGIN_SIZE, 0, 0, serve_crl_begin},
+	{KEEPER_CRL_ADD, STATE_PINNED, KEEPER_CRL_ADD_MIN, KEEPER_CRL_ADD_MAX, 0, 0, serve_crl_add},
+	{KEEPER_CRL_SIGN, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_crl_sign},
+	{KEEPER_CRL_READ, STATE_PINNED, KEEPER_CRL_READ_SIZE, KEEPER_CRL_READ_SIZE, 0, 0, serve_crl_read},
 	{KEEPER_GROUP_FORMER, STATE_PINNED, KEEPER_FORMER_SIZE, KEEPER_FORMER_SIZE, 0, 0, serve_group_former},
 };
 
@@ -400,6 +404,7 @@ void keeper_free(struct keeper *k)
 	share_end(&k->share);
 	offline_free(&k->offline);
 	anchor_free(&k->anchor);
+	crl_free(&k->crl);
 	ca_free(&k->ca);
 	groups_free(&k->groups);
 	loop_remove(&k->loop, &k->mgr_io);

@@ -5,12 +5,16 @@
 
 int host_quote_request_encode(struct buf *b, const struct host_quote_request *m)
 {
-	return buf_put_var(b, m->record, m->record_len) || buf_put_bytes(b, m->root, DIGEST_LEN) || buf_put_u32le(b, m->mask) ? ERR_RANGE : 0;
+	return buf_put_var(b, m->record, m->record_len) || buf_put_bytes(b, m->root, DIGEST_LEN) || buf_put_u32le(b, m->leaves) ||
+			       buf_put_u32le(b, m->mask)
+		       ? ERR_RANGE
+		       : 0;
 }
 
 int host_quote_request_decode(struct buf *b, struct host_quote_request *m)
 {
-	if (buf_get_var(b, ENROLMENT_MAX, &m->record, &m->record_len) || buf_get_bytes(b, m->root, DIGEST_LEN) || buf_get_u32le(b, &m->mask))
+	if (buf_get_var(b, ENROLMENT_MAX, &m->record, &m->record_len) || buf_get_bytes(b, m->root, DIGEST_LEN) || buf_get_u32le(b, &m->leaves) ||
+	    buf_get_u32le(b, &m->mask))
 		return ERR_PROTO;
 	return m->mask & ~MASK_ALL ? ERR_PROTO : 0;
 }
