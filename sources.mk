@@ -232,6 +232,7 @@ test_verify_SRCS := tests/integration/attest_ask.c tests/integration/attest_rig.
 test_verify_LIBS := $(LIBS_VERIFY) -ltss2-esys -ltss2-mu -ltss2-tctildr
 test_breach_SRCS := $(test_policy_SRCS)
 test_breach_LIBS := -lcrypto
+test_anchor_LIBS := -lcrypto
 test_anchor_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
 fuzz_engine_LIBS := $(LIBS_BACKEND)
