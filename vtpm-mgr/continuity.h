@@ -101,9 +101,14 @@ int continuity_why(struct mgr *m, char text[static TEXT_MAX + 1]);
 
 struct change *change_new(enum store_op op, void (*done)(void *arg, int code), void *arg);
 void change_free(struct change *ch);
+/* Its end: done is called. */
+void change_finish(struct change *ch, int code);
 /* A copy of n bytes under key; p NULL: what is there is removed. */
 CHECKED int metas_add(struct metas *list, const char *key, const void *p, size_t n);
+bool metas_has(const struct metas *list, const char *key);
 void metas_free(struct metas *list);
+/* Whether it may not be lost, whatever its group promises otherwise. */
+bool change_anchors(const struct mgr *m, const struct change *ch);
 /* Takes ch over: it goes into the next batch. */
 void change_submit(struct mgr *m, struct change *ch);
 /* Nobody waits for it any more. Unless a batch has it, it is forgotten. */
