@@ -158,7 +158,7 @@ static int apply_op(struct mgr *m, struct batch *b, struct change *ch)
 			return ERR_WRONG_STATE;
 		break;
 	case STORE_GROUP:
-	case STORE_NOTHING:
+	case STORE_RELEASE:
 		break;
 	}
 	return err ? err : put_leaf(m, b, &l);

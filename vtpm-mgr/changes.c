@@ -95,7 +95,7 @@ bool change_anchors(const struct mgr *m, const struct change *ch)
 {
 	const struct leaf *leaf = leaves_find(&m->continuity.leaves, ch->c.uuid);
 
-	return ch->c.op != STORE_UPDATE || ch->auth_failed || ch->metas.n || (leaf && leaf->l.mode == MODE_STRICT);
+	return ch->c.op != STORE_UPDATE || ch->anchors || ch->metas.n || (leaf && leaf->l.mode == MODE_STRICT);
 }
 
 void change_submit(struct mgr *m, struct change *ch)
@@ -205,6 +205,20 @@ bool changes_destroy(const struct mgr *m, int64_t id)
 {
 	return destroys(m->continuity.queue, id) || destroys(m->continuity.written, id) ||
 	       destroys(batch_changes(m), id);
+}
+
+static bool configures(const struct change *list, const uint8_t *uuid)
+{
+	for (; list; list = list->next)
+		if ((list->c.op == STORE_CONFIGURE || list->c.op == STORE_RELEASE) && !memcmp(list->c.uuid, uuid, UUID_LEN))
+			return true;
+	return false;
+}
+
+bool changes_configure(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	return configures(m->continuity.queue, uuid) || configures(m->continuity.written, uuid) ||
+	       configures(batch_changes(m), uuid);
 }
 
 /*

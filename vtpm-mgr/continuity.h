@@ -37,8 +37,8 @@ struct metas {
 struct change {
 	struct change *next;
 	struct store_change c;
-	struct store_leaf leaf; /* of STORE_INSERT, STORE_GROUP, STORE_NOTHING: what to record */
-	bool auth_failed;	/* of STORE_UPDATE: a failed authorisation is in it */
+	struct store_leaf leaf; /* of STORE_INSERT, STORE_GROUP, STORE_CONFIGURE, STORE_RELEASE: what to record */
+	bool anchors;		/* of STORE_UPDATE: it may not be lost in a bounded group either */
 	bool switches;		/* of STORE_GROUP_SEAL: the keeper has a successor of that root, and the row is the first that is made with it */
 	uint8_t was[DIGEST_LEN]; /* of STORE_GROUP_SEAL: hash of the row that it was made from (group_row_hash), which must still be the one */
 	uint8_t *mem;		/* what c.sealed points to; freed with it */
@@ -123,6 +123,8 @@ void changes_settled(struct mgr *m);
 void changes_drop(struct mgr *m);
 /* Whether a row of that number is about to be removed. */
 bool changes_destroy(const struct mgr *m, int64_t id);
+/* Whether a change of its row is on its way: what is read of it now is not what it will be. */
+bool changes_configure(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* How long the answer to an anchored change of a vTPM must wait (ms), so that its next one is within its quota. */
 uint64_t anchor_quota_spend(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 
@@ -169,5 +171,7 @@ struct call;
 struct store_vtpm;
 void release_vtpm(struct mgr *m, const struct store_vtpm *row, struct call *c);
 void release_store(struct mgr *m, struct call *c);
+/* The first epoch of a line that nobody has had (EPOCH_LINE_SHIFT). */
+CHECKED int release_line(uint64_t *epoch);
 
 #endif
