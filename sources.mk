@@ -5,9 +5,9 @@ comma := ,
 LIB_SRCS   := lib/buf.c lib/err.c lib/ipc.c lib/log.c lib/loop.c lib/secmem.c lib/util.c
 SANDBOX_SRCS := lib/sandbox.c lib/sandbox_filter.c
 HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
-XEN_SRCS   := hv/xen/xen.c
+XEN_SRCS   := hv/xen/xen.c hv/xen/errno.c
 XENSTORE_SRCS := hv/xen/xenstore.c
-VCHAN_SRCS := hv/xen/vchan.c hv/xen/vchan_device.c hv/xen/xenstore_wait.c $(XENSTORE_SRCS)
+VCHAN_SRCS := hv/xen/vchan.c hv/xen/vchan_device.c hv/xen/errno.c hv/xen/xenstore_wait.c $(XENSTORE_SRCS)
 PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/attest.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/backup.c vtpm-mgr/proto/enroll.c vtpm-mgr/proto/escrow.c vtpm-mgr/proto/share.c vtpm-mgr/proto/front.c vtpm-mgr/proto/hold.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/policy_code.c vtpm-mgr/proto/spawn.c
 # Digests of policies, without a TPM.
 POLICY_SRCS := vtpm-mgr/proto/policy.c
@@ -81,7 +81,7 @@ LAUNCH_SRCS  := hv/launch/launch.c
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
+              test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
 UNIT_TESTS += test_predict test_bootlog test_evidence test_attest test_verify_files
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach test_verify
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
@@ -91,6 +91,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/reach.sh \
             tests/integration/qemu_channel.sh \
             tests/integration/takeover.sh \
+            tests/integration/saved.sh \
             tests/integration/walk.sh \
             tests/integration/fronts.sh \
             tests/integration/fronts_server.sh \
@@ -130,7 +131,7 @@ FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict fuzz_evidence
 
 LIBTEST_SRCS := $(LIB_SRCS)
 test_buf_SRCS := $(LIB_SRCS)
-test_util_SRCS := $(LIB_SRCS)
+test_util_SRCS := tests/unit/lingering.c $(LIB_SRCS)
 test_log_SRCS := $(LIB_SRCS)
 test_loop_SRCS := $(LIB_SRCS)
 test_ipc_SRCS := $(LIB_SRCS)
@@ -210,12 +211,14 @@ test_qemu_saved_LIBS := $(LIBS_BACKEND)
 test_xen_nodes_SRCS := vtpm-mgr/xen_device.c $(LIB_SRCS)
 test_xen_device_SRCS := vtpm-mgr/xen_device.c $(LIB_SRCS)
 test_hold_SRCS := $(HOLD_LIB_SRCS)
+test_hold_life_SRCS := tests/unit/lingering.c vtpm-mgr/proto/hold.c $(LIB_SRCS)
+test_held_guests_SRCS := vtpm-mgr/held_guests.c $(LIB_SRCS)
 test_xenstore_SRCS := hv/xen/xenstore_wait.c $(XENSTORE_SRCS) $(LIB_SRCS)
-test_vchan_SRCS := vtpm-mgr/vchan/pump.c hv/xen/vchan.c hv/xen/vchan_device.c $(LIB_SRCS)
+test_vchan_SRCS := vtpm-mgr/vchan/pump.c hv/xen/vchan.c hv/xen/vchan_device.c hv/xen/errno.c $(LIB_SRCS)
 test_vchan_LIBS := -lpthread
 test_backend_xen_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_backend_xen_LIBS := $(LIBS_BACKEND)
-test_qemu_data_SRCS := $(test_qemu_SRCS)
+test_qemu_data_SRCS := tests/unit/lingering.c $(test_qemu_SRCS)
 test_qemu_data_LIBS := $(LIBS_BACKEND)
 test_policy_digest_SRCS := $(POLICY_SRCS) vtpm-mgr/proto/policy_code.c lib/buf.c lib/err.c lib/util.c
 test_policy_digest_LIBS := -lcrypto
@@ -262,7 +265,7 @@ rogue_spawn_SRCS := $(SPAWN_SRCS) $(ROGUE_SRCS)
 rogue_spawn_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process
 # The same, with gaps in which they can be killed.
 MORTAL_WRAPS := $(addprefix -Wl$(comma)--wrap=,engine_process chan_take chan_respond state_seal_parts checkpoint_write \
-            checkpoint_redo_write checkpoint_settle checkpoint_answer ipc_send transfer_receive transfer_start transfer_send)
+            checkpoint_redo_write checkpoint_settle checkpoint_answer ipc_send transfer_clear transfer_receive transfer_start transfer_send)
 mortal_backend_SRCS := $(BACKEND_SRCS) tests/tools/mortal.c
 mortal_backend_LIBS := $(LIBS_BACKEND) $(MORTAL_WRAPS)
 mortal_spawn_SRCS := $(SPAWN_SRCS) tests/tools/mortal.c
@@ -274,7 +277,7 @@ powercut_keeper_SRCS := $(KEEPER_SRCS) tests/powercut/trace_keeper.c
 powercut_keeper_LIBS := $(LIBS_KEEPER) $(addprefix -Wl$(comma)--wrap=,anchor_extend nv_extend nv_extended nv_read)
 powercut_disk_SRCS := tests/powercut/disk.c
 powercut_guests_SRCS := tests/powercut/guests.c tests/tools/command.c $(LIBVTPM_SRCS)
-powercut_guests_LIBS := -lpthread
+powercut_guests_LIBS := -lpthread -lcrypto
 powercut_log_SRCS := tests/powercut/log.c
 tpmline_SRCS := tests/tools/tpmline.c $(LIBVTPM_SRCS)
 xenback_SRCS := tests/tools/xenback.c lib/util.c lib/err.c

@@ -157,6 +157,12 @@ int fd_hurry_prepare(void)
 	return 0;
 }
 
+void fd_hurry_forget(void)
+{
+	signal(SIGALRM, SIG_DFL);
+	hurry_ready = false;
+}
+
 bool fd_hurry_is_prepared(void)
 {
 	return hurry_ready;

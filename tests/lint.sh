@@ -32,6 +32,13 @@ for f in "${code[@]}"; do
 		{ prev = $0 } END { exit bad }' "$f" || bad=1
 done
 
+# A shell function that is defined twice: the second is what runs, and the first is a test that nobody runs.
+for f in "${scripts[@]}"; do
+	case $f in *.sh) ;; *) continue ;; esac
+	twice=$(grep -oE '^[a-z_0-9]+\(\)' "$f" | sort | uniq -d | tr '\n' ' ')
+	[ -z "$twice" ] || complain "$f: defined twice: $twice"
+done
+
 # Who may include whom. $1: files, $2: what they must not include.
 forbid() {
 	grep -nE "^#include [\"<]($2)" $(for f in "${code[@]}"; do case $f in $1) echo "$f" ;; esac; done) /dev/null |

@@ -59,6 +59,7 @@ struct backend {
 	bool powered;	     /* the engine is on */
 	bool halted;	     /* on or not, commands are answered TPM_RC_FAILURE */
 	bool auth_failed;    /* an authorisation has failed, or was refused by the lockout, since the last successful commit */
+	bool giving;	     /* what is committed now is to be given away */
 	bool shutdown_seen;  /* the last command was a successful TPM2_Shutdown */
 	bool hashing;	     /* the hardware's hash sequence is under way */
 	bool unstirred;	     /* the generator is a restored one: power_stir goes before the next command */

@@ -138,6 +138,7 @@ static struct run_config backend_config(const struct spawner *s, uint32_t slot, 
 /* What every backend does first, with n descriptors for a start. */
 static void enter_child(const struct spawner *s, const int *fds, unsigned n)
 {
+	fd_hurry_forget();
 	if (s->netns_fd >= 0 && setns(s->netns_fd, CLONE_NEWNET) != 0)
 		_exit(1);
 	if (silence(s, true) != 0 || place_fds(fds, n) != 0 || unblock_signals() != 0)

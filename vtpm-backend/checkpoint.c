@@ -59,7 +59,7 @@ int checkpoint_area_map(struct checkpoint_area *a, int fd)
 	map = mmap(NULL, AREA_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		return err_from_errno(errno);
-	if (mlock(map, PAGE_LEN) != 0) {
+	if (mlock(map, OFF_SLOTS) != 0) {
 		munmap(map, AREA_LEN);
 		return ERR_NOMEM;
 	}

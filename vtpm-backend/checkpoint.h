@@ -2,7 +2,7 @@
 /*
  * What a backend leaves for the one that takes its place when it is killed: an area of memory that the spawner makes, keeps
  * and gives to the next one, and nobody else ever holds. So nobody can put an old one back. It may be swapped out, therefore what is
- * secret in it is sealed, and its first page, which says what counts, is locked as long as a backend lives.
+ * secret in it is sealed; its first page, which says what counts, and the second, a response in clear, are locked as long as a backend lives.
  *
  *	page 0	16 bytes run	random; drawn at power-on, and part of each checkpoint
  *		u64 published	number of the newest checkpoint << 1 | 1 if it rests on a commit whose outcome is not known; 0: none
@@ -23,7 +23,7 @@
  *
  *	then	what the transport needs to go on (checkpoint_link)
  *
- * Native numbers, for one machine. Each u64 is written in one store, with release order, after what it speaks of.
+ * Native numbers, for one machine; a build that has another layout has another FORMAT in vtpm-mgr/held_guests.c, too. Each u64 is written in one store, with release order, after what it speaks of.
  *
  * The newest checkpoint counts if it rests on the version of the permanent state that the store has; the one before it only if the
  * newest was published together with a commit and the store has no such version: then the command was never durable.
@@ -85,7 +85,7 @@ struct checkpoint_area {
 
 /* A memfd, zeroed, with its size sealed and close-on-exec: the spawner's. */
 CHECKED int checkpoint_area_make(int *fd);
-/* Maps it and locks its first page; fd may be closed. ERR_PROTO: it is none. */
+/* Maps it and locks its first two pages; fd may be closed. ERR_PROTO: it is none. */
 CHECKED int checkpoint_area_map(struct checkpoint_area *a, int fd);
 void checkpoint_area_unmap(struct checkpoint_area *a);
 /* A TPM has been powered on: nothing that was before counts. */

@@ -50,6 +50,14 @@ struct child *children_find_gone(struct children *c, uint64_t name)
 	return NULL;
 }
 
+struct child *children_find_left(struct children *c, uint64_t name)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].kind == CHILD_LEFT && (name == 0 || c->list[i].name == name))
+			return &c->list[i];
+	return NULL;
+}
+
 struct child *children_find_keeper(struct children *c)
 {
 	for (size_t i = 0; i < c->n; i++)

@@ -14,6 +14,7 @@ enum child_kind {
 	CHILD_KEEPER,
 	CHILD_BACKEND,
 	CHILD_GONE,	/* a backend that was killed: only what it leaves is there, for the next one */
+	CHILD_LEFT,	/* the same of an earlier generation, which nobody has claimed yet */
 	CHILD_REPLACED, /* a keeper that was ended for a new one: nobody asks about it any more */
 };
 
@@ -45,6 +46,7 @@ void children_add(struct children *c, const struct child *ch);
 struct child *children_find_pid(struct children *c, pid_t pid);
 struct child *children_find_token(struct children *c, uint64_t token);
 struct child *children_find_gone(struct children *c, uint64_t name);
+struct child *children_find_left(struct children *c, uint64_t name); /* 0: any */
 struct child *children_find_keeper(struct children *c);
 /* ch: one that was found, whose legacy is the caller's from now on; other pointers into the table are invalid afterwards. */
 void children_remove(struct children *c, struct child *ch);

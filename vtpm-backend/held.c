@@ -12,7 +12,7 @@
 /* One of them: that of a backend that is not there any more. Without a stash there is the area alone. */
 static int take_legacy(struct spawner *s, struct ipc_msg *m)
 {
-	struct child gone = { .kind = CHILD_GONE, .legacy = LEGACY_NONE };
+	struct child gone = { .kind = CHILD_LEFT, .legacy = LEGACY_NONE };
 	struct hold_item item;
 	struct buf tag;
 	int err = hold_item_decode(&m->body, &item);

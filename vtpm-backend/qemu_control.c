@@ -318,8 +318,10 @@ void qemu_begin_control(struct backend *b)
 		return;
 	a = q->area;
 	q->quit = a->quit != 0;
-	if (number(q) == 0) /* nobody was there, or the last reply was all that was left to do */
+	if (number(q) == 0) { /* nobody was there, or the last reply was all that was left to do, and perhaps half forgotten */
+		transfer_clear(&a->request_in);
 		transfer_start(&a->request_in, transfer_what(&a->reply_out) + 1, 0);
+	}
 	n = transfer_done(&a->request_in, sizeof(a->request));
 	if (replied(q)) {
 		send_reply(b);

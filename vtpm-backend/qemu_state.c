@@ -42,11 +42,27 @@ static void saved_note(struct qemu *q, unsigned which, const uint8_t *sealed, si
 	qemu_note(&q->area->saved_len[which], n);
 }
 
-/* Before the answer: from then on somebody has it. */
-static void exported(struct backend *b)
+/*
+ * Before the answer: from then on somebody has it. The version that is given away must be anchored first. Otherwise a power cut and an
+ * older disk would lead to another state of the same version, and this one could be resumed in its place: with fewer failed authorisations,
+ * say, and nobody would notice. What is committed for it is also what the store did not have yet.
+ */
+static uint32_t give_away(struct backend *b)
 {
+	int err;
+
+	if (b->commit.exported)
+		return QEMU_SUCCESS;
+	b->giving = true;
+	err = resume_commit(b, &(size_t){ 0 });
+	b->giving = false;
+	if (err != 0)
+		backend_fail(b, err, "store the state");
+	if (b->commit.stale)
+		return QEMU_IOERROR;
 	commit_export(&b->commit);
 	qemu_note(&b->qemu->area->exported, b->commit.version);
+	return QEMU_SUCCESS;
 }
 
 static struct state_id blob_id(const struct backend *b, uint8_t kind, uint64_t version)
@@ -69,8 +85,6 @@ static int seal(struct backend *b, uint8_t kind, const uint8_t *plain, size_t n,
 	buf_init(&out, r->blob, n + STATE_OVERHEAD);
 	err = state_seal(&b->sealer, &id, plain, n, &out);
 	r->blob_len = err == 0 ? out.len : 0;
-	if (err == 0)
-		exported(b);
 	return err;
 }
 
@@ -103,11 +117,13 @@ uint32_t qemu_state_keep(struct backend *b)
 	struct qemu *q = b->qemu;
 	struct qemu_saved *s = &q->saved[SAVED_VOLATILE];
 	struct qemu_reply r = { 0 };
+	uint32_t result;
 	int err;
 
 	saved_forget(q, SAVED_VOLATILE);
-	if (b->commit.stale)
-		return QEMU_IOERROR; /* as in get_blob */
+	result = give_away(b);
+	if (result != QEMU_SUCCESS)
+		return result;
 	err = engine_volatile(&s->p, &s->len);
 	if (err == 0)
 		err = seal(b, STATE_SAVED_VOLATILE, s->p, s->len, &r);
@@ -123,19 +139,16 @@ uint32_t qemu_state_keep(struct backend *b)
 /* {u32 flags, u32 type, u32 offset} -> {u32 result, u32 flags, u32 total, u32 length} and the blob from there. */
 static uint32_t get_blob(struct backend *b, struct qemu_reply *r, uint32_t type)
 {
-	/* What the store does not have yet could never be brought back. */
-	if (b->commit.stale && resume_commit(b, &(size_t){ 0 }) != 0)
-		backend_fail(b, ERR_CLOSED, "store the state");
-	if (b->commit.stale)
-		return QEMU_IOERROR;
-	switch (type) {
-	case BLOB_PERMANENT:
-		return seal_permanent(b, r) == 0 ? QEMU_SUCCESS : QEMU_FAIL;
-	case BLOB_VOLATILE:
-		return seal_volatile(b, r) == 0 ? QEMU_SUCCESS : QEMU_FAIL;
-	default: /* a TPM 1.2 would have another one */
+	uint32_t result;
+	int err;
+
+	if (type != BLOB_PERMANENT && type != BLOB_VOLATILE) /* a TPM 1.2 would have another one */
 		return QEMU_NO_BLOB;
-	}
+	result = give_away(b);
+	if (result != QEMU_SUCCESS)
+		return result;
+	err = type == BLOB_PERMANENT ? seal_permanent(b, r) : seal_volatile(b, r);
+	return err == 0 ? QEMU_SUCCESS : QEMU_FAIL;
 }
 
 uint32_t qemu_state_get(struct backend *b, struct qemu_job *job)

@@ -252,10 +252,12 @@ static size_t last_response(struct backend *b, size_t redone)
 
 void resume_judge(struct backend *b, bool waits)
 {
-	if (!waits || (b->start.flags & RUN_ADOPTED))
-		resume_settled(b); /* it has given up what was in hand, or has its answer; or neither had to do with the end */
-	else if ((b->start.flags & RUN_CRASHED) && checkpoint_attempts(&b->area) > 0)
+	const bool crashed = (b->start.flags & RUN_CRASHED) && checkpoint_attempts(&b->area) > 0;
+
+	if (waits && crashed)
 		checkpoint_attempts_set(&b->area, ATTEMPTS_MAX);
+	else if (!waits || (b->start.flags & RUN_ADOPTED))
+		resume_settled(b); /* it has given up what was in hand, or has its answer; or neither had to do with the end */
 }
 
 int resume_deliver(struct backend *b, size_t len)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vtpm-spawn: forks the keeper and the backends for the manager. Started as root it stays root, because
- * only root can give its children their uids; so it parses nothing but its four messages, and stays single-threaded.
+ * only root can give its children their uids; so it parses nothing but its five messages, and stays single-threaded.
  *
  *	vtpm-spawn --keeper PATH --backend PATH [--uid-base N] [--empty-dir DIR] [--no-prefork] [--held] -- KEEPER-ARGS…
  */
@@ -29,13 +29,12 @@
 #include "vtpm-backend/spawner.h"
 #include "vtpm-backend/warm.h"
 
-#define STATUS_NOT_BORN	 (1 << 8)    /* as waitpid(2) shows exit status 1 */
 #define RESERVE_DELAY_MS 3	     /* about twice what a power-on takes */
 #define KEY_CHANNEL	 2u	     /* place of the key channel among a backend's descriptors */
 
-static void report_exit(struct spawner *s, uint64_t token, int status)
+static void report_exit(struct spawner *s, uint64_t token, uint32_t status)
 {
-	const struct spawn_exited m = { .token = token, .status = (uint32_t)status };
+	const struct spawn_exited m = { .token = token, .status = status };
 	uint8_t mem[SPAWN_EXITED_SIZE];
 	struct buf b;
 	int err;
@@ -83,7 +82,7 @@ static void child_ended(struct spawner *s, struct child *ch, int status)
 		log_error("process %d crashed: %s", (int)was.pid, strsignal(WTERMSIG(status)));
 	if (was.kind == CHILD_BACKEND && is_crash(status) && !s->opt.no_prefork)
 		s->crashed = true;
-	report_exit(s, was.token, status);
+	report_exit(s, was.token, (uint32_t)status);
 }
 
 static void reap(struct spawner *s)
@@ -134,7 +133,7 @@ static int on_keeper(void *peer, struct ipc_msg *m)
 	fd_close(&s->link_fd);
 	err = ipc_pair(link);
 	if (err != 0) {
-		report_exit(s, 0, STATUS_NOT_BORN);
+		report_exit(s, 0, SPAWN_NOT_BORN);
 		return 0;
 	}
 	err = children_reserve(&s->children);
@@ -142,7 +141,7 @@ static int on_keeper(void *peer, struct ipc_msg *m)
 	close(link[1]);
 	if (pid < 0) {
 		close(link[0]);
-		report_exit(s, 0, STATUS_NOT_BORN);
+		report_exit(s, 0, SPAWN_NOT_BORN);
 		return 0;
 	}
 	s->link_fd = link[0];
@@ -238,8 +237,8 @@ static int on_backend(void *peer, struct ipc_msg *m)
 	struct spawner *s = peer;
 	struct child ch = { .kind = CHILD_BACKEND, .legacy = LEGACY_NONE };
 	struct spawn_backend req;
-	int err;
 	pid_t pid;
+	int err;
 
 	err = spawn_backend_decode(&m->body, &req);
 	if (err != 0)
@@ -255,24 +254,47 @@ static int on_backend(void *peer, struct ipc_msg *m)
 		children_add(&s->children, &ch);
 		return 0;
 	}
-	held_drop(s, &ch);
-	legacy_close(&ch.legacy);
+	if (err == 0 && req.replaces != 0) { /* it is there for the next attempt, in the room that it had */
+		ch.kind = CHILD_GONE;
+		children_add(&s->children, &ch);
+	} else {
+		held_drop(s, &ch);
+		legacy_close(&ch.legacy);
+	}
 	log_error("cannot make a backend: %s", err_text(pid));
-	report_exit(s, req.token, STATUS_NOT_BORN);
+	report_exit(s, req.token, err == ERR_NOTFOUND ? SPAWN_NOTHING_LEFT : SPAWN_NOT_BORN);
 	return 0;
 }
 
-static void forget_legacy(struct spawner *s, uint64_t name)
+static void forget_legacy(struct spawner *s, struct child *ch)
 {
-	struct child *gone = children_find_gone(&s->children, name);
 	struct child was;
 
-	if (gone == NULL)
+	if (ch == NULL)
 		return;
-	was = *gone;
-	children_remove(&s->children, gone);
+	was = *ch;
+	children_remove(&s->children, ch);
 	held_drop(s, &was);
 	legacy_close(&was.legacy);
+}
+
+/* A manager that was killed may have forgotten a vTPM whose area its spawner, killed as well, was yet to let go of: nobody would ever name it. */
+static int on_claim(void *peer, struct ipc_msg *m)
+{
+	struct spawner *s = peer;
+	struct child *ch;
+	uint64_t area;
+	int err;
+
+	err = spawn_token_decode(&m->body, &area);
+	if (err != 0)
+		return err;
+	ch = children_find_left(&s->children, area);
+	if (area != 0 && ch != NULL)
+		ch->kind = CHILD_GONE;
+	for (; area == 0 && ch != NULL; ch = children_find_left(&s->children, 0))
+		forget_legacy(s, ch);
+	return 0;
 }
 
 static int on_kill(void *peer, struct ipc_msg *m)
@@ -291,7 +313,7 @@ static int on_kill(void *peer, struct ipc_msg *m)
 		held_drop(s, ch);
 		legacy_close(&ch->legacy); /* nobody is to go on from there */
 	} else { /* it has ended, and its SPAWN_EXITED is on the way or there */
-		forget_legacy(s, token);
+		forget_legacy(s, children_find_gone(&s->children, token));
 	}
 	return 0;
 }
@@ -333,6 +355,7 @@ static const struct ipc_rule spawn_rules[] = {
 	{ SPAWN_KEEPER, 1, 0, 0, SPAWN_KEEPER_FDS, SPAWN_KEEPER_FDS, on_keeper },
 	{ SPAWN_BACKEND, 1, SPAWN_BACKEND_SIZE, SPAWN_BACKEND_SIZE, SPAWN_FDS_MIN, SPAWN_FDS_MAX, on_backend },
 	{ SPAWN_ATTACH, 1, SPAWN_ATTACH_SIZE, SPAWN_ATTACH_SIZE, 1, 1, on_attach },
+	{ SPAWN_CLAIM, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_claim },
 	{ SPAWN_KILL, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },
 };
 
@@ -354,7 +377,7 @@ static int refuse(struct spawner *s, struct ipc_msg *m)
 	if (err != 0)
 		return err;
 	log_error("no descriptors are left for another process (RLIMIT_NOFILE)");
-	report_exit(s, req.token, STATUS_NOT_BORN);
+	report_exit(s, req.token, SPAWN_NOT_BORN);
 	return 0;
 }
 
@@ -527,6 +550,8 @@ static int start(struct spawner *s)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return ERR_SYS;
 	err = raise_descriptors();
+	if (err == 0)
+		err = fd_hurry_prepare(); /* a QEMU's data channel, which its backend has left, may linger when the last of it is closed */
 	if (err == 0)
 		err = birth_prepare(s);
 	if (err == 0)

@@ -48,6 +48,8 @@ static int build_commit(struct backend *b, struct buf *msg, uint8_t **mem)
 		m.flags |= COMMIT_STARTUP;
 	if (b->auth_failed)
 		m.flags |= COMMIT_AUTH_FAILED;
+	if (b->giving)
+		m.flags |= COMMIT_ANCHOR;
 	m.sealed = sealed.data;
 	m.sealed_len = sealed.len;
 	return store_commit_encode(msg, &m);

@@ -100,8 +100,14 @@ void restore_list_free(struct restore_list *list);
  */
 void restore_apply(struct mgr *m, struct restore *r, struct restore_list *list, struct call *call, aside_done *done, void *arg);
 
+/* Whether a vTPM is about to be replaced by what a backup has of it: nothing else is done with it meanwhile. */
+bool restore_holds(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
+/* Whether one of those, but row itself, has one of row's EKs; as import_find_twin. */
+CHECKED int restore_find_twin(const struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
+
 /* ---- transfer.c ---- */
 
+void transfer_close(struct mgr *m);
 void method_backup(void *arg, struct call *c, json_t *params);
 void method_backup_read(void *arg, struct call *c, json_t *params);
 void method_restore(void *arg, struct call *c, json_t *params);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/enroll.h"
 
 struct certifying {
@@ -266,8 +267,8 @@ void certify_vtpm(struct mgr *m, const struct store_vtpm *row, struct call *call
 		call_error(call, ERR_WRONG_STATE, "%s is %s; stop it first", row->name, vtpm_state_word(v));
 	else if (vtpm_held_back(m, row->uuid))
 		call_error(call, ERR_BUSY, "%s %s", row->name, vtpm_held_back(m, row->uuid));
-	else if (changes_destroy(m, row->id))
-		call_error(call, ERR_BUSY, "%s is being destroyed", row->name);
+	else if (changes_destroy(m, row->id) || changes_configure(m, row->uuid))
+		call_error(call, ERR_BUSY, "%s is being destroyed or changed", row->name);
 	else if (m->reseal || m->draining)
 		call_error(call, ERR_BUSY, "%s: its group's root is being rotated, or the manager is stopping; try again", row->name);
 	else

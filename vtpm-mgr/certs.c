@@ -2,12 +2,16 @@
 #include "vtpm-mgr/certs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/proto/enroll.h"
 
+#define PREFIX	      "revoked:"
+#define REVOKED_VALUE 17u
 #define RECORD_MAX (1u + SERIAL_LEN + 8u + PUBLIC_MAX + CERT_MAX)
 
 static void record_key(const uint8_t uuid[static UUID_LEN], char key[static NAME_MAX_LEN + 16])
@@ -123,17 +127,17 @@ int certs_forget(struct metas *list, const uint8_t uuid[static UUID_LEN])
 static int revoke_one(struct mgr *m, struct metas *list, const uint8_t serial[static SERIAL_LEN], uint8_t reason)
 {
 	char key[NAME_MAX_LEN + 16], hex[2 * SERIAL_LEN + 1];
-	uint8_t mem[9];
+	uint8_t mem[REVOKED_VALUE];
 	size_t len = sizeof(mem);
 	struct buf b;
 
 	if (hex_encode(serial, SERIAL_LEN, hex, sizeof(hex)))
 		return ERR_RANGE;
-	snprintf(key, sizeof(key), "revoked:%s", hex);
-	if (!store_meta_get(m->store, key, mem, &len))
+	snprintf(key, sizeof(key), PREFIX "%s", hex);
+	if (!store_meta_get(m->store, key, mem, &len) || metas_has(list, key))
 		return 0;
 	buf_init(&b, mem, sizeof(mem));
-	if (buf_put_u64le(&b, (uint64_t)time(NULL)) || buf_put_u8(&b, reason))
+	if (buf_put_u64le(&b, 0) || buf_put_u64le(&b, (uint64_t)time(NULL)) || buf_put_u8(&b, reason))
 		return ERR_RANGE;
 	return metas_add(list, key, b.data, b.len);
 }
@@ -169,4 +173,142 @@ int certs_restore(struct mgr *m, struct metas *list, struct store *from, const u
 	if (err)
 		return err == ERR_NOTFOUND || err == ERR_AUTH ? certs_forget(list, uuid) : err;
 	return certs_put(list, uuid, &(struct certs){ .kinds = was.kinds });
+}
+
+/* ---- the list, and its leaf ---- */
+
+#define LEAF_NAME "revoked certificates" /* no group can have it */
+
+static int chain(struct store_leaf *l, const char *key, const uint8_t value[static REVOKED_VALUE])
+{
+	uint8_t mem[DIGEST_LEN + sizeof(PREFIX) + 2 * SERIAL_LEN + REVOKED_VALUE];
+	struct buf b;
+
+	buf_init(&b, mem, sizeof(mem));
+	if (buf_put_bytes(&b, l->hash, DIGEST_LEN) || buf_put_bytes(&b, key, strlen(key)) || buf_put_bytes(&b, value, REVOKED_VALUE))
+		return ERR_RANGE;
+	return leaf_hash(mem, b.len, l->hash);
+}
+
+static int leaf_begin(struct store_leaf *l)
+{
+	*l = (struct store_leaf){ .mode = MODE_STRICT };
+	return leaf_group_uuid(LEAF_NAME, l->uuid);
+}
+
+bool revocations_extend(const struct leaves *leaves, struct metas *list, struct store_leaf *l)
+{
+	const struct leaf *now;
+	bool any = false;
+
+	for (size_t i = 0; i < list->n; i++) {
+		uint8_t *value = (uint8_t *)(uintptr_t)list->v[i].value; /* our own copy */
+		struct buf b;
+
+		if (strncmp(list->v[i].key, PREFIX, strlen(PREFIX)) != 0)
+			continue;
+		if (!any && leaf_begin(l))
+			return false;
+		now = any ? NULL : leaves_find(leaves, l->uuid);
+		if (now)
+			*l = now->l;
+		any = true;
+		l->version++;
+		buf_init(&b, value, sizeof(uint64_t));
+		if (buf_put_u64le(&b, l->version) || chain(l, list->v[i].key, value))
+			return false;
+	}
+	return any;
+}
+
+struct loading {
+	struct entry {
+		uint64_t n;
+		char key[sizeof(PREFIX) + 2 * SERIAL_LEN];
+		uint8_t value[REVOKED_VALUE];
+	} *v;
+	size_t n, room, max;
+};
+
+static int load_one(void *arg, const char *key, const uint8_t *p, size_t len)
+{
+	struct loading *l = arg;
+	struct entry *e;
+	struct buf b;
+
+	if (len != REVOKED_VALUE || strlen(key) + 1 != sizeof(e->key))
+		return ERR_QUARANTINE;
+	if (l->n == l->max)
+		return ERR_FULL;
+	if (l->n == l->room) {
+		l->room = l->room ? 2 * l->room : 64;
+		e = realloc(l->v, l->room * sizeof(*e));
+		if (!e)
+			return ERR_NOMEM;
+		l->v = e;
+	}
+	e = &l->v[l->n++];
+	memcpy(e->key, key, sizeof(e->key));
+	memcpy(e->value, p, len);
+	buf_wrap(&b, p, len);
+	return buf_get_u64le(&b, &e->n);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	return x->n < y->n ? -1 : x->n > y->n;
+}
+
+static int entry_decode(const struct entry *e, struct revoked *r)
+{
+	uint64_t n;
+	struct buf b;
+
+	buf_wrap(&b, e->value, sizeof(e->value));
+	if (hex_decode(e->key + strlen(PREFIX), r->serial, SERIAL_LEN) || buf_get_u64le(&b, &n) || buf_get_u64le(&b, &r->when) ||
+	    buf_get_u8(&b, &r->reason))
+		return ERR_QUARANTINE;
+	return 0;
+}
+
+/* In the order in which they came they lead to the leaf, and to no other. */
+static int check(struct mgr *m, const struct loading *l, struct revoked *out)
+{
+	struct store_leaf want;
+	const struct leaf *leaf;
+	int err = leaf_begin(&want);
+
+	for (size_t i = 0; i < l->n && !err; i++) {
+		want.version++;
+		err = l->v[i].n != want.version ? ERR_QUARANTINE : chain(&want, l->v[i].key, l->v[i].value);
+		if (!err)
+			err = entry_decode(&l->v[i], &out[i]);
+	}
+	leaf = leaves_find(&m->continuity.leaves, want.uuid);
+	if (err || (!leaf && !l->n))
+		return err;
+	return leaf && leaf->l.version == want.version && !memcmp(leaf->l.hash, want.hash, DIGEST_LEN) ? 0 : ERR_QUARANTINE;
+}
+
+int revocations_load(struct mgr *m, size_t max, struct revoked **out, size_t *n)
+{
+	struct loading l = { .max = max };
+	int err = store_meta_each(m->store, PREFIX, load_one, &l);
+
+	*out = NULL;
+	*n = l.n;
+	if (!err && l.n)
+		qsort(l.v, l.n, sizeof(*l.v), by_number);
+	if (!err)
+		*out = calloc(l.n + 1, sizeof(**out));
+	if (!err)
+		err = *out ? check(m, &l, *out) : ERR_NOMEM;
+	free(l.v);
+	if (err) {
+		free(*out);
+		*out = NULL;
+	}
+	return err == ERR_AUTH ? ERR_QUARANTINE : err;
 }

@@ -3,11 +3,12 @@
  * The certificates of vTPMs, and which of them are revoked. The values of the table meta:
  *
  *	"certs:UUID"	 u8 kinds | serial 16 | var TPM2B_PUBLIC of the AK | var its certificate
- *	"revoked:SERIAL" u64 seconds since 1970 | u8 CRLReason (RFC 5280, 5.3.1)
+ *	"revoked:SERIAL" u64 n | u64 seconds since 1970 | u8 CRLReason (RFC 5280, 5.3.1)
  *
  * kinds are those that we certify, a bit each; the certificates have the serial with the kind in the last byte, so that nobody has
  * to parse a certificate to revoke it. A serial of zeros: they were revoked, or never issued. No such value: a vTPM of an earlier
- * release. What is revoked goes into the store in the transaction that makes it so.
+ * release. What is revoked goes into the store in the transaction that makes it so; n counts it, and the journal vouches for the list by
+ * a leaf of its own: hash = SHA-256(hash of before | key | value), one after the other.
  */
 #ifndef VTPM_MGR_CERTS_H
 #define VTPM_MGR_CERTS_H
@@ -41,6 +42,12 @@ CHECKED int certs_revoke(struct mgr *m, struct metas *list, struct store *from, 
 CHECKED int certs_forget(struct metas *list, const uint8_t uuid[static UUID_LEN]);
 /* A restore: those of both are revoked, and what is to be certified anew is remembered. */
 CHECKED int certs_restore(struct mgr *m, struct metas *list, struct store *from, const uint8_t uuid[static UUID_LEN]);
+
+/* What of these is revoked is numbered, and l becomes the leaf of the list with it. False: nothing of it is. */
+bool revocations_extend(const struct leaves *leaves, struct metas *list, struct store_leaf *l);
+/* All that is revoked, by number, for the caller to free. ERR_QUARANTINE: it is not what the journal vouches for. ERR_FULL: more than max. */
+struct revoked;
+CHECKED int revocations_load(struct mgr *m, size_t max, struct revoked **out, size_t *n);
 
 /* certify.c: certifies a vTPM that is off anew, and ends the call. */
 struct call;

@@ -62,6 +62,14 @@ int metas_add(struct metas *list, const char *key, const void *p, size_t n)
 	return 0;
 }
 
+bool metas_has(const struct metas *list, const char *key)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (!strcmp(list->v[i].key, key))
+			return true;
+	return false;
+}
+
 void metas_free(struct metas *list)
 {
 	for (size_t i = 0; i < list->n; i++)
@@ -75,6 +83,19 @@ void change_free(struct change *ch)
 	metas_free(&ch->metas);
 	free(ch->mem);
 	free(ch);
+}
+
+void change_finish(struct change *ch, int code)
+{
+	ch->done(ch->arg, code);
+	change_free(ch);
+}
+
+bool change_anchors(const struct mgr *m, const struct change *ch)
+{
+	const struct leaf *leaf = leaves_find(&m->continuity.leaves, ch->c.uuid);
+
+	return ch->c.op != STORE_UPDATE || ch->anchors || ch->metas.n || (leaf && leaf->l.mode == MODE_STRICT);
 }
 
 void change_submit(struct mgr *m, struct change *ch)
@@ -125,8 +146,7 @@ void changes_fail(struct mgr *m, int code)
 		struct change *ch = list;
 
 		list = ch->next;
-		ch->done(ch->arg, code);
-		change_free(ch);
+		change_finish(ch, code);
 	}
 }
 
@@ -185,6 +205,20 @@ bool changes_destroy(const struct mgr *m, int64_t id)
 {
 	return destroys(m->continuity.queue, id) || destroys(m->continuity.written, id) ||
 	       destroys(batch_changes(m), id);
+}
+
+static bool configures(const struct change *list, const uint8_t *uuid)
+{
+	for (; list; list = list->next)
+		if ((list->c.op == STORE_CONFIGURE || list->c.op == STORE_RELEASE) && !memcmp(list->c.uuid, uuid, UUID_LEN))
+			return true;
+	return false;
+}
+
+bool changes_configure(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	return configures(m->continuity.queue, uuid) || configures(m->continuity.written, uuid) ||
+	       configures(batch_changes(m), uuid);
 }
 
 /*

@@ -137,8 +137,8 @@ static struct change *change_of(struct vtpm *v, const struct store_commit *c)
 	ch->c.sealed = ch->mem;
 	ch->c.sealed_len = c->sealed_len;
 	ch->c.rollback = v->rollback_to != 0;
-	ch->auth_failed = c->flags & COMMIT_AUTH_FAILED;
-	v->anchoring = ch->auth_failed || (leaf && leaf->l.mode == MODE_STRICT);
+	ch->anchors = c->flags & (COMMIT_AUTH_FAILED | COMMIT_ANCHOR);
+	v->anchoring = ch->anchors || (leaf && leaf->l.mode == MODE_STRICT);
 	return ch;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/mgr.h"
 
@@ -64,8 +65,7 @@ static void submit(struct setting *s)
 	ch->leaf.epoch = s->new.epoch;
 	memcpy(ch->c.uuid, s->old.uuid, UUID_LEN);
 	ch->c.row = &s->old;
-	ch->c.snapshots = s->new.snapshots;
-	ch->c.wrapped = s->new.wrapped;
+	ch->c.to = &s->new;
 	change_submit(s->m, ch);
 }
 

@@ -37,8 +37,8 @@ struct metas {
 struct change {
 	struct change *next;
 	struct store_change c;
-	struct store_leaf leaf; /* of STORE_INSERT, STORE_GROUP, STORE_NOTHING: what to record */
-	bool auth_failed;	/* of STORE_UPDATE: a failed authorisation is in it */
+	struct store_leaf leaf; /* of STORE_INSERT, STORE_GROUP, STORE_CONFIGURE, STORE_RELEASE: what to record */
+	bool anchors;		/* of STORE_UPDATE: it may not be lost in a bounded group either */
 	bool switches;		/* of STORE_GROUP_SEAL: the keeper has a successor of that root, and the row is the first that is made with it */
 	uint8_t was[DIGEST_LEN]; /* of STORE_GROUP_SEAL: hash of the row that it was made from (group_row_hash), which must still be the one */
 	uint8_t *mem;		/* what c.sealed points to; freed with it */
@@ -101,9 +101,14 @@ int continuity_why(struct mgr *m, char text[static TEXT_MAX + 1]);
 
 struct change *change_new(enum store_op op, void (*done)(void *arg, int code), void *arg);
 void change_free(struct change *ch);
+/* Its end: done is called. */
+void change_finish(struct change *ch, int code);
 /* A copy of n bytes under key; p NULL: what is there is removed. */
 CHECKED int metas_add(struct metas *list, const char *key, const void *p, size_t n);
+bool metas_has(const struct metas *list, const char *key);
 void metas_free(struct metas *list);
+/* Whether it may not be lost, whatever its group promises otherwise. */
+bool change_anchors(const struct mgr *m, const struct change *ch);
 /* Takes ch over: it goes into the next batch. */
 void change_submit(struct mgr *m, struct change *ch);
 /* Nobody waits for it any more. Unless a batch has it, it is forgotten. */
@@ -118,6 +123,8 @@ void changes_settled(struct mgr *m);
 void changes_drop(struct mgr *m);
 /* Whether a row of that number is about to be removed. */
 bool changes_destroy(const struct mgr *m, int64_t id);
+/* Whether a change of its row is on its way: what is read of it now is not what it will be. */
+bool changes_configure(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 /* How long the answer to an anchored change of a vTPM must wait (ms), so that its next one is within its quota. */
 uint64_t anchor_quota_spend(struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 
@@ -164,5 +171,7 @@ struct call;
 struct store_vtpm;
 void release_vtpm(struct mgr *m, const struct store_vtpm *row, struct call *c);
 void release_store(struct mgr *m, struct call *c);
+/* The first epoch of a line that nobody has had (EPOCH_LINE_SHIFT). */
+CHECKED int release_line(uint64_t *epoch);
 
 #endif

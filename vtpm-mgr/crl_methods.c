@@ -15,7 +15,6 @@
 
 #define DAY_S	 (24 * 3600)
 #define UNTIL_S	 (7 * DAY_S)
-#define PREFIX	 "revoked:"
 #define NUMBER	 "crl-number"
 
 struct crl_wait {
@@ -34,7 +33,7 @@ struct crl_making {
 	struct crl_wait *waits; /* who asked for it, until it is done */
 	bool busy;
 	struct crl_list now, next;
-	size_t room, at; /* of revoked, in entries; what was sent or read */
+	size_t at; /* what was sent or read */
 	struct revoked *revoked;
 };
 
@@ -102,40 +101,13 @@ static void crl_end(struct crl_making *c, int code, const char *text)
 
 /* ---- what is revoked ---- */
 
-static int on_revoked(void *arg, const char *key, const uint8_t *p, size_t len)
-{
-	struct crl_making *c = arg;
-	struct revoked r;
-	struct buf b;
-
-	buf_wrap(&b, p, len);
-	if (strlen(key) != strlen(PREFIX) + 2 * SERIAL_LEN || hex_decode(key + strlen(PREFIX), r.serial, SERIAL_LEN) ||
-	    buf_get_u64le(&b, &r.when) || buf_get_u8(&b, &r.reason) || buf_left(&b))
-		return ERR_AUTH;
-	if (c->next.n == CRL_ENTRIES_MAX)
-		return ERR_FULL;
-	if (c->next.n == c->room) {
-		size_t room = c->room ? 2 * c->room : 64;
-		struct revoked *more = realloc(c->revoked, room * sizeof(*more));
-
-		if (!more)
-			return ERR_NOMEM;
-		c->revoked = more;
-		c->room = room;
-	}
-	c->revoked[c->next.n++] = r;
-	return 0;
-}
-
-/* The serials are in order; when and why do not change. */
+/* In the order in which they were revoked; when and why do not change. */
 static int collect(struct crl_making *c)
 {
 	uint8_t *mem;
 	struct buf b;
-	int err;
+	int err = revocations_load(c->m, CRL_ENTRIES_MAX, &c->revoked, &c->next.n);
 
-	c->room = 0;
-	err = store_meta_each(c->m->store, PREFIX, on_revoked, c);
 	mem = err ? NULL : malloc(c->next.n * SERIAL_LEN + 1);
 	if (!mem)
 		return err ? err : ERR_NOMEM;
@@ -282,7 +254,7 @@ static void on_ca(void *arg, int code, const char *text)
 		code = collect(c);
 	c->next.made = time(NULL);
 	if (code) {
-		crl_end(c, code, text[0] ? text : code == ERR_AUTH ? "what the store has of it is damaged" : err_text(code));
+		crl_end(c, code, text[0] ? text : code == ERR_QUARANTINE ? "the journal does not vouch for what the store has of it: it was changed" : err_text(code));
 	} else if (is_current(c)) {
 		c->next = c->now;
 		c->now.der = NULL;

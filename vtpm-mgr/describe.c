@@ -62,7 +62,7 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 		json_object_set_new(j, "ring", json_string(path));
 	if (!qemu_path(m, row->name, path, sizeof(path)))
 		json_object_set_new(j, "swtpm", json_string(path));
-	json_object_set_new(j, "held", json_boolean(v && v->kept && held_generation(m) > 0));
+	json_object_set_new(j, "held", json_boolean(v && v->kept_as && held_generation(m) > 0));
 	if (v && v->replacements > 0)
 		json_object_set_new(j, "replacements", json_integer((json_int_t)v->replacements));
 	if (v && v->state == VTPM_RUNNING && v->qemu >= 0)

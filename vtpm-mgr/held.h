@@ -25,7 +25,7 @@ enum held_kind {
 	HELD_CONTROL = 'c', /* the listener of control.sock */
 	HELD_FRONTS = 's',  /* of swtpm.sock */
 	HELD_PORT = 'q',    /* of NAME.swtpm */
-	HELD_GUEST = 'g',   /* a vTPM that runs, behind it its area's name, filled up: memfd, to_back, to_front, the listener of NAME.ring; or a QEMU's control channel */
+	HELD_GUEST = 'g',   /* a vTPM that runs, behind it the name of its first area, filled up: memfd, to_back, to_front, the listener of NAME.ring; or a QEMU's control channel */
 	HELD_CLIENT = 'f',  /* the front end that has its ring */
 	HELD_WORKER = 'w',  /* leash of a backend; behind it its token */
 	HELD_SPAWNER = 'p', /* leash of the spawner */
@@ -87,7 +87,9 @@ void held_guest_update(struct vtpm *v);
 void held_guest_drop(struct vtpm *v);
 void held_client_keep(struct vtpm *v);
 void held_client_drop(struct vtpm *v);
-/* vTPMs as the last manager had them, to be gone on with by held_guests_go. */
+/* Whether this build can read what the last manager has left of all of them. ERR_VERSION: not, and nothing has been done yet. */
+CHECKED int held_guests_check(const struct mgr *m);
+/* vTPMs as the last manager had them, to be gone on with by held_guests_go. What the spawner has of others is let go of. */
 void held_guests_revive(struct mgr *m);
 void held_guests_go(struct mgr *m);
 /* How many are not gone on with yet. */

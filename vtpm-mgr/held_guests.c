@@ -8,7 +8,8 @@
  *
  * kind: enum serve_kind. goal: what it is to become; one that has served nobody is let go of. The rest as in struct vtpm; held_until is on
  * CLOCK_MONOTONIC, which all managers of a host share. A vTPM is kept before the spawner hears of its area, so that no
- * area is left that no manager knows; under the area's name, because two QEMUs may be there for one uuid.
+ * area is left that no manager knows; under the name of its first area, because two QEMUs may be there for one uuid, and a reset takes another area. The format stands for
+ * what is in the area, too.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
 
-#define FORMAT	 1u
+#define FORMAT	 2u
 #define RING_FDS 4u
 #define QEMU_FDS 1u
 
@@ -29,13 +30,15 @@ enum {
 	GUEST_HERE = 1u << 4, /* with Xen: there is a domain */
 	GUEST_HAS_RING = 1u << 5,
 	GUEST_CONNECTED = 1u << 6,
-	GUEST_FLAGS = 1u << 7,
+	GUEST_CRASHED = 1u << 7, /* the last backend, and none has been ready since */
 };
 
 static enum goal goal_of(const struct vtpm *v)
 {
 	if (!v->served)
 		return GOAL_ABANDON;
+	if (v->xen && !v->front && !v->announced)
+		return GOAL_STOP; /* deserted, though not told yet: the next domain must not find it */
 	if (v->state == VTPM_STOPPING || v->stop_asked)
 		return v->restart ? GOAL_RESET : GOAL_STOP;
 	return v->state == VTPM_STARTING && !v->resuming ? GOAL_RESET : GOAL_RUN;
@@ -49,7 +52,8 @@ static uint8_t kind_of(const struct vtpm *v)
 static uint8_t flags_of(const struct vtpm *v)
 {
 	return (uint8_t)((v->firmware ? GUEST_FIRMWARE : 0) | (v->standby ? GUEST_STANDBY : 0) |
-			 (v->incoming ? GUEST_INCOMING : 0) | (v->announced ? GUEST_ANNOUNCED : 0));
+			 (v->incoming ? GUEST_INCOMING : 0) | (v->announced ? GUEST_ANNOUNCED : 0) |
+			 (v->resuming && v->crashed ? GUEST_CRASHED : 0));
 }
 
 static int encode(struct buf *b, const struct vtpm *v)
@@ -72,7 +76,7 @@ static int encode(struct buf *b, const struct vtpm *v)
 struct guest {
 	uint8_t kind, goal, flags;
 	uint8_t uuid[UUID_LEN];
-	uint64_t area, replacements, held_until;
+	uint64_t kept_as, area, replacements, held_until;
 	uint32_t crashes, qemu_uid;
 	struct xen_memory xen;
 };
@@ -89,10 +93,15 @@ static int decode_xen(struct buf *b, struct guest *g)
 	return 0;
 }
 
-static int decode(struct buf *b, struct guest *g)
+static int decode(struct held_item *it, struct guest *g)
 {
+	struct buf tag, blob, *b = &blob;
 	uint8_t format;
 
+	buf_wrap(&tag, it->tag, it->tag_len);
+	buf_wrap(b, it->blob, it->blob_len);
+	if (buf_skip(&tag, 1) || buf_get_u64le(&tag, &g->kept_as) || g->kept_as == 0)
+		return ERR_PROTO;
 	if (buf_get_u8(b, &format) || format != FORMAT)
 		return ERR_VERSION;
 	if (buf_get_u8(b, &g->kind) || buf_get_u8(b, &g->goal) || buf_get_u8(b, &g->flags) ||
@@ -101,7 +110,7 @@ static int decode(struct buf *b, struct guest *g)
 		return ERR_PROTO;
 	if (decode_xen(b, g) || buf_left(b))
 		return ERR_PROTO;
-	return g->kind == SERVE_NOBODY || g->kind >= SERVE_KINDS || g->goal >= GOALS || g->flags >= GUEST_FLAGS ? ERR_PROTO : 0;
+	return g->kind == SERVE_NOBODY || g->kind >= SERVE_KINDS || g->goal >= GOALS ? ERR_PROTO : 0;
 }
 
 static void key_of(const struct vtpm *v, uint8_t key[static UUID_LEN])
@@ -110,7 +119,7 @@ static void key_of(const struct vtpm *v, uint8_t key[static UUID_LEN])
 
 	memset(key, 0, UUID_LEN);
 	buf_init(&b, key, UUID_LEN);
-	(void)!buf_put_u64le(&b, v->area);
+	(void)!buf_put_u64le(&b, v->kept_as);
 }
 
 static const unsigned fds_of[SERVE_KINDS] = { [SERVE_RING] = RING_FDS, [SERVE_QEMU] = QEMU_FDS };
@@ -119,6 +128,7 @@ void held_guest_keep(struct vtpm *v)
 {
 	const int ring[RING_FDS] = { v->ring.memfd, v->ring.to_back, v->ring.to_front, v->listener };
 	const uint8_t kind = kind_of(v);
+	const bool had = v->kept_as != 0;
 	uint8_t mem[HOLD_BLOB_MAX], key[UUID_LEN];
 	struct buf b;
 
@@ -127,14 +137,15 @@ void held_guest_keep(struct vtpm *v)
 	buf_init(&b, mem, sizeof(mem));
 	if (encode(&b, v))
 		return;
+	if (!had)
+		v->kept_as = v->area;
 	key_of(v, key);
-	held_keep(v->m, HELD_GUEST, key, &b, kind == SERVE_QEMU ? &v->qemu : ring, v->kept ? 0 : fds_of[kind]);
-	v->kept = true;
+	held_keep(v->m, HELD_GUEST, key, &b, kind == SERVE_QEMU ? &v->qemu : ring, had ? 0 : fds_of[kind]);
 }
 
 void held_guest_update(struct vtpm *v)
 {
-	if (v->kept)
+	if (v->kept_as)
 		held_guest_keep(v);
 }
 
@@ -143,9 +154,9 @@ void held_guest_drop(struct vtpm *v)
 	uint8_t key[UUID_LEN];
 
 	key_of(v, key);
-	if (v->kept)
+	if (v->kept_as)
 		held_drop(v->m, HELD_GUEST, key);
-	v->kept = false;
+	v->kept_as = 0;
 }
 
 void held_client_keep(struct vtpm *v)
@@ -184,6 +195,7 @@ static int take_channels(struct vtpm *v, const struct guest *g, struct held_item
 /* As it would be if its backend had just been killed. */
 static void recall(struct vtpm *v, const struct guest *g)
 {
+	v->kept_as = g->kept_as;
 	v->area = v->replaces = g->area;
 	v->crashes = g->crashes;
 	v->replacements = g->replacements;
@@ -191,9 +203,10 @@ static void recall(struct vtpm *v, const struct guest *g)
 	v->firmware = g->flags & GUEST_FIRMWARE;
 	v->standby = g->flags & GUEST_STANDBY;
 	v->incoming = g->flags & GUEST_INCOMING;
+	v->crashed = g->flags & GUEST_CRASHED;
 	v->stop_asked = g->goal != GOAL_RUN;
 	v->restart = g->goal == GOAL_RESET;
-	v->kept = v->served = v->inherited = v->adopted = v->resuming = true;
+	v->served = v->inherited = v->adopted = v->resuming = true;
 	v->state = VTPM_STARTING;
 }
 
@@ -206,7 +219,9 @@ static int revive(struct mgr *m, const struct guest *g, struct held_item *it)
 		recall(v, g);
 		err = take_channels(v, g, it);
 	}
-	if (err && v)
+	if (!err)
+		worker_claim(m, g->area);
+	else if (v)
 		vtpm_free(v);
 	return err;
 }
@@ -214,18 +229,32 @@ static int revive(struct mgr *m, const struct guest *g, struct held_item *it)
 static void take_one(struct mgr *m, struct held_item *it)
 {
 	struct guest g = { 0 };
-	struct buf b;
-	int err;
+	int err = decode(it, &g);
 
-	buf_wrap(&b, it->blob, it->blob_len);
-	err = decode(&b, &g);
 	if (!err && g.goal != GOAL_ABANDON)
 		err = revive(m, &g, it);
 	if (err)
 		log_error("a vTPM that the last manager served is not gone on with: %s", err_text(err));
-	if (err || g.goal == GOAL_ABANDON) {
-		worker_forget(m, g.area);
+	if (err || g.goal == GOAL_ABANDON)
 		held_forget(m, it);
+}
+
+int held_guests_check(const struct mgr *m)
+{
+	for (const struct held_item *it = m->held.items; it; it = it->next)
+		if (it->tag[0] == HELD_GUEST && (it->blob_len == 0 || it->blob[0] != FORMAT))
+			return ERR_VERSION;
+	return 0;
+}
+
+/* One whose other QEMU has gone, or is not gone on with, does not wait for it any more. */
+static void promote(struct mgr *m)
+{
+	for (struct vtpm *v = m->vtpms; v; v = v->next) {
+		if (!v->incoming || vtpm_find(m, v->row.uuid))
+			continue;
+		v->incoming = false;
+		held_guest_update(v);
 	}
 }
 
@@ -237,6 +266,8 @@ void held_guests_revive(struct mgr *m)
 		take_one(m, it);
 		held_item_free(it);
 	}
+	worker_claim(m, 0);
+	promote(m);
 }
 
 void held_guests_go(struct mgr *m)

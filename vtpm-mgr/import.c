@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/mgr.h"
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -98,6 +99,14 @@ static int compare(void *arg, const struct store_vtpm *other)
 int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1])
 {
 	struct twin t = { .row = row, .name = name };
+	const char *made = provision_twin(m, row);
+	int err = restore_find_twin(m, row, name);
 
+	if (err)
+		return err;
+	if (made) {
+		memcpy(name, made, NAME_MAX_LEN + 1);
+		return ERR_EXISTS;
+	}
 	return store_vtpm_each(m->store, compare, &t);
 }

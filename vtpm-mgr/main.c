@@ -23,6 +23,7 @@
 #include "lib/sandbox.h"
 #include "lib/secmem.h"
 #include "vtpm-mgr/attest.h"
+#include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/control_socket.h"
@@ -437,6 +438,9 @@ static void take_held(struct mgr *m)
 
 	if (err)
 		die("vtpm-hold", err_text(err));
+	if (held_guests_check(m))
+		die("vtpm-hold", "the guests that it has are of a vtpm-mgr whose notes this one cannot read; they go on, without durable changes, until that "
+				 "one is put back, or the service is stopped");
 	if (m->held.generation > 1)
 		fd_close(&m->cfg.ready_fd); /* who waited has long gone on */
 }

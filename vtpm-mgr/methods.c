@@ -498,13 +498,7 @@ static void method_release(void *arg, struct call *c, json_t *params)
 		return;
 	}
 	row = row_of(m, c, params);
-	if (row && vtpm_find(m, row->uuid) && vtpm_find(m, row->uuid)->state != VTPM_FAILED)
-		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
-	else if (row && vtpm_held_back(m, row->uuid))
-		call_error(c, ERR_BUSY, "%s %s", row->name, vtpm_held_back(m, row->uuid));
-	else if (row && !row->quarantine[0])
-		call_error(c, ERR_WRONG_STATE, "%s is not quarantined", row->name);
-	else if (row)
+	if (row)
 		release_vtpm(m, row, c);
 	free(row);
 }

@@ -129,6 +129,8 @@ CHECKED int worker_start(struct mgr *m, struct worker *w, uint64_t token, const 
 uint64_t worker_token_next(struct mgr *m);
 /* It has done what it was started for, or serves: the time in which it must is over. */
 void worker_settled(struct worker *w);
+/* What an earlier generation has left in the area of that name is to be gone on from; 0: that was all. */
+void worker_claim(struct mgr *m, uint64_t area);
 /* Nobody will go on from what was left in the area of that name. */
 void worker_forget(struct mgr *m, uint64_t area);
 /* Closes the channels and has the process killed; exited is still called when it is gone. */
@@ -264,7 +266,7 @@ struct vtpm {
 	struct loop_timer resume_timer;
 	/* held_guests.c */
 	bool served;  /* a guest, since it was powered on: another manager would go on with it */
-	bool kept;    /* vtpm-hold has it */
+	uint64_t kept_as; /* vtpm-hold has it under this name; 0: it has not */
 	bool inherited; /* from the last manager, whose backend may still serve it */
 	bool adopted; /* resuming, and what ended the last backend was that manager's end */
 	bool waits_share; /* resuming, once its group is unlocked */
@@ -341,6 +343,8 @@ void vtpm_destroy(struct mgr *m, const struct store_vtpm *row, void (*done)(void
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
 /* What a row's wrapped key is bound to. */
 CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
+/* Whether somebody has its TPM, or waits for it. */
+bool vtpm_powered(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
 
 /* Between the files. */
 struct vtpm *vtpm_new(struct mgr *m);
@@ -489,8 +493,10 @@ CHECKED int import_take(struct call *c, json_t *params, struct import *out);
 void import_close(struct import *i);
 /* Whether they have an EK in common. Two without any EK that can be seen are not told from each other. */
 bool import_is_twin(const struct store_vtpm *one, const struct store_vtpm *other);
-/* Whether the store has a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
+/* Whether the store has, or is about to have, a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
 CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
+/* Among those that are on their way there. NULL: there is none. */
+const char *provision_twin(const struct mgr *m, const struct store_vtpm *row);
 /* Makes pool instances while fewer than wanted are there and nothing else is going on. */
 void pool_refill(struct mgr *m);
 void provision_close(struct mgr *m);
@@ -500,12 +506,6 @@ void pool_free(struct mgr *m);
 
 /* Changes the policy of a vTPM that is off: asks the keeper, then writes the row. Ends the call. */
 void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshots, struct call *c);
-
-/* --- backup.h --- */
-
-/* Whether a vTPM is about to be replaced by what a backup has of it: nothing else is done with it meanwhile. */
-bool restore_holds(const struct mgr *m, const uint8_t uuid[static UUID_LEN]);
-void transfer_close(struct mgr *m);
 
 /* --- methods.c, describe.c, describe_ek.c --- */
 
@@ -519,8 +519,7 @@ CHECKED int pcr_param(struct call *c, json_t *params, uint32_t *mask);
 void method_create_group(void *arg, struct call *c, json_t *params);
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
-/* An absent key, or certificate, is left out. */
-json_t *describe_eks(const struct store_vtpm *row);
+json_t *describe_eks(const struct store_vtpm *row); /* an absent key, or certificate, is left out */
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
 /* describe_continuity.c */
@@ -559,6 +558,7 @@ struct mgr {
 	struct provision *provisions;
 	struct reseal *reseal; /* NULL: no root is being rotated */
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
+	bool viewer_looks;	      /* the chip is asked something for a viewer */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
 	struct committing *restoring; /* what it puts into the store; NULL: nothing */
 	struct certifying *certifying;

@@ -26,6 +26,7 @@ struct policy_call {
 	struct call *c;
 	struct group *g;
 	const char *action; /* for the audit log; NULL: it changes nothing */
+	bool viewer;	    /* mgr.viewer_looks is its */
 	struct set_list sets; /* that are installed */
 	uint8_t was[DIGEST_LEN]; /* of the row that the keeper was asked with */
 	unsigned installed;

@@ -29,12 +29,19 @@ struct policy_call *policy_begin(struct mgr *m, struct call *c, json_t *params, 
 	return p;
 }
 
+static void policy_end(struct policy_call *p)
+{
+	if (p->viewer)
+		p->m->viewer_looks = false;
+	free(p);
+}
+
 void policy_fail(struct policy_call *p, int code, const char *text)
 {
 	if (p->action)
 		mgr_audit(p->m, p->c, p->action, NULL, code, p->g->name);
 	call_error(p->c, code, "group %s: %s", p->g->name, text[0] ? text : err_text(code));
-	free(p);
+	policy_end(p);
 }
 
 void policy_done(struct policy_call *p, json_t *reply)
@@ -42,7 +49,7 @@ void policy_done(struct policy_call *p, json_t *reply)
 	if (p->action)
 		mgr_audit(p->m, p->c, p->action, NULL, 0, p->g->name);
 	call_reply(p->c, reply);
-	free(p);
+	policy_end(p);
 }
 
 int policy_set_param(struct policy_call *p, json_t *params, bool needed)
@@ -185,12 +192,22 @@ static void on_look(void *arg, const struct keeper_reply *r)
 		policy_fail(p, err ? err : ERR_AUTH, r->text);
 }
 
+/* It takes commands of the chip, which commits wait for: viewers have one of them on its way, all together. */
 void method_policy_show(void *arg, struct call *c, json_t *params)
 {
-	struct policy_call *p = policy_begin(arg, c, params, NULL);
+	const bool viewer = call_role(c) < ROLE_OPERATOR;
+	struct mgr *m = arg;
+	struct policy_call *p;
 
-	if (p)
-		ask_look(p, on_look);
+	if (viewer && m->viewer_looks) {
+		call_error(c, ERR_BUSY, "the TPM is being asked for another viewer; try again");
+		return;
+	}
+	p = policy_begin(m, c, params, NULL);
+	if (!p)
+		return;
+	p->viewer = m->viewer_looks = viewer;
+	ask_look(p, on_look);
 }
 
 /* A version; 0 if it is absent and not needed. Not 0: the call has been answered, and p is gone. */

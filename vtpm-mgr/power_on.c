@@ -12,6 +12,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/attest.h"
+#include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/mgr.h"
 
@@ -141,7 +142,7 @@ static int on_refused(void *arg, struct ipc_msg *msg)
 		return err;
 	if (v->qemu < 0)
 		return ERR_PROTO;
-	qemu_refused(v, "the saved TPM that it brought is damaged, of another vTPM, or from before this one was restored from a backup (%s); boot the machine instead of resuming it",
+	qemu_refused(v, "the saved TPM that it brought is damaged, of another vTPM, or from before this one was restored from a backup or released (%s); boot the machine instead of resuming it",
 		     err_text(code));
 	return 0;
 }
@@ -277,10 +278,8 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 	if (!err && v->rollback_to)
 		takeover_settle(v, was);
 	s.version = v->standby ? 0 : v->version; /* of one on standby it is what was looked up for another */
-	if (!v->resuming) {
-		held_guest_drop(v);
+	if (!v->resuming)
 		v->area = token;
-	}
 	if (!err)
 		err = make_guest(v, &guest, &theirs);
 	if (!err) {
@@ -406,6 +405,10 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 	}
 	if (vtpm_held_back(m, row->uuid)) {
 		snprintf(why, TEXT_MAX + 1, "%s %s", row->name, vtpm_held_back(m, row->uuid));
+		return ERR_BUSY;
+	}
+	if (changes_configure(m, row->uuid)) {
+		snprintf(why, TEXT_MAX + 1, "%s is being changed", row->name);
 		return ERR_BUSY;
 	}
 	if (v && v->state != VTPM_FAILED) {

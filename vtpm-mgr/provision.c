@@ -129,15 +129,12 @@ static int provision_binding(const struct provision *p, struct key_binding *k)
 
 /* --- what the worker says --- */
 
-/* Also among those that are on their way to the store. */
-static int find_twin(struct provision *p, char name[static NAME_MAX_LEN + 1])
+const char *provision_twin(const struct mgr *m, const struct store_vtpm *row)
 {
-	for (const struct provision *o = p->m->provisions; o; o = o->next)
-		if (o != p && o->storing && import_is_twin(&p->row, &o->row)) {
-			memcpy(name, o->row.name, NAME_MAX_LEN + 1);
-			return ERR_EXISTS;
-		}
-	return import_find_twin(p->m, &p->row, name);
+	for (const struct provision *o = m->provisions; o; o = o->next)
+		if (&o->row != row && o->storing && import_is_twin(row, &o->row))
+			return o->row.name;
+	return NULL;
 }
 
 static int row_fill(struct provision *p, const struct backend_provisioned *b)
@@ -146,7 +143,7 @@ static int row_fill(struct provision *p, const struct backend_provisioned *b)
 	int err = certs_take(&p->certs, &p->row, b, is_certified(p));
 
 	if (!err && is_import(p))
-		err = find_twin(p, twin);
+		err = import_find_twin(p->m, &p->row, twin);
 	if (err == ERR_EXISTS)
 		snprintf(p->failed_text, sizeof(p->failed_text), "this TPM is here already, as %s; destroy that first", twin);
 	if (err)

@@ -3,7 +3,8 @@
  * Out of quarantine, because an operator accepts that the state, or the whole store, may be an old one. Each is a row of
  * its own, is in the audit log, and leaves one discontinuity more in every leaf that it concerns.
  *
- *	one vTPM   the state on the disk becomes the newest: its leaf is made anew
+ *	one vTPM   the state on the disk becomes the newest: its leaf is made anew, and its key is wrapped for a new epoch, on
+ *		   a line of its own: no row of before has it, nor anything that a QEMU has saved
  *	the store  both anchors are defined anew, a genesis row on what the disk holds is extended into them, and
  *		   only then it is written: as at provisioning, a crash in between leaves the store quarantined
  */
@@ -12,14 +13,29 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/keeper_client.h"
+
+int release_line(uint64_t *epoch)
+{
+	uint64_t line = 0;
+	int err = 0;
+
+	while (!err && !line) {
+		err = random_bytes(&line, sizeof(line));
+		line >>= 64 - EPOCH_LINE_BITS;
+	}
+	*epoch = line << EPOCH_LINE_SHIFT;
+	return err;
+}
 
 /* ---- one vTPM ---- */
 
 struct vtpm_release {
 	struct mgr *m;
 	struct call *c;
-	struct store_vtpm row;
+	struct store_vtpm row, to; /* as it was read, and as it is to be */
 };
 
 static void vtpm_release_end(struct vtpm_release *r, int code, const char *text)
@@ -32,13 +48,46 @@ static void vtpm_release_end(struct vtpm_release *r, int code, const char *text)
 	free(r);
 }
 
+/* Whether it may be released, as things are now; *why: why not. */
+static int may_release(struct mgr *m, const struct store_vtpm *row, const char **why)
+{
+	*why = "it is powered on; stop it first";
+	if (vtpm_powered(m, row->uuid))
+		return ERR_WRONG_STATE;
+	*why = "it is not quarantined";
+	if (!row->quarantine[0])
+		return ERR_WRONG_STATE;
+	*why = "its row is damaged; put it right, or restore it from a backup";
+	if (row->damaged || row->wrapped_len != WRAPPED_KEY_LEN)
+		return ERR_QUARANTINE;
+	*why = "its group's root is being rotated; try again";
+	if (m->reseal)
+		return ERR_BUSY;
+	*why = "it is being restored, destroyed or changed";
+	return vtpm_held_back(m, row->uuid) || changes_destroy(m, row->id) || changes_configure(m, row->uuid) ? ERR_BUSY : 0;
+}
+
+/* The same once more, of the row that is there now: what the keeper was asked may have taken its time. */
+static int still_may(const struct vtpm_release *r, const char **why)
+{
+	struct store_vtpm *now = malloc(sizeof(*now));
+	int err = now ? store_vtpm_by_uuid(r->m->store, r->row.uuid, now) : ERR_NOMEM;
+
+	*why = "it was changed or destroyed meanwhile";
+	if (!err && (now->id != r->row.id || now->wrapped_len != r->row.wrapped_len ||
+		     memcmp(now->wrapped, r->row.wrapped, WRAPPED_KEY_LEN) != 0))
+		err = ERR_WRONG_STATE;
+	if (!err)
+		err = may_release(r->m, now, why);
+	free(now);
+	return err;
+}
+
 static void on_vtpm_released(void *arg, int code)
 {
 	struct vtpm_release *r = arg;
 
-	if (!code && store_vtpm_quarantine(r->m->store, r->row.uuid, ""))
-		log_warn("%s: the mark of its quarantine is still in the store; its next start removes it", r->row.name);
-	vtpm_release_end(r, code, err_text(code));
+	vtpm_release_end(r, code, code == ERR_NOTFOUND ? "it was changed or destroyed meanwhile" : err_text(code));
 }
 
 /* The leaf of the state that is on the disk. */
@@ -60,44 +109,96 @@ static int leaf_on_disk(const struct vtpm_release *r, struct store_leaf *l)
 	if (err)
 		return err;
 	memcpy(l->uuid, r->row.uuid, UUID_LEN);
-	l->epoch = r->row.epoch;
+	l->epoch = r->to.epoch;
 	l->mode = known ? known->l.mode : g->mode;
 	l->discontinuities = (known ? known->l.discontinuities : 0) + 1;
 	return 0;
 }
 
-static void on_vtpm_gate(void *arg, const struct keeper_reply *reply)
+/* Nothing is on its way to the disk. */
+static void submit(void *arg)
 {
 	struct vtpm_release *r = arg;
-	struct change *ch;
-	int err;
+	const char *why;
+	int err = still_may(r, &why);
+	struct change *ch = err ? NULL : change_new(STORE_RELEASE, on_vtpm_released, r);
 
-	if (reply->code) {
-		vtpm_release_end(r, reply->code, reply->text);
+	if (!ch) {
+		vtpm_release_end(r, err ? err : ERR_NOMEM, err ? why : err_text(ERR_NOMEM));
 		return;
 	}
-	ch = change_new(STORE_NOTHING, on_vtpm_released, r);
-	err = ch ? leaf_on_disk(r, &ch->leaf) : ERR_NOMEM;
+	err = leaf_on_disk(r, &ch->leaf);
 	if (err) {
-		if (ch)
-			change_free(ch);
+		change_free(ch);
 		vtpm_release_end(r, err, err == ERR_NOMEM ? err_text(err) : "its state is missing or damaged");
 		return;
 	}
 	memcpy(ch->c.uuid, r->row.uuid, UUID_LEN);
+	ch->c.row = &r->row;
+	ch->c.to = &r->to;
 	change_submit(r->m, ch);
+}
+
+static void on_rebound(void *arg, const struct keeper_reply *reply)
+{
+	struct vtpm_release *r = arg;
+	int err = reply->code ? reply->code : reply->result_len != WRAPPED_KEY_LEN ? ERR_PROTO : 0;
+
+	if (err) {
+		vtpm_release_end(r, err, reply->text[0] ? reply->text : err_text(err));
+		return;
+	}
+	memcpy(r->to.wrapped, reply->result, WRAPPED_KEY_LEN);
+	changes_wait(r->m, submit, r);
+}
+
+static int build_request(const struct vtpm_release *r, struct buf *b)
+{
+	struct keeper_key_rebind q = {.wrapped = r->row.wrapped, .wrapped_len = r->row.wrapped_len};
+	int err = vtpm_binding(&r->row, &q.from);
+
+	if (!err)
+		err = vtpm_binding(&r->to, &q.to);
+	return err ? err : keeper_key_rebind_encode(b, &q);
+}
+
+static void on_vtpm_gate(void *arg, const struct keeper_reply *reply)
+{
+	struct vtpm_release *r = arg;
+	uint8_t mem[KEEPER_KEY_REBIND_MAX];
+	struct buf b;
+	int err = reply->code;
+
+	buf_init(&b, mem, sizeof(mem));
+	if (!err)
+		err = build_request(r, &b);
+	if (err)
+		vtpm_release_end(r, err, reply->code ? reply->text : err_text(err));
+	else
+		keeper_ask(r->m, KEEPER_KEY_REBIND, &b, on_rebound, r);
 }
 
 void release_vtpm(struct mgr *m, const struct store_vtpm *row, struct call *c)
 {
-	struct vtpm_release *r = calloc(1, sizeof(*r));
+	struct vtpm_release *r;
+	const char *why;
+	int err = may_release(m, row, &why);
 
+	if (err) {
+		call_error(c, err, "%s is not released: %s", row->name, why);
+		return;
+	}
+	r = calloc(1, sizeof(*r));
 	if (!r) {
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
-	*r = (struct vtpm_release){.m = m, .c = c, .row = *row};
-	keeper_open_group(m, row->group, on_vtpm_gate, r);
+	*r = (struct vtpm_release){.m = m, .c = c, .row = *row, .to = *row};
+	err = release_line(&r->to.epoch);
+	if (err)
+		vtpm_release_end(r, err, err_text(err));
+	else
+		keeper_open_group(m, row->group, on_vtpm_gate, r);
 }
 
 /* ---- the store ---- */

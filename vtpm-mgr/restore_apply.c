@@ -44,6 +44,25 @@ bool restore_holds(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
 	return false;
 }
 
+int restore_find_twin(const struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1])
+{
+	const struct committing *c = m->restoring;
+	struct store_vtpm *mem = c ? malloc(sizeof(*mem)) : NULL;
+	int err = c && !mem ? ERR_NOMEM : 0;
+
+	for (size_t i = 0; c && i < c->list->n && !err; i++) {
+		if (!c->list->v[i].chosen || !memcmp(c->list->v[i].uuid, row->uuid, UUID_LEN))
+			continue;
+		err = store_vtpm_by_uuid(c->from, c->list->v[i].uuid, mem);
+		if (!err && import_is_twin(row, mem))
+			err = ERR_EXISTS;
+	}
+	if (err == ERR_EXISTS)
+		memcpy(name, mem->name, NAME_MAX_LEN + 1);
+	free(mem);
+	return err;
+}
+
 static void committing_end(struct committing *c, int code, const char *text)
 {
 	if (code && c->aside[0] && unlink(c->aside))
@@ -201,18 +220,6 @@ static void on_rebound(void *arg, const struct keeper_reply *r)
 	next_key(c);
 }
 
-static uint64_t new_epoch(const struct committing *c, const struct restore_item *it)
-{
-	const struct leaf *now = leaves_find(&c->m->continuity.leaves, it->uuid);
-	uint64_t line = c->m->continuity.last + 1;
-
-	if (line <= it->epoch >> EPOCH_LINE_SHIFT)
-		line = (it->epoch >> EPOCH_LINE_SHIFT) + 1;
-	if (now && line <= now->l.epoch >> EPOCH_LINE_SHIFT)
-		line = (now->l.epoch >> EPOCH_LINE_SHIFT) + 1;
-	return line << EPOCH_LINE_SHIFT;
-}
-
 static int build_request(struct committing *c, struct buf *b)
 {
 	const struct restore_item *it = &c->list->v[c->at];
@@ -222,9 +229,10 @@ static int build_request(struct committing *c, struct buf *b)
 
 	r.wrapped_len = c->row.wrapped_len;
 	memcpy(out->uuid, it->uuid, UUID_LEN);
-	out->epoch = new_epoch(c, it);
 	if (!err)
-		err = out->epoch > INT64_MAX ? ERR_RANGE : vtpm_binding(&c->row, &r.from);
+		err = release_line(&out->epoch);
+	if (!err)
+		err = vtpm_binding(&c->row, &r.from);
 	r.to = r.from;
 	r.to.epoch = out->epoch;
 	return err ? err : keeper_key_rebind_encode(b, &r);

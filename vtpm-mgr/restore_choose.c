@@ -89,7 +89,6 @@ static int list_row(void *arg, const struct store_vtpm *row)
 	memcpy(it->name, row->name, sizeof(it->name));
 	memcpy(it->group, row->group, sizeof(it->group));
 	it->version = row->version;
-	it->epoch = row->epoch;
 	err = store_vtpm_by_uuid(l->m->store, row->uuid, l->mem);
 	if (err && err != ERR_NOTFOUND)
 		return err;
@@ -174,15 +173,6 @@ int restore_choose(struct mgr *m, struct store *from, json_t *names, struct rest
 
 /* ---- whether it may ---- */
 
-static bool powered(const struct mgr *m, const uint8_t *uuid)
-{
-	const struct vtpm *v = m->vtpms;
-
-	while (v && (v->state == VTPM_FAILED || memcmp(v->row.uuid, uuid, UUID_LEN) != 0))
-		v = v->next;
-	return v != NULL;
-}
-
 /* The present store, whatever was so when the file was read. */
 static int check_store(struct mgr *m, struct store *from, struct restore_item *it, struct store_vtpm *row)
 {
@@ -213,7 +203,7 @@ static int check_item(struct mgr *m, struct store *from, struct restore_item *it
 		cannot(it, ERR_CLOSED, "the manager is stopping");
 	if (vtpm_held_back(m, it->uuid) && !restore_holds(m, it->uuid))
 		cannot(it, ERR_BUSY, "it is being certified");
-	if (powered(m, it->uuid))
+	if (vtpm_powered(m, it->uuid))
 		cannot(it, ERR_WRONG_STATE, "it is powered on; stop it first");
 	if (!group_find(m, it->group))
 		cannot(it, ERR_NOTFOUND, "its group %s is not there", it->group);

@@ -50,11 +50,17 @@ bool resume_try(struct vtpm *v, uint32_t status)
 	char detail[TEXT_MAX + 1];
 
 	v->held_until = 0;
+	if (v->resuming && status == SPAWN_NOT_BORN) {
+		v->failed_code = ERR_AGAIN;
+		vtpm_reason_set(v, "there is no room for another process");
+		v->replaces = v->area; /* it never had its place */
+		return false;
+	}
 	/* Of a crash the one after the next must still know if the next was killed before it had dealt with it. */
 	v->crashed = crashed || (v->resuming && v->crashed);
 	if (!may_resume(v, status) || !count_end(v, crashed)) {
 		if (v->resuming && v->failed_code == ERR_TPM_LOST)
-			v->replaces = v->area; /* it never had its place */
+			v->replaces = v->area; /* nor had this one */
 		else if (status != 0)
 			worker_forget(v->m, v->area);
 		return false;
@@ -136,7 +142,7 @@ void resume_failed(struct vtpm *v, int code, const char *text)
 
 	memcpy(uuid, v->row.uuid, UUID_LEN);
 	if (v->replaces && !m->draining && !v->stop_asked) {
-		if (code == ERR_TPM_LOST || code == ERR_FULL || code == ERR_AGAIN) { /* or no room for it at the moment */
+		if (code == ERR_TPM_LOST || code == ERR_FULL || code == ERR_AGAIN) { /* or there is no room for it at the moment */
 			resume_in(v, RETRY_MS);
 			return;
 		}

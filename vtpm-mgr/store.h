@@ -28,11 +28,11 @@
 #define SNAPSHOTS_ALLOW	 1u   /* an older one of the same vTPM, too */
 #define STORE_TEXT_MAX	TEXT_MAX
 /*
- * The upper part of an epoch is 0, or the number of the row of the journal with which a vTPM was restored: its line. The lower one counts changes
- * of settings. An epoch of before is smaller, whoever had it, since each takes a row: so none is used twice, even by a vTPM that
- * was destroyed in between.
+ * The upper part of an epoch is 0, or random: the line that a vTPM began when an operator accepted an old state of it. The lower one counts changes
+ * of settings. So no line is had twice, whatever became of the vTPM, the store and its journal in between.
  */
 #define EPOCH_LINE_SHIFT 16u
+#define EPOCH_LINE_BITS	 46u
 
 struct store;
 
@@ -91,11 +91,11 @@ struct store_row {
 };
 
 enum store_op {
-	STORE_NOTHING,
 	STORE_UPDATE, /* a state: uuid, version (the stored one + 1), sealed; row: and its certificates, NULL: not these */
 	STORE_INSERT, /* a vTPM with its first state: row, version, sealed */
 	STORE_DELETE, /* a vTPM, its key and its state: id. With secure_delete the key is overwritten: that is the crypto-erase */
-	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and the next epoch: row as it was read, snapshots, wrapped. ERR_NOTFOUND: its key is not row's any more */
+	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and its epoch: row as it was read, to. ERR_NOTFOUND: its key is not row's any more */
+	STORE_RELEASE, /* the same, and its quarantine is over */
 	STORE_RESTORE, /* vTPMs of a backup, each in the place of what there is of its uuid: restore */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
 	STORE_GROUP_SEAL, /* its sealed root in the place of the one there was: the same, and what reseal says. ERR_NOTFOUND: there is no such group, or a
@@ -143,8 +143,7 @@ struct store_change {
 	int64_t id;
 	const char *group;
 	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
-	const uint8_t *wrapped; /* of STORE_CONFIGURE: the new key, WRAPPED_KEY_LEN bytes */
-	uint8_t snapshots;
+	const struct store_vtpm *to; /* of STORE_CONFIGURE and STORE_RELEASE: snapshots, key and epoch as they are to be */
 	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP its meta */
 	const struct store_restore *restore;
 	const struct store_meta *meta; /* of any */

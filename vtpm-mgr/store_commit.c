@@ -127,9 +127,11 @@ static int configure_vtpm(struct store *s, const struct store_change *c)
 	int err;
 
 	bind_uuid(st, 1, c->row->uuid);
-	sqlite3_bind_int64(st, 2, c->snapshots);
-	bind_bytes(st, 3, c->wrapped, WRAPPED_KEY_LEN);
+	sqlite3_bind_int64(st, 2, c->to->snapshots);
+	bind_bytes(st, 3, c->to->wrapped, WRAPPED_KEY_LEN);
 	bind_bytes(st, 4, c->row->wrapped, c->row->wrapped_len);
+	sqlite3_bind_int64(st, 5, (int64_t)c->to->epoch);
+	sqlite3_bind_int64(st, 6, c->op == STORE_RELEASE);
 	err = store_exec(s, st);
 	return !err && sqlite3_changes(s->db) != 1 ? ERR_NOTFOUND : err;
 }
@@ -218,6 +220,7 @@ static int apply_op(struct store *s, const struct store_change *c)
 	case STORE_DELETE:
 		return delete_vtpm(s, c);
 	case STORE_CONFIGURE:
+	case STORE_RELEASE:
 		return configure_vtpm(s, c);
 	case STORE_GROUP:
 		return insert_group(s, c);
@@ -225,8 +228,6 @@ static int apply_op(struct store *s, const struct store_change *c)
 		return seal_group(s, c);
 	case STORE_RESTORE:
 		return store_restore_put(s, c->restore);
-	case STORE_NOTHING:
-		return 0;
 	}
 	return ERR_INVAL;
 }

@@ -49,7 +49,7 @@ const char *const store_sql[SQL_COUNT] = {
 			    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, "
 			    "?19, ?20)",
 	[SQL_VTPM_QUARANTINE] = "UPDATE vtpm SET quarantine = ?2 WHERE uuid = ?1",
-	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3, epoch = epoch + 1 WHERE uuid = ?1 AND wrapped = ?4",
+	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3, epoch = ?5, quarantine = iif(?6, '', quarantine) WHERE uuid = ?1 AND wrapped = ?4",
 	[SQL_VTPM_CERTS] = "UPDATE vtpm SET cert_0 = ?2, cert_1 = ?3 WHERE uuid = ?1",
 	[SQL_VTPM_REWRAP] = "UPDATE vtpm SET wrapped = ?2 WHERE id = ?1 AND wrapped = ?3",
 	[SQL_VTPM_EXISTS] = "SELECT 1 FROM vtpm WHERE id = ?1",

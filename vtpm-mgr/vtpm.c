@@ -59,6 +59,15 @@ int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
 	return EVP_Digest(mem, b.len, k->config, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
 }
 
+bool vtpm_powered(const struct mgr *m, const uint8_t uuid[static UUID_LEN])
+{
+	const struct vtpm *v = m->vtpms;
+
+	while (v && (v->state == VTPM_FAILED || memcmp(v->row.uuid, uuid, UUID_LEN) != 0))
+		v = v->next;
+	return v != NULL;
+}
+
 struct vtpm *vtpm_new(struct mgr *m)
 {
 	struct vtpm *v = calloc(1, sizeof(*v));
@@ -106,7 +115,11 @@ void vtpm_describe_end(char *out, size_t cap, uint32_t status)
 {
 	int s = (int)status;
 
-	if (WIFSIGNALED(s))
+	if (status == SPAWN_NOT_BORN)
+		snprintf(out, cap, "there was no room for its backend");
+	else if (status == SPAWN_NOTHING_LEFT)
+		snprintf(out, cap, "its last backend has left nothing to go on from");
+	else if (WIFSIGNALED(s))
 		snprintf(out, cap, "its backend crashed (signal %d)", WTERMSIG(s));
 	else
 		snprintf(out, cap, "its backend ended unexpectedly (status %d)", WEXITSTATUS(s));

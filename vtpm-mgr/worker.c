@@ -56,6 +56,17 @@ void worker_kill(struct worker *w)
 		log_error("cannot have backend %llu killed", (unsigned long long)w->token);
 }
 
+/* More of them than the channel takes at once, before anything else is said: the spawner reads them when it has started. */
+void worker_claim(struct mgr *m, uint64_t area)
+{
+	uint8_t mem[SPAWN_TOKEN_SIZE];
+	struct buf b;
+
+	buf_init(&b, mem, sizeof(mem));
+	if (held_generation(m) > 1 && (spawn_token_encode(&b, area) || ipc_send_wait(m->spawner, SPAWN_CLAIM, &b, NULL, 0)))
+		log_warn("what another manager's backend %llu has left cannot be had", (unsigned long long)area);
+}
+
 void worker_forget(struct mgr *m, uint64_t area)
 {
 	uint8_t mem[SPAWN_TOKEN_SIZE];

@@ -18,31 +18,10 @@
 
 _Static_assert(VCHAN_DOMID_MAX == XEN_DOMID_MAX, "a domain is a domain");
 
-/* Of the devices of this process, or of what the other domain has given. */
-static int code_of(int errnum)
-{
-	switch (errnum) {
-	case ENOENT:
-	case ENODEV:
-	case ENXIO:
-		return ERR_NOTFOUND;
-	case EACCES:
-	case EPERM:
-		return ERR_DENIED;
-	case ENOMEM:
-	case ENOSPC:
-	case EMFILE:
-	case ENFILE:
-		return err_from_errno(errnum);
-	default:
-		return ERR_INVAL;
-	}
-}
-
 static int open_device(const char *path, int *fd)
 {
 	*fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-	return *fd < 0 ? code_of(errno) : 0;
+	return *fd < 0 ? xen_err_from_errno(errno) : 0;
 }
 
 static int map_page(int fd, uint64_t index, uint8_t **page)
@@ -50,7 +29,7 @@ static int map_page(int fd, uint64_t index, uint8_t **page)
 	void *p = mmap(NULL, CHAN_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)index);
 
 	*page = p == MAP_FAILED ? NULL : p;
-	return *page ? 0 : code_of(errno);
+	return *page ? 0 : xen_err_from_errno(errno);
 }
 
 /* --- the server's --- */
@@ -83,12 +62,12 @@ static int alloc_page(const struct vchan *v, int pages, uint32_t domid, uint32_t
 	int err;
 
 	if (ioctl(pages, IOCTL_GNTALLOC_ALLOC_GREF, &alloc) != 0)
-		return code_of(errno);
+		return xen_err_from_errno(errno);
 	err = map_page(pages, alloc.index, page);
 	*ref = alloc.gref_ids[0];
 	will.index = alloc.index + VCHAN_SRV_LIVE;
 	if (!err && ioctl(pages, IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &will) != 0)
-		err = code_of(errno);
+		err = xen_err_from_errno(errno);
 	/* From here on the mapping alone keeps it. */
 	give_back.index = alloc.index;
 	(void)!ioctl(pages, IOCTL_GNTALLOC_DEALLOC_GREF, &give_back);
@@ -107,7 +86,7 @@ int vchan_offer(struct vchan *v, const struct vchan_devices *d, uint32_t domid, 
 		return ERR_INVAL;
 	local = ioctl(d->ports, IOCTL_EVTCHN_BIND_UNBOUND_PORT, &bind);
 	if (local < 0)
-		return code_of(errno);
+		return xen_err_from_errno(errno);
 	v->server = true;
 	v->fd = d->ports;
 	v->port = *port = (uint32_t)local;
@@ -131,7 +110,7 @@ static int bind_port(struct vchan *v, uint32_t domid, uint32_t port)
 		return err;
 	local = ioctl(v->fd, IOCTL_EVTCHN_BIND_INTERDOMAIN, &bind);
 	v->port = (uint32_t)local;
-	return local < 0 ? code_of(errno) : 0;
+	return local < 0 ? xen_err_from_errno(errno) : 0;
 }
 
 static int map_grant(struct vchan *v, uint32_t domid, uint32_t ref, uint64_t *index, uint8_t **page)
@@ -142,7 +121,7 @@ static int map_grant(struct vchan *v, uint32_t domid, uint32_t ref, uint64_t *in
 	if (err)
 		return err;
 	if (ioctl(v->grant, IOCTL_GNTDEV_MAP_GRANT_REF, &map) != 0)
-		return code_of(errno);
+		return xen_err_from_errno(errno);
 	*index = map.index;
 	return map_page(v->grant, map.index, page);
 }
@@ -154,7 +133,7 @@ static int leave_will(struct vchan *v, uint64_t index)
 						  .action = UNMAP_NOTIFY_CLEAR_BYTE | UNMAP_NOTIFY_SEND_EVENT,
 						  .event_channel_port = v->port };
 
-	return ioctl(v->grant, IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &will) != 0 ? code_of(errno) : 0;
+	return ioctl(v->grant, IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &will) != 0 ? xen_err_from_errno(errno) : 0;
 }
 
 int vchan_attach(struct vchan *v, uint32_t domid, uint32_t ref, uint32_t port)

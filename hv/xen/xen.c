@@ -21,34 +21,13 @@ _Static_assert(XEN_DOMID_MAX < DOMID_FIRST_RESERVED, "no domain has such a numbe
 
 /* --- who has the rights --- */
 
-/* Where a kernel says no, it is to what the guest has said, but for these. */
-static int code_of(int errnum)
-{
-	switch (errnum) {
-	case ENOENT:
-	case ENODEV:
-	case ENXIO:
-		return ERR_NOTFOUND;
-	case EACCES:
-	case EPERM:
-		return ERR_DENIED;
-	case ENOMEM:
-	case ENOSPC: /* event channels of this domain */
-	case EMFILE:
-	case ENFILE:
-		return err_from_errno(errnum);
-	default:
-		return ERR_INVAL;
-	}
-}
-
 static int open_grant(struct xen_ring *r, uint32_t domid, uint32_t ref)
 {
 	struct ioctl_gntdev_map_grant_ref map = { .count = 1, .refs = { { .domid = domid, .ref = ref } } };
 
 	r->grant = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC);
 	if (r->grant < 0 || ioctl(r->grant, IOCTL_GNTDEV_MAP_GRANT_REF, &map) != 0)
-		return code_of(errno);
+		return xen_err_from_errno(errno);
 	r->index = map.index;
 	return 0;
 }
@@ -62,10 +41,10 @@ static int open_port(struct xen_ring *r, uint32_t domid, uint32_t port)
 
 	r->port = open("/dev/xen/evtchn", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (r->port < 0 || ioctl(r->port, IOCTL_EVTCHN_RESTRICT_DOMID, &restrict_to) != 0)
-		return code_of(errno);
+		return xen_err_from_errno(errno);
 	local = ioctl(r->port, IOCTL_EVTCHN_BIND_INTERDOMAIN, &bind);
 	if (local < 0)
-		return code_of(errno);
+		return xen_err_from_errno(errno);
 	r->local = (uint32_t)local;
 	return 0;
 }
@@ -130,7 +109,7 @@ int xen_attach_back(struct chan *c, struct xen_ring *r)
 	int err;
 
 	page = mmap(NULL, CHAN_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, r->grant, (off_t)r->index);
-	err = page == MAP_FAILED ? code_of(errno) : 0;
+	err = page == MAP_FAILED ? xen_err_from_errno(errno) : 0;
 	fd_close(&r->grant);
 	if (err != 0) {
 		fd_close(&r->port);

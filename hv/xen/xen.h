@@ -29,6 +29,9 @@ struct xen_ring {
 
 #define XEN_RING_NONE ((struct xen_ring){ .grant = -1, .port = -1 })
 
+/* Of a device of Xen: where a kernel says no, it is to what the other domain has said, but for a few. */
+CHECKED int xen_err_from_errno(int errnum);
+
 /*
  * Names grant ref of domain domid and binds its port, all as the guest says: ERR_INVAL, they are not what a guest has
  * for us. ERR_NOTFOUND, ERR_DENIED: this process cannot speak to Xen.

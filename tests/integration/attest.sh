@@ -49,6 +49,15 @@ is it_was_not_launched "$(arithmetic a launch)" 0
 is json_and_file_are_one "$(ctl attest web1 --nonce "$(nonce)" --out "$LAB/b.ev" --json | python3 -c 'import base64,json,sys
 print(base64.b64decode(json.load(sys.stdin)["evidence"]) == open(sys.argv[1], "rb").read())' "$LAB/b.ev")" True
 
+# --- the verifier believes it, for that nonce and that vTPM ---
+printf '{"hosts":[{"name":"lab","ak":"%s"}]}' "$(cat "$LAB/host/ak.name")" >"$LAB/trust.json"
+echo '{}' >"$LAB/policy.json"
+uuid=$(ctl show web1 --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["vtpm"]["uuid"])')
+verifier() { "$B/vtpm-verify" --trust "$LAB/trust.json" --policy "$LAB/policy.json" "$@"; }
+check it_is_believed verifier --nonce "$(cat "$LAB/a.nonce")" --uuid "$uuid" "$LAB/a.ev"
+exits not_for_another_nonce 1 verifier --nonce "$(nonce)" --uuid "$uuid" "$LAB/a.ev"
+exits not_for_another_vtpm 1 verifier --nonce "$(cat "$LAB/a.nonce")" --uuid 6ba7b810-9dad-41d1-80b4-00c04fd430c8 "$LAB/a.ev"
+
 # --- what it says is what there is ---
 guest web1 tpm2_pcrextend "5:sha256=$(nonce 32)"
 check after_an_extend attest web1 a
@@ -115,6 +124,7 @@ for i in 1 2 3 4 5 6; do
 done >"$LAB/counts"
 check each_is_whole eval '! grep -v "^[0-9]*$" "$LAB/counts"'
 is they_are_leaves_of_one_tree "$([ "$(sort -n "$LAB/counts" | tail -1)" -ge 6 ] && echo one)" one
+check the_verifier_believes_one_of_many verifier --nonce "$(cat "$LAB/gweb13.nonce")" --uuid "$uuid" "$LAB/gweb13.ev"
 check each_has_its_own_nonce eval 'signatures_verify gweb16 && ! python3 tests/integration/evidence.py "$LAB/gweb11.ev" "$(cat "$LAB/gweb12.nonce")" "$LAB/gweb11"'
 
 # --- commits go on meanwhile, and A moves: each binding says what it holds ---
@@ -145,6 +155,12 @@ ctl backup "$LAB/backup" >/dev/null && ctl restore "$LAB/backup" --only web1 --a
 ctl start web1 >/dev/null
 exits restored_and_not_certified_anew 3 ctl attest web1 --nonce "$(nonce)" --out "$LAB/x"
 says in_words "no certified attestation key"
+ctl stop web1
+check certified_anew ctl certify web1
+ctl start web1 >/dev/null
+check it_attests_again attest web1 a
+check with_a_discontinuity verifier --nonce "$(cat "$LAB/a.nonce")" --uuid "$uuid" "$LAB/a.ev"
+is which_is_said "$(arithmetic a discontinuities)" 1
 ctl start web2 >/dev/null
 chip_stop
 exits without_a_chip 7 ctl attest web2 --nonce "$(nonce)" --out "$LAB/x"

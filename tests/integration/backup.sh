@@ -233,12 +233,27 @@ check all-leave-the-destroyed-out all restore "$LAB/one" -- refused "no vTPM nam
 check unless-it-is-named all restore "$LAB/one" --only s -- whole s 3
 check as-what-it-was all test "$(field s mode)" = strict -- test "$(field s group)" = vault
 mgr_stop
-EPOCH=$(db "SELECT epoch FROM vtpm WHERE name = 's'")
-mgr_start --pool 0
-ctl destroy s
-restore "$LAB/one" --only s >/dev/null
-mgr_stop
-check never-the-same-epoch test "$(db "SELECT epoch FROM vtpm WHERE name = 's'")" -gt "$EPOCH"
+# Whatever became of disk and chip in between: all of it is put back, and the same row of the journal is made once more.
+epoch_of_s() { db "SELECT epoch FROM vtpm WHERE name = 's'"; }
+EPOCH=$(epoch_of_s)
+chip_stop
+cp -a "$LAB/state" "$LAB/state.was"
+cp -a "$LAB/chip" "$LAB/chip.was"
+for i in 1 2; do
+	chip_boot
+	mgr_start --pool 0
+	ctl destroy s
+	restore "$LAB/one" --only s >/dev/null
+	mgr_stop
+	EPOCH="$EPOCH $(epoch_of_s) $(db "SELECT max(n) FROM journal")"
+	[ $i = 2 ] && continue
+	chip_stop
+	rm -rf "$LAB/state" "$LAB/chip"
+	cp -a "$LAB/state.was" "$LAB/state"
+	cp -a "$LAB/chip.was" "$LAB/chip"
+done
+never_the_same() { set -- $EPOCH; echo "epochs and rows: $*"; [ "$3" = "$5" ] && [ "$1" != "$2" ] && [ "$1" != "$4" ] && [ "$2" != "$4" ]; }
+check never-the-same-epoch never_the_same
 mgr_start --pool 0
 ctl destroy s
 ctl create s >/dev/null
@@ -260,6 +275,19 @@ ctl import j --swtpm "$LAB/swtpm" >/dev/null
 check never-two-of-one refused "this TPM is here already, as j" restore "$LAB/imported" --only i
 ctl destroy j
 check once-the-other-is-gone restore "$LAB/imported" --only i
+beside_an_import() { # both at once, one a little sooner each time
+	local n restoring
+	for ((n = 0; n < 60; n++)); do
+		ctl destroy i || ctl destroy j
+		restore "$LAB/imported" --only i &
+		restoring=$!
+		read -rt "0.0$((n % 10))$((n / 10))" <> <(:) || true
+		ctl import j --swtpm "$LAB/swtpm" || true
+		wait $restoring || true
+		[ "$(ctl list | awk '$1 == "i" || $1 == "j"' | wc -l)" = 1 ] || { ctl list; return 1; }
+	done
+}
+check nor-beside-an-import beside_an_import
 
 # What is quarantined when the backup is taken does not come back.
 ctl create q >/dev/null

@@ -70,7 +70,7 @@ each_operation() {
 	local n rc
 	for ((n = 1; n < 400; n++)); do
 		again
-		ENV=("POWERCUT_DISK_AT=$n")
+		arm "$n"
 		rc=0
 		if ! traced_start; then # it has not come so far
 			traced_down
@@ -88,7 +88,7 @@ each_operation() {
 		judge || { echo "operation $n"; return 1; }
 		chip_stop
 	done
-	ENV=()
+	arm
 	chip_stop
 	echo "$n operations: $NONE times nothing, $ALL times all"
 	[ $NONE -gt 1 ] && [ $ALL -gt 0 ] && [ $n -lt 400 ]

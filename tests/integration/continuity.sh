@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 . tests/lib.sh
 . tests/integration/faults.sh
 . tests/integration/raw.sh
+. tests/integration/disks.sh
 lab_init
 CHIP_RESETS=yes
 
@@ -50,38 +51,28 @@ counter_guest() { # NAME OPTION…: one with a number and a PIN to lose
 on() { local g; for g in "$@"; do ctl start $g >/dev/null; line_open $g; done; }
 off() { local g; for g in "$@"; do line_close $g; done; }
 
-# The chip loses power: no TPM2_Shutdown, and what it has in RAM is gone. PCRs begin anew, and the host boots as before.
-chip_cut() {
-	kill -KILL "$CHIP_PID"
-	ended "$CHIP_PID"
-	chip_boot
-}
-host_cut() { mgr_stop KILL || true; chip_cut; } # all of the host
-disk_copy() { rm -rf "$LAB/disk.$1"; cp -a "$LAB/state" "$LAB/disk.$1"; }
-disk_back() { rm -f "$LAB"/state/vtpm.db*; cp -a "$LAB/disk.$1/"vtpm.db* "$LAB/state/"; }
-continuity() { ctl status --json | json "['status']['continuity'].get('$1', '')"; }
-wear() { ctl status --json | json "['status']['continuity']['wear']['$1']"; }
-is_found() { continuity found | grep -qE -- "$1" || { continuity found; return 1; }; }
-discontinuities() { [ "$(field "$1" discontinuities)" = "$2" ] || { echo "$1 has $(field "$1" discontinuities), not $2"; return 1; }; }
 until_true() { local i; for ((i = 0; i < 500; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.02; done; "$@"; }
 
-# The manager is up, says why, serves nothing and writes nothing.
-store_refused() { # TEXT GUEST…
-	local text=$1
-	shift
-	log_mark
-	disk_copy before
-	mgr_start --pool 0 || return 1
-	all logged "the store is quarantined: .*$text" -- test "$(continuity state)" = quarantined -- is_found "$text" -- \
-		refused "quarantined" ctl create new -- refused "quarantined" ctl destroy "$1" -- refused "quarantined" ctl group create other --pcrs 0 &&
-		ctl list >/dev/null && ctl quarantine list | grep -q "the store is quarantined" &&
-		for g in "$@"; do all refused "quarantined: .*$text" ctl start "$g" -- is_state "$g" quarantined || return 1; done
-	local rc=$?
-	mgr_stop || rc=1
-	[ "$(db .dump | sha256sum)" = "$(sqlite3 "$LAB/disk.before/vtpm.db" .dump | sha256sum)" ] || { echo "the store has changed"; rc=1; }
-	return $rc
+keeper() { pgrep -P "$(pgrep -P "$MGR_PID" -x vtpm-spawn)" -x vtpm-keeper | head -n 1; }
+waits() { [ "$(awk '{ print $3 }' "/proc/$1/stat")" = S ]; }
+# Of a release and another command, while the keeper is being waited for: who comes second finds what the first has made of it.
+release_beside() { # GUEST TEXT COMMAND…
+	local g=$1 text=$2 k first second
+	shift 2
+	k=$(keeper)
+	kill -STOP "$k"
+	ctl quarantine release "$g" --i-accept-rollback >"$LAB/released" 2>&1 &
+	first=$!
+	until_true waits $first
+	ctl list >/dev/null
+	"$@" &
+	second=$!
+	until_true waits $second
+	ctl list >/dev/null
+	kill -CONT "$k"
+	wait $second || return 1
+	! wait $first && grep -E "$text" "$LAB/released" || { cat "$LAB/released"; return 1; }
 }
-accepted() { mgr_start --pool 0 && [ "$(continuity state)" = open ]; }
 
 chip_and_store
 mgr_start --pool 0
@@ -89,6 +80,7 @@ ctl group create vault --pcrs 0,4 --mode strict >/dev/null
 counter_guest a
 counter_guest b
 counter_guest s --group vault
+ctl create gone >/dev/null
 check modes all test "$(field a mode)" = bounded -- test "$(field s mode)" = strict
 check status-names-the-anchors all test "$(continuity anchor_a)" = 0x01805640 -- test "$(continuity owner)" = ours
 off a b s
@@ -98,9 +90,9 @@ mgr_stop
 disk_copy old
 mgr_start --pool 0
 check orderly-stop-is-known is_found "last commit|orderly|in order"
-on a b s
+on a b s gone
 count_to a 2; count_to b 2; count_to s 2
-off a b s
+off a b s gone
 mgr_stop
 disk_copy now
 disk_back old
@@ -118,7 +110,7 @@ disk_copy now
 # One guest's rows.
 put_back() { db "ATTACH '$LAB/disk.old/vtpm.db' AS old; $1"; }
 A="(SELECT uuid FROM vtpm WHERE name = 'a')"
-put_back "UPDATE state SET (version, sealed) = (SELECT version, sealed FROM old.state o WHERE o.uuid = state.uuid) WHERE uuid = $A"
+put_back "UPDATE state SET (version, sealed) = (SELECT version, sealed FROM old.state o WHERE o.uuid = state.uuid) WHERE uuid IN ($A, (SELECT uuid FROM vtpm WHERE name = 'gone'))"
 mgr_start --pool 0
 log_mark
 check older-state-is-refused all refused "quarantined: its state is not the newest" ctl start a -- is_state a quarantined -- \
@@ -127,6 +119,9 @@ check and-no-other all ctl start b -- ctl start s -- ctl stop b -- ctl stop s
 check quarantine-lists-it eval 'ctl quarantine list | grep -q "^a .*not the newest"'
 check release-wants-a-word refused "i-accept-rollback" ctl quarantine release a
 check release-of-what-is-none refused "not quarantined" ctl quarantine release b --i-accept-rollback
+check two-of-them refused "quarantined: its state is not the newest" ctl start gone
+check not-beside-a-destroy all release_beside gone "destroyed" ctl destroy gone --force -- refused "no vTPM named" ctl show gone
+check not-beside-a-start release_beside a "powered on|restored, destroyed or changed" refused "quarantined" ctl start a
 check release-of-one all ctl quarantine release a --i-accept-rollback -- discontinuities a 1 -- discontinuities b 0 -- \
 	audited '"release","vtpm":"a".*"result":"ok"' -- ctl start a -- is_state a running
 line_open a
@@ -265,7 +260,6 @@ on a b s
 check strict-has-lost-nothing all nothing_lost s -- discontinuities s 1
 
 # --- the chip, the keeper or the manager dies under load ---
-keeper() { pgrep -P "$(pgrep -P "$MGR_PID" -x vtpm-spawn)" -x vtpm-keeper | head -n 1; }
 write_on() { # GUEST FILE: until it is answered no more; acknowledged numbers, one a line, and not what the last one was answered
 	while count_up "$1" >&2; do echo "${ACKED[$1]}"; done >"$2" 2>/dev/null
 }

@@ -165,5 +165,28 @@ pem web2 "ek-cert rsa" ekold
 check certify_an_old_one ctl certify web2
 check it_has_a_key_now eval 'pem web2 ak-cert now && list 7 && valid 7 now'
 is and_the_ek_certificate_it_had "$(ctl show web2 --ek-cert rsa)" "$(cat "$LAB/ekold.pem")"
+# Who writes the disk cannot take a serial number off, change when it was, add one, or put all back.
+revocations() { db "SELECT key, hex(value) FROM meta WHERE key LIKE 'revoked:%' ORDER BY key"; }
+mgr_stop
+check there_are_some test "$(revocations | wc -l)" -gt 6
+tampered() { # NAME SQL
+	db "$2"
+	mgr_start --pool 0
+	exits "$1_is_refused" 6 ctl ca crl
+	says "$1_is_said" "the journal does not vouch"
+	mgr_stop
+}
+for t in "removed|DELETE FROM meta WHERE key = (SELECT max(key) FROM meta WHERE key LIKE 'revoked:%')" \
+	"changed|UPDATE meta SET value = CAST(substr(value, 1, 16) || x'06' AS BLOB) WHERE key = (SELECT min(key) FROM meta WHERE key LIKE 'revoked:%')" \
+	"added|INSERT INTO meta (key, value) SELECT 'revoked:40' || substr(key, 11), value FROM meta WHERE key = (SELECT max(key) FROM meta WHERE key LIKE 'revoked:%')" \
+	"short|UPDATE meta SET value = x'00' WHERE key = (SELECT max(key) FROM meta WHERE key LIKE 'revoked:%')" \
+	"gone|DELETE FROM meta WHERE key LIKE 'revoked:%'"; do
+	saved=$(db "SELECT key || '|' || hex(value) FROM meta WHERE key LIKE 'revoked:%'")
+	tampered "${t%%|*}" "${t#*|}"
+	db "DELETE FROM meta WHERE key LIKE 'revoked:%'"
+	while IFS='|' read -r k v; do db "INSERT INTO meta (key, value) VALUES ('$k', x'$v')"; done <<<"$saved"
+done
+check start_as_it_was mgr_start --pool 0
+check and_the_list_is_there_again eval 'list 8 && valid 8 now && revoked 8 ak1'
 check it_is_in_the_audit_log_too grep -q '"certify"' "$LAB/state/audit.log"
 mgr_stop

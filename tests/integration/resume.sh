@@ -19,6 +19,8 @@ show() { ctl show "$1" --json | python3 -c 'import json,sys; print(json.load(sys
 becomes() { for _ in {1..200}; do [ "$(show "$1" state)" = "$2" ] && return 0; pause 0.05; done; show "$1" state; return 1; }
 audited() { grep -q "$1" "$LAB/state/audit.log" || { tail -3 "$LAB/state/audit.log"; return 1; }; }
 
+soon_logged() { for _ in {1..200}; do grep -q "$1" "$LAB/mgr.log" && return 0; pause 0.05; done; return 1; }
+
 spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
 keeper() { pgrep -P "$(spawner)" -x vtpm-keeper; }
 # Backends have a second thread; the one in reserve has not.
@@ -138,6 +140,22 @@ check nothing_is_left test "$(areas)" -eq 0
 check starts_again ctl start good
 check no_failed_authorisation_was_counted grep -q 'TPM2_PT_LOCKOUT_COUNTER: 0x0' <(guest good tpm2_getcap properties-variable)
 check manager_ends mgr_stop
+
+# --- no room for the next one at the moment ---
+mgr_start --pool 0
+ctl start good >/dev/null
+extend good 9
+pcrs good >"$LAB/before"
+prlimit --pid "$(spawner)" --nofile=4:
+kill_backend KILL
+check it_is_waited_for soon_logged 'no descriptors are left for another process'
+becomes good starting && pause 0.2
+check it_is_still_waited_for becomes good starting
+prlimit --pid "$(spawner)" --nofile="$(ulimit -Hn):"
+check it_goes_on_when_there_is_room resumed good 1
+pcrs good >"$LAB/after"
+check it_keeps_its_pcrs cmp "$LAB/before" "$LAB/after"
+check manager_ends_after_want mgr_stop
 
 # --- an answer that the quota of anchored changes holds back ---
 mgr_start --pool 0 --anchors-per-guest 3

@@ -16,7 +16,8 @@ off() { # its last QEMU has just gone, or it has failed
 	return 1
 }
 
-chip_start && mgr_init --insecure-pcrs >/dev/null && mgr_start --pool 1 || { echo "not ok start"; exit 1; }
+# It saves more often than a day's quota permits.
+chip_start && mgr_init --insecure-pcrs >/dev/null && mgr_start --pool 1 --anchors-per-guest 0 || { echo "not ok start"; exit 1; }
 for seed in ${WALK_SEED:-1 2 3}; do
 	check "create_$seed" ctl create "walk$seed"
 	check "nothing_goes_back_$seed" python3 tests/integration/walk.py "$LAB/run/walk$seed.swtpm" "$seed" "${WALK_STEPS:-2000}"

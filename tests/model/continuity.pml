@@ -15,7 +15,8 @@
  * Every other row's content is unique, as a sealed state is. Many guests are one guest: a batch is one transaction and one extend.
  *
  * Claims, asserted where the manager begins to serve ("opened") and where it acknowledges:
- *	acknowledged by A	is in every state that is ever served afterwards
+ *	acknowledged by A	is in every state that is ever served afterwards. So is what a QEMU has saved, which is therefore the
+				only state of its version: versions only grow from a state to those that contain it
  *	acknowledged by V	the same, unless the chip was really reset since; then the state says so (discontinuities)
  *	quarantine		only where somebody tampered
  *

@@ -11,6 +11,9 @@ trap 'exit 143' TERM INT HUP
 accepted() { "$here/trace.sh" check "$work" "$1" >"$work/said" 2>&1; }
 
 if accepted "$here/life.trace"; then echo "ok trace_is_accepted"; else cat "$work/said"; echo "not ok trace_is_accepted"; fi
+# A manager that was replaced under vtpm-hold has left no word of its end.
+awk '$2 == "crash" && ++seen == 2 { next } { print }' "$here/life.trace" >"$work/changed"
+if ! cmp -s "$here/life.trace" "$work/changed" && accepted "$work/changed"; then echo "ok trace_of_a_takeover_is_accepted"; else cat "$work/said"; echo "not ok trace_of_a_takeover_is_accepted"; fi
 rejected() { # NAME, awk program that changes it
 	local name=$1
 	awk "$2" "$here/life.trace" >"$work/changed"

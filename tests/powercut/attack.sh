@@ -30,9 +30,8 @@ gone() { [ ! -e "/proc/$1/exe" ]; }
 spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
 outlives() { # COMMAND that prints whom to kill: while the keeper is in the middle of an extend
 	local client keeper
-	touch "$LAB/cut/once"
-	chmod 666 "$LAB/cut/once"
-	ENV=("POWERCUT_KEEPER_ONCE=$LAB/cut/once" POWERCUT_KEEPER_AT=6 POWERCUT_KEEPER_HANG=stands)
+	arm 0 6
+	ENV=(POWERCUT_KEEPER_HANG=stands)
 	: >"$LAB/mgr.log"
 	traced_start || return 1
 	ENV=()
@@ -53,9 +52,8 @@ check the-keeper-ends-with-the-manager outlives eval 'echo $MGR_PID'
 waits() { grep -q "waiting for the keeper of an earlier vtpm-mgr" "$LAB/mgr.log"; }
 fenced() {
 	local client spawn
-	touch "$LAB/cut/once"
-	chmod 666 "$LAB/cut/once"
-	ENV=("POWERCUT_KEEPER_ONCE=$LAB/cut/once" POWERCUT_KEEPER_AT=6 POWERCUT_KEEPER_HANG=stands)
+	arm 0 6
+	ENV=(POWERCUT_KEEPER_HANG=stands)
 	: >"$LAB/mgr.log"
 	traced_start || return 1
 	ctl group create "x$RANDOM" --pcrs 0 >/dev/null 2>&1 &

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Guests with something to lose, and what they know of it: a number in an NV index, and failed tries at a PIN.
+ * Guests with something to lose, and what they know of it: a number in an NV index, failed tries at a PIN, and a PCR as long as their TPM is on.
  *
  *	powercut_guests work DIR SEED LIMIT AFTER SPIN_US PIDS RING…
  *		Each writes and tries until all of them have had LIMIT answers or their rings are gone. At the AFTER-th answer and SPIN_US
@@ -10,7 +10,8 @@
  *	powercut_guests check DIR RING…
  *		Status 0: everything that was acknowledged is there, and nothing is there that was not written. 1: not so. 3: a ring is gone.
  *
- * What a guest knows is the file of its name in DIR: the last number written and the last acknowledged; failed tries sent and acknowledged.
+ * What a guest knows is the file of its name in DIR: the last number written and the last acknowledged; failed tries sent and acknowledged. And, in NAME.pcr, which is
+ * removed when its TPM is powered off, the PCR; without that file it must be zero.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -25,9 +26,11 @@
 #include "frontend-drivers/libvtpm/vtpm.h"
 #include "tests/tools/command.h"
 
+#include <openssl/sha.h>
+
 #define GUESTS	   16
 #define PATIENCE_MS 60000
-#define TRY_EVERY  6u /* about so many writes for one wrong PIN */
+#define TRY_EVERY  6u /* of about so many one is a wrong PIN, and one an extend of the PCR */
 
 enum { LOST = 3 };
 
@@ -38,6 +41,7 @@ struct guest {
 	pthread_t thread;
 	uint64_t rng;
 	unsigned long long written, acked, sent, counted; /* numbers; failed authorisations */
+	uint8_t pcr[COMMAND_DIGEST];
 	uint8_t rsp[VTPM_COMMAND_MAX];
 	size_t len;
 	int result;
@@ -60,28 +64,34 @@ static uint64_t rng_next(uint64_t *s) /* splitmix64 */
 
 /* ---- what it knows ---- */
 
-static FILE *record_open(const struct guest *g, const char *mode)
+static FILE *record_open(const struct guest *g, const char *suffix, const char *mode)
 {
 	char path[512];
 
-	snprintf(path, sizeof(path), "%s/%s", g->dir, g->name);
+	snprintf(path, sizeof(path), "%s/%s%s", g->dir, g->name, suffix);
 	return fopen(path, mode);
 }
 
 static void record_load(struct guest *g)
 {
-	FILE *f = record_open(g, "r");
+	FILE *f = record_open(g, "", "r"), *pcr = record_open(g, ".pcr", "r");
 
 	if (f && fscanf(f, "%llu %llu %llu %llu", &g->written, &g->acked, &g->sent, &g->counted) != 4)
 		exit(2);
+	if (pcr && fread(g->pcr, sizeof(g->pcr), 1, pcr) != 1)
+		exit(2);
 	if (f)
 		fclose(f);
+	if (pcr)
+		fclose(pcr);
 }
 
 static void record_save(const struct guest *g)
 {
-	FILE *f = record_open(g, "w");
+	FILE *f = record_open(g, "", "w"), *pcr = record_open(g, ".pcr", "w");
 
+	if (!pcr || fwrite(g->pcr, sizeof(g->pcr), 1, pcr) != 1 || fclose(pcr) != 0)
+		exit(2);
 	if (!f || fprintf(f, "%llu %llu %llu %llu\n", g->written, g->acked, g->sent, g->counted) < 0 || fclose(f) != 0)
 		exit(2);
 }
@@ -127,6 +137,24 @@ static int write_number(struct guest *g)
 	return 0;
 }
 
+/* The number written last goes into the PCR. */
+static int extend_pcr(struct guest *g)
+{
+	uint8_t both[2 * COMMAND_DIGEST];
+	struct command c;
+	uint32_t rc;
+
+	memcpy(both, g->pcr, COMMAND_DIGEST);
+	value_of(g, g->written, both + COMMAND_DIGEST);
+	command_pcr_extend(&c, both + COMMAND_DIGEST);
+	rc = run(g, &c);
+	if (rc == UINT32_MAX)
+		return LOST;
+	if (rc == RC_SUCCESS)
+		SHA256(both, sizeof(both), g->pcr);
+	return 0;
+}
+
 /* TPM_RC_RETRY: noted that authorisations may fail; nothing was tried yet. */
 static int try_pin(struct guest *g)
 {
@@ -163,6 +191,18 @@ static int set_up(struct guest *g)
 
 /* ---- working ---- */
 
+static int do_something(struct guest *g)
+{
+	switch (rng_next(&g->rng) % TRY_EVERY) {
+	case 0:
+		return try_pin(g);
+	case 1:
+		return extend_pcr(g);
+	default:
+		return write_number(g);
+	}
+}
+
 static void kill_victims(void)
 {
 	const struct timespec spin = { .tv_sec = (time_t)(spin_us / 1000000), .tv_nsec = (long)(spin_us % 1000000) * 1000 };
@@ -179,7 +219,7 @@ static void *work(void *arg)
 	struct guest *g = arg;
 
 	while (!g->result && atomic_load(&answers) < limit) {
-		g->result = rng_next(&g->rng) % TRY_EVERY ? write_number(g) : try_pin(g);
+		g->result = do_something(g);
 		if (!g->result && atomic_fetch_add(&answers, 1) + 1 >= after && !atomic_exchange(&cut, true))
 			kill_victims();
 	}
@@ -247,12 +287,32 @@ static int check_tries(struct guest *g)
 	return 0;
 }
 
+/* Behind the header: updateCounter, the selection back, count, size. */
+static int check_pcr(struct guest *g)
+{
+	const uint8_t *got;
+	struct command c;
+	uint32_t rc;
+
+	command_pcr_read(&c);
+	rc = run(g, &c);
+	if (rc == UINT32_MAX)
+		return LOST;
+	got = response_bytes(g->rsp, g->len, 10 + 4 + 10 + 4 + 2, sizeof(g->pcr));
+	if (rc == RC_SUCCESS && got && memcmp(got, g->pcr, sizeof(g->pcr)) == 0)
+		return 0;
+	printf("%s: the PCR is not what was extended into it\n", g->name);
+	return 1;
+}
+
 static int check(struct guest *g)
 {
 	int result = check_number(g);
 
 	if (!result)
 		result = check_tries(g);
+	if (!result)
+		result = check_pcr(g);
 	return result;
 }
 

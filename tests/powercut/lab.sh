@@ -4,16 +4,26 @@
 
 LOG_PID= RESETS=0
 CHIP_RESETS=yes
-ENV=() MORTAL=()
+ENV=()
+mortals() { :; } # whom a life has die at the instant that a keeper says
 # The programs as the manager finds them, with the traced keeper in the keeper's place.
 powercut_init() {
 	LIBEXEC=$LAB/libexec
 	mkdir "$LIBEXEC" "$LAB/cut" "$LAB/know" "$LAB/base"
 	ln -s "$B/vtpm-spawn" "$B/vtpm-backend" "$LIBEXEC/"
 	ln -s "$B/tests/powercut_keeper" "$LIBEXEC/vtpm-keeper"
-	touch "$LAB/cut/disk" "$LAB/cut/victims"
+	touch "$LAB/cut/disk" "$LAB/cut/victims" "$LAB/cut/plan"
 	chmod 777 "$LAB/cut"
-	chmod 666 "$LAB/cut/disk"
+	chmod 666 "$LAB/cut/disk" "$LAB/cut/plan"
+	arm
+}
+# The manager ends in the place of that operation on its disk, the keeper at that instant (plan.h); without a number, or 0, never.
+arm() {
+	local n bytes=
+	for n in "${1:-0}" "${2:-0}"; do
+		printf -v bytes '%s\\x%02x\\x%02x\\x00\\x00\\x00\\x00\\x00\\x00' "$bytes" $((n & 255)) $((n >> 8))
+	done
+	printf "$bytes" 1<>"$LAB/cut/plan" # not made anew: it is mapped
 }
 note() { echo "powercut: trace $*" >>"$LAB/mgr.log"; } # what nobody else can say
 
@@ -29,17 +39,19 @@ traced_init() {
 	"$B/tests/powercut_mgr" --init $(mgr_options) "$@" >/dev/null 2>"$LAB/log.in"
 	wait "$LOG_PID"
 }
-# ENV says where it ends, MORTAL who dies with it. Status 1: it has ended before it was ready.
+# HOLD: options of a vtpm-hold that starts it. Status 1: it has ended before it was ready.
 traced_start() {
-	rm -f "$LAB/ready" "$LAB"/base/*
+	local program=("$B/tests/powercut_mgr")
+	[ -z "${HOLD+set}" ] || program=("$B/vtpm-hold" $HOLD --manager "$B/tests/powercut_mgr" --)
+	rm -f "$LAB/ready" "$LAB"/base/* "$LAB"/know/*.pcr
 	cp -a "$LAB"/state/vtpm.db* "$LAB/base/"
 	: >"$LAB/cut/disk"
 	mkfifo "$LAB/ready"
 	log_open
-	env "${ENV[@]}" POWERCUT_LOG="$LAB/cut/disk" "$B/tests/powercut_mgr" $(mgr_options) --ready-fd 9 --pool 0 \
+	env "${ENV[@]}" POWERCUT_PLAN="$LAB/cut/plan" POWERCUT_LOG="$LAB/cut/disk" "${program[@]}" $(mgr_options) --ready-fd 9 --pool 0 \
 		--anchor-writes-per-day 1000000 --anchors-per-guest 1000000 "$@" 9>"$LAB/ready" 2>"$LAB/log.in" &
 	MGR_PID=$!
-	for pid in "${MORTAL[@]/MGR/$MGR_PID}"; do echo "$pid"; done >"$LAB/cut/victims"
+	mortals >"$LAB/cut/victims"
 	read -r _ <"$LAB/ready"
 }
 # Waits for the end of all of its processes. What it did is noted, so that the next one is another.

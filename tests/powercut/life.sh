@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # One life of a host: at random instants its processes are killed, its chip and its disk lose power; after each cut everything that was
-# acknowledged must be there, and nothing else. SEED decides everything but the clock.
+# acknowledged must be there, and nothing else. SEED decides everything but the clock. An odd one is a life under vtpm-hold: whoever is killed is replaced, and
+# guests notice nothing but time, until the power is cut.
 # Usage: life.sh SEED CUTS LOG   LOG gets every choice, LOG.trace what the manager said; a life that failed leaves its disk in LOG.lab.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -16,7 +17,9 @@ powercut_init
 exec >"$LOG" 2>&1
 GUESTS=(a b s)
 RINGS=("$LAB/run/a.ring" "$LAB/run/b.ring" "$LAB/run/s.ring")
-DISC=0 SERVED=0 LOSSES=0 CUT=0
+ENV=(POWERCUT_KEEPER_HANG=here) PLAN=() NEXT=()
+DISC=0 SERVED=0 LOSSES=0 CUT=0 ANSWERS=${ANSWERS:-40}
+[ $((SEED % 2)) = 0 ] || { HOLD="--restarts 1000" ANSWERS=$((ANSWERS * 2)); } # some of them behind the cut
 
 rnd() { R=$((RANDOM % $1)); } # not in a subshell: that has other numbers
 fail() {
@@ -27,25 +30,38 @@ fail() {
 	exit 1
 }
 tell() { timeout 120 "$B/vtpmctl" --runtime-dir "$LAB/run" "$@"; }
-children() { pgrep -P "$1" -x "$2" || true; }
+held() { [ -n "${HOLD+set}" ]; }
+
+# ---- who there is ----
+
+children() { [ -z "$1" ] || pgrep -P "$1" -x "$2" || true; }
+manager() { if held; then children "$MGR_PID" powercut_mgr; else echo "$MGR_PID"; fi; }
+spawner() { children "$(manager)" vtpm-spawn; }
+keeper() { children "$(spawner)" vtpm-keeper | tail -n 1; }
+backends() { # they are forked from the spawner, and have a second thread; the one in reserve has not
+	local p k
+	k=$(keeper)
+	for p in $(children "$(spawner)" '.*'); do
+		[ "$p" = "$k" ] || [ "$(ls "/proc/$p/task" 2>/dev/null | wc -l)" -ne 2 ] || echo "$p"
+	done
+}
+host() { echo "$MGR_PID"; ! held || { manager; spawner; }; } # all that must die so that nobody goes on
+slay() { local p; for p; do [ "$p" -le 1 ] || kill -KILL "$p" 2>/dev/null || true; done; }
 
 # ---- what happens, and when ----
 
 at_disk() {
 	rnd 2
 	if [ $R = 0 ]; then rnd 40; else rnd 400; fi # the first ones are those of a start
-	ENV=(POWERCUT_DISK_AT=$((R + 1)))
+	PLAN=($((R + 1)) 0)
 	WHERE="disk operation $((R + 1))"
 }
 at_extend() { # $1: who dies with the keeper
 	rnd 2
 	if [ $R = 0 ]; then rnd 4; else rnd 80; fi # the two first are those of the open row
 	WHERE="the keeper's extend $((R / 2 + 1)), $([ $((R % 2)) = 0 ] && echo before || echo after)"
-	ENV=(POWERCUT_KEEPER_AT=$((R + 2)) "POWERCUT_KEEPER_ONCE=$LAB/cut/once")
-	[ $# = 0 ] || ENV+=(POWERCUT_KEEPER_HANG=here)
+	PLAN=(0 $((R + 2)))
 	MORTAL=("$@")
-	: >"$LAB/cut/once"
-	chmod 666 "$LAB/cut/once"
 }
 at_answer() {
 	rnd 40
@@ -56,19 +72,24 @@ at_answer() {
 }
 plan() {
 	local kinds=(mgr disk disk disk power power power chip keeper backend spawn stop)
-	ENV=() MORTAL=() AFTER=999999 SPIN=0 WHERE=
+	! held || kinds=(mgr mgr mgr again again all all disk power power chip keeper keeper backend backend spawn spawn stop)
+	PLAN=() NEXT=() MORTAL=() AFTER=999999 SPIN=0 WHERE=
 	rnd ${#kinds[@]}
 	KIND=${kinds[R]}
 	rnd 6
 	case $KIND$R in
+	again[012]) at_disk; NEXT=("${PLAN[@]}") PLAN=() ;; # the next one, perhaps while it takes over
+	again?) at_extend MGR; NEXT=("${PLAN[@]}") PLAN=() ;;
+	all[012]) at_extend MGR SPAWN ;;
 	mgr[01] | disk[0123] | power[0123]) at_disk ;; # where something is not synced
 	mgr[23] | disk4) at_extend MGR ;;
-	power4) at_extend MGR "$CHIP_PID" ;;
+	power4) at_extend HOST "$CHIP_PID" ;;
 	chip[012]) at_extend "$CHIP_PID" ;;
 	keeper[0123]) at_extend ;;
 	stop?) rnd 60; SPIN=$R WHERE="$SPIN ms into an orderly stop" ;;
 	*) at_answer ;;
 	esac
+	[ ${#NEXT[@]} = 0 ] || { what=$WHERE; at_answer; WHERE+=", and the next one at $what"; }
 	rnd 3
 	CHECKPOINT=$([ $R = 0 ] && echo 0 || echo 900)
 	rnd 3
@@ -77,19 +98,31 @@ plan() {
 	CHURNS=$R
 	rnd 32767
 	DISK_SEED=$((SEED * 32768 + R))
+	rnd 5
+	LASTS=$R # 0: and then vtpm-hold ends, too
 }
 victims() {
-	local spawn
-	spawn=$(children "$MGR_PID" vtpm-spawn)
 	case $KIND in
-	mgr | disk) echo "$MGR_PID" ;;
-	power) echo "$MGR_PID,$CHIP_PID" ;;
+	mgr | again) manager ;;
+	disk) host ;;
+	power) host; echo "$CHIP_PID" ;;
 	chip) echo "$CHIP_PID" ;;
-	keeper) children "$spawn" vtpm-keeper | tail -n 1 ;;
-	backend) children "$spawn" vtpm-backend | tail -n 1 ;;
-	spawn) echo "$spawn" ;;
-	*) echo - ;;
+	keeper) keeper ;;
+	backend) backends ;;
+	spawn) spawner ;;
+	all) manager; spawner; keeper; backends ;;
 	esac
+}
+mortals() { # who dies with the keeper
+	local who
+	for who in "${MORTAL[@]}"; do
+		case $who in
+		MGR) manager ;;
+		HOST) host ;;
+		SPAWN) spawner ;;
+		*) echo "$who" ;;
+		esac
+	done
 }
 
 # ---- what must be so ----
@@ -115,7 +148,7 @@ check_all() {
 	"$B/tests/powercut_guests" check "$LAB/know" "${RINGS[@]}" >"$LAB/checked" 2>&1 || rc=$?
 	[ $rc = 0 ] || [ $rc = 3 ] || fail "$(cat "$LAB/checked")"
 	[ $rc = 0 ] && tell list --json >"$LAB/list" 2>/dev/null || return 1
-	[ "$KIND" != chip ] || [ ${#ENV[@]} = 0 ] || return 0 # it may have been reset just now
+	held || [ "$KIND" != chip ] || [ ${#PLAN[@]} = 0 ] || return 0 # it may have been reset just now
 	said=$(check_store 2>&1) || fail "$said"
 	DISC=$said RESETS=0 SERVED=1 LOSSES=$(losses)
 }
@@ -152,17 +185,20 @@ start_guests() {
 	done
 }
 work() {
-	local workers churner= rc=0
+	local workers churner= who rc=0
 	[ "$CHURNS" -gt 1 ] || { churn >>"$LAB/know/churn" & churner=$!; }
-	"$B/tests/powercut_guests" work "$LAB/know" "$SEED$CUT" "${ANSWERS:-40}" "$AFTER" "$SPIN" "$(victims)" "${RINGS[@]}" >"$LAB/worked" 2>&1 &
+	who=$(victims | paste -sd,)
+	"$B/tests/powercut_guests" work "$LAB/know" "$SEED$CUT" "$ANSWERS" "$AFTER" "$SPIN" "${who:--}" "${RINGS[@]}" >"$LAB/worked" 2>&1 &
 	workers=$!
 	while [ -e "/proc/$workers/exe" ]; do
 		chip_watch
+		arm_next
 		sleep 0.02
 	done
 	wait "$workers" || rc=$?
 	[ -z "$churner" ] || wait "$churner"
 	[ $rc = 0 ] || [ $rc = 3 ] || fail "guests: $(cat "$LAB/worked")"
+	return $rc
 }
 stop() {
 	up || return 0
@@ -170,25 +206,89 @@ stop() {
 	stop)
 		kill -TERM "$MGR_PID"
 		sleep "0.$(printf %03d "$SPIN")"
-		kill -KILL "$MGR_PID" 2>/dev/null || true
+		slay $(host)
 		SERVED=0 # perhaps
 		;;
-	mgr | disk | power) kill -KILL "$MGR_PID" ;; # the moment it was meant for did not come
+	mgr | disk | power) slay $(host) ;; # the moment it was meant for did not come
 	*)
-		kill "-$ENDS" "$MGR_PID"
-		[ $ENDS = KILL ] || SERVED=0
+		if [ $ENDS = KILL ]; then slay $(host); else kill -TERM "$MGR_PID"; SERVED=0; fi
 		;;
 	esac
 }
 
-round() {
-	plan
-	echo "cut $CUT: $KIND at ${WHERE:-the end}"
-	RECOVERIES=$(recoveries)
-	if traced_start --checkpoint-interval "$CHECKPOINT" && wait_open && start_guests && check_all; then work; fi
+# ---- under vtpm-hold ----
+
+# Once somebody has taken the manager's place, or is about to.
+arm_next() {
+	[ ${#NEXT[@]} -gt 0 ] && [ "$(manager)" != "$MANAGER" ] || return 0
+	arm "${NEXT[@]}"
+	NEXT=()
+}
+arm_now() {
+	MANAGER=$(manager) KEEPER=$(keeper) POWER=$RESETS
+	mortals >"$LAB/cut/victims"
+	arm "${PLAN[@]}"
+}
+struck() {
+	case $KIND in
+	chip) ! chip_alive || [ "$RESETS" -gt "$POWER" ] ;;
+	keeper) [ "$(keeper)" != "$KEEPER" ] ;;
+	mgr | again | spawn | all) [ "$(manager)" != "$MANAGER" ] ;;
+	esac
+}
+# The manager of now serves all guests.
+settled() {
+	local g
+	[ "$KIND" = backend ] || [ "$(recoveries)" -gt "$RECOVERIES" ] || return 1
+	ctl status --json >"$LAB/status" 2>/dev/null && [ "$(value_of waiting <"$LAB/status")" = 0 ] && [ "$(continuity state)" = open ] || return 1
+	for g in "${GUESTS[@]}"; do
+		[ "$(ctl show "$g" --json | value_of state | head -n 1)" = running ] || return 1
+	done
+}
+settle() {
+	local i
+	for ((i = 0; i < 3000; i++)); do
+		chip_watch
+		arm_next
+		! settled || return 0
+		up || fail "vtpm-hold has ended"
+		sleep 0.02
+	done
+	fail "it does not go on: $(cat "$LAB/status")"
+}
+# Nobody's guest has noticed anything, and all goes on.
+carry_on() {
+	arm
+	struck || { echo "now"; slay $(victims); }
+	settle
+	arm # of the next one it was not, or it is over
+	settle
+	check_all || fail "a guest has lost its TPM: $(cat "$LAB/checked")"
+}
+held_round() {
+	if ! up; then
+		traced_start --checkpoint-interval "$CHECKPOINT" && wait_open && start_guests && check_all || fail "it does not start"
+		RECOVERIES=$(recoveries)
+	fi
+	arm_now
+	case $KIND in
+	disk | power) work || true ;;
+	stop) ;;
+	*)
+		work || fail "a guest has noticed: $(cat "$LAB/worked")"
+		carry_on
+		[ $LASTS = 0 ] || return 0
+		;;
+	esac
 	stop
+	down
+}
+
+down() {
 	# An orderly stop must not wait for a chip that has gone.
 	while up; do chip_watch; sleep 0.01; done
+	arm
+	! held || slay $(pgrep -f "powercut_mgr .*--state-dir $LAB/state ") # one that vtpm-hold was about to start when it was killed
 	traced_down
 	case $KIND in
 	power) chip_kill ;;
@@ -197,6 +297,19 @@ round() {
 	esac
 	disk_cut "$DISK_SEED"
 	chip_alive || chip_again
+}
+round() {
+	plan
+	echo "cut $CUT: $KIND at ${WHERE:-the end}"
+	RECOVERIES=$(recoveries)
+	if held; then
+		held_round
+		return
+	fi
+	arm "${PLAN[@]}"
+	if traced_start --checkpoint-interval "$CHECKPOINT" && wait_open && start_guests && check_all; then work || true; fi
+	stop
+	down
 }
 
 # ---- the life ----
@@ -212,18 +325,20 @@ tell create b --commit-rate 0 >/dev/null
 tell create s --commit-rate 0 --group vault >/dev/null
 KIND=- CHURNS=9 AFTER=999999 SPIN=0 CHECKPOINT=900
 start_guests || fail "the first start"
-work
+work || fail "the first work"
 kill -TERM "$MGR_PID"
 traced_down
 for ((CUT = 1; CUT <= CUTS; CUT++)); do
 	round
 done
 # The last word: whatever the last cut left.
-KIND=- ENV=() MORTAL=()
+KIND=- PLAN=() NEXT=() MORTAL=() SPIN=0 ENDS=TERM
+! up || { stop; down; }
 traced_start || fail "the last start"
 wait_open && start_guests && check_all || fail "the last check: $(cat "$LAB/checked")"
 kill -TERM "$MGR_PID"
 traced_down
 note end
 sed -n 's|^[a-z-]*: trace |trace |p' "$LAB/mgr.log" >"$LOG.trace"
+! held || echo "$(grep -c "^vtpm-hold: vtpm-mgr has ended .* another is started" "$LAB/mgr.log") managers were replaced under their guests"
 echo "all is as promised"

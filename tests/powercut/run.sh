@@ -19,9 +19,9 @@ trap 'exit 143' TERM INT HUP
 tests/model/trace.sh build "$checker" || exit 1
 echo "torture: $cuts cuts, $each a life, seeds from $first; each choice is in $out/seed-N.log"
 
-# The test can fail: a disk that only says that it has synced is found out.
+# The test can fail: a disk that only says that it has synced is found out. In a life without vtpm-hold, which has most cuts of the disk.
 if [ -z "${SEED:-}" ]; then
-	if POWERCUT_DISK_LIES=1 tests/powercut/life.sh "$first" 40 "$out/lies.log" >"$out/lies.out" 2>&1; then
+	if POWERCUT_DISK_LIES=1 tests/powercut/life.sh $((first & ~1)) 40 "$out/lies.log" >"$out/lies.out" 2>&1; then
 		echo "not ok lying_disk: nothing was missed" | tee "$out/lies.result"
 	else
 		sed -n 's/^FAILED/    /p' "$out/lies.log"
@@ -39,7 +39,7 @@ one() { # SEED: its line
 		sed 's/^/# /' "$out/$seed.result.new"
 		said="not ok seed $seed: its trace $log.trace is none of the model's"
 	else
-		said="ok seed $seed: $each cuts ($(grep -c '^of what was' "$log") of the disk, $(grep -c 'trace reset' "$log.trace") of the chip), $(grep -c 'trace written' "$log.trace") rows, $((SECONDS - start)) s; $(cat "$out/$seed.result.new")"
+		said="ok seed $seed: $each cuts ($(grep -c '^of what was' "$log") of the disk, $(grep -c 'trace reset' "$log.trace") of the chip), $(grep -c 'trace written' "$log.trace") rows, $((SECONDS - start)) s; $(sed -n 's/ managers were .*/ takeovers; /p' "$log")$(cat "$out/$seed.result.new")"
 	fi
 	rm -f "$out/$seed.result.new"
 	echo "$said" | tee "$out/$seed.result"

@@ -5,7 +5,7 @@
  * disk holds after a power cut is made of the record.
  *
  *	POWERCUT_LOG		the record; without it nothing is recorded
- *	POWERCUT_DISK_AT	the manager ends in the place of this one of its operations, from 1
+ *	POWERCUT_PLAN		plan.h: the manager ends in the place of one of its operations
  *	POWERCUT_DISK_LIES	a sync is not recorded: the disk says that it is done, and has it not
  */
 #include <errno.h>
@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "tests/powercut/disk.h"
+#include "tests/powercut/plan.h"
 
 #define FDS   1024
 #define FILES 256
@@ -28,7 +29,7 @@
 
 /* The calls that it stands for have no argument to keep it in. */
 static int log_fd = -1;
-static long left = -1;
+static struct plan *plan;
 static uint32_t last_op;
 static uint32_t file_of[FDS]; /* 0: another file */
 static struct {
@@ -65,7 +66,7 @@ static void record(struct disk_record r, const void *data)
 	bool counts = r.op != DISK_OPEN && (r.op != DISK_ZERO || last_op != DISK_ZERO);
 
 	last_op = r.op;
-	if (counts && left > 0 && --left == 0)
+	if (counts && plan && plan->disk > 0 && --plan->disk == 0)
 		_exit(137);
 	if (writev(log_fd, iov, 2) != (ssize_t)(sizeof(r) + r.len)) {
 		perror("powercut: the record of the disk");
@@ -73,15 +74,33 @@ static void record(struct disk_record r, const void *data)
 	}
 }
 
+/* The manager before this one may have been killed while it wrote a record: that one is nothing. */
+static void mend_log(void)
+{
+	struct disk_record r;
+	struct stat sb;
+	off_t at = 0;
+
+	if (fstat(log_fd, &sb) != 0)
+		abort();
+	while (pread(log_fd, &r, sizeof(r), at) == (ssize_t)sizeof(r) && r.len <= (uint64_t)(sb.st_size - at) - sizeof(r))
+		at += (off_t)(sizeof(r) + r.len);
+	if (at < sb.st_size && syscall(SYS_ftruncate, log_fd, at) != 0)
+		abort();
+}
+
 static bool recording(void)
 {
-	const char *path = getenv("POWERCUT_LOG"), *at = getenv("POWERCUT_DISK_AT");
+	const char *path = getenv("POWERCUT_LOG");
 
 	if (log_fd >= 0 || path == NULL)
 		return log_fd >= 0;
-	log_fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
-	left = at ? atol(at) : -1;
-	return log_fd >= 0;
+	log_fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_APPEND | O_CLOEXEC, 0);
+	if (log_fd < 0)
+		return false;
+	mend_log();
+	plan = plan_map();
+	return true;
 }
 
 /* Two descriptors of one file are the same file; a name that is made anew is another one. */

@@ -6,9 +6,8 @@
  *	trace will A|V N VALUE	what extending it by row N leads to
  *	trace A|V N		it was read back, and is that
  *
- *	POWERCUT_KEEPER_AT	2n before, 2n + 1 after the n-th extend: ends there
+ *	POWERCUT_PLAN		plan.h: ends before or after one of its extends
  *	POWERCUT_KEEPER_HANG	a word: instead it says "powercut WORD PID" and stands still, so that others die at the same instant
- *	POWERCUT_KEEPER_ONCE	a file: the keeper that removes it is the one
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "tests/powercut/plan.h"
 #include "vtpm-mgr/keeper/anchor.h"
 
 #define SHOWN 16u /* bytes of a value */
@@ -38,23 +38,23 @@ int __wrap_nv_extended(const uint8_t value[static DIGEST_LEN], const uint8_t dat
 static const struct anchor *anchors;
 static const struct journal_row *extending;
 static bool said_a, said_v;
-static long left = -1; /* twice the extends before it; odd: after the extend */
+static struct plan *plan;
 static const char *hangs; /* NULL: it ends */
 
 /* Before the sandbox. */
 __attribute__((constructor)) static void arm(void)
 {
-	const char *at = getenv("POWERCUT_KEEPER_AT"), *once = getenv("POWERCUT_KEEPER_ONCE");
-
-	if (at && once && unlink(once) == 0)
-		left = atol(at);
+	plan = plan_map();
 	hangs = getenv("POWERCUT_KEEPER_HANG");
 }
 
-static void end_here(void)
+static void end_at(int64_t moment)
 {
 	const struct timespec a_while = {.tv_sec = 1};
 
+	if (!plan || plan->keeper != moment)
+		return;
+	plan->keeper = 0;
 	if (!hangs)
 		_exit(137);
 	log_info("powercut %s %d", hangs, (int)getpid());
@@ -66,13 +66,11 @@ int __wrap_nv_extend(struct tpm *t, struct nv_index *x, const uint8_t data[stati
 {
 	int r;
 
-	if (left == 2)
-		end_here();
+	end_at(2);
 	r = __real_nv_extend(t, x, data);
-	if (left == 3)
-		end_here();
-	if (left > 3)
-		left -= 2;
+	end_at(3);
+	if (plan && plan->keeper > 3)
+		plan->keeper -= 2;
 	return r;
 }
 

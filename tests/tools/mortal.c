@@ -45,6 +45,8 @@ void __wrap_checkpoint_answer(struct checkpoint_area *a, uint64_t seq, const uin
 int __real_ipc_send(int fd, uint32_t type, const struct buf *body, const int *fds, unsigned nfds);
 int __wrap_ipc_send(int fd, uint32_t type, const struct buf *body, const int *fds, unsigned nfds);
 
+void __real_transfer_clear(struct transfer *t);
+void __wrap_transfer_clear(struct transfer *t);
 void __real_transfer_start(struct transfer *t, uint64_t what, size_t total);
 void __wrap_transfer_start(struct transfer *t, uint64_t what, size_t total);
 int __real_transfer_receive(struct transfer *t, int fd, uint8_t *mem, size_t want);
@@ -78,6 +80,17 @@ enum chan_verdict __wrap_chan_take(struct chan *c, uint8_t out[static CHAN_PACKE
 {
 	page = c->page;
 	return __real_chan_take(c, out, req);
+}
+
+/* Its first store, and the rest of it. */
+void __wrap_transfer_clear(struct transfer *t)
+{
+	if (t->what != 0 && last_gap()) {
+		t->what = 0;
+		__builtin_trap();
+	}
+	__real_transfer_clear(t);
+	gap();
 }
 
 void __wrap_transfer_start(struct transfer *t, uint64_t what, size_t total)

@@ -48,17 +48,18 @@ static char *as_arg(const char *s)
 	return (char *)(uintptr_t)s;
 }
 
-static _Noreturn void exec_spawner(int sock, bool no_prefork, bool mortal)
+static _Noreturn void exec_spawner(const struct rig *r, int sock, bool no_prefork)
 {
+	const int hold = r->hold > 0 ? fcntl(r->hold, F_DUPFD, 5) : -1;
 	char spawn[PATH_MAX + 64], backend[PATH_MAX + 64], self[PATH_MAX];
-	char *argv[10];
+	char *argv[11];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	int n = 0;
 
 	MUST(len > 0);
 	self[len] = '\0';
-	program(spawn, sizeof(spawn), mortal ? "tests/mortal_spawn" : "vtpm-spawn");
-	program(backend, sizeof(backend), mortal ? "tests/mortal_backend" : "vtpm-backend");
+	program(spawn, sizeof(spawn), r->mortal ? "tests/mortal_spawn" : "vtpm-spawn");
+	program(backend, sizeof(backend), r->mortal ? "tests/mortal_backend" : "vtpm-backend");
 	argv[n++] = spawn;
 	argv[n++] = as_arg("--keeper");
 	argv[n++] = self;
@@ -66,9 +67,11 @@ static _Noreturn void exec_spawner(int sock, bool no_prefork, bool mortal)
 	argv[n++] = backend;
 	if (no_prefork)
 		argv[n++] = as_arg("--no-prefork");
+	if (hold >= 0)
+		argv[n++] = as_arg("--held");
 	argv[n++] = as_arg("--");
 	argv[n] = NULL;
-	MUST(dup2(sock, 3) >= 0);
+	MUST(dup2(sock, 3) >= 0 && (hold < 0 || dup2(hold, 4) >= 0));
 	execv(spawn, argv);
 	_exit(127);
 }
@@ -100,7 +103,7 @@ void rig_open(struct rig *r, bool no_prefork)
 	r->spawn = fork();
 	MUST(r->spawn >= 0);
 	if (r->spawn == 0)
-		exec_spawner(sv[1], no_prefork, r->mortal);
+		exec_spawner(r, sv[1], no_prefork);
 	close(sv[1]);
 	r->manager = sv[0];
 	r->token = 0;

@@ -38,6 +38,7 @@ struct rig {
 	bool mortal; /* spawner and backends are those of tests/tools/mortal.h */
 	bool heirs;  /* backends of QEMU's channels are replaced: as the manager does, the rig keeps what they were given */
 	void (*gone)(struct rig_backend *b); /* called when a backend has gone that somebody waits for; it puts another in its place. NULL */
+	int hold;  /* of the test: an end of the spawner's channel to vtpm-hold, with what that has to say; 0: there is none */
 	int queue; /* bytes of what the spawner may have on the way to the manager; 0: as always */
 };
 

@@ -106,8 +106,12 @@ int fixture_insert(struct store *s, const struct store_vtpm *v, uint64_t version
 
 int fixture_configure(struct store *s, const struct store_vtpm *v, uint8_t snapshots, const uint8_t *wrapped)
 {
-	return commit_one(s, &(struct store_change){
-				     .op = STORE_CONFIGURE, .row = v, .snapshots = snapshots, .wrapped = wrapped});
+	struct store_vtpm to = *v;
+
+	to.snapshots = snapshots;
+	to.epoch++;
+	memcpy(to.wrapped, wrapped, WRAPPED_KEY_LEN);
+	return commit_one(s, &(struct store_change){.op = STORE_CONFIGURE, .row = v, .to = &to});
 }
 
 int fixture_delete(struct store *s, int64_t id)

@@ -347,7 +347,7 @@ static void test_no_descriptors_left(void **state)
 	none = (struct rlimit){ 4, old.rlim_max };
 	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &none, NULL), 0);
 	kill(rig.spawn, SIGCONT);
-	assert_int_equal(rig_exited(&b), 1 << 8);
+	assert_int_equal(rig_exited(&b), SPAWN_NOT_BORN);
 	rig_forget(&b);
 	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &old, NULL), 0);
 	guest_power_on(&b);

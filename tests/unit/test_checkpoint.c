@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -292,6 +293,38 @@ static void test_no_area(void **state)
 	assert_int_equal(checkpoint_attempts(&none), 0);
 }
 
+/* Kilobytes of this process that are locked. */
+static unsigned long locked(void)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	unsigned long kb = 0;
+	char line[256];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (strncmp(line, "VmLck:", 6) == 0)
+			kb = strtoul(line + 6, NULL, 10);
+	fclose(f);
+	return kb;
+}
+
+/* What says which one counts, and the response in clear, are not swapped out. */
+static void test_what_is_in_clear_is_locked(void **state)
+{
+	const unsigned long before = locked();
+	struct checkpoint_area a;
+	int fd;
+
+	(void)state;
+#ifdef __SANITIZE_ADDRESS__
+	skip(); /* its mlock(2) does nothing */
+#endif
+	assert_int_equal(checkpoint_area_make(&fd) | checkpoint_area_map(&a, fd), 0);
+	assert_int_equal(locked() - before, 2 * PAGE / 1024);
+	checkpoint_area_unmap(&a);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +337,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_old_records_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
 		cmocka_unit_test(test_no_area),
+		cmocka_unit_test(test_what_is_in_clear_is_locked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -483,6 +483,28 @@ static void a_generation_ends_with_its_last(void **state)
 	assert_int_equal(kill(-h->manager, 0), -1);
 }
 
+/* Killed between its fork and its setsid it is in no group of its own. */
+static void one_that_ended_before_its_setsid(void **state)
+{
+	struct rig *r = *state;
+	struct hold *h = &r->h;
+
+	begin(r);
+	h->manager = fork();
+	assert_true(h->manager >= 0);
+	if (h->manager == 0)
+		for (;;)
+			pause();
+	h->alive = true;
+	kill(h->manager, SIGKILL);
+	await(groups_reap, h);
+	assert_false(h->alive);
+	assert_true(WIFSIGNALED(h->status) && WTERMSIG(h->status) == SIGKILL);
+	clients_close(h);
+	groups_retire(h);
+	assert_int_equal(h->ngroups, 0);
+}
+
 /* Those who had ended before the fence send no signal after it. */
 static void the_dead_say_nothing(void **state)
 {
@@ -556,7 +578,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		T(each_gets_its_own), T(keeping_again), T(leashes), T(thousands), T(hostile_clients), T(leash_or_none), T(again),
-		T(a_generation_ends_with_its_last), T(the_dead_say_nothing), T(who_serves_goes_on),
+		T(a_generation_ends_with_its_last), T(one_that_ended_before_its_setsid), T(the_dead_say_nothing), T(who_serves_goes_on),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

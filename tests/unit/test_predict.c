@@ -458,6 +458,38 @@ static void test_prediction(void **state)
 	free(p);
 }
 
+/* A log that leaves a PCR out says that nothing was measured into it, which the TPM denies; and predicts nothing of it. */
+static void test_what_the_log_leaves_out(void **state)
+{
+	static const char cfg[] = "menuentry a {\nmultiboot2 /xen.gz\n}\n";
+	uint8_t now[EVENTLOG_PCRS][EVENTLOG_DIGEST] = {0};
+	struct prediction *p = calloc(1, sizeof(*p));
+	struct log l;
+	unsigned at = 99;
+
+	(void)state;
+	log_begin(&l);
+	assert_int_equal(predict_log_holds(l.mem, l.b.len, now, &at), 0);
+	extend(now[4], "abcd", 4);
+	assert_int_equal(predict_log_holds(l.mem, l.b.len, now, &at), ERR_PCR);
+	assert_int_equal(at, 4);
+	log_event(&l, 0, EV_SEPARATOR, "abcd", 4, NULL);
+	extend(now[0], "abcd", 4);
+	assert_int_equal(predict_log_holds(l.mem, l.b.len, now, &at), ERR_PCR);
+	assert_int_equal(at, 4);
+	*p = (struct prediction){.log = l.mem, .log_len = l.b.len};
+	p->boot = (struct grub_boot){.cfg = cfg, .cfg_len = sizeof(cfg) - 1, .files = {{.name = "xen.gz"}}, .nfiles = 1};
+	CHECK(predict(p));
+	assert_int_equal(p->known, 1u << 0 | 1u << 8 | 1u << 9);
+	trace_free(&p->trace);
+	free(p);
+	log_event(&l, 4, EV_SEPARATOR, "abcd", 4, NULL);
+	assert_int_equal(predict_log_holds(l.mem, l.b.len, now, &at), 0);
+	memset(now[15], 1, EVENTLOG_DIGEST); /* not predicted */
+	assert_int_equal(predict_log_holds(l.mem, l.b.len, now, &at), 0);
+	assert_int_equal(predict_log_holds(l.mem, l.b.len - 1, now, &at), ERR_PROTO);
+}
+
 static void test_excerpts(void **state)
 {
 	char a[40], b[40];
@@ -484,6 +516,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_programs), cmocka_unit_test(test_grub_boots),
 		cmocka_unit_test(test_grub_refuses), cmocka_unit_test(test_grub_entries),
 		cmocka_unit_test(test_prediction),   cmocka_unit_test(test_excerpts),
+		cmocka_unit_test(test_what_the_log_leaves_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The data channel of a QEMU, or of whoever stands in its place: how it begins and ends. */
+#include "tests/unit/lingering.h"
 #include "tests/unit/qemu_client.h"
 
 #include <arpa/inet.h>
 #include <linux/net_tstamp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -158,6 +160,30 @@ static void test_busy_data_channel(void **state)
 	assert_int_equal(client_hang_up(&b), 0);
 }
 
+/* The last to let go of a data channel is the spawner, when nobody is to go on with it; and it waits for nobody's socket. */
+static void test_lingering_data_channel(void **state)
+{
+	static const uint8_t request[] = { 0, 0, 0, CMD_SET_DATAFD };
+	struct rig_backend b, next;
+	uint8_t code[4];
+	int fd, peer;
+
+	(void)state;
+	client_connect(&b, &disk);
+	fd = lingering(&peer);
+	client_send(&b, request, sizeof(request), fd);
+	close(fd);
+	client_receive(&b, code, sizeof(code));
+	assert_memory_equal(code, "\0\0\0\0", 4);
+	rig_kill_newest(&rig, SIGKILL);
+	assert_int_equal(rig_exited(&b) & 0x7f, SIGKILL);
+	rig_drop_area(&rig, b.area);
+	client_connect(&next, &disk);
+	assert_int_equal(client_hang_up(&next), 0);
+	rig_forget(&b);
+	close(peer);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +191,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_data_channel_of_one_who_vanished),
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_busy_data_channel),
+		cmocka_unit_test(test_lingering_data_channel),
 	};
 
 	return guest_test_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));

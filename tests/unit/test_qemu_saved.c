@@ -99,6 +99,46 @@ static void test_once(void **state)
 	assert_int_equal(client_hang_up(&b), 0);
 }
 
+/* What is given away is anchored, once since the last change; without that nothing is given. */
+static void test_anchored(void **state)
+{
+	static struct blob none;
+	struct rig_backend b;
+	uint64_t version;
+
+	(void)state;
+	client_power_on(&b, &disk);
+	assert_false(disk.flags & COMMIT_ANCHOR);
+	version = disk.version;
+	assert_int_equal(client_get_blob(&b, BLOB_SAVESTATE, &none), QEMU_NO_BLOB);
+	assert_int_equal(disk.version, version);
+	save(&b, &first);
+	assert_int_equal(disk.version, version + 1);
+	assert_int_equal(disk.flags, COMMIT_ANCHOR);
+	save(&b, &first);
+	assert_int_equal(disk.version, version + 1);
+	client_extend_pcr16(&b);
+	assert_int_equal(disk.version, version + 2);
+	assert_int_equal(disk.flags, 0);
+	assert_int_equal(client_command(&b, CMD_STORE_VOLATILE), 0);
+	assert_int_equal(disk.version, version + 3);
+	assert_int_equal(disk.flags, COMMIT_ANCHOR);
+	client_extend_pcr16(&b);
+	disk.fail = ERR_FULL;
+	assert_int_equal(client_get_blob(&b, BLOB_PERMANENT, &none), QEMU_IOERROR);
+	assert_int_equal(client_get_blob(&b, BLOB_VOLATILE, &none), QEMU_IOERROR);
+	assert_int_equal(none.len, 0);
+	disk.fail = 0;
+	assert_int_equal(client_get_random(&b), 0);
+	version = disk.version;
+	assert_int_equal(disk.flags, 0); /* what was to be given away then is not any more */
+	save(&b, &first);
+	assert_int_equal(disk.version, version + 1);
+	assert_int_equal(disk.flags, COMMIT_ANCHOR);
+	assert_int_equal(client_hang_up(&b), 0);
+	assert_int_equal(disk.version, version + 1);
+}
+
 static void command(struct rig_backend *b)
 {
 	assert_int_equal(client_get_random(b), 0);
@@ -375,6 +415,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_once),
+		cmocka_unit_test(test_anchored),
 		cmocka_unit_test(test_gone_on),
 		cmocka_unit_test(test_gone_on_with_full_store),
 		cmocka_unit_test(test_standby),

@@ -6,16 +6,18 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "hv/page.h"
 #include "tests/tools/mortal.h"
+#include "vtpm-backend/checkpoint.h"
 #include "vtpm-backend/tpm.h"
+#include "vtpm-mgr/proto/hold.h"
 
 #define RANDOM_COMMANDS 3000u
-#define NOT_BORN	0x100u
 
 static struct record record;
 
@@ -230,7 +232,7 @@ static void test_a_crash_is_not_repeated(void **state)
 				 buf_put_u32be(&cmd, MORTAL_CRASH) | buf_put_u32be(&cmd, 0), 0);
 		submit(&b);
 		assert_int_not_equal(rig_exited(&b) & 0x7f, SIGKILL);
-		rig_resume(&b, RUN_CRASHED);
+		rig_resume(&b, i == 0 ? RUN_CRASHED : RUN_CRASHED | RUN_ADOPTED); /* its manager's end changes nothing of that */
 		rig_ready(&b);
 		rsp_len = rig_receive(&b, rsp);
 		assert_int_equal(rsp_len, 10);
@@ -312,10 +314,15 @@ static void test_full_disk(void **state)
 
 /* --- who lies --- */
 
+static void refused_by(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint64_t replaces)
+{
+	rig_spawn_replacing(r, b, d, 0, replaces);
+	assert_int_equal(rig_exited(b), SPAWN_NOTHING_LEFT);
+}
+
 static void refused(struct rig_backend *b, struct rig_disk *d, uint64_t replaces)
 {
-	rig_spawn_replacing(&rig, b, d, 0, replaces);
-	assert_int_equal(rig_exited(b), NOT_BORN);
+	refused_by(&rig, b, d, replaces);
 }
 
 static void test_hostile_manager(void **state)
@@ -376,6 +383,131 @@ static void test_hostile_manager(void **state)
 	guest_power_off(&b);
 }
 
+/* So that as many descriptors as that are free for the spawner. */
+static void leave_descriptors(struct rlimit *old, unsigned n)
+{
+	struct rlimit few;
+	char path[64];
+
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, NULL, old), 0);
+	few = (struct rlimit){ 0, old->rlim_max };
+	while (n > 0) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)rig.spawn, (unsigned)few.rlim_cur++);
+		n -= access(path, F_OK) != 0 && errno == ENOENT;
+	}
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &few, NULL), 0);
+}
+
+/* What is left of one that was killed is there as long as another cannot be made, whatever that wants for. */
+static void test_no_room_for_an_heir(void **state)
+{
+	struct rig_backend b;
+	struct rlimit old;
+
+	(void)state;
+	guest_power_on(&b);
+	record_begin(&record, &b);
+	kill_backend(&b, SIGKILL, false);
+	for (unsigned room = 4; room <= 5; room++) { /* less than it gets with the message, and for that alone */
+		leave_descriptors(&old, room);
+		rig_spawn_replacing(&rig, &b, &disk, 0, b.area);
+		assert_int_equal(rig_exited(&b), SPAWN_NOT_BORN);
+		assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &old, NULL), 0);
+	}
+	rig_resume(&b, 0);
+	rig_ready(&b);
+	record_compare(&record, &b);
+	record_end(&record, &b);
+	guest_power_off(&b);
+}
+
+/* --- what a generation before has left --- */
+
+static struct hold_item named(uint64_t name, uint8_t tag[static 8])
+{
+	struct buf b;
+
+	buf_init(&b, tag, 8);
+	assert_int_equal(buf_put_u64le(&b, name), 0);
+	return (struct hold_item){ .tag = tag, .tag_len = 8 };
+}
+
+/* A channel on which vtpm-hold has said what it has: empty areas of those names. *theirs: the spawner's end. */
+static int hold_with(const uint64_t *names, size_t n, int *theirs)
+{
+	uint8_t tag[8], mem[HOLD_ITEM_MAX];
+	int sv[2], area;
+	struct buf b;
+
+	assert_int_equal(ipc_pair(sv), 0);
+	*theirs = sv[1];
+	for (size_t i = 0; i < n; i++) {
+		const struct hold_item item = named(names[i], tag);
+
+		assert_int_equal(checkpoint_area_make(&area), 0);
+		buf_init(&b, mem, sizeof(mem));
+		assert_int_equal(hold_item_encode(&b, &item) | ipc_send(sv[0], HOLD_ITEM, &b, &area, 1), 0);
+		close(area);
+	}
+	buf_init(&b, mem, sizeof(mem));
+	assert_int_equal(hold_end_encode(&b, 2) | ipc_send(sv[0], HOLD_END, &b, NULL, 0), 0);
+	return sv[0];
+}
+
+static uint64_t dropped(int hold)
+{
+	uint8_t mem[HOLD_ITEM_MAX];
+	struct hold_item item;
+	struct ipc_msg m;
+	uint64_t name;
+	struct buf b;
+
+	assert_int_equal(ipc_recv(hold, &m, mem, sizeof(mem), 0), 0);
+	assert_int_equal(m.type, HOLD_DROP);
+	assert_int_equal(hold_drop_decode(&m.body, &item), 0);
+	buf_wrap(&b, item.tag, item.tag_len);
+	assert_int_equal(buf_get_u64le(&b, &name), 0);
+	return name;
+}
+
+static void claim(const struct rig *r, uint64_t area)
+{
+	uint8_t mem[SPAWN_TOKEN_SIZE];
+	struct buf b;
+
+	buf_init(&b, mem, sizeof(mem));
+	assert_int_equal(spawn_token_encode(&b, area) | ipc_send(r->manager, SPAWN_CLAIM, &b, NULL, 0), 0);
+}
+
+/* What the manager names is there for it, once; nothing is kept for ever that nobody knows of. */
+static void test_what_nobody_claims(void **state)
+{
+	static const uint64_t names[] = { 0x100000001, 0x100000002, 0x100000003 };
+	struct rig heir = { .mortal = rig.mortal };
+	const int hold = hold_with(names, ARRAY_LEN(names), &heir.hold);
+	struct rig_backend b;
+
+	(void)state;
+	rig_open(&heir, false);
+	close(heir.hold);
+	claim(&heir, names[1]);
+	claim(&heir, 77);
+	claim(&heir, 0);
+	assert_int_equal(dropped(hold) + dropped(hold), names[0] + names[2]);
+	rig_spawn(&heir, &b, &disk, RUN_SERVE | RUN_STARTUP);
+	assert_int_equal(rig_stop(&b), 0);
+	assert_int_equal(ipc_recv(hold, &(struct ipc_msg){ 0 }, (uint8_t[HOLD_ITEM_MAX]){ 0 }, HOLD_ITEM_MAX, 0), 0); /* of that one */
+	assert_int_equal(dropped(hold), b.area);
+	refused_by(&heir, &b, &disk, names[0]);
+	rig_spawn_replacing(&heir, &b, &disk, 0, names[1]);
+	rig_give_key(&b);
+	assert_int_equal(rig_failed(&b), ERR_NOTFOUND); /* it is empty, and his */
+	assert_int_not_equal(rig_exited(&b), 0);
+	rig_forget(&b);
+	rig_close(&heir);
+	close(hold);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +518,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_two_tries),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_hostile_manager),
+		cmocka_unit_test(test_no_room_for_an_heir),
+		cmocka_unit_test(test_what_nobody_claims),
 	};
 
 	rig.mortal = true;

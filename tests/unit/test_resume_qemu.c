@@ -205,6 +205,24 @@ static void scene_save(struct rig_backend *b)
 	record_compare(&record, b);
 }
 
+/* What is given away is anchored; if that was done, the next backend knows. */
+static void scene_given(struct rig_backend *b)
+{
+	uint64_t version = disk.version;
+
+	assert_int_equal(client_get_blob(b, BLOB_PERMANENT, &permanent), 0);
+	assert_true(disk.version == version + 1 || (replaced > 0 && disk.version == version + 2));
+	assert_true(disk.flags & COMMIT_ANCHOR);
+	version = disk.version;
+	assert_int_equal(client_get_blob(b, BLOB_VOLATILE, &volatile_), 0);
+	assert_int_equal(client_get_blob(b, BLOB_PERMANENT, &permanent), 0);
+	assert_int_equal(disk.version, version);
+	work(b, WORK_EXTEND);
+	assert_true(disk.version > version);
+	assert_false(disk.flags & COMMIT_ANCHOR);
+	record_compare(&record, b);
+}
+
 /* What was saved before something happened is refused, and the TPM is as it was. */
 static void scene_refused(struct rig_backend *b)
 {
@@ -246,6 +264,7 @@ static void test_saved(void **state)
 	keep_record(&b);
 	rig.gone = replace;
 	end_everywhere(&b, scene_save, "saved and brought back");
+	end_everywhere(&b, scene_given, "given away");
 	record_end(&record, &b);
 	end_everywhere(&b, scene_refused, "refused");
 	end_everywhere(&b, scene_reset, "reset");

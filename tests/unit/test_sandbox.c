@@ -292,7 +292,7 @@ static bool limit_is(__rlimit_resource_t resource, rlim_t want)
 	return getrlimit(resource, &rl) == 0 && rl.rlim_cur == want && rl.rlim_max == want;
 }
 
-static void limits_of(enum sandbox_kind kind, rlim_t files, rlim_t memory)
+static _Noreturn void meet_limits(enum sandbox_kind kind, rlim_t files, rlim_t memory)
 {
 	char path[128];
 	uint64_t v = 1;
@@ -319,19 +319,20 @@ static void limits_of(enum sandbox_kind kind, rlim_t files, rlim_t memory)
 	_exit(0);
 }
 
+static void limits_of(enum sandbox_kind kind, rlim_t files, rlim_t memory)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		meet_limits(kind, files, memory);
+	assert_int_equal(reap(pid), 0);
+}
+
 static void limits_bind_the_workers(void **state)
 {
-	pid_t pid;
-
 	(void)state;
-	pid = fork();
-	if (pid == 0)
-		limits_of(SANDBOX_BACKEND, 16, 96u << 20);
-	assert_int_equal(reap(pid), 0);
-	pid = fork();
-	if (pid == 0)
-		limits_of(SANDBOX_KEEPER, 64, RLIM_INFINITY);
-	assert_int_equal(reap(pid), 0);
+	limits_of(SANDBOX_BACKEND, 16, 96u << 20);
+	limits_of(SANDBOX_KEEPER, 64, RLIM_INFINITY);
 }
 
 static void a_backend_cannot_take_the_hosts_memory(void **state)

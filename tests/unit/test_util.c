@@ -4,7 +4,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 
 #include "lib/ipc.h"
 #include "lib/util.h"
+#include "tests/unit/lingering.h"
 
 #define SAMPLE "00112233-4455-6677-8899-aabbccddeeff"
 
@@ -166,28 +166,6 @@ static void random_bytes_fill_all(void **state)
 	for (size_t j = 0; j < sizeof(acc); j++)
 		assert_int_not_equal(acc[j], 0);
 	assert_int_equal(random_bytes(NULL, 0), 0);
-}
-
-/* A TCP socket that is full, and waits for a thousand seconds when the last of it is let go of. */
-static int lingering(int *peer)
-{
-	const struct linger forever = { .l_onoff = 1, .l_linger = 1000 };
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(sa);
-	static const uint8_t zeros[65536];
-	int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_true(listener >= 0 && fd >= 0);
-	assert_int_equal(bind(listener, (struct sockaddr *)&sa, sizeof(sa)) | listen(listener, 1), 0);
-	assert_int_equal(getsockname(listener, (struct sockaddr *)&sa, &len), 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	*peer = accept(listener, NULL, NULL);
-	assert_true(*peer >= 0);
-	while (send(fd, zeros, sizeof(zeros), MSG_DONTWAIT) > 0)
-		;
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &forever, sizeof(forever)), 0);
-	close(listener);
-	return fd;
 }
 
 /* Behind the others, for what is prepared stays. */

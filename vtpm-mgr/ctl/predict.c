@@ -139,21 +139,18 @@ static int kernel_pcr(unsigned i, uint8_t out[static EVENTLOG_DIGEST])
 /* A log that does not lead to what the TPM holds predicts nothing. */
 static int log_check(const uint8_t *log, size_t len, struct ctl_error *e)
 {
-	uint8_t pcr[EVENTLOG_PCRS][EVENTLOG_DIGEST], now[EVENTLOG_DIGEST];
-	uint32_t seen;
+	uint8_t now[EVENTLOG_PCRS][EVENTLOG_DIGEST] = {0};
+	unsigned at = 0;
+	int r;
 
-	if (eventlog_replay(log, len, pcr, &seen))
-		return cannot(e, EVENTLOG_LINUX, "it is damaged, or not of TPM 2.0 with SHA-256");
-	for (unsigned i = 0; i < EVENTLOG_PCRS; i++) {
-		if (!(PREDICT_ALL & seen) || !(PREDICT_ALL >> i & 1))
-			continue;
-		if (kernel_pcr(i, now))
+	for (unsigned i = 0; i < EVENTLOG_PCRS; i++)
+		if (PREDICT_ALL >> i & 1 && kernel_pcr(i, now[i]))
 			return ctl_fail(e, ERR_IO, EXIT_FAILED, LINUX_PCR ": cannot be read", i);
-		if (memcmp(now, pcr[i], EVENTLOG_DIGEST) != 0)
-			return ctl_fail(e, ERR_PCR, EXIT_TPM, "the event log does not lead to what PCR %u holds: it is not of this "
-					"boot, or not whole", i);
-	}
-	return 0;
+	r = predict_log_holds(log, len, now, &at);
+	if (r == ERR_PCR)
+		return ctl_fail(e, r, EXIT_TPM, "the event log does not lead to what PCR %u holds: it is not of this boot, or not whole",
+				at);
+	return r ? cannot(e, EVENTLOG_LINUX, "it is damaged, or not of TPM 2.0 with SHA-256") : 0;
 }
 
 static int log_read(const struct ctl_args *a, struct prediction *p, uint8_t **log, struct ctl_error *e)

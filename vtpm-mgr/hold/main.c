@@ -48,6 +48,20 @@ static char *as_arg(const char *s)
 	return (char *)(uintptr_t)s;
 }
 
+/*
+ * Whatever a manager has is here, too, and so is what its spawner keeps, which is no more than that. So it is the manager who runs out
+ * first, and refuses the next guest; if it were vtpm-hold, the manager would be ended, and so would each one after it.
+ */
+static int leave_half(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) != 0)
+		return -1;
+	rl.rlim_cur = rl.rlim_max = rl.rlim_max / 2;
+	return setrlimit(RLIMIT_NOFILE, &rl);
+}
+
 static _Noreturn void exec_manager(const struct hold *h, const int theirs[static OWNERS])
 {
 	char number[OWNERS][16], **argv;
@@ -73,7 +87,7 @@ static _Noreturn void exec_manager(const struct hold *h, const int theirs[static
 			_exit(1);
 	}
 	/* A group of its own: a Ctrl-C is vtpm-hold's to pass on. */
-	if (setsid() < 0 || sigprocmask(SIG_SETMASK, &none, NULL) != 0)
+	if (setsid() < 0 || leave_half() != 0 || sigprocmask(SIG_SETMASK, &none, NULL) != 0)
 		_exit(1);
 	execv(h->program, argv);
 	log_error("cannot start %s: %s", h->program, strerror(errno));

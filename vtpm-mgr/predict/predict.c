@@ -23,6 +23,7 @@ static int boot_programs(struct prediction *p)
 	struct eventlog l;
 	struct event e;
 	size_t n = 0;
+	bool seen = false;
 	int r = eventlog_open(&l, p->log, p->log_len);
 
 	memset(p->pcr[4], 0, EVENTLOG_DIGEST);
@@ -34,6 +35,7 @@ static int boot_programs(struct prediction *p)
 		if (e.type == EV_EFI_BOOT_SERVICES_APPLICATION && n++ < p->nefi)
 			digest = p->efi[n - 1];
 		r = eventlog_extend(p->pcr[4], digest);
+		seen = true;
 	}
 	if (r != ERR_NOTFOUND)
 		return r;
@@ -42,7 +44,8 @@ static int boot_programs(struct prediction *p)
 			 n, p->nefi);
 		return ERR_INVAL;
 	}
-	p->known |= 1u << 4;
+	if (seen)
+		p->known |= 1u << 4;
 	return 0;
 }
 
@@ -80,6 +83,20 @@ int predict(struct prediction *p)
 	if (!r && p->log)
 		r = boot_programs(p);
 	return r ? r : boot_loader(p);
+}
+
+int predict_log_holds(const uint8_t *log, size_t len, const uint8_t now[static EVENTLOG_PCRS][EVENTLOG_DIGEST], unsigned *at)
+{
+	uint8_t pcr[EVENTLOG_PCRS][EVENTLOG_DIGEST];
+	uint32_t seen;
+	int r = eventlog_replay(log, len, pcr, &seen);
+
+	for (unsigned i = 0; i < EVENTLOG_PCRS && !r; i++) {
+		*at = i;
+		if (PREDICT_ALL >> i & 1 && memcmp(now[i], pcr[i], EVENTLOG_DIGEST) != 0)
+			r = ERR_PCR;
+	}
+	return r;
 }
 
 static bool grubs_own(const struct event *e)

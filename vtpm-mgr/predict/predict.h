@@ -34,6 +34,9 @@ struct prediction {
 /* ERR_INVAL, ERR_PROTO: why says what is wrong. The caller frees trace in any case. */
 CHECKED int predict(struct prediction *p);
 
+/* Whether a log leads to what the PCRs of PREDICT_ALL hold. ERR_PCR: not to that of *at. ERR_PROTO: it is damaged, or no such log. */
+CHECKED int predict_log_holds(const uint8_t *log, size_t len, const uint8_t now[static EVENTLOG_PCRS][EVENTLOG_DIGEST], unsigned *at);
+
 /* Calls back for each measurement of GRUB that will not be what the log has, in order; was or is NULL: there is none. */
 typedef void predict_difference(void *arg, unsigned pcr, const char *was, const char *is);
 void predict_compare(const struct prediction *p, predict_difference *tell, void *arg);

@@ -169,7 +169,7 @@ int store_commit_decode(struct buf *b, struct store_commit *m)
 	if (buf_get_u64le(b, &m->version) || buf_get_u8(b, &m->flags) ||
 	    buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
 		return ERR_PROTO;
-	return (m->flags & ~(COMMIT_STARTUP | COMMIT_AUTH_FAILED)) || m->sealed_len == 0 ? ERR_PROTO : 0;
+	return (m->flags & ~(COMMIT_STARTUP | COMMIT_AUTH_FAILED | COMMIT_ANCHOR)) || m->sealed_len == 0 ? ERR_PROTO : 0;
 }
 
 int store_done_encode(struct buf *b, const struct store_done *m)

@@ -138,6 +138,7 @@ struct backend_quoted {
 
 #define COMMIT_STARTUP	   (1u << 0) /* the engine's first commit after a power-on */
 #define COMMIT_AUTH_FAILED (1u << 1) /* since the last one that succeeded the engine has answered TPM_RC_AUTH_FAIL or TPM_RC_LOCKOUT */
+#define COMMIT_ANCHOR	   (1u << 2) /* the state is to be given away: anchored, whatever its group promises otherwise */
 struct store_commit {
 	uint64_t version;
 	uint8_t flags;

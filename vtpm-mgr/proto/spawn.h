@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Manager and spawner (see docs/PROTOCOL.md). The spawner knows four messages:
+ * Manager and spawner (see docs/PROTOCOL.md). The spawner knows five messages:
  *
  *	manager -> spawner  SPAWN_KEEPER	 {}  + 2 fds: the keeper's end of its manager socket; the fence, which it holds while it lives
  *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot, u8 kind, u64 replaces} + fds {control, store}, and by its kind
  *				SERVE_RING {memfd, to_back, to_front}, SERVE_QEMU {qemu}, SERVE_XEN {attach}
  *	manager -> spawner  SPAWN_ATTACH {u32 domid, u32 ref, u32 port, bool again} + 1 fd: the manager's end of a backend's attach
+ *	manager -> spawner  SPAWN_CLAIM	 {u64 area}  of what vtpm-hold has given it: that will be gone on from; 0: what was not claimed is let go of
  *	manager -> spawner  SPAWN_KILL	 {u64 token}  (0: the keeper)
- *	spawner -> manager  SPAWN_EXITED {u64 token, u32 wait status}  (token 0: the keeper; also when fork or exec failed)
+ *	spawner -> manager  SPAWN_EXITED {u64 token, u32 wait status}  (token 0: the keeper), SPAWN_NOT_BORN or SPAWN_NOTHING_LEFT
  *	spawner -> keeper   LINK_BACKEND {u64 token} + 1 fd: the keeper's end of that backend's key channel
  *	spawner -> backend  ATTACH_RING {i32 code, u64 index, u32 port, bool again} + 2 fds {grant, port}, or none with a code
  *				over attach; answers SPAWN_ATTACH: the ring to that guest of Xen, or why not; again: the backend
@@ -35,6 +36,7 @@ enum {
 	LINK_BACKEND = 0x53500005,
 	SPAWN_ATTACH = 0x53500006,
 	ATTACH_RING = 0x53500007,
+	SPAWN_CLAIM = 0x53500008,
 };
 
 /* What a backend serves. */
@@ -46,6 +48,9 @@ enum serve_kind { SERVE_NOBODY, SERVE_RING, SERVE_QEMU, SERVE_XEN, SERVE_KINDS }
 #define SPAWN_FDS_MIN	 2u
 #define SPAWN_FDS_MAX	 5u
 #define ATTACH_FDS	 2u
+/* In place of a status, and neither an exit nor a signal: there was no process, for want of room, or because what it was to replace has left nothing. */
+#define SPAWN_NOT_BORN	   0xffffffffu
+#define SPAWN_NOTHING_LEFT 0x7fffffffu
 
 struct spawn_backend {
 	uint64_t token;
@@ -65,7 +70,7 @@ struct attach_ring {
 };
 struct spawn_exited {
 	uint64_t token;
-	uint32_t status; /* as waitpid(2) gives it */
+	uint32_t status; /* as waitpid(2) gives it, or one of the above */
 };
 
 #define SPAWN_BACKEND_SIZE 21u
@@ -82,7 +87,7 @@ CHECKED int spawn_attach_encode(struct buf *b, const struct spawn_attach *m);
 CHECKED int spawn_attach_decode(struct buf *b, struct spawn_attach *m);
 CHECKED int attach_ring_encode(struct buf *b, const struct attach_ring *m);
 CHECKED int attach_ring_decode(struct buf *b, struct attach_ring *m);
-/* SPAWN_KILL and LINK_BACKEND. */
+/* SPAWN_KILL, SPAWN_CLAIM and LINK_BACKEND. */
 CHECKED int spawn_token_encode(struct buf *b, uint64_t token);
 CHECKED int spawn_token_decode(struct buf *b, uint64_t *token);
 CHECKED int spawn_exited_encode(struct buf *b, const struct spawn_exited *m);

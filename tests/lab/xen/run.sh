@@ -55,11 +55,11 @@ both_up() { order "up web1 4 pv ours" && order "up web2 5 pvh ours"; }
 # Whom the manager refuses, and a guest that keeps to nothing beside one that must not notice.
 machine_hostile() { boot manager "make web1 web2" trial_refusals trial_hostile log && vm_end "$vm"; }
 # Domains destroyed, a backend killed, the manager restarted; a domain saved and restored.
-machine_ends() { boot manager "make web1 web2" trial_many trial_destroy trial_killed trial_saved trial_autocreate log && vm_end "$vm"; }
+machine_ends() { boot manager "make web1 web2" trial_destroy trial_killed trial_saved trial_autocreate log && vm_end "$vm"; }
 
 # What hardly ever happens to devices: made in another's place, left by who is dead, too many, in the way of a quota.
 # With the xenstored that Debian starts; the other machines have the one in C.
-machine_edges() { dom0_args=lab.ocaml boot manager "make web1 web2" trial_another trial_dead_holder trial_many trial_held log && vm_end "$vm"; }
+machine_edges() { dom0_args=lab.ocaml boot manager "make web1 web2" trial_another trial_dead_holder trial_many trial_waits log && vm_end "$vm"; }
 
 # Managers that die under vtpm-hold, and upgrades: no guest notices.
 machine_held() { boot manager "make web1" trial_held log && vm_end "$vm"; }
