@@ -41,9 +41,10 @@ static enum vtpm_outcome look_up(struct verify *v, X509_CRL *crl, time_t now)
 		return failed(v, "the certificate of the vTPM's attestation key is revoked: the vTPM was destroyed, or is on another host now");
 	if (!p->clock)
 		return passed(v, "the certificate is not in the host's revocation list; how old that is is not checked, for the clock is not trusted");
-	if (X509_cmp_time(from, &now) > 0 || !until || X509_cmp_time(until, &now) < 0)
+	/* X509_cmp_time says 0 of a time that it cannot read. */
+	if (X509_cmp_time(from, &now) >= 0 || !until || X509_cmp_time(until, &now) <= 0)
 		return failed(v, "the host's revocation list is out of date, or not valid yet");
-	if (p->crl_age && X509_cmp_time(from, &oldest) < 0)
+	if (p->crl_age && X509_cmp_time(from, &oldest) <= 0)
 		return failed(v, "the host's revocation list is older than %llu s", (unsigned long long)p->crl_age);
 	return passed(v, "the certificate is not in the host's revocation list");
 }

@@ -108,7 +108,10 @@ check it_goes_on attest web1 c
 exits a_newer_one 0 verify c --known "$LAB/known.json"
 exits and_back 1 verify a --known "$LAB/known.json"
 says it_was_rolled_back "rolled back"
-check nothing_but_the_newest_is_kept grep -q "$web1" "$LAB/known.json"
+is each_once "$(grep -c "$web1" "$LAB/known.json")" 1
+cp "$LAB/known.json" "$LAB/damaged.json" && truncate -s -9 "$LAB/damaged.json"
+exits not_on_a_damaged_memory 3 verify c --known "$LAB/damaged.json"
+says that_says_so "damaged.json"
 
 # --- stock tools ---
 check export "$B/vtpm-verify" export "$LAB/a.ev" "$LAB/x"
