@@ -64,7 +64,7 @@ plan_stub_down() {
 
 plan_stub_make() { # name…
 	local name
-	for name; do check "stub_create_$name" stub create "$name"; done
+	for name; do check "stub_create_$name" stub create "$name" --launch off; done
 	stub ca >/run/ca.pem
 	note_file ca /run/ca.pem
 	is stub_list "$(stub list | awk 'NR > 1 { print $1 }' | sort | tr '\n' ' ')" "$(for name; do echo "$name"; done | sort | tr '\n' ' ')"
