@@ -47,8 +47,12 @@ TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 PREDICT_SRCS := $(EVENTLOG_SRCS) vtpm-mgr/predict/authenticode.c vtpm-mgr/predict/grub.c vtpm-mgr/predict/grub_commands.c vtpm-mgr/predict/grub_words.c vtpm-mgr/predict/predict.c
 CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/attest.c vtpm-mgr/ctl/backup.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/enroll.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/launch.c vtpm-mgr/ctl/link.c \
             vtpm-mgr/ctl/output.c vtpm-mgr/ctl/output_recovery.c vtpm-mgr/ctl/escrow.c vtpm-mgr/ctl/share.c vtpm-mgr/proto/share.c $(ESCROW_SRCS) vtpm-mgr/proto/escrow.c vtpm-mgr/proto/keeper.c \
-            vtpm-mgr/ctl/policy.c vtpm-mgr/ctl/policy_key.c vtpm-mgr/ctl/policy_print.c vtpm-mgr/ctl/policy_sign.c vtpm-mgr/proto/pcr_set_json.c vtpm-mgr/proto/policy_code.c $(POLICY_SRCS) vtpm-mgr/ctl/predict.c $(PREDICT_SRCS) vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) hv/xen/hypercall.c lib/buf.c lib/err.c lib/loop.c lib/util.c
+            vtpm-mgr/ctl/policy.c vtpm-mgr/ctl/policy_key.c vtpm-mgr/ctl/policy_print.c vtpm-mgr/ctl/policy_sign.c vtpm-mgr/proto/pcr_set_json.c vtpm-mgr/proto/policy_code.c $(POLICY_SRCS) vtpm-mgr/ctl/predict.c $(PREDICT_SRCS) vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) hv/xen/hypercall.c lib/buf.c lib/err.c lib/loop.c lib/sealed.c lib/util.c
 CTL_SRCS := vtpm-mgr/ctl/main.c $(CTL_LIB_SRCS)
+# vtpm-launch is a client of the manager, as vtpmctl is.
+LAUNCH_LIB_SRCS := hv/launch/domain.c hv/launch/events.c hv/launch/image.c hv/launch/manager.c hv/launch/pcr.c hv/launch/qemu.c hv/launch/qemu_words.c hv/launch/report.c hv/launch/run.c hv/launch/stub.c hv/launch/xl.c hv/launch/xl_config.c hv/launch/xl_wait.c \
+            vtpm-mgr/proto/launch.c $(CTL_LIB_SRCS)
+LAUNCH_SRCS := hv/launch/main.c $(LAUNCH_LIB_SRCS)
 BRIDGE_SRCS := vtpm-mgr/vchan/main.c vtpm-mgr/vchan/pump.c vtpm-mgr/identity.c $(VCHAN_SRCS) lib/buf.c lib/err.c lib/log.c lib/loop.c lib/util.c $(SANDBOX_SRCS)
 SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/held.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c vtpm-mgr/swtpm/listen.c $(TOKEN_SRCS) \
             vtpm-mgr/swtpm/serve.c vtpm-mgr/swtpm/serve_options.c vtpm-mgr/swtpm/server.c vtpm-mgr/swtpm/setup.c vtpm-mgr/swtpm/user.c \
@@ -75,13 +79,13 @@ MODULE_SRCS  := frontend-drivers/linux/front.c frontend-drivers/linux/chip.c fro
 MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 
 # Before GRUB, in the firmware.
-LAUNCH_SRCS  := hv/launch/launch.c
+EFI_SRCS     := hv/launch/efi.c
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_held_launch test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
-UNIT_TESTS += test_predict test_bootlog test_evidence test_attest test_verify_files test_launch test_backend_launch
+UNIT_TESTS += test_predict test_bootlog test_evidence test_attest test_verify_files test_launch test_backend_launch test_launcher test_launch_stub
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach test_verify
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -122,13 +126,18 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/backup_faults.sh \
             tests/integration/hold.sh \
             tests/integration/attest.sh \
-            tests/integration/launch.sh
+            tests/integration/launch.sh \
+            tests/integration/launch_qemu.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
 FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict fuzz_evidence fuzz_launch
 
 LIBTEST_SRCS := $(LIB_SRCS)
+test_launcher_SRCS := $(LAUNCH_LIB_SRCS)
+test_launcher_LIBS := $(LIBS_CTL)
+test_launch_stub_SRCS := $(LAUNCH_LIB_SRCS)
+test_launch_stub_LIBS := $(LIBS_CTL)
 test_buf_SRCS := $(LIB_SRCS)
 test_util_SRCS := tests/unit/lingering.c $(LIB_SRCS)
 test_log_SRCS := $(LIB_SRCS)

@@ -2,7 +2,7 @@
 """The launcher's side of a measured launch, for tests: raw calls of the control interface, and the events of a boot.
 
 launch.py RUNTIME_DIR NAME [--domain N] [--no-startup] [--sha1] [--kernel TEXT] [--signature BASE64]: Launch; prints the digest
-launch.py --replay FILE BANK: PCR 0 as a log has it
+launch.py --replay FILE BANK [FILE]: PCR 0 as a log has it, and as the log of a firmware that came after it goes on
 """
 import argparse
 import base64
@@ -53,14 +53,14 @@ def crtm(sha1=False):
     return [event(0, EV_S_CRTM_CONTENTS, b"launch.py, version 1", sha1=sha1)]
 
 
-def pcr0(log, bank):
+def pcr0(log, bank, value=None):
     """PCR 0 of a crypto-agile log, by the TCG's rules. tpm2_eventlog replays the others, and this one too from version 5.6 on: before
     it does not know that StartupLocality says what PCR 0 begins with."""
     number = {"sha1": 4, "sha256": 11, "sha384": 12, "sha512": 13}[bank]
     at = 32 + struct.unpack_from("<I", log, 28)[0]
     n, = struct.unpack_from("<I", log, 32 + 24)
     sizes = dict(struct.unpack_from("<HH", log, 32 + 28 + 4 * i) for i in range(n))
-    value = bytes(sizes[number])
+    value = value or bytes(sizes[number])
     while at < len(log):
         pcr, kind, n = struct.unpack_from("<III", log, at)
         at += 12
@@ -81,8 +81,11 @@ def pcr0(log, bank):
 
 def main():
     if sys.argv[1:2] == ["--replay"]:
-        with open(sys.argv[2], "rb") as f:
-            print("0", pcr0(f.read(), sys.argv[3]).hex().upper())
+        value = None
+        for path in [sys.argv[2]] + sys.argv[4:]:
+            with open(path, "rb") as f:
+                value = pcr0(f.read(), sys.argv[3], value)
+        print("0", value.hex().upper())
         return 0
     p = argparse.ArgumentParser()
     p.add_argument("runtime_dir")

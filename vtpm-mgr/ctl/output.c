@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <stdarg.h>
@@ -96,7 +97,7 @@ void ctl_print_error(const struct ctl_error *e, bool json)
 {
 	json_t *o;
 
-	fputs("vtpmctl: ", stderr);
+	fprintf(stderr, "%s: ", program_invocation_short_name); /* vtpmctl, or another client of the manager */
 	put_text(stderr, e->message);
 	fputc('\n', stderr);
 	if (!json)

@@ -7,6 +7,7 @@ export PATH=/usr/lib/xen-4.17/bin:$PATH LD_LIBRARY_PATH=/bin
 . /trials.sh
 . /stub.sh
 . /flask.sh
+. /launch.sh
 
 flag() { grep -qw "lab\.$1" /proc/cmdline; }
 

@@ -52,3 +52,4 @@ plan_takes_nothing() { # domain, page, port
 	is takes_nothing "$(tr -d ' \n' </tmp/taken)" ""
 }
 plan_has_a_tpm() { check tpm tpm2 getrandom --hex 8; }
+plan_has_no_device() { check no_tpm test ! -e /dev/tpm0; }
