@@ -62,8 +62,9 @@ LIBVTPM_SRCS := frontend-drivers/libvtpm/vtpm.c $(HV_SRCS) lib/buf.c lib/err.c l
 TCTI_SRCS := frontend-drivers/tcti/tcti.c $(LIBVTPM_SRCS)
 
 # The verifier, which has nothing of the manager.
-VERIFY_LIB_SRCS := attest/cert.c attest/json.c attest/policy.c attest/tpms.c attest/trust.c attest/verify.c attest/verify_guest.c attest/verify_host.c attest/verify_state.c \
-            $(EVIDENCE_SRCS) lib/buf.c lib/err.c lib/eventlog.c lib/util.c
+VERIFY_CORE_SRCS := attest/cert.c attest/json.c attest/policy.c attest/tpms.c attest/trust.c attest/verify.c attest/verify_guest.c attest/verify_host.c attest/verify_state.c \
+            $(EVIDENCE_SRCS) lib/eventlog.c
+VERIFY_LIB_SRCS := $(VERIFY_CORE_SRCS) lib/buf.c lib/err.c lib/util.c
 VERIFY_TOOL_SRCS := attest/main.c attest/export.c attest/known.c attest/output.c
 VERIFY_SRCS := $(VERIFY_TOOL_SRCS) $(VERIFY_LIB_SRCS)
 
@@ -125,6 +126,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/backup.sh \
             tests/integration/backup_faults.sh \
             tests/integration/hold.sh \
+            tests/integration/verify.sh \
             tests/integration/attest.sh \
             tests/integration/launch.sh \
             tests/integration/launch_qemu.sh
@@ -265,8 +267,8 @@ fuzz_launch_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
 vtpm_bench_SRCS := tests/bench/attest.c tests/bench/bench.c tests/bench/cancel.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
-            tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c tests/bench/wear.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
-vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm
+            tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c tests/bench/verify.c tests/bench/wear.c frontend-drivers/libvtpm/vtpm.c $(VERIFY_CORE_SRCS) $(BACKEND_LIB_SRCS)
+vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -lcbor -ljansson -lm
 hostile_SRCS := tests/tools/hostile.c tests/tools/hostile_page.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/front_local.c tests/tools/command.c \
             tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
 hostile_LIBS := -lpthread

@@ -93,15 +93,15 @@ struct binding {
 	uint8_t attached[EVIDENCE_DIGEST]; /* evidence_attached: what no other signature covers */
 };
 
-/* ERR_RANGE: out does not hold it, or a field is out of its bounds. */
-CHECKED int binding_encode(const struct binding *b, struct buf *out);
+/* ERR_RANGE: the buffer does not hold it, or a field is out of its bounds. */
+CHECKED int binding_encode(const struct binding *v, struct buf *b);
 /* ERR_PROTO: it is none, to the byte. nonce is a view. */
-CHECKED int binding_decode(const void *p, size_t n, struct binding *b);
-CHECKED int evidence_encode(const struct evidence *e, struct buf *out);
+CHECKED int binding_decode(const void *p, size_t n, struct binding *v);
+CHECKED int evidence_encode(const struct evidence *e, struct buf *b);
 CHECKED int evidence_decode(const void *p, size_t n, struct evidence *e);
 
-/* qualifyingData of the vTPM's quote: of nonce, uuid, both Names and epoch of b. */
-CHECKED int evidence_inner_data(const struct binding *b, uint8_t out[static EVIDENCE_DIGEST]);
+/* qualifyingData of the vTPM's quote: of nonce, uuid, both Names and epoch. */
+CHECKED int evidence_inner_data(const struct binding *v, uint8_t out[static EVIDENCE_DIGEST]);
 /*
  * Of the certificates of the vTPM's EK and of the pTPM's EK, and the host's log: so that no bit of them can be changed on the way.
  * host_log: the SHA-256 of that, which is the same for many; NULL: it is computed.

@@ -109,6 +109,7 @@ static int args_read(struct tool *t, int argc, char **argv)
 			return wrong_usage(wrong);
 	}
 	if (argc - optind == 3 && !strcmp(argv[optind], "export")) {
+		t->exports = true;
 		t->evidence = argv[optind + 1];
 		t->export_dir = argv[optind + 2];
 		return -1;
@@ -223,5 +224,5 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	return t.export_dir ? export_files(&t) : run(&t);
+	return t.exports ? export_files(&t) : run(&t);
 }

@@ -129,8 +129,10 @@ static void read_host(struct reader *r, json_t *o, struct vtpm_policy *p)
 		return;
 	p->host_log = true;
 	p->rules = calloc(json_array_size(rules), sizeof(*p->rules));
-	if (!p->rules)
+	if (!p->rules) {
 		json_wrong(r, "out of memory");
+		return;
+	}
 	while (!r->bad && p->nrules < json_array_size(rules)) {
 		read_rule(r, json_array_get(rules, p->nrules), &p->rules[p->nrules]);
 		p->nrules++;

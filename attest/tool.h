@@ -27,7 +27,7 @@ struct tool {
 	uint8_t uuid[EVIDENCE_UUID];
 	bool has_uuid;
 	uint64_t time;
-	bool json;
+	bool json, exports;
 };
 
 /* What a verifier remembers, as a file: {"vtpms": {uuid: {…}}}. Locked from reading to writing. */

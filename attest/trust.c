@@ -116,7 +116,9 @@ static void read_pem(struct reader *r, const void *file, size_t len, struct vtpm
 	long n;
 
 	for (; bio && PEM_read_bio(bio, &name, &header, &der, &n) == 1 && !r->bad; blocks++) {
-		if (!strcmp(name, PEM_STRING_X509) ? !add_root(t, der, n) : strcmp(name, PEM_STRING_X509_CRL) || !add_crl(t, der, n))
+		bool ok = !strcmp(name, PEM_STRING_X509) ? add_root(t, der, n) : !strcmp(name, PEM_STRING_X509_CRL) && add_crl(t, der, n);
+
+		if (!ok)
 			json_wrong(r, "block %u, \"%.40s\", is neither a certificate nor a revocation list", blocks + 1, name);
 		OPENSSL_free(name);
 		OPENSSL_free(header);

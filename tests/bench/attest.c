@@ -153,4 +153,5 @@ void bench_attest(const struct bench *b)
 	for (unsigned i = 0; i < MOST; i++)
 		close(verifiers[i].fd);
 	close(ep);
+	bench_verify(b);
 }

@@ -40,6 +40,7 @@ static const struct figure {
 	{ "ptpm_quotes_per_attest_1", "  quotes of the chip for each, one", NONE, 0, 0, NULL, NULL },
 	{ "ptpm_quotes_per_attest_16", "  16 guests", NONE, 0, 0, NULL, NULL },
 	{ "ptpm_quotes_per_attest_256", "  256 guests", BELOW, 0.02, 0, NULL, NULL },
+	{ "verify_per_s", "  verified/s, one core", ABOVE, 1000, 0, NULL, NULL },
 	{ "ptpm_commands_per_quote", "  commands of the chip for a quote", NONE, 0, 0, NULL, NULL },
 	{ "cancel_ms", "cancel of an RSA-2048 key", BELOW, 50, 0, NULL, NULL },
 	{ "qemu_getrandom_us", "in a guest of QEMU: GetRandom(16)", AT_MOST, 1.05, SWTPM, NULL, NULL },

@@ -93,6 +93,17 @@ const struct vtpm_step *step_named(const char *name)
 	return NULL;
 }
 
+void piece_write(const struct piece *p, const char *path)
+{
+	uint8_t *mem = malloc(EVIDENCE_MAX);
+	FILE *f = fopen(path, "we");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(mem, piece_encode(p, mem, EVIDENCE_MAX), 1, f), 1);
+	assert_int_equal(fclose(f), 0);
+	free(mem);
+}
+
 X509 *maker_make(EVP_PKEY *key)
 {
 	X509 *x = X509_new();

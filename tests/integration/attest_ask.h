@@ -28,6 +28,8 @@ struct vtpm_policy *policy_of(const char *text);
 /* more: further members of the host's object. */
 void trust_host(struct vtpm_trust *t, const struct host *h, const char *more);
 
+void piece_write(const struct piece *p, const char *path);
+
 /* A maker of chips, self-signed. */
 X509 *maker_make(EVP_PKEY *key);
 /* The member of an enrolled host that names its EK. */
