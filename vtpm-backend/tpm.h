@@ -53,6 +53,7 @@ enum {
 	TPM_RH_PLATFORM = 0x4000000c,
 };
 
+#define TPM_CAP_PCRS 5u
 #define TPM_HT_PERSISTENT 0x81u /* the top byte of a persistent object's handle */
 
 enum {
@@ -98,11 +99,14 @@ enum {
 
 /* TPMA_NV, Part 2, 13.4 */
 #define TPMA_NV_PPWRITE	       (1u << 0)
+#define TPMA_NV_WRITELOCKED    (1u << 11)
 #define TPMA_NV_WRITEDEFINE    (1u << 13)
+#define TPMA_NV_WRITE_STCLEAR  (1u << 14)
 #define TPMA_NV_PPREAD	       (1u << 16)
 #define TPMA_NV_OWNERREAD      (1u << 17)
 #define TPMA_NV_AUTHREAD       (1u << 18)
 #define TPMA_NV_NO_DA	       (1u << 25)
+#define TPMA_NV_WRITTEN	       (1u << 29)
 #define TPMA_NV_PLATFORMCREATE (1u << 30)
 
 #endif

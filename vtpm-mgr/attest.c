@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/launch.h"
 
 static struct attesting *attesting_of(struct mgr *m)
 {
@@ -57,6 +58,7 @@ void attest_end(struct attest_request *r, int code, const char *text, json_t *ev
 		call_reply(r->call, json_pack("{s:o}", "evidence", evidence));
 	else
 		call_error(r->call, code, "%s: no evidence: %s", r->name, text && text[0] ? text : err_text(code));
+	free(r->log);
 	free(r);
 }
 
@@ -256,6 +258,8 @@ static void begin(struct mgr *m, struct call *c, const struct store_vtpm *row, s
 		attest_end(r, v && v->resuming ? ERR_BUSY : ERR_WRONG_STATE, v && v->resuming ? "it is being resumed; ask again" : "it is not running", NULL);
 	} else {
 		err = identify(m, r, row, &why);
+		if (!err && v->launch)
+			err = attest_launched(r, v->launch->digest, v->launch->log, v->launch->len);
 		if (err)
 			attest_end(r, err, why, NULL);
 		else

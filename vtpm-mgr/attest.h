@@ -39,6 +39,8 @@ struct attest_request {
 	struct store_blob ek_public, ek_cert;
 	struct certs certs;
 	struct loop_timer deadline;
+	uint8_t *log; /* of the launch by which it is on; NULL: there was none */
+	size_t log_len;
 	size_t attest_len, sig_len;
 	uint8_t attest[ATTEST_MAX], sig[ATTEST_SIG_MAX], pcrs[QUOTE_PCRS_LEN];
 	size_t bound_len;
@@ -112,6 +114,8 @@ void attest_host_close(struct attesting *a);
 
 /* Names and EK of a request, of what the store has. ERR_NOTFOUND: there is no EK or AK, or no certificate of the AK. */
 CHECKED int attest_identify(struct attest_request *r, const struct store_vtpm *row);
+/* It is on by a launch of that digest and log, which is copied. */
+CHECKED int attest_launched(struct attest_request *r, const uint8_t digest[static DIGEST_LEN], const uint8_t *log, size_t len);
 /* The binding, with what the journal says of the vTPM and of anchor A; and the hash of its leaf. */
 CHECKED int attest_binding(struct attest_request *r, const struct attest_identity *id, const struct store_leaf *leaf,
 			   const uint8_t anchor[static DIGEST_LEN], struct merkle *t, uint8_t hash[static DIGEST_LEN]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Evidence about one vTPM, of bytes that others have made: nothing here asks or waits. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "vtpm-mgr/attest.h"
@@ -44,6 +45,18 @@ int attest_identify(struct attest_request *r, const struct store_vtpm *row)
 	memcpy(r->binding.uuid, row->uuid, UUID_LEN);
 	err = name_of(r->ek_public.data, r->ek_public.len, r->binding.ek_name);
 	return err ? err : name_of(r->certs.ak_public, r->certs.ak_public_len, r->binding.ak_name);
+}
+
+int attest_launched(struct attest_request *r, const uint8_t digest[static DIGEST_LEN], const uint8_t *log, size_t len)
+{
+	r->log = malloc(len ? len : 1);
+	if (!r->log)
+		return ERR_NOMEM;
+	memcpy(r->log, log, len);
+	r->log_len = len;
+	memcpy(r->binding.launch[0], digest, DIGEST_LEN);
+	r->binding.nlaunch = 1;
+	return 0;
 }
 
 static void put_chain(struct evidence *e, const struct attest_identity *id)
@@ -94,6 +107,7 @@ static void put_vtpm(struct evidence *e, const struct attest_request *r)
 	e->ek.pub = area(r->ek_public.data, r->ek_public.len);
 	e->ek.cert = view(r->ek_cert.data, r->ek_cert.len);
 	e->binding = view(r->bound, r->bound_len);
+	e->guest_log = view(r->log, r->log_len);
 }
 
 static int put_host(struct evidence *e, const struct attest_identity *id, const struct host_quote *q)

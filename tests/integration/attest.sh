@@ -76,6 +76,20 @@ check whatever_the_guest_has_set attest web1 a
 check that_one_verifies_too eval 'arithmetic a && signatures_verify a'
 check guests_have_their_objects guest web1 tpm2_getcap handles-persistent
 
+# --- by a measured launch, whose log goes along ---
+ctl create web4 >/dev/null
+digest=$(python3 tests/tools/launch.py "$LAB/run" web4) && ctl start web4 >/dev/null
+check of_a_launched_one attest web4 d
+is it_has_one_launch "$(arithmetic d launch)" 1
+is by_that_digest "$(sha256sum <"$LAB/d/launch.log")" "$digest  -"
+check that_log_is_the_managers eval 'ctl eventlog web4 --out "$LAB/log" && cmp "$LAB/log" "$LAB/d/launch.log"'
+printf '{"launch":{"required":true,"digests":["%s"]}}' "$digest" >"$LAB/policy.json"
+check the_verifier_believes_it verifier --nonce "$(cat "$LAB/d.nonce")" "$LAB/d.ev"
+exits and_no_other_one 1 verifier --nonce "$(cat "$LAB/a.nonce")" --uuid "$uuid" "$LAB/a.ev"
+says for_that_reason launch
+echo '{}' >"$LAB/policy.json"
+ctl stop web4
+
 # --- who gets none ---
 exits unknown 3 ctl attest nobody --nonce "$(nonce)" --out "$LAB/x"
 exits short_nonce 2 ctl attest web1 --nonce 00112233445566 --out "$LAB/x"

@@ -137,6 +137,7 @@ assert nv_name == name(anchor[2]) and offset == 0, "another NV index"
 assert contents == b[9], "the anchor does not hold what the journal says"
 assert a.clock[8:] == h.clock[8:] and a.firmware == h.firmware, "the TPM was reset in between"
 assert (h.reset, h.restart) == (a.reset, a.restart) and a.signer == h.signer
+assert b[10] == ([sha256(ev[11])] if 11 in ev else []), "it was launched otherwise than its log says"
 assert b[11] == sha256(sha256(ev.get(12, b"")), sha256(ek[1]), *[sha256(c) for c in chain]), "what is attached is something else"
 
 c = Attest(ca[2], CERTIFY)
@@ -153,6 +154,7 @@ for file, data in (("inner.attest", inner[0]), ("inner.sig", inner[1]), ("outer.
 put("inner.over", over.hex().encode())
 put("outer.over", over_host.hex().encode())
 put("uuid", b[1].hex().encode())
+put("launch.log", ev.get(11, b""))
 
 members = {"version": b[8], "mode": b[6], "epoch": b[5], "discontinuities": b[7], "count": count, "launch": len(b[10])}
 if len(sys.argv) > 4:

@@ -141,6 +141,37 @@ static void test_each_of_many(void **state)
 	free(row);
 }
 
+/* Its log is what the digest in the binding is of. */
+static void test_launched(void **state)
+{
+	static const uint8_t log[] = "what was measured";
+	static uint8_t mem[EVIDENCE_CORE_MAX];
+	struct store_vtpm *row = calloc(1, sizeof(*row));
+	struct attest_request *r = request(1, row);
+	uint8_t hash[1][DIGEST_LEN], digest[DIGEST_LEN];
+	struct evidence e;
+	struct binding b;
+	struct buf out;
+
+	(void)state;
+	assert_int_equal(leaf_hash(log, sizeof(log), digest), 0);
+	assert_int_equal(attest_identify(r, row), 0);
+	assert_int_equal(attest_launched(r, digest, log, sizeof(log)), 0);
+	assert_int_equal(attest_binding(r, &id, &(struct store_leaf){ .version = 1 }, anchor, &tree, hash[0]), 0);
+	assert_int_equal(merkle_build(&tree, 1, (const uint8_t(*)[DIGEST_LEN])hash), 0);
+	buf_init(&out, mem, sizeof(mem));
+	assert_int_equal(attest_make(r, &id, &tree, 0, &host, &out), 0);
+	assert_int_equal(evidence_decode(out.data, out.len, &e), 0);
+	assert_int_equal(binding_decode(e.binding.p, e.binding.n, &b), 0);
+	assert_int_equal(b.nlaunch, 1);
+	assert_memory_equal(b.launch[0], digest, DIGEST_LEN);
+	assert_int_equal(e.guest_log.n, sizeof(log));
+	assert_memory_equal(e.guest_log.p, log, sizeof(log));
+	free(r->log);
+	free(r);
+	free(row);
+}
+
 static void test_what_is_missing(void **state)
 {
 	struct store_vtpm *row = calloc(1, sizeof(*row));
@@ -189,6 +220,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_of_many),
+		cmocka_unit_test(test_launched),
 		cmocka_unit_test(test_what_is_missing),
 		cmocka_unit_test(test_damaged_identity),
 	};
