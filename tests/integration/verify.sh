@@ -153,6 +153,18 @@ quoted() { tpm2_checkquote -u "$x.logged/$2" -m "$x.logged/$1.attest" -s "$x.log
 is the_hosts_log_leads_to_its_quote "$(replayed "$x.logged/host.log")" "$(quoted host-quote host-ak.pem)"
 is and_the_launch_log_to_the_vtpms "$(replayed "$x.logged/launch.log")" "$(quoted vtpm-quote ak.pem)"
 check which_are_values eval '[ ${#x} -gt 0 ] && replayed "$x.logged/host.log" | grep -qx "[0-9a-f]\{64\}"'
+# And of a vTPM that was launched. PCR 0 aside: tpm2_eventlog does not know StartupLocality before 5.6.
+ctl create web3 --group hard >/dev/null
+check launched eval 'python3 tests/tools/launch.py "$LAB/run" web3 && ctl start web3'
+check evidence_of_a_launched_one attest web3 l
+UUID=$(uuid_of web3) exits it_verifies_too 0 verify l
+says by_its_log "the launch event log leads to the guest's PCRs"
+check export_it "$B/vtpm-verify" export "$LAB/l.ev" "$x.logged"
+values() { sed -n 's/^ *\([1-9]\) *: 0x\([0-9a-fA-F]\{64\}\)$/\1 \2/p' | tr A-F a-f; }
+check it_has_nine_of_them eval '[ "$(tpm2_eventlog "$x.logged/launch.log" 2>/dev/null | sed -n "/^  sha256:/,/^  sha384:/p" | values | wc -l)" -eq 9 ]'
+is its_log_leads_to_its_quote "$(tpm2_eventlog "$x.logged/launch.log" 2>/dev/null | sed -n '/^  sha256:/,/^  sha384:/p' | values)" \
+	"$(tpm2_checkquote -u "$x.logged/ak.pem" -m "$x.logged/vtpm-quote.attest" -s "$x.logged/vtpm-quote.sig" -f "$x.logged/vtpm-quote.pcrs" -g sha256 \
+		-q "$(cat "$x.logged/vtpm-quote.qualifying")" | values)"
 exits no_export_of_what_is_none 3 "$B/vtpm-verify" export "$LAB/policy.json" "$x"
 
 # --- a vTPM that was restored: what was there before is not believed any more ---
