@@ -27,14 +27,14 @@ LDPIE    := -pie
 
 include sources.mk
 
-PROGRAMS := $(addprefix $(BUILD)/,vtpm-hold vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-swtpm vtpm-vchan)
+PROGRAMS := $(addprefix $(BUILD)/,vtpm-hold vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-swtpm vtpm-vchan vtpm-launch)
 # The names that vtpm-swtpm is called by, in a directory that can stand first in PATH.
 SWTPM_NAMES := $(addprefix $(BUILD)/swtpm/,swtpm swtpm_setup swtpm_ioctl)
 LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
-.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-flask lab-libvirt lab-host efi torture model
+.PHONY: FORCE all programs deps help demo test check asan bench fuzz install clean lint tests unit integration analyze module install-module lab-qemu lab-xen lab-flask lab-launch lab-libvirt lab-host efi torture model
 all: programs tests
 programs: $(PROGRAMS) $(LIBS) $(SWTPM_NAMES)
 tests: $(TESTS)
@@ -55,6 +55,7 @@ help:
 ## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
 ## make lab-flask  the same with a Xen that enforces the XSM policy of hv/flask, which is built from source once
+## make lab-launch   guests of Xen that vtpm-launch makes, and others that come without; LAB_LAUNCH=short for the essence (docs/lab.md)
 ## make lab-host   a measured boot: OVMF, GRUB, Xen, dom0; LAB_HOST=short for the essence (docs/lab.md)
 ## make lab-libvirt   Debian's libvirt with vtpm-swtpm in swtpm's place, through virsh
 ## make torture    CUTS power cuts of processes, chip and disk; SEED=n does one life again (docs/continuity.md)
@@ -100,6 +101,7 @@ $(eval $(call program,vtpm-backend,$(BACKEND_SRCS),$(LIBS_BACKEND),$(LDPIE)))
 $(eval $(call program,vtpm-spawn,$(SPAWN_SRCS),$(LIBS_BACKEND),$(LDPIE)))
 $(eval $(call program,vtpm-swtpm,$(SWTPM_SRCS),,$(LDPIE)))
 $(eval $(call program,vtpmctl,$(CTL_SRCS),$(LIBS_CTL),$(LDPIE)))
+$(eval $(call program,vtpm-launch,$(LAUNCH_SRCS),$(LIBS_CTL),$(LDPIE)))
 $(eval $(call program,vtpm-vchan,$(BRIDGE_SRCS),$(LIBS_BRIDGE),$(LDPIE)))
 
 $(SWTPM_NAMES): $(BUILD)/vtpm-swtpm
@@ -144,12 +146,12 @@ EFI_CFLAGS := -std=gnu11 -O2 $(filter-out -Wcast-qual,$(WARN)) -ffreestanding -f
               -isystem $(EFI_INC) -isystem $(EFI_INC)/x86_64
 EFI_SECTIONS := .text .sdata .data .dynamic .dynsym .rel .rela .rel.* .rela.* .reloc
 efi: $(BUILD)/efi/vtpm-launch.efi
-$(BUILD)/efi/vtpm-launch.efi: $(LAUNCH_SRCS)
+$(BUILD)/efi/vtpm-launch.efi: $(EFI_SRCS)
 	@mkdir -p $(@D)
-	$(CC) $(EFI_CFLAGS) -c -o $(@D)/launch.o $<
-	ld -nostdlib -znocombreloc -shared -Bsymbolic --no-undefined -T $(EFI_LIB)/elf_x86_64_efi.lds -o $(@D)/launch.so \
-	  $(EFI_LIB)/crt0-efi-x86_64.o $(@D)/launch.o $(EFI_LIB)/libefi.a $(EFI_LIB)/libgnuefi.a
-	SOURCE_DATE_EPOCH=0 objcopy $(addprefix -j ,$(EFI_SECTIONS)) --target efi-app-x86_64 --subsystem=10 $(@D)/launch.so $@
+	$(CC) $(EFI_CFLAGS) -c -o $(@D)/efi.o $<
+	ld -nostdlib -znocombreloc -shared -Bsymbolic --no-undefined -T $(EFI_LIB)/elf_x86_64_efi.lds -o $(@D)/efi.so \
+	  $(EFI_LIB)/crt0-efi-x86_64.o $(@D)/efi.o $(EFI_LIB)/libefi.a $(EFI_LIB)/libgnuefi.a
+	SOURCE_DATE_EPOCH=0 objcopy $(addprefix -j ,$(EFI_SECTIONS)) --target efi-app-x86_64 --subsystem=10 $(@D)/efi.so $@
 
 # --- installing what is needed ---
 
@@ -195,6 +197,10 @@ lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback
 lab-flask: programs stubdom $(GUEST) $(BUILD)/tests/xenback
 	TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-flask tests/lab/flask/run.sh
 
+LAB_LAUNCH ?= long
+lab-launch: programs stubdom $(GUEST) $(BUILD)/tests/xenback
+	LAB_LAUNCH='$(LAB_LAUNCH)' TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-launch tests/lab/launch/run.sh
+
 LAB_HOST ?= long
 lab-host: programs efi $(GUEST)
 	LAB_HOST='$(LAB_HOST)' TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-host tests/lab/host/run.sh
@@ -231,7 +237,7 @@ install: programs
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCDIR) \
 	  $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
 	  $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
-	install -m 755 $(BUILD)/vtpm-hold $(BUILD)/vtpm-mgr $(BUILD)/vtpm-vchan $(DESTDIR)$(SBINDIR)/
+	install -m 755 $(BUILD)/vtpm-hold $(BUILD)/vtpm-mgr $(BUILD)/vtpm-vchan $(BUILD)/vtpm-launch $(DESTDIR)$(SBINDIR)/
 	install -m 755 $(BUILD)/vtpmctl $(DESTDIR)$(BINDIR)/
 	install -m 755 $(BUILD)/vtpm-keeper $(BUILD)/vtpm-spawn $(BUILD)/vtpm-backend $(BUILD)/vtpm-swtpm $(DESTDIR)$(LIBEXECDIR)/
 	install -d $(DESTDIR)$(LIBEXECDIR)/swtpm
@@ -242,7 +248,7 @@ install: programs
 	install -m 644 docs/man/vtpmctl.1 docs/man/vtpmctl-policy.1 $(DESTDIR)$(MANDIR)/man1/
 	install -m 644 docs/man/libvtpm.3 $(DESTDIR)$(MANDIR)/man3/
 	install -m 644 docs/man/tss2-tcti-vtpm.7 $(DESTDIR)$(MANDIR)/man7/
-	install -m 644 docs/man/vtpm-hold.8 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 docs/man/vtpm-swtpm.8 docs/man/vtpm-vchan.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 docs/man/vtpm-hold.8 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 docs/man/vtpm-swtpm.8 docs/man/vtpm-vchan.8 docs/man/vtpm-launch.8 $(DESTDIR)$(MANDIR)/man8/
 	install -m 644 vtpm-mgr/ctl/vtpmctl.bash-completion $(DESTDIR)$(COMPLETIONDIR)/vtpmctl
 	sed 's|@SBINDIR@|$(SBINDIR)|g' vtpm-mgr/systemd/vtpm-mgr.service.in >$(DESTDIR)$(UNITDIR)/vtpm-mgr.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/vtpm-mgr.service

@@ -8,7 +8,7 @@ HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
 XEN_SRCS   := hv/xen/xen.c hv/xen/errno.c
 XENSTORE_SRCS := hv/xen/xenstore.c
 VCHAN_SRCS := hv/xen/vchan.c hv/xen/vchan_device.c hv/xen/errno.c hv/xen/xenstore_wait.c $(XENSTORE_SRCS)
-PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/backup.c vtpm-mgr/proto/enroll.c vtpm-mgr/proto/escrow.c vtpm-mgr/proto/share.c vtpm-mgr/proto/front.c vtpm-mgr/proto/hold.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/policy_code.c vtpm-mgr/proto/spawn.c
+PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/backup.c vtpm-mgr/proto/enroll.c vtpm-mgr/proto/escrow.c vtpm-mgr/proto/share.c vtpm-mgr/proto/front.c vtpm-mgr/proto/hold.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/launch.c vtpm-mgr/proto/policy_code.c vtpm-mgr/proto/spawn.c
 # Digests of policies, without a TPM.
 POLICY_SRCS := vtpm-mgr/proto/policy.c
 STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_schema.c vtpm-mgr/store_commit.c vtpm-mgr/store_journal.c vtpm-mgr/store_column.c vtpm-mgr/store_image.c vtpm-mgr/store_restore.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
@@ -17,11 +17,11 @@ CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_pro
 EVENTLOG_SRCS := vtpm-mgr/predict/eventlog.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
-            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/resume.c vtpm-mgr/held.c vtpm-mgr/held_guests.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/xen_held.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
+            vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/launch.c vtpm-mgr/launch_methods.c vtpm-mgr/launch_policy.c vtpm-mgr/launch_policy_methods.c vtpm-mgr/launch_rules.c vtpm-mgr/resume.c vtpm-mgr/held.c vtpm-mgr/held_guests.c vtpm-mgr/held_launch.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/xen_held.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c vtpm-mgr/escrow_keep.c vtpm-mgr/reseal.c vtpm-mgr/reroot.c vtpm-mgr/reroot_move.c vtpm-mgr/recovery_methods.c vtpm-mgr/share_methods.c vtpm-mgr/describe_recovery.c \
             vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/transfer.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
-            vtpm-mgr/certify.c vtpm-mgr/certs.c vtpm-mgr/crl_methods.c vtpm-mgr/enroll_methods.c vtpm-mgr/keeper_ca.c vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
+            vtpm-mgr/certify.c vtpm-mgr/certs.c vtpm-mgr/crl_methods.c vtpm-mgr/enroll_methods.c vtpm-mgr/keeper_ca.c vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/create_methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) hv/xen/hypercall.c $(LIB_SRCS) $(SANDBOX_SRCS)
 HOLD_LIB_SRCS := vtpm-mgr/hold/clients.c vtpm-mgr/hold/groups.c vtpm-mgr/hold/items.c vtpm-mgr/proto/hold.c $(LIB_SRCS)
 HOLD_SRCS := vtpm-mgr/hold/main.c $(HOLD_LIB_SRCS)
@@ -32,7 +32,7 @@ KEEPER_LIB_SRCS := $(ESCROW_SRCS) vtpm-mgr/keeper/enroll.c vtpm-mgr/keeper/enrol
             vtpm-mgr/keeper/counter.c vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/identity.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/policy_look.c vtpm-mgr/keeper/policy_serve.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c $(POLICY_SRCS)
 KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ak.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
-            vtpm-backend/import.c vtpm-backend/swtpm_state.c \
+            vtpm-backend/import.c vtpm-backend/launch.c vtpm-backend/swtpm_state.c \
             vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
             vtpm-backend/qemu_job.c vtpm-backend/qemu_link.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/resume.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
             vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/transfer.c vtpm-backend/warm.c vtpm-backend/xen.c \
@@ -42,10 +42,14 @@ SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c 
 # Where a token is kept.
 TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 PREDICT_SRCS := $(EVENTLOG_SRCS) vtpm-mgr/predict/authenticode.c vtpm-mgr/predict/grub.c vtpm-mgr/predict/grub_commands.c vtpm-mgr/predict/grub_words.c vtpm-mgr/predict/predict.c
-CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/backup.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/enroll.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/link.c \
+CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/backup.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/enroll.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/launch.c vtpm-mgr/ctl/link.c \
             vtpm-mgr/ctl/output.c vtpm-mgr/ctl/output_recovery.c vtpm-mgr/ctl/escrow.c vtpm-mgr/ctl/share.c vtpm-mgr/proto/share.c $(ESCROW_SRCS) vtpm-mgr/proto/escrow.c vtpm-mgr/proto/keeper.c \
-            vtpm-mgr/ctl/policy.c vtpm-mgr/ctl/policy_key.c vtpm-mgr/ctl/policy_print.c vtpm-mgr/ctl/policy_sign.c vtpm-mgr/proto/pcr_set_json.c vtpm-mgr/proto/policy_code.c $(POLICY_SRCS) vtpm-mgr/ctl/predict.c $(PREDICT_SRCS) vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) hv/xen/hypercall.c lib/buf.c lib/err.c lib/loop.c lib/util.c
+            vtpm-mgr/ctl/policy.c vtpm-mgr/ctl/policy_key.c vtpm-mgr/ctl/policy_print.c vtpm-mgr/ctl/policy_sign.c vtpm-mgr/proto/pcr_set_json.c vtpm-mgr/proto/policy_code.c $(POLICY_SRCS) vtpm-mgr/ctl/predict.c $(PREDICT_SRCS) vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) hv/xen/hypercall.c lib/buf.c lib/err.c lib/loop.c lib/sealed.c lib/util.c
 CTL_SRCS := vtpm-mgr/ctl/main.c $(CTL_LIB_SRCS)
+# vtpm-launch is a client of the manager, as vtpmctl is.
+LAUNCH_LIB_SRCS := hv/launch/domain.c hv/launch/events.c hv/launch/image.c hv/launch/manager.c hv/launch/pcr.c hv/launch/qemu.c hv/launch/qemu_words.c hv/launch/report.c hv/launch/run.c hv/launch/stub.c hv/launch/xl.c hv/launch/xl_config.c hv/launch/xl_wait.c \
+            vtpm-mgr/proto/launch.c $(CTL_LIB_SRCS)
+LAUNCH_SRCS := hv/launch/main.c $(LAUNCH_LIB_SRCS)
 BRIDGE_SRCS := vtpm-mgr/vchan/main.c vtpm-mgr/vchan/pump.c vtpm-mgr/identity.c $(VCHAN_SRCS) lib/buf.c lib/err.c lib/log.c lib/loop.c lib/util.c $(SANDBOX_SRCS)
 SWTPM_LIB_SRCS := vtpm-mgr/swtpm/channel.c vtpm-mgr/swtpm/held.c vtpm-mgr/swtpm/ioctl.c vtpm-mgr/swtpm/keyval.c vtpm-mgr/swtpm/link.c vtpm-mgr/swtpm/listen.c $(TOKEN_SRCS) \
             vtpm-mgr/swtpm/serve.c vtpm-mgr/swtpm/serve_options.c vtpm-mgr/swtpm/server.c vtpm-mgr/swtpm/setup.c vtpm-mgr/swtpm/user.c \
@@ -65,13 +69,13 @@ MODULE_SRCS  := frontend-drivers/linux/front.c frontend-drivers/linux/chip.c fro
 MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 
 # Before GRUB, in the firmware.
-LAUNCH_SRCS  := hv/launch/launch.c
+EFI_SRCS     := hv/launch/efi.c
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_swtpm_state test_tpmcmd test_ak test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
-UNIT_TESTS += test_predict test_bootlog
+UNIT_TESTS += test_predict test_bootlog test_launch test_backend_launch test_launcher test_launch_stub
 INTEGRATION_TESTS := test_keeper test_anchor test_policy test_breach
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -110,13 +114,19 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/resume_qemu.sh \
             tests/integration/backup.sh \
             tests/integration/backup_faults.sh \
-            tests/integration/hold.sh
+            tests/integration/hold.sh \
+            tests/integration/launch.sh \
+            tests/integration/launch_qemu.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
-FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict
+FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict fuzz_launch
 
 LIBTEST_SRCS := $(LIB_SRCS)
+test_launcher_SRCS := $(LAUNCH_LIB_SRCS)
+test_launcher_LIBS := $(LIBS_CTL)
+test_launch_stub_SRCS := $(LAUNCH_LIB_SRCS)
+test_launch_stub_LIBS := $(LIBS_CTL)
 test_buf_SRCS := $(LIB_SRCS)
 test_util_SRCS := tests/unit/lingering.c $(LIB_SRCS)
 test_log_SRCS := $(LIB_SRCS)
@@ -176,6 +186,10 @@ test_backend_import_SRCS := tests/unit/swtpm_file.c tests/unit/backend_rig.c tes
 test_backend_import_LIBS := $(LIBS_BACKEND)
 test_checkpoint_SRCS := $(BACKEND_LIB_SRCS)
 test_checkpoint_LIBS := $(LIBS_BACKEND)
+test_launch_SRCS := vtpm-mgr/proto/launch.c vtpm-mgr/launch_rules.c lib/buf.c lib/err.c lib/util.c
+test_launch_LIBS := -lcrypto
+test_backend_launch_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_backend_launch_LIBS := $(LIBS_BACKEND)
 test_transfer_SRCS := vtpm-backend/transfer.c lib/err.c
 test_resume_qemu_SRCS := tests/unit/qemu_client.c tests/unit/resume_guest.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_resume_qemu_LIBS := $(LIBS_BACKEND) -lpthread
@@ -218,6 +232,8 @@ fuzz_swtpm_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c 
 fuzz_swtpm_LIBS := -lcrypto
 fuzz_predict_SRCS := $(PREDICT_SRCS) lib/buf.c lib/err.c lib/util.c
 fuzz_predict_LIBS := -lcrypto
+fuzz_launch_SRCS := vtpm-mgr/proto/launch.c vtpm-mgr/launch_rules.c lib/buf.c lib/err.c lib/util.c
+fuzz_launch_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
 vtpm_bench_SRCS := tests/bench/bench.c tests/bench/cancel.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \

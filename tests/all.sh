@@ -28,6 +28,7 @@ step lab-qemu make -s lab-qemu
 step install tests/install.sh build
 step lab-xen make -s lab-xen LAB_XEN=short
 step lab-flask make -s lab-flask LAB_FLASK=short
+step lab-launch make -s lab-launch LAB_LAUNCH=short
 step lab-host make -s lab-host LAB_HOST=short
 step stubdom tests/stubdom.sh build
 step lab-libvirt make -s lab-libvirt

@@ -8,8 +8,8 @@ B=${1:-build}
 lab_init
 root=$LAB/root
 make -s install BUILD="$B" DESTDIR="$root" PREFIX=/usr
-for f in usr/sbin/vtpm-{hold,mgr,vchan} usr/bin/vtpmctl usr/libexec/vtpm/vtpm-{spawn,keeper,backend,swtpm} usr/libexec/vtpm/swtpm/swtpm{,_setup,_ioctl} usr/include/vtpm.h \
-	usr/share/man/man1/vtpmctl{,-policy}.1 usr/share/man/man8/vtpm-{hold,mgr,spawn,keeper,backend,swtpm,vchan}.8 usr/share/man/man3/libvtpm.3 \
+for f in usr/sbin/vtpm-{hold,mgr,vchan,launch} usr/bin/vtpmctl usr/libexec/vtpm/vtpm-{spawn,keeper,backend,swtpm} usr/libexec/vtpm/swtpm/swtpm{,_setup,_ioctl} usr/include/vtpm.h \
+	usr/share/man/man1/vtpmctl{,-policy}.1 usr/share/man/man8/vtpm-{hold,mgr,spawn,keeper,backend,swtpm,vchan,launch}.8 usr/share/man/man3/libvtpm.3 \
 	usr/share/man/man7/tss2-tcti-vtpm.7 usr/share/bash-completion/completions/vtpmctl \
 	usr/lib/systemd/system/vtpm-mgr.service usr/lib/sysusers.d/vtpm.conf \
 	usr/share/vtpm/libvirt/systemd/system/{libvirtd,virtqemud}.service.d/vtpm.conf \

@@ -46,7 +46,7 @@ forbid() {
 	return 0
 }
 forbid 'lib/*' 'hv/|vtpm-mgr/|vtpm-backend/|frontend-drivers/|attest/'
-forbid 'hv/*' 'vtpm-mgr/|vtpm-backend/|frontend-drivers/|attest/'
+forbid 'hv/*' 'vtpm-mgr/|vtpm-backend/|frontend-drivers/|attest/' '^hv/launch/.*vtpm-mgr/(ctl|proto)/' # a client of the manager
 forbid 'vtpm-mgr/proto/*' 'hv/|vtpm-mgr/[^p]|vtpm-backend/|frontend-drivers/|attest/'
 forbid 'vtpm-mgr/*' 'vtpm-backend/|frontend-drivers/|attest/|hv/(page|spin)'
 forbid 'vtpm-backend/*' 'vtpm-mgr/[^p]|frontend-drivers/|attest/'

@@ -63,6 +63,9 @@ struct backend {
 	bool shutdown_seen;  /* the last command was a successful TPM2_Shutdown */
 	bool hashing;	     /* the hardware's hash sequence is under way */
 	bool unstirred;	     /* the generator is a restored one: power_stir goes before the next command */
+	uint8_t *launch;     /* the event log of a measured launch, which each power-on replays; NULL: there was none */
+	size_t launch_len;
+	bool launch_written; /* it is in NV since this process began */
 	uint8_t *plain;	     /* the opened state, until the engine has it */
 	size_t plain_len;
 	struct checkpoint_area area; /* with a transport; resume.h */

@@ -43,12 +43,19 @@ static int on_start(void *peer, struct ipc_msg *m)
 	err = backend_start_decode(&m->body, &b->start);
 	if (err != 0)
 		return err;
-	if ((b->start.flags & RUN_STARTUP) && b->transport == &transport_qemu)
+	if ((b->start.flags & RUN_STARTUP) && b->transport == &transport_qemu && b->start.launch_len == 0)
 		return ERR_PROTO;
 	if ((b->start.flags & RUN_STANDBY) && b->transport != &transport_qemu)
 		return ERR_PROTO;
 	if (!(b->start.flags & RUN_SERVE) != !b->transport)
 		return ERR_PROTO;
+	if (b->start.launch_len != 0) {
+		b->launch = malloc(b->start.launch_len);
+		if (b->launch == NULL)
+			return ERR_NOMEM;
+		memcpy(b->launch, b->start.launch, b->start.launch_len);
+		b->launch_len = b->start.launch_len;
+	}
 	return take_import(b, m);
 }
 
@@ -207,6 +214,8 @@ static void control_start(struct backend *b)
 	free(mem);
 	b->start.sealed = NULL;
 	b->start.sealed_len = 0;
+	b->start.launch = NULL;
+	b->start.launch_len = 0;
 	/* Only the certificates of a worker still need the keeper. */
 	if (!(b->start.flags & (RUN_CERTIFY | RUN_CERTIFY_AK)))
 		close(BACKEND_FD_KEY);

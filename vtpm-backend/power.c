@@ -3,6 +3,7 @@
 
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/launch.h"
 #include "vtpm-backend/store.h"
 #include "vtpm-backend/tpm.h"
 #include "vtpm-backend/tpmrun.h"
@@ -26,7 +27,7 @@ static int randomise_platform_auth(struct tpmrun *t)
 	return err != 0 ? err : tpmrun(t, 0);
 }
 
-static int startup(void)
+static int startup(struct backend *b)
 {
 	struct tpmrun t;
 	int err;
@@ -35,6 +36,8 @@ static int startup(void)
 	err = tpmcmd_startup(&t.cmd, TPM_SU_CLEAR);
 	if (err == 0)
 		err = tpmrun(&t, 0);
+	if (err == 0 && b->launch != NULL)
+		err = launch_extend(b);
 	if (err == 0)
 		err = randomise_platform_auth(&t);
 	tpmrun_wipe(&t);
@@ -46,8 +49,10 @@ int power_on(struct backend *b)
 	int err;
 
 	err = engine_power_on(NULL, 0);
+	if (err == 0 && b->launch != NULL)
+		err = launch_begin(b);
 	if (err == 0 && (b->start.flags & RUN_STARTUP))
-		err = startup();
+		err = startup(b);
 	if (err != 0)
 		return err;
 	b->powered = true;

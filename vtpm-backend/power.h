@@ -6,7 +6,7 @@
 #include "vtpm-backend/backend.h"
 
 /*
- * _TPM_Init, and with RUN_STARTUP TPM2_Startup(CLEAR) and a random platform auth. Then the state is committed, changed
+ * _TPM_Init, and with RUN_STARTUP TPM2_Startup(CLEAR) and a random platform auth; of a measured launch what launch.h says. Then the state is committed, changed
  * or not: if the store cannot take it, the vTPM is stale before the first guest byte. Otherwise each
  * reset on a full disk would give away one guess at a PIN. ERR_ENGINE: libtpms does not take the state.
  */

@@ -18,6 +18,7 @@ enum {
 	TPM_RC_INITIALIZE = 0x100,
 	TPM_RC_FAILURE = 0x101,
 	TPM_RC_COMMAND_SIZE = 0x142,
+	TPM_RC_HANDLE_1 = 0x18b, /* TPM_RC_HANDLE of the first handle */
 	TPM_RC_NV_SPACE = 0x14b,
 	TPM_RC_LOCALITY = 0x907,
 	TPM_RC_LOCKOUT = 0x921,
@@ -51,6 +52,7 @@ enum {
 	TPM_RH_PLATFORM = 0x4000000c,
 };
 
+#define TPM_CAP_PCRS 5u
 #define TPM_HT_PERSISTENT 0x81u /* the top byte of a persistent object's handle */
 
 enum {
@@ -91,11 +93,14 @@ enum {
 
 /* TPMA_NV, Part 2, 13.4 */
 #define TPMA_NV_PPWRITE	       (1u << 0)
+#define TPMA_NV_WRITELOCKED    (1u << 11)
 #define TPMA_NV_WRITEDEFINE    (1u << 13)
+#define TPMA_NV_WRITE_STCLEAR  (1u << 14)
 #define TPMA_NV_PPREAD	       (1u << 16)
 #define TPMA_NV_OWNERREAD      (1u << 17)
 #define TPMA_NV_AUTHREAD       (1u << 18)
 #define TPMA_NV_NO_DA	       (1u << 25)
+#define TPMA_NV_WRITTEN	       (1u << 29)
 #define TPMA_NV_PLATFORMCREATE (1u << 30)
 
 #endif

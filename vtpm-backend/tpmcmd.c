@@ -111,6 +111,24 @@ int tpmcmd_pcr_allocate(struct buf *c, const uint16_t *algs, unsigned n)
 	return cmd_end(c);
 }
 
+int tpmcmd_pcr_extend(struct buf *c, uint32_t pcr, const struct tpm_digest *digests, unsigned n)
+{
+	if (auth_begin(c, TPM_CC_PCR_Extend, pcr, 0) || buf_put_u32be(c, n))
+		return ERR_RANGE;
+	for (unsigned i = 0; i < n; i++)
+		if (buf_put_u16be(c, digests[i].alg) || buf_put_bytes(c, digests[i].data, digests[i].len))
+			return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_get_banks(struct buf *c)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_GetCapability) || buf_put_u32be(c, TPM_CAP_PCRS) ||
+	    buf_put_u32be(c, 0) || buf_put_u32be(c, 1))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
 int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t auth_n, const uint8_t *pub, size_t n)
 {
 	/* TPM2B_SENSITIVE_CREATE: the object's auth, and no data */
@@ -154,9 +172,7 @@ int tpmcmd_nv_define_space(struct buf *c, uint32_t index, uint32_t attributes, u
 
 int tpmcmd_nv_undefine_space(struct buf *c, uint32_t index)
 {
-	if (auth_begin(c, TPM_CC_NV_UndefineSpace, TPM_RH_PLATFORM, index))
-		return ERR_RANGE;
-	return cmd_end(c);
+	return auth_begin(c, TPM_CC_NV_UndefineSpace, TPM_RH_PLATFORM, index) ? ERR_RANGE : cmd_end(c);
 }
 
 int tpmcmd_nv_write(struct buf *c, uint32_t index, const uint8_t *data, size_t n, uint16_t offset)
@@ -242,6 +258,29 @@ int tpmrsp_pcr_allocated(struct tpmrsp *r)
 	    buf_get_u32be(&r->params, &available) || buf_left(&r->params) != 0)
 		return ERR_ENGINE;
 	return yes == 1 ? 0 : ERR_ENGINE;
+}
+
+/* TPMS_CAPABILITY_DATA with a TPML_PCR_SELECTION: Part 2, 10.10.1. */
+int tpmrsp_bank_active(const struct tpmrsp *r, uint16_t alg, bool *active)
+{
+	struct buf b = r->params;
+	uint32_t capability, n;
+	uint16_t hash;
+	uint8_t more, size, bits;
+
+	*active = false;
+	if (buf_get_u8(&b, &more) || buf_get_u32be(&b, &capability) || capability != TPM_CAP_PCRS || buf_get_u32be(&b, &n))
+		return ERR_ENGINE;
+	for (; n > 0; n--) {
+		if (buf_get_u16be(&b, &hash) || buf_get_u8(&b, &size))
+			return ERR_ENGINE;
+		for (; size > 0; size--) {
+			if (buf_get_u8(&b, &bits))
+				return ERR_ENGINE;
+			*active = *active || (hash == alg && bits != 0);
+		}
+	}
+	return 0;
 }
 
 int tpmrsp_public(struct tpmrsp *r, const uint8_t **pub, size_t *n)

@@ -35,6 +35,15 @@ CHECKED int tpmcmd_hierarchy_change_auth(struct buf *c, uint32_t hierarchy, cons
  * the others. Takes effect at the next _TPM_Init.
  */
 CHECKED int tpmcmd_pcr_allocate(struct buf *c, const uint16_t *algs, unsigned n);
+/* n digests of one PCR, each with its TPM_ALG_ID and length. */
+struct tpm_digest {
+	uint16_t alg;
+	const uint8_t *data;
+	size_t len;
+};
+CHECKED int tpmcmd_pcr_extend(struct buf *c, uint32_t pcr, const struct tpm_digest *digests, unsigned n);
+/* Which PCRs each bank has. */
+CHECKED int tpmcmd_get_banks(struct buf *c);
 /* auth: the object's. pub: the template, a TPMT_PUBLIC. */
 CHECKED int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t auth_n, const uint8_t *pub, size_t n);
 CHECKED int tpmcmd_evict_control(struct buf *c, uint32_t hierarchy, uint32_t object, uint32_t persistent);
@@ -64,6 +73,8 @@ struct tpmrsp {
 CHECKED int tpmrsp_parse(struct tpmrsp *r, const uint8_t *rsp, size_t n, bool sessions, unsigned handles);
 /* TPM2_PCR_Allocate answers in a parameter of its own whether it did. */
 CHECKED int tpmrsp_pcr_allocated(struct tpmrsp *r);
+/* TPM2_GetCapability's, of TPM_CAP_PCRS: whether a bank has any PCR. */
+CHECKED int tpmrsp_bank_active(const struct tpmrsp *r, uint16_t alg, bool *active);
 /* The TPM2B_PUBLIC that parameters begin with, its size field included. */
 CHECKED int tpmrsp_public(struct tpmrsp *r, const uint8_t **pub, size_t *n);
 /* TPM2_NV_ReadPublic's: TPMA_NV, and how many bytes the index holds. */

@@ -28,10 +28,9 @@ struct batch {
 	bool on_disk;
 	const char *switches; /* the group whose root has a successor; the change's */
 	struct change *list;
-	size_t n;
+	size_t n, nbefore;
 	struct store_change changes[COMMIT_BATCH];
 	struct before *before; /* the leaves that it changed, to take it back */
-	size_t nbefore;
 	struct store_leaf *put;
 	const struct store_leaf **put_ptr;
 	size_t nput;
@@ -154,7 +153,8 @@ static int apply_op(struct mgr *m, struct batch *b, struct change *ch)
 			return ERR_WRONG_STATE;
 		break;
 	case STORE_GROUP_SEAL: /* two that were made from one row would undo each other; one that the journal does not vouch for is no base */
-		if (!now || memcmp(now->l.hash, ch->was, DIGEST_LEN) != 0)
+	case STORE_GROUP_LAUNCH: /* of which there may be none */
+		if (!leaf_is(now, ch->was))
 			return ERR_WRONG_STATE;
 		break;
 	case STORE_GROUP:

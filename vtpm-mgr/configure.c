@@ -15,6 +15,8 @@ struct setting {
 	struct mgr *m;
 	struct call *call;
 	struct store_vtpm old, new;
+	json_t *(*reply)(struct mgr *m, const struct store_vtpm *row);
+	char detail[TEXT_MAX + 1]; /* for the audit log: what was changed */
 };
 
 /* Settings are read at power-on. */
@@ -34,14 +36,11 @@ static int check_off(struct mgr *m, const struct store_vtpm *row, struct call *c
 
 static void finish(struct setting *s, int err, const char *text)
 {
-	char detail[40];
-
-	snprintf(detail, sizeof(detail), "snapshots: %s", snapshots_words[s->new.snapshots]);
-	mgr_audit(s->m, s->call, "set", &s->new, err, detail);
+	mgr_audit(s->m, s->call, "set", &s->new, err, s->detail);
 	if (err)
 		call_error(s->call, err, "%s is not changed: %s", s->old.name, text[0] ? text : err_text(err));
 	else
-		call_reply(s->call, json_pack("{s:o}", "vtpm", describe_vtpm(s->m, &s->new, true)));
+		call_reply(s->call, s->reply(s->m, &s->new));
 	free(s);
 }
 
@@ -112,7 +111,8 @@ static void on_group(void *arg, const struct keeper_reply *r)
 		keeper_ask(s->m, KEEPER_KEY_REBIND, &b, on_rebound, s);
 }
 
-void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshots, struct call *c)
+void configure_set(struct mgr *m, const struct store_vtpm *row, const struct store_vtpm *want, const char *detail,
+		   json_t *(*reply)(struct mgr *m, const struct store_vtpm *row), struct call *c)
 {
 	struct setting *s;
 
@@ -131,8 +131,8 @@ void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshot
 		call_error(c, ERR_NOMEM, "out of memory");
 		return;
 	}
-	*s = (struct setting){ .m = m, .call = c, .old = *row, .new = *row };
-	s->new.snapshots = snapshots;
+	*s = (struct setting){ .m = m, .call = c, .old = *row, .new = *want, .reply = reply };
+	snprintf(s->detail, sizeof(s->detail), "%s", detail);
 	s->new.epoch++;
 	keeper_open_group(m, row->group, on_group, s);
 }

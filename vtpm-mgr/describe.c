@@ -6,12 +6,13 @@
 #include <string.h>
 #include <time.h>
 
-#include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/enroll.h"
+#include "vtpm-mgr/launch.h"
 #include "vtpm-mgr/reroot.h"
 #include "lib/version.h"
 
 const char *const snapshots_words[] = { "refuse", "allow" };
+const char *const launch_words[] = { "auto", "required", "off" };
 
 json_t *describe_time(int64_t seconds)
 {
@@ -41,7 +42,7 @@ json_t *describe_pem(const char *label, const uint8_t *der, size_t len)
 
 static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 {
-	static const char *const words[] = { "stopped", "starting", "running", "stopping", "failed" };
+	static const char *const words[] = { "stopped", "starting", "running", "stopping", "failed", "launched" };
 	struct vtpm *v = vtpm_find(m, row->uuid), *waiting = takeover_waiting(m, row->uuid);
 	const char *state = v ? words[v->state] : "stopped";
 	const char *reason = v && (v->state == VTPM_FAILED || v->waits_share) ? v->reason : NULL;
@@ -109,6 +110,8 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 		json_object_set_new(j, "mode", json_string(describe_mode(leaf->l.mode)));
 	if (leaf)
 		json_object_set_new(j, "discontinuities", json_integer((json_int_t)leaf->l.discontinuities));
+	json_object_set_new(j, "launch", json_string(launch_words[row->launch]));
+	launch_describe(v, j);
 	if (row->user >= 0)
 		json_object_set_new(j, "user", json_integer(row->user));
 	if (row->has_token)

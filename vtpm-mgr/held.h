@@ -5,6 +5,7 @@
  *
  *	held.c		the channel; sockets; leashes
  *	held_guests.c	vTPMs that run: what the next manager must know of each
+ *	held_launch.c	how they were launched
  *
  * A manager that is not the first begins with what the one before has left. The old backends still serve their guests then, with all that changes nothing
  * durable. Once continuity is open the old generation is ended, and each vTPM goes on in a new backend, as if the old one had been killed (resume.c).
@@ -27,6 +28,7 @@ enum held_kind {
 	HELD_PORT = 'q',    /* of NAME.swtpm */
 	HELD_GUEST = 'g',   /* a vTPM that runs, behind it the name of its first area, filled up: memfd, to_back, to_front, the listener of NAME.ring; or a QEMU's control channel */
 	HELD_CLIENT = 'f',  /* the front end that has its ring */
+	HELD_LAUNCH = 'l',  /* the launch by which a vTPM is on, or waits: its log */
 	HELD_WORKER = 'w',  /* leash of a backend; behind it its token */
 	HELD_SPAWNER = 'p', /* leash of the spawner */
 };

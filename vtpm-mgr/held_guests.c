@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/launch.h"
 
 #define FORMAT	 2u
 #define RING_FDS 4u
@@ -217,6 +217,7 @@ static int revive(struct mgr *m, const struct guest *g, struct held_item *it)
 
 	if (!err) {
 		recall(v, g);
+		held_launch_recall(v);
 		err = take_channels(v, g, it);
 	}
 	if (!err)
@@ -268,6 +269,7 @@ void held_guests_revive(struct mgr *m)
 	}
 	worker_claim(m, 0);
 	promote(m);
+	held_launches_revive(m);
 }
 
 void held_guests_go(struct mgr *m)

@@ -9,25 +9,39 @@
 
 #define LEAF_SIZE (UUID_LEN + 8u + 8u + 1u + 8u + DIGEST_LEN)
 
-static const char label_group[] = "vtpm group v1";
+static const char label_group[] = "vtpm group v1", label_launch[] = "vtpm group launch v1";
 
 int leaf_hash(const void *p, size_t n, uint8_t hash[static DIGEST_LEN])
 {
 	return EVP_Digest(p, n, hash, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
 }
 
-int leaf_group_uuid(const char *name, uint8_t uuid[static UUID_LEN])
+static int uuid_of(const char *label, const char *name, uint8_t uuid[static UUID_LEN])
 {
-	uint8_t mem[sizeof(label_group) + NAME_MAX_LEN + 8], hash[DIGEST_LEN];
+	uint8_t mem[sizeof(label_launch) + NAME_MAX_LEN + 8], hash[DIGEST_LEN];
 	struct buf b;
 	int err;
 
 	buf_init(&b, mem, sizeof(mem));
-	if (buf_put_str(&b, label_group) || buf_put_str(&b, name))
+	if (buf_put_str(&b, label) || buf_put_str(&b, name))
 		return ERR_RANGE;
 	err = leaf_hash(mem, b.len, hash);
 	memcpy(uuid, hash, UUID_LEN);
 	return err;
+}
+
+int leaf_group_uuid(const char *name, uint8_t uuid[static UUID_LEN])
+{
+	return uuid_of(label_group, name, uuid);
+}
+
+int leaf_of_launch(const char *name, const void *policy, size_t len, struct store_leaf *out)
+{
+	int err;
+
+	*out = (struct store_leaf){.mode = MODE_STRICT, .version = 1};
+	err = uuid_of(label_launch, name, out->uuid);
+	return err ? err : leaf_hash(policy, len, out->hash);
 }
 
 int leaf_of_group(const char *name, const void *root, size_t len, uint8_t mode, struct store_leaf *out)
@@ -79,6 +93,13 @@ struct leaf *leaves_find(const struct leaves *s, const uint8_t uuid[static UUID_
 	size_t at = place(s, uuid);
 
 	return is_at(s, at, uuid) ? &s->v[at] : NULL;
+}
+
+bool leaf_is(const struct leaf *l, const uint8_t hash[static DIGEST_LEN])
+{
+	static const uint8_t none[DIGEST_LEN];
+
+	return !memcmp(l ? l->l.hash : none, hash, DIGEST_LEN);
 }
 
 int leaves_reserve(struct leaves *s, size_t n)

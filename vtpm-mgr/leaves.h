@@ -6,6 +6,7 @@
  *
  *	vTPM   uuid; owner epoch, from 1; version and SHA-256 of its sealed state; mode; discontinuities
  *	group  the first 16 bytes of SHA-256("vtpm group v1" ‖ name); epoch 0; SHA-256 of its sealed root; mode
+ *	       what it demands of launches, if that was ever said: the same of "vtpm group launch v1"; SHA-256 of the value
  */
 #ifndef VTPM_MGR_LEAVES_H
 #define VTPM_MGR_LEAVES_H
@@ -30,6 +31,8 @@ void leaves_free(struct leaves *s);
 /* The table of the store, in place of what was there. ERR_AUTH: a row of it is damaged. */
 CHECKED int leaves_load(struct leaves *s, struct store *store);
 struct leaf *leaves_find(const struct leaves *s, const uint8_t uuid[static UUID_LEN]);
+/* Whether that is the hash of a leaf; zeroes: of none (NULL). */
+bool leaf_is(const struct leaf *l, const uint8_t hash[static DIGEST_LEN]);
 /* Room for n more: puts and removals up to there, and taking them back, do not fail for want of memory. */
 CHECKED int leaves_reserve(struct leaves *s, size_t n);
 /* Sets the leaf of l's uuid. */
@@ -42,6 +45,8 @@ CHECKED int leaves_root(struct leaves *s, uint8_t root[static DIGEST_LEN]);
 
 /* The leaf of a group; root: its row. */
 CHECKED int leaf_of_group(const char *name, const void *root, size_t len, uint8_t mode, struct store_leaf *out);
+/* That of what a group demands of launches; policy: the value in the store. */
+CHECKED int leaf_of_launch(const char *name, const void *policy, size_t len, struct store_leaf *out);
 CHECKED int leaf_group_uuid(const char *name, uint8_t uuid[static UUID_LEN]);
 CHECKED int leaf_hash(const void *p, size_t n, uint8_t hash[static DIGEST_LEN]);
 

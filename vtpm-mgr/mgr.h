@@ -17,10 +17,11 @@
  *	xen.c		guests of Xen that come and go; xen_scan.c, xen_device.c, xen_serve.c: how they are served
  *	commit.c	durable changes of vTPMs; continuity.h: how all changes become durable, and what is found at a start
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
+ *	launch.h	measured launch
  *	reroot.h	offline keys, rotation of roots, recovery on another chip
  *	policy.h	what groups are sealed to
  *	backup.h	backups of the store, and what comes back of them
- *	methods.c	the control interface's methods, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
+ *	methods.c	the control interface's methods, create_methods.c those that make vTPMs, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
 #define VTPM_MGR_MGR_H
@@ -44,11 +45,12 @@
 #include "vtpm-mgr/proto/escrow.h"
 #include "vtpm-mgr/proto/keeper.h"
 #include "vtpm-mgr/proto/spawn.h"
+#include "vtpm-mgr/provision.h"
 #include "vtpm-mgr/store.h"
 
 #define DEFAULT_GROUP	    "default"
 #define STATE_MAX_DEFAULT   (128u * 1024u)
-#define SEAL_MARGIN	    4096u /* what the seal adds to a state, and what grows in it whatever its quota */
+#define SEAL_MARGIN	    (4096u + LAUNCH_LOG_MAX + 4096u) /* what the seal adds to a state, and what grows in it whatever its quota: a launch's log, in nine indices */
 #define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - SEAL_MARGIN)
 #define COMMIT_RATE_DEFAULT 100u			/* a second; bursts of COMMIT_BURST seconds */
 #define COMMIT_BURST	    10u
@@ -87,6 +89,7 @@ struct config {
 };
 
 struct mgr;
+struct launch;
 struct transfer;
 struct committing;
 struct xen;
@@ -236,7 +239,8 @@ void commit_release(struct vtpm *v);
 
 /* --- vtpm.c, power_on.c --- */
 
-enum vtpm_state { VTPM_STOPPED, VTPM_STARTING, VTPM_RUNNING, VTPM_STOPPING, VTPM_FAILED };
+/* VTPM_LAUNCHED: off, and launched for a QEMU, or a ring, that comes. */
+enum vtpm_state { VTPM_STOPPED, VTPM_STARTING, VTPM_RUNNING, VTPM_STOPPING, VTPM_FAILED, VTPM_LAUNCHED };
 
 /* A vTPM that is powered on, or that failed. */
 struct vtpm {
@@ -251,6 +255,7 @@ struct vtpm {
 	bool abandoned;	  /* stopped while being started */
 	struct call *starting; /* who waits for it */
 	struct call *stopping;
+	struct launch *launch; /* owned; NULL: it was not launched (launch.h) */
 	struct worker w;
 	int32_t failed_code;	  /* what the backend said before it ended */
 	unsigned key_at; /* number of the keeper that its key was handed to */
@@ -323,6 +328,9 @@ CHECKED int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int soc
  */
 CHECKED int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c,
 			   char why[static TEXT_MAX + 1]);
+/* Powers it on by a measured launch for a domain, or makes it wait for another guest; l and c are its from there. Not 0: as above. */
+CHECKED int vtpm_start_launched(struct mgr *m, const struct store_vtpm *row, struct launch *l, struct call *c,
+				struct vtpm **out, char why[static TEXT_MAX + 1]);
 /* Its domain has gone: powers it off, whatever it was about. May free v. */
 void vtpm_deserted(struct vtpm *v);
 /* Its QEMU has gone: powers it off in order. */
@@ -451,6 +459,8 @@ void xen_revive(struct vtpm *v);
 /* If a domain waits for that word, with a TPM that is off: resets it and ends the call, now or later. */
 bool xen_reset_lost(struct mgr *m, const struct store_vtpm *row, struct call *c);
 unsigned xen_domid(const struct xen_front *f);
+/* Whether its domain is on the way out, and no other was announced that goes on with it. */
+bool xen_is_leaving(const struct vtpm *v);
 /* From v's backend. Not 0: it broke the protocol. */
 CHECKED int xen_ring_attached(struct vtpm *v, int32_t code);
 CHECKED int xen_ring_detached(struct vtpm *v);
@@ -466,52 +476,26 @@ void fronts_close(struct mgr *m);
 /* A QEMU's control channel is about to be closed: tells who brought it. why: empty if it ended in order. */
 void fronts_hung_up(struct mgr *m, int sock, const char *why);
 
-/* --- provision.c, import.c --- */
-
-/* swtpm's state of a TPM, as a client gave it: passed on unread. */
-struct import {
-	enum import_secret secret;
-	unsigned nfds;
-	int fds[IMPORT_FDS_MAX]; /* owned; sealed memfds */
-};
-
-struct provision;
-void provision_create(struct mgr *m, const struct store_vtpm *want, struct call *c);
-/* The same for who is no call: done is called once, unless the manager ends before; row is that of the store if code is 0. */
-struct provision_order {
-	int64_t uid, pid; /* for the audit log; -1: the manager itself */
-	void (*done)(void *arg, int code, const char *text, const struct store_vtpm *row);
-	void *arg;
-};
-/* order stays the caller's until done. Not 0: done is not called; ERR_EXISTS: name or uuid is taken. */
-CHECKED int provision_order(struct mgr *m, const struct store_vtpm *want, struct provision_order *order);
-/* ERR_EXISTS: name or uuid is taken, in the store or by one that is being made. */
-CHECKED int provision_check_free(struct mgr *m, const struct store_vtpm *want);
-/* Takes the descriptors over. */
-void provision_import(struct mgr *m, const struct store_vtpm *want, struct import *from, struct call *c);
-/* From a call and its descriptors. On failure the call has been answered, and nothing is left open. */
-CHECKED int import_take(struct call *c, json_t *params, struct import *out);
-void import_close(struct import *i);
-/* Whether they have an EK in common. Two without any EK that can be seen are not told from each other. */
-bool import_is_twin(const struct store_vtpm *one, const struct store_vtpm *other);
-/* Whether the store has, or is about to have, a vTPM with one of these EKs: one state must not become two vTPMs. ERR_EXISTS: name says which. */
-CHECKED int import_find_twin(struct mgr *m, const struct store_vtpm *row, char name[static NAME_MAX_LEN + 1]);
-/* Among those that are on their way there. NULL: there is none. */
-const char *provision_twin(const struct mgr *m, const struct store_vtpm *row);
-/* Makes pool instances while fewer than wanted are there and nothing else is going on. */
-void pool_refill(struct mgr *m);
-void provision_close(struct mgr *m);
-void pool_free(struct mgr *m);
-
 /* --- configure.c --- */
 
-/* Changes the policy of a vTPM that is off: asks the keeper, then writes the row. Ends the call. */
-void configure_set(struct mgr *m, const struct store_vtpm *row, uint8_t snapshots, struct call *c);
+/* Changes the policy of a vTPM that is off, row as it was read, to that of want: asks the keeper, then writes the row. Ends the call, with
+ * reply's parameters. detail: for the audit log. */
+void configure_set(struct mgr *m, const struct store_vtpm *row, const struct store_vtpm *want, const char *detail,
+		   json_t *(*reply)(struct mgr *m, const struct store_vtpm *row), struct call *c);
 
 /* --- methods.c, describe.c, describe_ek.c --- */
 
 extern const struct control_method methods[];
 extern const size_t methods_len;
+/* The row of the parameter "name", the caller's to free; NULL: the call has been answered. */
+struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params);
+struct store_vtpm *row_named(struct mgr *m, struct call *c, json_t *params, const char *key);
+/* create_methods.c: settings among the parameters; absent: deflt. Not 0: the call has been answered. */
+CHECKED int snapshots_param(struct call *c, json_t *params, uint8_t deflt, uint8_t *out);
+CHECKED int launch_param(struct call *c, json_t *params, uint8_t deflt, uint8_t *out);
+void method_create(void *arg, struct call *c, json_t *params);
+void method_import(void *arg, struct call *c, json_t *params);
+void method_clone(void *arg, struct call *c, json_t *params);
 /* An optional true or false among the parameters; false if it is absent. Otherwise the call has been answered. */
 CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *out);
 /* group_methods.c */
@@ -519,6 +503,7 @@ CHECKED int bool_param(struct call *c, json_t *params, const char *key, bool *ou
 CHECKED int pcr_param(struct call *c, json_t *params, uint32_t *mask);
 void method_create_group(void *arg, struct call *c, json_t *params);
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
+extern const char *const launch_words[]; /* by LAUNCH_AUTO, LAUNCH_REQUIRED, LAUNCH_OFF */
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
 json_t *describe_eks(const struct store_vtpm *row); /* an absent key, or certificate, is left out */
 json_t *describe_status(struct mgr *m);
@@ -555,6 +540,7 @@ struct mgr {
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
 	enum xen_xsm xsm; /* what the hypervisor said at the start */
+	struct launch_waiting *launches; /* launch.c: until the last guest's TPM is off */
 	struct provision *provisions;
 	struct reseal *reseal; /* NULL: no root is being rotated */
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */

@@ -13,7 +13,7 @@
 #include "lib/log.h"
 #include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/certs.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/launch.h"
 
 /* A power-on came to nothing: tell who waits, and forget it. Also after a reset, whose front end then loses its ring. */
 void vtpm_start_failed(struct vtpm *v, int code, const char *text)
@@ -44,11 +44,13 @@ void vtpm_start_failed(struct vtpm *v, int code, const char *text)
 		vtpm_free(v);
 	} else {
 		v->state = VTPM_FAILED;
+		launch_free(v);
 		ring_close(v);
 		qemu_release(v);
 	}
 	xen_tpm_changed(m, uuid);
 	takeover_next(m, uuid);
+	launch_next(m, uuid);
 	mgr_check_drained(m);
 }
 
@@ -110,8 +112,12 @@ static int on_ready(void *arg, struct ipc_msg *msg)
 		return 0;
 	}
 	held_guest_update(v);
-	audit_start(v);
-	answer_start(v);
+	if (v->launch && v->launch->for_domain) {
+		launch_ready(v);
+	} else {
+		audit_start(v);
+		answer_start(v);
+	}
 	xen_tpm_changed(v->m, v->row.uuid);
 	return 0;
 }
@@ -243,11 +249,12 @@ int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size
 
 static uint32_t run_flags(const struct vtpm *v)
 {
-	const uint32_t flags = RUN_SERVE | (v->standby ? RUN_STANDBY : 0u);
+	const uint32_t ours = v->launch && v->launch->startup ? RUN_STARTUP : 0u;
+	const uint32_t flags = RUN_SERVE | (v->standby ? RUN_STANDBY : 0u) | ours;
 
 	if (v->resuming)
 		return flags | RUN_RESUME | (v->crashed ? RUN_CRASHED : 0u) | (v->adopted ? RUN_ADOPTED : 0u);
-	return flags | (v->firmware ? 0u : RUN_STARTUP);
+	return flags | (v->firmware || v->launch ? 0u : RUN_STARTUP);
 }
 
 static int start_worker(struct vtpm *v, uint64_t token, const char **why)
@@ -266,6 +273,10 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 	memcpy(s.uuid, v->row.uuid, UUID_LEN);
 	memcpy(s.from_uuid, v->row.uuid, UUID_LEN);
 	s.sealed = sealed;
+	if (v->launch) {
+		s.launch = v->launch->log;
+		s.launch_len = v->launch->len;
+	}
 	if (!v->standby)
 		err = vtpm_state_get(v, sealed, &s.sealed_len, why);
 	if (!err && v->rollback_to)
@@ -382,9 +393,24 @@ void vtpm_start_again(struct vtpm *v)
 		start_run(v);
 }
 
+/* Whom it is powered on for. */
+enum start_kind { START_RING, START_QEMU, START_XEN, START_LAUNCH };
+
+/* Whether it may be without a launch. */
+static int check_launch(struct mgr *m, const struct store_vtpm *row, const struct vtpm *v, enum start_kind kind,
+			char why[static TEXT_MAX + 1])
+{
+	if (kind == START_LAUNCH || (v && v->state == VTPM_LAUNCHED) || !launch_is_required(m, row, kind == START_XEN))
+		return 0;
+	snprintf(why, TEXT_MAX + 1,
+		 "%s is only for a guest that vtpm-launch has measured and started; to have it without: vtpmctl set %s --launch off",
+		 row->name, row->name);
+	return ERR_DENIED;
+}
+
 /* Whether a power-on may begin, and with what; c: who asked, if it is to be in the audit log. */
-static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct call *c, struct vtpm **out,
-		       char why[static TEXT_MAX + 1])
+static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct call *c, enum start_kind kind,
+		       struct vtpm **out, char why[static TEXT_MAX + 1])
 {
 	struct vtpm *v = vtpm_find(m, row->uuid);
 
@@ -404,7 +430,7 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 		snprintf(why, TEXT_MAX + 1, "%s is being changed", row->name);
 		return ERR_BUSY;
 	}
-	if (v && v->state != VTPM_FAILED) {
+	if (v && v->state != VTPM_FAILED && v->state != VTPM_LAUNCHED) {
 		snprintf(why, TEXT_MAX + 1, "%s is %s already%s", row->name, vtpm_state_word(v),
 			 v->xen ? ", for a domain of Xen" : v->qemu >= 0 ? ", for a QEMU" : ", for its ring");
 		return ERR_WRONG_STATE;
@@ -421,6 +447,8 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 			 row->name, v->crashes, row->name, v->reason);
 		return ERR_WRONG_STATE;
 	}
+	if (check_launch(m, row, v, kind, why))
+		return ERR_DENIED;
 	*out = v ? v : vtpm_new(m);
 	if (*out)
 		return 0;
@@ -432,7 +460,7 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 {
 	char why[TEXT_MAX + 1];
 	struct vtpm *v;
-	int err = start_admit(m, row, c, &v, why);
+	int err = start_admit(m, row, c, START_RING, &v, why);
 
 	if (err) {
 		call_error(c, err, "%s", why);
@@ -442,16 +470,49 @@ void vtpm_start(struct mgr *m, const struct store_vtpm *row, bool firmware, stru
 	v->firmware = firmware;
 	v->standby = v->abandoned = v->served = false;
 	v->starting = c;
+	launch_taken(v);
 	xen_revive(v);
 	start_run(v);
+}
+
+int vtpm_start_launched(struct mgr *m, const struct store_vtpm *row, struct launch *l, struct call *c, struct vtpm **out,
+			char why[static TEXT_MAX + 1])
+{
+	struct vtpm *v = vtpm_find(m, row->uuid);
+	int err;
+
+	if (v && v->state == VTPM_LAUNCHED) {
+		snprintf(why, TEXT_MAX + 1, "%s is launched already; vtpmctl stop %s undoes that", row->name, row->name);
+		return ERR_WRONG_STATE;
+	}
+	err = start_admit(m, row, c, START_LAUNCH, out, why);
+	if (err)
+		return err;
+	v = *out;
+	v->row = *row;
+	launch_free(v);
+	v->launch = l;
+	v->standby = v->abandoned = v->served = v->firmware = false;
+	v->state = VTPM_LAUNCHED;
+	if (!l->for_domain)
+		return 0;
+	v->starting = c;
+	v->xen = true;
+	start_run(v);
+	return 0;
 }
 
 int vtpm_start_xen(struct mgr *m, const struct store_vtpm *row, struct xen_front *front, struct call *c,
 		   char why[static TEXT_MAX + 1])
 {
-	struct vtpm *v;
-	int err = start_admit(m, row, c, &v, why);
+	struct vtpm *v = vtpm_find(m, row->uuid);
+	int err;
 
+	if (v && v->state == VTPM_LAUNCHED) {
+		snprintf(why, TEXT_MAX + 1, "%s is launched, for another", row->name);
+		return ERR_WRONG_STATE;
+	}
+	err = start_admit(m, row, c, START_XEN, &v, why);
 	if (err)
 		return err;
 	v->row = *row;
@@ -477,6 +538,10 @@ static int wait_admit(struct mgr *m, const struct store_vtpm *row, struct vtpm *
 		snprintf(why, TEXT_MAX + 1, "a QEMU has its TPM, and another waits for it");
 		return ERR_BUSY;
 	}
+	if (vtpm_find(m, row->uuid)->launch) {
+		snprintf(why, TEXT_MAX + 1, "it was launched for another QEMU, which has it");
+		return ERR_BUSY;
+	}
 	*out = vtpm_new(m);
 	if (!*out) {
 		snprintf(why, TEXT_MAX + 1, "out of memory");
@@ -490,7 +555,7 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 {
 	bool waits = may_wait(m, row);
 	struct vtpm *v;
-	int err = waits ? wait_admit(m, row, &v, why) : start_admit(m, row, NULL, &v, why);
+	int err = waits ? wait_admit(m, row, &v, why) : start_admit(m, row, NULL, START_QEMU, &v, why);
 
 	if (err)
 		return err;
@@ -503,6 +568,7 @@ int vtpm_start_qemu(struct mgr *m, const struct store_vtpm *row, int sock, uid_t
 	v->row = *row;
 	v->abandoned = v->served = false;
 	v->firmware = true; /* SeaBIOS or OVMF send TPM2_Startup, and own the platform hierarchy */
+	launch_taken(v);
 	v->qemu = sock;
 	v->qemu_uid = uid;
 	v->qemu_told = 0;

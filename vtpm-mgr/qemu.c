@@ -155,10 +155,12 @@ static void start(struct qemu_port *p, int sock, uid_t uid)
 	char why[TEXT_MAX + 1];
 	int err = row ? store_vtpm_by_uuid(p->m->store, p->uuid, row) : ERR_NOMEM;
 
-	if (err)
+	if (err) {
 		refuse(p, sock, err == ERR_NOMEM ? err_text(err) : store_why(p->m->store));
-	else if (vtpm_start_qemu(p->m, row, sock, uid, why))
+	} else if (vtpm_start_qemu(p->m, row, sock, uid, why)) {
+		snprintf(p->refusal, sizeof(p->refusal), "%s", why);
 		refuse(p, sock, why);
+	}
 	free(row);
 }
 

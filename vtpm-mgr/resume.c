@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 
 #include "lib/log.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/launch.h"
 
 #define RETRY_MS RESPAWN_MIN_MS /* while the physical TPM, and so the key, is not to be had */
 
@@ -157,6 +157,7 @@ void resume_failed(struct vtpm *v, int code, const char *text)
 		vtpm_quarantine(m, &v->row, why);
 	give_up(v, code); /* may free v */
 	takeover_next(m, uuid);
+	launch_next(m, uuid);
 	xen_tpm_changed(m, uuid);
 	mgr_check_drained(m);
 }

@@ -26,6 +26,11 @@
 #define STORE_EK_KINDS	2u    /* enum ek_kind */
 #define SNAPSHOTS_REFUSE 0u   /* a saved state is taken back only if nothing has happened since */
 #define SNAPSHOTS_ALLOW	 1u   /* an older one of the same vTPM, too */
+/* Whether a guest must come by a measured launch (launch.h). */
+#define LAUNCH_AUTO	0u /* as its group says; if that says the same, a domain of Xen must */
+#define LAUNCH_REQUIRED 1u
+#define LAUNCH_OFF	2u
+#define STORE_RULES_MAX 4096u /* bytes of encoded rules of launches: launch_rules.h */
 #define STORE_TEXT_MAX	TEXT_MAX
 /*
  * The upper part of an epoch is 0, or random: the line that a vTPM began when an operator accepted an old state of it. The lower one counts changes
@@ -42,6 +47,12 @@ struct store_blob {
 	uint8_t data[CERT_MAX];
 };
 
+/* Which launches are allowed, encoded; len 0: any. */
+struct store_rules {
+	size_t len;
+	uint8_t data[STORE_RULES_MAX];
+};
+
 struct store_vtpm {
 	int64_t id;	       /* number of the row, the one thing in it that is never damaged; read only */
 	uint8_t uuid[UUID_LEN];
@@ -53,6 +64,8 @@ struct store_vtpm {
 	uint32_t commit_rate;  /* durable changes per second, 0: unlimited */
 	uint8_t locality_max;
 	uint8_t snapshots;     /* SNAPSHOTS_REFUSE or SNAPSHOTS_ALLOW */
+	uint8_t launch;	       /* LAUNCH_AUTO, LAUNCH_REQUIRED or LAUNCH_OFF */
+	struct store_rules rules; /* of launches: read only what launch_rules.h has checked */
 	uint64_t rollbacks;    /* how often an older state was taken back */
 	int64_t created;       /* seconds since 1970 */
 	/* Of one that was set up through a stand-in for swtpm (fronts.c); otherwise both are absent. */
@@ -98,6 +111,7 @@ enum store_op {
 	STORE_RELEASE, /* the same, and its quarantine is over */
 	STORE_RESTORE, /* vTPMs of a backup, each in the place of what there is of its uuid: restore */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
+	STORE_GROUP_LAUNCH, /* what its vTPMs demand of launches: the meta of reseal */
 	STORE_GROUP_SEAL, /* its sealed root in the place of the one there was: the same, and what reseal says. ERR_NOTFOUND: there is no such group, or a
 			   * key is not what it was any more */
 };
@@ -143,8 +157,8 @@ struct store_change {
 	int64_t id;
 	const char *group;
 	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
-	const struct store_vtpm *to; /* of STORE_CONFIGURE and STORE_RELEASE: snapshots, key and epoch as they are to be */
-	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP its meta */
+	const struct store_vtpm *to; /* of STORE_CONFIGURE and STORE_RELEASE: settings, key and epoch as they are to be */
+	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP and STORE_GROUP_LAUNCH its meta */
 	const struct store_restore *restore;
 	const struct store_meta *meta; /* of any */
 	size_t nmeta;

@@ -32,6 +32,8 @@ static int insert_row(struct store *s, const struct store_vtpm *v, int64_t id)
 	}
 	if (id > 0)
 		sqlite3_bind_int64(st, 20, id);
+	sqlite3_bind_int64(st, 21, v->launch);
+	bind_bytes(st, 22, v->rules.data, v->rules.len);
 	return store_exec(s, st);
 }
 
@@ -55,6 +57,7 @@ static bool insertable(const struct store_vtpm *v, uint64_t version)
 	}
 	return name_valid(v->name) && name_valid(v->group) && v->epoch >= 1 && v->epoch <= INT64_MAX && v->user >= -1 &&
 	       v->user <= UINT32_MAX && v->locality_max <= LOCALITY_TOP && v->snapshots <= SNAPSHOTS_ALLOW &&
+	       v->launch <= LAUNCH_OFF && v->rules.len <= STORE_RULES_MAX &&
 	       v->rollbacks < INT64_MAX && v->created >= 0 &&
 	       v->wrapped_len == WRAPPED_KEY_LEN && version >= 1 && version <= INT64_MAX;
 }
@@ -132,6 +135,8 @@ static int configure_vtpm(struct store *s, const struct store_change *c)
 	bind_bytes(st, 4, c->row->wrapped, c->row->wrapped_len);
 	sqlite3_bind_int64(st, 5, (int64_t)c->to->epoch);
 	sqlite3_bind_int64(st, 6, c->op == STORE_RELEASE);
+	sqlite3_bind_int64(st, 7, c->to->launch);
+	bind_bytes(st, 8, c->to->rules.data, c->to->rules.len);
 	err = store_exec(s, st);
 	return !err && sqlite3_changes(s->db) != 1 ? ERR_NOTFOUND : err;
 }
@@ -224,6 +229,8 @@ static int apply_op(struct store *s, const struct store_change *c)
 		return configure_vtpm(s, c);
 	case STORE_GROUP:
 		return insert_group(s, c);
+	case STORE_GROUP_LAUNCH:
+		return put_meta(s, c->reseal->meta, c->reseal->nmeta);
 	case STORE_GROUP_SEAL:
 		return seal_group(s, c);
 	case STORE_RESTORE:

@@ -25,6 +25,17 @@ static int col_cert(sqlite3_stmt *st, int col, struct store_blob *out)
 	return err == ERR_RANGE ? ERR_AUTH : err;
 }
 
+static int col_rules(sqlite3_stmt *st, int col, struct store_rules *out)
+{
+	int err;
+
+	out->len = sizeof(out->data);
+	err = col_copy(st, col, out->data, &out->len);
+	if (err)
+		out->len = 0;
+	return err == ERR_RANGE ? ERR_AUTH : err;
+}
+
 /* Our own words come back as written, others without what could upset a terminal or a JSON encoder. */
 static int col_text(sqlite3_stmt *st, int col, char out[static STORE_TEXT_MAX + 1])
 {
@@ -79,6 +90,7 @@ static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **dam
 		{COL_COMMIT_RATE, "commit_rate", 0, UINT32_MAX},
 		{COL_LOCALITY_MAX, "locality_max", 0, LOCALITY_TOP},
 		{COL_SNAPSHOTS, "snapshots", SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW},
+		{COL_LAUNCH, "launch", LAUNCH_AUTO, LAUNCH_OFF},
 		{COL_ROLLBACKS, "rollbacks", 0, INT64_MAX - 1},
 		{COL_CREATED, "created", 0, INT64_MAX},
 	};
@@ -97,8 +109,9 @@ static int read_numbers(sqlite3_stmt *st, struct store_vtpm *v, const char **dam
 	v->commit_rate = (uint32_t)n[3];
 	v->locality_max = (uint8_t)n[4];
 	v->snapshots = (uint8_t)n[5];
-	v->rollbacks = (uint64_t)n[6];
-	v->created = n[7];
+	v->launch = (uint8_t)n[6];
+	v->rollbacks = (uint64_t)n[7];
+	v->created = n[8];
 	return 0;
 }
 
@@ -140,6 +153,8 @@ static int read_vtpm(sqlite3_stmt *st, struct store_vtpm *v)
 		err = note(col_optional(st, COL_MACHINE, v->machine, UUID_LEN, &v->has_machine), "machine", &damaged);
 	if (!err)
 		err = note(col_optional(st, COL_TOKEN, v->token, DIGEST_LEN, &v->has_token), "token", &damaged);
+	if (!err)
+		err = note(col_rules(st, COL_RULES, &v->rules), "launch_rules", &damaged);
 	if (!err)
 		err = note(col_wrapped(st, COL_WRAPPED, v->wrapped, &v->wrapped_len), "wrapped", &damaged);
 	for (int i = 0; i < (int)STORE_EK_KINDS && !err; i++) {

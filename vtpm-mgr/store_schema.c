@@ -14,7 +14,7 @@ const struct store_table store_tables[] = {
 	{"vtpm", "CREATE TABLE vtpm (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, "
 		 "grp TEXT NOT NULL REFERENCES grp (name), epoch INTEGER NOT NULL, user INTEGER NOT NULL, "
 		 "state_max INTEGER NOT NULL, commit_rate INTEGER NOT NULL, locality_max INTEGER NOT NULL, "
-		 "snapshots INTEGER NOT NULL, rollbacks INTEGER NOT NULL, created INTEGER NOT NULL, machine BLOB NOT NULL, "
+		 "snapshots INTEGER NOT NULL, launch INTEGER NOT NULL, launch_rules BLOB NOT NULL, rollbacks INTEGER NOT NULL, created INTEGER NOT NULL, machine BLOB NOT NULL, "
 		 "token BLOB NOT NULL, wrapped BLOB NOT NULL, quarantine TEXT NOT NULL, "
 		 "ek_public_0 BLOB NOT NULL, ek_public_1 BLOB NOT NULL, cert_0 BLOB NOT NULL, cert_1 BLOB NOT NULL) "
 		 "STRICT"},
@@ -38,18 +38,20 @@ const char *const store_sql[SQL_COUNT] = {
 	[SQL_GROUP_NAME] = "SELECT name FROM grp WHERE id = ?1",
 	[SQL_VTPM_IDS] = "SELECT id FROM vtpm ORDER BY name",
 	[SQL_VTPM_LOAD] = "SELECT v.id, v.uuid, v.name, v.grp, v.epoch, v.user, v.state_max, v.commit_rate, "
-			  "v.locality_max, v.snapshots, v.rollbacks, v.created, v.machine, v.token, v.wrapped, v.quarantine, v.ek_public_0, v.ek_public_1, "
+			  "v.locality_max, v.snapshots, v.launch, v.launch_rules, v.rollbacks, v.created, v.machine, v.token, v.wrapped, v.quarantine, v.ek_public_0, v.ek_public_1, "
 			  "v.cert_0, v.cert_1, s.version, length(s.sealed), "
 			  "EXISTS (SELECT 1 FROM vtpm n WHERE n.machine = nullif(v.machine, x'') AND n.id > v.id) "
 			  "FROM vtpm v LEFT JOIN state s ON s.uuid = v.uuid WHERE v.id = ?1",
 	[SQL_VTPM_BY_NAME] = "SELECT id FROM vtpm WHERE name = ?1",
 	[SQL_VTPM_BY_UUID] = "SELECT id FROM vtpm WHERE uuid = ?1",
 	[SQL_VTPM_INSERT] = "INSERT INTO vtpm (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, "
-			    "snapshots, rollbacks, created, machine, token, wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1, id) "
+			    "snapshots, rollbacks, created, machine, token, wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1, id, "
+			    "launch, launch_rules) "
 			    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, "
-			    "?19, ?20)",
+			    "?19, ?20, ?21, ?22)",
 	[SQL_VTPM_QUARANTINE] = "UPDATE vtpm SET quarantine = ?2 WHERE uuid = ?1",
-	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3, epoch = ?5, quarantine = iif(?6, '', quarantine) WHERE uuid = ?1 AND wrapped = ?4",
+	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3, epoch = ?5, quarantine = iif(?6, '', quarantine), "
+			       "launch = ?7, launch_rules = ?8 WHERE uuid = ?1 AND wrapped = ?4",
 	[SQL_VTPM_CERTS] = "UPDATE vtpm SET cert_0 = ?2, cert_1 = ?3 WHERE uuid = ?1",
 	[SQL_VTPM_REWRAP] = "UPDATE vtpm SET wrapped = ?2 WHERE id = ?1 AND wrapped = ?3",
 	[SQL_VTPM_EXISTS] = "SELECT 1 FROM vtpm WHERE id = ?1",

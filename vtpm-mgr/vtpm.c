@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 
 #include "lib/log.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/launch.h"
 
 struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
@@ -32,6 +32,7 @@ void vtpm_free(struct vtpm *v)
 			break;
 		}
 	commit_forget(v);
+	launch_free(v);
 	changes_wait_no_more(v->m, v);
 	loop_timer_cancel(&v->m->loop, &v->stop_timer);
 	loop_timer_cancel(&v->m->loop, &v->resume_timer);
@@ -44,7 +45,7 @@ void vtpm_free(struct vtpm *v)
 
 int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
 {
-	uint8_t mem[256];
+	uint8_t mem[256 + STORE_RULES_MAX];
 	struct buf b;
 
 	*k = (struct key_binding){ .epoch = row->epoch };
@@ -54,7 +55,8 @@ int vtpm_binding(const struct store_vtpm *row, struct key_binding *k)
 	if (buf_put_str(&b, row->name) || buf_put_u64le(&b, (uint64_t)row->user) || buf_put_u32le(&b, row->state_max) ||
 	    buf_put_u32le(&b, row->commit_rate) || buf_put_u8(&b, row->locality_max) || buf_put_u8(&b, row->snapshots) ||
 	    buf_put_var(&b, row->machine, row->has_machine ? UUID_LEN : 0) ||
-	    buf_put_var(&b, row->token, row->has_token ? DIGEST_LEN : 0))
+	    buf_put_var(&b, row->token, row->has_token ? DIGEST_LEN : 0) || buf_put_u8(&b, row->launch) ||
+	    buf_put_var(&b, row->rules.data, row->rules.len))
 		return ERR_RANGE;
 	return EVP_Digest(mem, b.len, k->config, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_CRYPTO;
 }
@@ -104,7 +106,7 @@ void vtpm_reason_set(struct vtpm *v, const char *text)
 
 const char *vtpm_state_word(const struct vtpm *v)
 {
-	static const char *const words[] = { "stopped", "being started", "running", "being stopped", "failed" };
+	static const char *const words[] = { "stopped", "being started", "running", "being stopped", "failed", "launched" };
 
 	return words[v->state];
 }
@@ -128,6 +130,7 @@ void vtpm_describe_end(char *out, size_t cap, uint32_t status)
 void vtpm_failed(struct vtpm *v)
 {
 	v->state = VTPM_FAILED;
+	launch_free(v); /* it was for that guest, once */
 	log_error("%s: failed: %s; its TPM is gone until its guest is reset", v->row.name, v->reason);
 	xen_backend_ended(v, v->reason);
 	ring_close(v);
@@ -206,6 +209,7 @@ void vtpm_exited(void *arg, uint32_t status)
 		crashed(v, status);
 	}
 	takeover_next(m, uuid);
+	launch_next(m, uuid);
 	xen_tpm_changed(m, uuid);
 	mgr_check_drained(m);
 }
@@ -262,7 +266,7 @@ void vtpm_deserted(struct vtpm *v)
 		resume_stop(v);
 	else if (v->state == VTPM_STARTING)
 		abandon(v, NULL);
-	else if (v->state == VTPM_FAILED)
+	else if (v->state == VTPM_FAILED || v->state == VTPM_LAUNCHED)
 		vtpm_free(v);
 }
 
@@ -281,8 +285,8 @@ void vtpm_stop(struct vtpm *v, struct call *c)
 
 	if (waiting)
 		vtpm_send_off(waiting);
-	if (v->state == VTPM_FAILED) {
-		mgr_audit(v->m, c, "stop", &v->row, 0, "it had failed");
+	if (v->state == VTPM_FAILED || v->state == VTPM_LAUNCHED) {
+		mgr_audit(v->m, c, "stop", &v->row, 0, v->launch && v->launch->waits ? "launched, for nobody" : "it had failed");
 		vtpm_free(v);
 		call_reply(c, NULL);
 		return;
@@ -315,6 +319,10 @@ void vtpm_reset(struct vtpm *v, const struct store_vtpm *row, struct call *c)
 	if (v->qemu >= 0) {
 		call_error(c, ERR_WRONG_STATE, "%s is on for a QEMU, which resets it with its machine (system_reset)",
 			   v->row.name);
+		return;
+	}
+	if (v->xen && v->launch) {
+		call_error(c, ERR_WRONG_STATE, "%s was launched for a domain, once; boot the domain anew", v->row.name);
 		return;
 	}
 	v->restart = true;

@@ -16,7 +16,6 @@
 #define TOKEN_DOMAIN "domain"
 #define TOKEN_FRONT  "front/" /* DOMID/HANDLE */
 
-#define DOMID_MAX     0x7fefu
 #define LIST_AGAIN_MS 5000u
 
 int xen_back_path(const struct xen_front *f, const char *node, char *out, size_t cap)
@@ -193,7 +192,7 @@ static void walk_on(struct mgr *m)
 {
 	char path[96];
 
-	if (m->xen->walk == DOMID_MAX) {
+	if (m->xen->walk == XEN_DOMID_MAX) {
 		m->xen->walk = 0;
 		return;
 	}

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DOMID_MAX  0x7fefu
 #define HANDLE_MAX 0xffffu
 #define PORT_MAX   0x1ffffu /* of FIFO event channels */
 
@@ -41,7 +40,7 @@ static const char *check_identity(struct xen_nodes *n, const struct xen_value *v
 	uint32_t id;
 
 	(void)snprintf(path, sizeof(path), "/local/domain/%u/device/vtpm/%u", domid, handle);
-	if (!parse_number(&values[XEN_NODE_FRONTEND_ID], DOMID_MAX, &id) || id != domid)
+	if (!parse_number(&values[XEN_NODE_FRONTEND_ID], XEN_DOMID_MAX, &id) || id != domid)
 		return "its frontend-id is not the domain of its directory";
 	if (strcmp(values[XEN_NODE_FRONTEND].text, path) != 0)
 		return "its frontend is not in the domain of its directory";
@@ -86,7 +85,7 @@ static int path_number(const char **s, uint32_t max, unsigned *out)
 
 int xen_path_parse(const char *s, unsigned *domid, unsigned *handle, const char **rest)
 {
-	if (path_number(&s, DOMID_MAX, domid) != 0 || *s++ != '/' || path_number(&s, HANDLE_MAX, handle) != 0)
+	if (path_number(&s, XEN_DOMID_MAX, domid) != 0 || *s++ != '/' || path_number(&s, HANDLE_MAX, handle) != 0)
 		return ERR_PROTO;
 	*rest = s;
 	return 0;
@@ -257,6 +256,14 @@ static void serve(struct xen_device *d, const struct xen_nodes *n, enum xen_tpm 
 		else
 			o->what |= XEN_DO_MARK | XEN_DO_POWER;
 		d->powered = true;
+		return;
+	case XEN_TPM_UNLAUNCHED:
+		/* Who launches a domain makes it first, and paused: it has its device by then. */
+		if (d->powered)
+			refuse(d, NULL, o);
+		else if (front_wants(n))
+			refuse(d, "its domain runs, and vtpm-launch has not measured what it was booted from: boot it with vtpm-launch; to have "
+				  "its TPM without, vtpmctl set NAME --launch off", o);
 		return;
 	case XEN_TPM_HELD:
 		o->what |= XEN_DO_MARK | XEN_DO_ADOPT;

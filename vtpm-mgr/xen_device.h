@@ -47,6 +47,7 @@ enum xen_node {
 	XEN_NODES,
 };
 #define XEN_NODE_SERVED_NAME "vtpm-served"
+#define XEN_DOMID_MAX	     0x7fefu
 #define XEN_VALUE_MAX	     127u /* bytes of a value that makes sense */
 
 /* A value as it was read; absent and nonsense are both len 0. */
@@ -76,6 +77,7 @@ CHECKED int xen_path_parse(const char *s, unsigned *domid, unsigned *handle, con
 enum xen_tpm {
 	XEN_TPM_UNKNOWN,  /* no vTPM has this uuid */
 	XEN_TPM_OFF,
+	XEN_TPM_UNLAUNCHED, /* off, and to be launched for its domain before that runs */
 	XEN_TPM_STARTING, /* for this device; the next three, too */
 	XEN_TPM_ON,
 	XEN_TPM_ENDING,

@@ -18,6 +18,11 @@ bool xen_remember(const struct vtpm *v, struct xen_memory *x)
 	return true;
 }
 
+bool xen_is_leaving(const struct vtpm *v)
+{
+	return v->front && !v->announced && xen_device_leaving(&v->front->d, &v->front->n);
+}
+
 int xen_recall(struct vtpm *v, const struct xen_memory *x)
 {
 	struct xen_front *f = v->m->xen ? xen_front_recall(v->m, x->domid, x->handle) : NULL;

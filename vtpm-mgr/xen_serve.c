@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/launch.h"
 #include "vtpm-mgr/xen.h"
 
 /* How long after suspend the domain may still be there: to save its memory takes as long as writing it does. */
@@ -38,13 +39,17 @@ static enum xen_tpm tpm_mine(const struct vtpm *v)
 	case VTPM_RUNNING: return XEN_TPM_ON;
 	case VTPM_STOPPING: return v->restart ? XEN_TPM_STARTING : XEN_TPM_ENDING;
 	case VTPM_FAILED: return XEN_TPM_FAILED;
-	case VTPM_STOPPED: break;
+	case VTPM_STOPPED:
+	case VTPM_LAUNCHED: break;
 	}
 	return XEN_TPM_OFF;
 }
 
-static enum xen_tpm tpm_others(const struct vtpm *v)
+static enum xen_tpm tpm_others(const struct vtpm *v, unsigned domid)
 {
+	/* It waits for the domain that it was launched for, and for no other. */
+	if (v->launch && v->launch->waits && v->state != VTPM_FAILED && !launch_waits_for(v, domid))
+		return XEN_TPM_TAKEN;
 	/* One that was held for a saved domain, and is lost: to begin anew would be a reset that nobody asked for. */
 	if (v->state == VTPM_FAILED && v->announced)
 		return XEN_TPM_FAILED;
@@ -62,6 +67,7 @@ static enum xen_tpm tpm_others(const struct vtpm *v)
 static enum xen_tpm tpm_of(const struct xen_front *f)
 {
 	struct vtpm *v = vtpm_of(f);
+	enum xen_tpm tpm = XEN_TPM_OFF;
 	struct store_vtpm *row;
 	int err;
 
@@ -69,11 +75,17 @@ static enum xen_tpm tpm_of(const struct xen_front *f)
 		return tpm_mine(v);
 	v = vtpm_find(f->m, f->n.uuid);
 	if (v)
-		return tpm_others(v);
+		tpm = tpm_others(v, f->domid);
+	if (tpm != XEN_TPM_OFF)
+		return tpm;
 	row = malloc(sizeof(*row));
 	err = row ? store_vtpm_by_uuid(f->m->store, f->n.uuid, row) : ERR_NOMEM;
+	if (err == ERR_NOTFOUND)
+		tpm = XEN_TPM_UNKNOWN;
+	else if (!err && launch_is_required(f->m, row, true))
+		tpm = XEN_TPM_UNLAUNCHED;
 	free(row);
-	return err == ERR_NOTFOUND ? XEN_TPM_UNKNOWN : XEN_TPM_OFF;
+	return tpm;
 }
 
 /* --- xenstore --- */
@@ -225,8 +237,15 @@ static void adopt(struct xen_front *f)
 	v->announced = false;
 	held_guest_update(v);
 	loop_timer_cancel(&f->m->loop, &v->announce_timer);
-	snprintf(detail, sizeof(detail), "taken over by domain %u", f->domid);
-	mgr_audit(f->m, NULL, "resume", &v->row, 0, detail);
+	if (v->launch && v->launch->waits) {
+		snprintf(detail, sizeof(detail), "domain %u, launched", f->domid);
+		mgr_audit(f->m, NULL, "start", &v->row, 0, detail);
+		launch_taken(v);
+	} else {
+		launch_moved(v, f->domid);
+		snprintf(detail, sizeof(detail), "taken over by domain %u", f->domid);
+		mgr_audit(f->m, NULL, "resume", &v->row, 0, detail);
+	}
 	xen_look(f);
 }
 

@@ -43,12 +43,16 @@ damage() {
 	is-rate) db "UPDATE vtpm SET commit_rate = 0 WHERE $N" ;;
 	is-locality) db "UPDATE vtpm SET locality_max = 4 WHERE $N" ;;
 	is-snapshots) db "UPDATE vtpm SET snapshots = 1 WHERE $N" ;;
+	is-launch) db "UPDATE vtpm SET launch = 2 WHERE $N" ;;
+	is-rules) db "UPDATE vtpm SET launch_rules = x'01' WHERE $N" ;;
 	is-epoch) db "UPDATE vtpm SET epoch = epoch + 1 WHERE $N" ;;
 	is-group) db "UPDATE vtpm SET grp = 'other' WHERE $N" ;;
 	is-uuid) db "UPDATE state SET uuid = x'00112233445566778899aabbccddeeff' WHERE $U; \
 		UPDATE vtpm SET uuid = x'00112233445566778899aabbccddeeff' WHERE $N" ;;
 	out-locality) db "UPDATE vtpm SET locality_max = 99 WHERE $N" ;;
 	out-snapshots) db "UPDATE vtpm SET snapshots = 2 WHERE $N" ;;
+	out-launch) db "UPDATE vtpm SET launch = 3 WHERE $N" ;;
+	out-rules) db "UPDATE vtpm SET launch_rules = zeroblob(4097) WHERE $N" ;;
 	out-statemax) db "UPDATE vtpm SET state_max = -1 WHERE $N" ;;
 	out-group) db "UPDATE vtpm SET grp = '../x' WHERE $N" ;;
 	out-user) mistype vtpm "UPDATE vtpm SET user = 'root' WHERE $N" ;;
@@ -75,14 +79,14 @@ CASES="state-bit-0 state-bit-4 state-bit-5 state-bit-6 state-bit-9 state-bit-30 
 	state-empty state-deleted state-header state-short state-half state-long state-huge state-zero state-text
 	state-newer state-older state-v0 state-vneg state-swap state-swapped
 	key-bit-0 key-bit-12 key-bit-30 key-bitend key-empty key-short key-long key-huge key-text key-swap key-swapped
-	both-swap both-swapped is-user is-statemax is-rate is-locality is-snapshots is-epoch is-group is-uuid
-	out-locality out-snapshots out-statemax out-group out-user out-uuid out-name out-cert is-renamed"
+	both-swap both-swapped is-user is-statemax is-rate is-locality is-snapshots is-launch is-rules is-epoch is-group is-uuid
+	out-locality out-snapshots out-launch out-rules out-statemax out-group out-user out-uuid out-name out-cert is-renamed"
 # By what name the manager has it now.
 now() { case $1 in is-renamed) echo was-renamed ;; out-name) echo "damaged-row-${ID[$1]}" ;; *) echo "$1" ;; esac; }
 
 # All but the quarantine mark.
 rows() {
-	db "SELECT id, hex(uuid), name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, rollbacks, created, hex(wrapped), hex(ek_public_0), \
+	db "SELECT id, hex(uuid), name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, hex(launch_rules), rollbacks, created, hex(wrapped), hex(ek_public_0), \
 		hex(ek_public_1), hex(cert_0), hex(cert_1), typeof(wrapped), typeof(user), typeof(cert_0) FROM vtpm WHERE id = $1; \
 		SELECT hex(uuid), version, hex(sealed), typeof(sealed) FROM state WHERE id = $1"
 }
@@ -121,8 +125,8 @@ for c in $CASES; do check "$c-kept" unchanged "$c"; done
 
 # The right rows are put back; the mark stays, until the vTPM verifies again.
 db "ATTACH '$LAB/good.db' AS good; \
-	UPDATE vtpm SET (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, wrapped, cert_0) = \
-		(SELECT uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, wrapped, cert_0 FROM good.vtpm g WHERE g.id = vtpm.id) \
+	UPDATE vtpm SET (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, wrapped, cert_0) = \
+		(SELECT uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, wrapped, cert_0 FROM good.vtpm g WHERE g.id = vtpm.id) \
 		WHERE name <> 'neighbour'; \
 	INSERT OR REPLACE INTO state SELECT * FROM good.state WHERE uuid <> $(uuid_of neighbour)"
 mgr_start

@@ -276,3 +276,27 @@ plan_load() {
 }
 
 [ ! -e /trials_guest.sh ] || . /trials_guest.sh
+
+# --- a measured launch ---
+# The log of it, from the NV indices that the manager writes: a size, and the log in pieces of 2048 bytes.
+launch_log() { # file
+	local i size
+	: >parts
+	for i in 0 1 2 3 4 5 6 7 8; do
+		tpm2 nvread -Q -o part "0x$(printf %08x $((0x01407600 + i)))" 2>/dev/null || break
+		cat part >>parts
+	done
+	size=$(od -An -tu4 -N 4 parts | tr -d ' ')
+	dd if=parts of="$1" bs=1 skip=4 count="$size" 2>/dev/null
+	[ "$(wc -c <"$1")" = "$size" ]
+}
+plan_launched() {
+	local i
+	note pcrs "$(for i in 0 1 2 3 4 5 6 7 8 9; do pcr $i; done | tr '\n' ' ')"
+	check log_is_in_nv launch_log log
+	note_file eventlog log
+}
+plan_launched_uefi() { # the firmware's own log comes after that
+	plan_launched
+	note_file firmware /sys/kernel/security/tpm0/binary_bios_measurements
+}

@@ -27,3 +27,13 @@ kept() {
 ek_certificate_verifies() {
 	file "$1.ek_certificate" && openssl verify -x509_strict -CAfile "$2" <(openssl x509 -inform der -in "$LAB/$1.ek_certificate")
 }
+
+# PCRs 0 to 9 of the SHA-256 bank, as the log of a measured launch has them: by tpm2_eventlog, but for PCR 0, which it knows only from version 5.6 on.
+pcrs_of_log() { # file
+	echo $(python3 tests/tools/launch.py --replay "$1" sha256 | awk '{ print tolower($2) }'
+		tpm2_eventlog "$1" | awk '$1 ~ /^sha/ { on = $1 == "sha256:" } on && $2 == ":" && $1 > 0 && $1 < 10 { print substr($3, 3) }')
+}
+pcrs_are_the_logs() { # notes' owner, label
+	file "$1.eventlog"
+	is "$2_pcrs_are_what_the_log_leads_to" "${NOTE[$1.pcrs]:-none}" "$(pcrs_of_log "$LAB/$1.eventlog")"
+}

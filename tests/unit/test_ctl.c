@@ -69,6 +69,15 @@ static void test_command_lines(void **state)
 	expect_params("show web1 --ek-cert ecc", "Show", "{\"name\":\"web1\"}");
 	expect_params("--runtime-dir /x ca", "Ca", "{}");
 	expect_params("create web1 --snapshots allow", "Create", "{\"name\":\"web1\",\"snapshots\":\"allow\"}");
+	expect_params("set --launch off web1", "Set", "{\"launch\":\"off\",\"name\":\"web1\"}");
+	expect_params("launch allow web1 abc", "LaunchAllow", "{\"digest\":\"abc\",\"name\":\"web1\"}");
+	expect_params("launch allow --group g abc --remove", "LaunchAllow", "{\"digest\":\"abc\",\"group\":\"g\",\"remove\":true}");
+	expect_params("launch allow web1 --key f", "LaunchAllow", "{\"name\":\"web1\"}");
+	expect_params("launch allow --group g --key f", "LaunchAllow", "{\"group\":\"g\"}");
+	expect_params("launch list web1", "LaunchShow", "{\"name\":\"web1\"}");
+	expect_params("launch policy --group g --launch required --mismatch serve", "LaunchPolicy",
+		      "{\"group\":\"g\",\"launch\":\"required\",\"mismatch\":\"serve\"}");
+	expect_params("eventlog web1 --out f", "EventLog", "{\"name\":\"web1\"}");
 	expect_params("set --snapshots=refuse web1", "Set", "{\"name\":\"web1\",\"snapshots\":\"refuse\"}");
 }
 
@@ -80,6 +89,8 @@ static void test_wrong_command_lines(void **state)
 		"create",
 		"create a b", "policy", "policy sign", "policy show x", "policy sign f --number 0", "policy sign f --for-group ../x", "policy raise --to x",
 		"policy sign f --key a --key b",
+		"launch", "launch allow", "launch allow a", "launch allow --group g", "launch allow a b c", "launch allow --group g a b",
+		"launch allow a b --key f", "launch show", "launch show a --group g", "eventlog", "eventlog a b",
 		"recovery open f --key a --key b",
 		"policy current --pcrs 24",
 		"group",

@@ -482,6 +482,73 @@ static void any_order_of_anything(void **state)
 	}
 }
 
+/* Who launches a domain makes it paused: its device is there before the launch, and libxl waits for the back end. */
+static void one_that_is_to_be_launched_waits(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	made(&s);
+	s.tpm = XEN_TPM_UNLAUNCHED;
+	assert_int_equal(step(&s), XEN_DO_FEATURES | XEN_DO_STATE);
+	assert_int_equal(s.d.state, XEN_STATE_INIT_WAIT);
+	assert_int_equal(step(&s), 0);
+	s.tpm = XEN_TPM_LEAVING; /* its launch is under way */
+	assert_int_equal(step(&s), 0);
+	s.tpm = XEN_TPM_HELD;
+	assert_int_equal(step(&s), XEN_DO_MARK | XEN_DO_ADOPT);
+	s.tpm = XEN_TPM_ON;
+	front(&s, "3", "8", "9");
+	assert_int_equal(step(&s), XEN_DO_ATTACH);
+}
+
+static void one_that_was_not_launched_is_refused(void **state)
+{
+	static const char *const states[] = { "3", "4" };
+	struct scene s;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		made(&s);
+		s.tpm = XEN_TPM_UNLAUNCHED;
+		(void)step(&s);
+		front(&s, states[i], "8", "9");
+		assert_int_equal(step(&s), XEN_DO_ERROR | XEN_DO_STATE);
+		assert_int_equal(s.d.state, XEN_STATE_CLOSED);
+		assert_non_null(strstr(s.o.why, "vtpm-launch"));
+		/* A launch that comes when it runs already is too late, whatever it does with its front end. */
+		s.tpm = XEN_TPM_HELD;
+		assert_int_equal(step(&s), 0);
+		front(&s, "1", "", "");
+		assert_int_equal(step(&s), 0);
+		front(&s, "3", "10", "11");
+		assert_int_equal(step(&s), 0);
+		assert_int_equal(s.d.phase, XEN_REFUSED);
+	}
+	/* Hot-attached: its guest is quicker than whoever looks. */
+	made(&s);
+	s.tpm = XEN_TPM_UNLAUNCHED;
+	front(&s, "3", "8", "9");
+	assert_int_equal(step(&s), XEN_DO_FEATURES | XEN_DO_STATE | XEN_DO_ERROR);
+	assert_int_equal(s.d.state, XEN_STATE_CLOSED);
+}
+
+/* Its launch is over with its TPM: it does not come back by itself, and not without a launch. */
+static void a_launched_tpm_that_ends(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	made(&s);
+	s.tpm = XEN_TPM_UNLAUNCHED;
+	(void)step(&s);
+	s.tpm = XEN_TPM_HELD;
+	(void)step(&s);
+	s.tpm = XEN_TPM_UNLAUNCHED;
+	assert_int_equal(step(&s), XEN_DO_ERROR | XEN_DO_STATE);
+	assert_int_equal(s.d.phase, XEN_REFUSED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -506,6 +573,9 @@ int main(void)
 		cmocka_unit_test(junk_in_the_front_ends_nodes),
 		cmocka_unit_test(junk_in_the_back_ends_nodes),
 		cmocka_unit_test(any_order_of_anything),
+		cmocka_unit_test(one_that_is_to_be_launched_waits),
+		cmocka_unit_test(one_that_was_not_launched_is_refused),
+		cmocka_unit_test(a_launched_tpm_that_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

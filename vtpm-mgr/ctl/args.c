@@ -155,6 +155,8 @@ static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *
 		a->swtpm = value;
 	else if (strcmp(o->name, "--response") == 0)
 		a->response = value;
+	else if (strcmp(o->name, "--out") == 0)
+		a->out = value;
 	else if (strcmp(o->name, "--ca") == 0)
 		a->ca = value;
 	else if (strcmp(o->name, "--share-file") == 0)
@@ -313,6 +315,10 @@ static size_t words_wanted(const struct ctl_args *a, bool more)
 		return 0;
 	case NAME_OR_STORE:
 		return json_is_true(json_object_get(a->params, "store")) ? 0 : 1;
+	case NAME_OR_GROUP:
+		return json_object_get(a->params, "group") ? 0 : 1;
+	case NAME_DIGEST:
+		return (json_object_get(a->params, "group") ? 0u : 1u) + (a->nkeys ? 0u : 1u);
 	case FILE_MAYBE:
 		return more ? 1 : 0;
 	case NAME_TWO:
@@ -329,17 +335,22 @@ static int apply_words(struct ctl_args *a, const struct split *sp, size_t used, 
 
 	if (a->help || a->version)
 		return 0;
+	if (sp->nwords < want && a->command->takes == NAME_DIGEST)
+		return usage(e, "a NAME (or --group) and a DIGEST (or --key) are missing after", a->command->name);
 	if (sp->nwords < want)
 		return usage(e, a->command->takes == NAME_OF_FILE ? "a FILE is missing after" : "a NAME is missing after",
 			     a->command->name);
 	if (sp->nwords > want)
 		return usage(e, "one argument too many", sp->words[want]);
-	if (n == 0)
+	if (a->command->takes == NAME_DIGEST && !a->nkeys &&
+	    json_object_set_new(a->params, "digest", json_string(sp->words[--want])))
+		return usage(e, "not a digest", sp->words[want]);
+	if (want == used)
 		return 0;
 	a->name = sp->words[want - 1];
 	if (a->command->takes == NAME_OF_FILE || a->command->takes == FILE_MAYBE)
 		return 0;
-	if (n == 2 && json_object_set_new(a->params, "source", json_string(sp->words[used])))
+	if (a->command->takes == NAME_TWO && json_object_set_new(a->params, "source", json_string(sp->words[used])))
 		return usage(e, "not a valid name", sp->words[used]);
 	if (json_object_set_new(a->params, "name", json_string(a->name)))
 		return usage(e, "not a valid name", a->name);

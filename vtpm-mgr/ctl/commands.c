@@ -15,6 +15,8 @@
 	{"--locality-max", "N", "locality_max", ARG_NUMBER, 4, "highest locality the guest may use (default: 0)"}, \
 	{"--snapshots", "refuse|allow", "snapshots", ARG_STRING, 0, \
 	 "older saved states that QEMU brings back (default: refuse)"}, \
+	{"--launch", "auto|required|off", "launch", ARG_STRING, 0, \
+	 "whether its guest must come by vtpm-launch (default: auto, as its group says, and else domains of Xen must)"}, \
 	{"--token", "DIR", NULL, ARG_FILE, 0, "keep a token there, by which libvirt's machine has it (vtpm-swtpm(8))"}, \
 	{"--machine", "U", "machine", ARG_STRING, 0, "with --token: UUID of that machine"}
 /* clang-format on */
@@ -27,6 +29,24 @@ static const struct ctl_option import_options[] = {
 };
 static const struct ctl_option set_options[] = {
 	{"--snapshots", "refuse|allow", "snapshots", ARG_STRING, 0, "older saved states that QEMU brings back"},
+	{"--launch", "auto|required|off", "launch", ARG_STRING, 0, "whether its guest must come by vtpm-launch"},
+};
+/* clang-format off */
+#define LAUNCH_GROUP {"--group", "G", "group", ARG_STRING, 0, "in place of NAME: for all vTPMs of a group that do not say so themselves"}
+/* clang-format on */
+static const struct ctl_option launch_options[] = { LAUNCH_GROUP };
+static const struct ctl_option launch_allow_options[] = {
+	LAUNCH_GROUP,
+	{"--key", "FILE", NULL, ARG_FILE, 0, "in place of DIGEST: what this public key (PEM) has signed"},
+	{"--remove", NULL, "remove", ARG_FLAG, 0, "it is not allowed any more"},
+};
+static const struct ctl_option launch_policy_options[] = {
+	LAUNCH_GROUP,
+	{"--launch", "auto|required|off", "launch", ARG_STRING, 0, "whether guests must come by vtpm-launch"},
+	{"--mismatch", "refuse|serve", "mismatch", ARG_STRING, 0, "what becomes of a launch that is not allowed"},
+};
+static const struct ctl_option eventlog_options[] = {
+	{"--out", "FILE", NULL, ARG_FILE, 0, "write it there (default: standard output, if that is no terminal)"},
 };
 static const struct ctl_option start_options[] = {
 	{"--firmware", NULL, "firmware", ARG_FLAG, 0,
@@ -193,6 +213,16 @@ const struct ctl_command ctl_commands[] = {
 	{"group", "list", "Status", NAME_NONE, NULL, 0, print_groups, select_groups, "List the groups.", NULL, NULL},
 	{NULL, "reseal", "Reseal", NAME_NONE, OPTIONS(reseal_options), print_resealed, NULL,
 	 "Rotate root keys, and what is wrapped under them; guests run on.", NULL, NULL},
+	{NULL, "eventlog", "EventLog", NAME_NEEDED, OPTIONS(eventlog_options), print_eventlog, NULL,
+	 "Write the event log of the measured launch by which a vTPM is on.", NULL, NULL},
+	{"launch", "allow", "LaunchAllow", NAME_DIGEST, OPTIONS(launch_allow_options), print_launch, NULL,
+	 "Allow a launch, by its digest or by a key that signs such; what is not allowed then is a mismatch.", launch_allow_prepare, NULL},
+	{"launch", "list", "LaunchShow", NAME_OR_GROUP, OPTIONS(launch_options), print_launch_list, NULL,
+	 "List the launches that are allowed.", NULL, NULL},
+	{"launch", "show", "LaunchShow", NAME_OR_GROUP, OPTIONS(launch_options), print_launch, NULL,
+	 "Show what is demanded of launches, and the launch by which a vTPM is on.", NULL, NULL},
+	{"launch", "policy", "LaunchPolicy", NAME_OR_GROUP, OPTIONS(launch_policy_options), print_launch, NULL,
+	 "Say whether guests must come by a launch, and what becomes of one that is not allowed.", NULL, NULL},
 	{"recovery", "init", "RecoveryInit", NAME_NONE, OPTIONS(recovery_init_options), print_recovery_init, NULL,
 	 "Wrap every root to offline keys, which open it when this TPM does not any more.", recovery_init_prepare, NULL},
 	{"recovery", "show", "RecoveryShow", NAME_NONE, NULL, 0, print_recovery, NULL,
@@ -253,7 +283,8 @@ const struct ctl_command *ctl_find_command(char *const *words, size_t n, size_t 
 }
 
 static const char *const name_words[] = {[NAME_NONE] = "", [NAME_NEEDED] = " NAME", [NAME_OR_STORE] = " NAME|--store",
-					 [NAME_OF_FILE] = " FILE", [FILE_MAYBE] = " [FILE]", [NAME_TWO] = " SOURCE NAME"};
+					 [NAME_OF_FILE] = " FILE", [FILE_MAYBE] = " [FILE]", [NAME_TWO] = " SOURCE NAME",
+					 [NAME_OR_GROUP] = " NAME|--group G", [NAME_DIGEST] = " NAME|--group G [DIGEST]"};
 
 bool ctl_is_group(const char *word)
 {
@@ -270,7 +301,7 @@ static void print_summary(const char *group)
 	       group ? " " : "");
 	for (size_t i = 0; i < ctl_ncommands; i++) {
 		const struct ctl_command *c = &ctl_commands[i];
-		char left[64];
+		char left[80];
 
 		if (group && (!c->group || strcmp(c->group, group) != 0))
 			continue;

@@ -3,7 +3,7 @@
  * vtpmctl: turns a command line into one Varlink call and its reply into text. main.c runs it,
  * commands.c is the table of commands, args.c reads the command line by that table, import.c reads
  * what an import takes along, backup.c carries a backup's file to and fro, token.c makes and keeps a token, client.c speaks to the manager over a link.c,
- * domain.c finds one in another domain, output.c prints. What the manager sends is data, never trusted to be
+ * domain.c finds one in another domain, launch.c is about measured launch, output.c prints. What the manager sends is data, never trusted to be
  * printable.
  */
 #ifndef VTPM_CTL_H
@@ -54,8 +54,9 @@ struct ctl_command {
 	const char *group; /* first word of two, or NULL */
 	const char *name;
 	const char *method; /* without the interface */
-	/* NAME_OR_STORE: a NAME, or the option --store. NAME_OF_FILE: FILE, FILE_MAYBE: or none. NAME_TWO: SOURCE NAME. */
-	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, NAME_OF_FILE, FILE_MAYBE, NAME_TWO } takes;
+	/* NAME_OR_STORE: a NAME, or the option --store. NAME_OF_FILE: FILE, FILE_MAYBE: or none. NAME_TWO: SOURCE NAME.
+	 * NAME_OR_GROUP: a NAME, or the option --group. NAME_DIGEST: the same, and perhaps a DIGEST. */
+	enum { NAME_NONE, NAME_NEEDED, NAME_OR_STORE, NAME_OF_FILE, FILE_MAYBE, NAME_TWO, NAME_OR_GROUP, NAME_DIGEST } takes;
 	const struct ctl_option *options;
 	size_t noptions;
 	/* Prints the reply for a person. Returns an exit code. */
@@ -90,6 +91,7 @@ struct ctl_args {
 	const char *code, *response; /* of a recovery */
 	bool owner_auth;
 	const char *dir; /* for files of an enrolment */
+	const char *out; /* of an event log */
 	const char *ca, *share_file; /* of a group's second share */
 	const char *policy_key, *recovery_key, *set; /* files; "none" for no key */
 	/* Of policy sign and policy current, which make files of them. */
@@ -181,6 +183,15 @@ CHECKED int enroll_activate_prepare(struct ctl_args *a, struct ctl_error *e);
 /* Encrypt a group's second share to the keeper; before CreateGroup, if it is to have one, and GroupUnlock. */
 CHECKED int share_create_prepare(struct ctl_args *a, struct ctl_error *e);
 CHECKED int share_unlock_prepare(struct ctl_args *a, struct ctl_error *e);
+
+/* ---- launch.c ---- */
+
+/* Before LaunchAllow: reads a key's file. */
+CHECKED int launch_allow_prepare(struct ctl_args *a, struct ctl_error *e);
+int print_launch(const struct ctl_args *a, json_t *params);
+int print_launch_list(const struct ctl_args *a, json_t *params);
+/* The log itself, in bytes. */
+int print_eventlog(const struct ctl_args *a, json_t *params);
 
 /* ---- output.c ---- */
 

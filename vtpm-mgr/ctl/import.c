@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/sealed.h"
 #include "lib/util.h"
 #include "vtpm-mgr/ctl/ctl.h"
 #include "vtpm-mgr/proto/limits.h"
@@ -21,7 +21,6 @@
 #define TPM12_FILE    "tpm-00.permall"
 #define LOCK_FILE     ".lock"
 #define SECRET_MAX    4096u /* bytes of a key or a passphrase: what the worker takes */
-#define SEALS	      (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 static int failed(struct ctl_error *e, int errnum, const char *dir, const char *file)
 {
@@ -60,58 +59,18 @@ static int check_off(int dir, const char *path, struct ctl_error *e)
 			path);
 }
 
-/* An empty memfd. */
-static int make_memfd(struct ctl_error *e)
-{
-	int fd = memfd_create("import", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		(void)failed(e, errno, "memfd_create", "");
-	return fd;
-}
-
-/* Copies all of from, at most max bytes, by way of the memfd's own memory. ERR_RANGE: there are more. */
-static int copy(int from, int to, size_t max)
-{
-	size_t at = 0;
-	ssize_t r = 1;
-	int err = 0;
-	char *p;
-
-	if (ftruncate(to, (off_t)max + 1))
-		return err_from_errno(errno);
-	p = mmap(NULL, max + 1, PROT_READ | PROT_WRITE, MAP_SHARED, to, 0);
-	if (p == MAP_FAILED)
-		return err_from_errno(errno);
-	while (r != 0 && at <= max && !err) {
-		r = read(from, p + at, max + 1 - at);
-		if (r < 0 && errno != EINTR)
-			err = err_from_errno(errno);
-		else if (r > 0)
-			at += (size_t)r;
-	}
-	munmap(p, max + 1); /* or it could not be sealed */
-	if (!err && at > max)
-		err = ERR_RANGE;
-	if (!err && (ftruncate(to, (off_t)at) || fcntl(to, F_ADD_SEALS, SEALS)))
-		err = err_from_errno(errno);
-	return err;
-}
-
 /* Gives the copy of from, which is closed, to the call. */
 static int give(struct ctl_args *a, int from, const char *path, size_t max, struct ctl_error *e)
 {
-	int fd = make_memfd(e);
-	int err = fd < 0 ? ERR_SYS : copy(from, fd, max);
+	size_t size;
+	int fd;
+	int err = sealed_copy(from, "import", max, &fd, &size);
 
 	fd_close(&from);
-	if (!err) {
+	if (!err)
 		a->fds[a->nfds++] = fd;
+	if (!err)
 		return 0;
-	}
-	if (fd < 0)
-		return err;
-	fd_close(&fd);
 	if (err == ERR_RANGE)
 		return ctl_fail(e, err, EXIT_FAILED, "%s: it has more than %zu bytes, which is no such thing", path, max);
 	return ctl_fail(e, err, EXIT_FAILED, "%s: %s", path, err_text(err));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <stdarg.h>
@@ -96,7 +97,7 @@ void ctl_print_error(const struct ctl_error *e, bool json)
 {
 	json_t *o;
 
-	fputs("vtpmctl: ", stderr);
+	fprintf(stderr, "%s: ", program_invocation_short_name); /* vtpmctl, or another client of the manager */
 	put_text(stderr, e->message);
 	fputc('\n', stderr);
 	if (!json)
@@ -324,6 +325,10 @@ int print_show(const struct ctl_args *a, json_t *params)
 	if (json_is_integer(json_object_get(v, "waiting_uid")))
 		linef("waiting", "a QEMU of uid %lld, to take over", num(v, "waiting_uid"));
 	line("QEMU refused", str(v, "refusal"));
+	line("launch", str(v, "launch"));
+	if (str(v, "launch_digest")[0])
+		linef("launched", "digest %s%s%s", str(v, "launch_digest"), flag(v, "launch_allowed") ? "" : ", not allowed",
+		      flag(v, "launch_waits") ? ", waiting for its guest" : "");
 	if (json_is_integer(json_object_get(v, "domain")))
 		linef("in use by", "domain %lld of Xen", num(v, "domain"));
 	if (json_is_true(json_object_get(v, "announced")))

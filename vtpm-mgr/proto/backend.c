@@ -6,7 +6,7 @@ int backend_start_encode(struct buf *b, const struct backend_start *m)
 	if (buf_put_u32le(b, m->flags) || buf_put_bytes(b, m->uuid, UUID_LEN) ||
 	    buf_put_bytes(b, m->from_uuid, UUID_LEN) || buf_put_u64le(b, m->version) || buf_put_u64le(b, m->line) ||
 	    buf_put_u32le(b, m->state_max) || buf_put_u8(b, m->locality_max) ||
-	    buf_put_var(b, m->sealed, m->sealed_len))
+	    buf_put_var(b, m->sealed, m->sealed_len) || buf_put_var(b, m->launch, m->launch_len))
 		return ERR_RANGE;
 	return 0;
 }
@@ -26,7 +26,9 @@ static int start_flags_check(const struct backend_start *m)
 		return ERR_PROTO;
 	if ((m->flags & RUN_STARTUP) && !(m->flags & RUN_SERVE))
 		return ERR_PROTO;
-	if ((m->flags & RUN_RESUME) && (m->flags & ~(resumed | RUN_STANDBY)) != RUN_SERVE)
+	if ((m->flags & RUN_RESUME) && (m->flags & ~(resumed | RUN_STANDBY | (m->launch_len ? RUN_STARTUP : 0u))) != RUN_SERVE)
+		return ERR_PROTO;
+	if (m->launch_len != 0 && (!(m->flags & RUN_SERVE) || (m->flags & RUN_STANDBY)))
 		return ERR_PROTO;
 	if ((m->flags & resumed) && !(m->flags & RUN_RESUME))
 		return ERR_PROTO;
@@ -46,9 +48,12 @@ int backend_start_decode(struct buf *b, struct backend_start *m)
 	if (buf_get_u32le(b, &m->flags) || buf_get_bytes(b, m->uuid, UUID_LEN) ||
 	    buf_get_bytes(b, m->from_uuid, UUID_LEN) || buf_get_u64le(b, &m->version) || buf_get_u64le(b, &m->line) ||
 	    buf_get_u32le(b, &m->state_max) || buf_get_u8(b, &m->locality_max) ||
-	    buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
+	    buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len) ||
+	    buf_get_var(b, LAUNCH_LOG_MAX, &m->launch, &m->launch_len))
 		return ERR_PROTO;
 	if (m->locality_max > 4)
+		return ERR_PROTO;
+	if (m->launch_len != 0 && launch_log_check(m->launch, m->launch_len, m->flags & RUN_STARTUP))
 		return ERR_PROTO;
 	return start_flags_check(m);
 }

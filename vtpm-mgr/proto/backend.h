@@ -3,7 +3,8 @@
  * What a backend speaks: three channels, each for one peer.
  *
  * control (manager <-> control thread)
- *	m -> b  BACKEND_START {…}		first message, once; with RUN_IMPORT + 1 or 2 fds {state, secret}
+ *	m -> b  BACKEND_START {…}		first message, once; with RUN_IMPORT + 1 or 2 fds {state, secret}. With a launch,
+ *						each power-on begins with what its log says (launch.h)
  *	b -> m  BACKEND_READY {}		serving; with RUN_STARTUP the engine has answered TPM2_Startup
  *	b -> m  BACKEND_PROVISIONED {…}	a worker is done: sealed state, EK public areas, certificates; it exits 0
  *	b -> m  BACKEND_FAILED {i32 code, str text}	it cannot go on and exits; ERR_AUTH: the state does not verify
@@ -37,6 +38,7 @@
 
 #include "lib/ipc.h"
 #include "lib/util.h"
+#include "vtpm-mgr/proto/launch.h"
 #include "vtpm-mgr/proto/limits.h"
 
 enum {
@@ -64,7 +66,7 @@ enum {
  */
 enum {
 	RUN_SERVE = 1u << 0,	   /* serve the ring */
-	RUN_STARTUP = 1u << 1,	   /* with SERVE: send TPM2_Startup(CLEAR) and randomise the platform auth before the first guest byte */
+	RUN_STARTUP = 1u << 1,	   /* with SERVE: send TPM2_Startup(CLEAR) and randomise the platform auth before the first guest byte; for a QEMU only with a launch */
 	RUN_MANUFACTURE = 1u << 2, /* no state given: make a new TPM with its EKs */
 	RUN_CERTIFY = 1u << 3,	   /* have all keys certified, and write the certificates of EKs to NV */
 	RUN_STANDBY = 1u << 4,	   /* with SERVE, for a QEMU, and no state: another QEMU has the TPM; STORE_TAKE asks for it */
@@ -105,6 +107,8 @@ struct backend_start {
 	uint8_t locality_max;	     /* 0 … 4 */
 	const uint8_t *sealed;	     /* view */
 	size_t sealed_len;
+	const uint8_t *launch; /* view: the event log of a measured launch (launch.h); length 0: there was none */
+	size_t launch_len;
 };
 
 struct backend_provisioned {
@@ -161,8 +165,8 @@ struct cert_issued {
 	size_t der_len;
 };
 
-#define BACKEND_START_MIN	61u
-#define BACKEND_START_MAX	(BACKEND_START_MIN + SEALED_STATE_MAX)
+#define BACKEND_START_MIN	65u
+#define BACKEND_START_MAX	(BACKEND_START_MIN + SEALED_STATE_MAX + LAUNCH_LOG_MAX)
 #define BACKEND_PROVISIONED_MIN 36u
 #define BACKEND_PROVISIONED_MAX (BACKEND_PROVISIONED_MIN + SEALED_STATE_MAX + KEY_KINDS * (PUBLIC_MAX + CERT_MAX))
 #define BACKEND_REFUSED_SIZE	4u

@@ -16,7 +16,7 @@ XEN_PACKAGES="xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore
 	libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenmisc4.17 libxenstore4 libxentoolcore1
 	libxentoollog1 libyajl2"
 XEN_BIN=/usr/lib/xen-4.17/bin # where libxl looks for its helpers
-PROGRAMS="vtpm-hold vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl libtss2-tcti-vtpm.so.0"
+PROGRAMS="vtpm-hold vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-launch libtss2-tcti-vtpm.so.0"
 TOOLS="$B/tests/xenback $B/tests/xen_reach"
 DOM0_TOOLS="/bin/bash /bin/busybox /usr/bin/flock /usr/bin/tpm2 /sbin/mke2fs" # flock and bash for the scripts of Xen
 GUEST_MODULES="xen-tpmfront xen-blkfront xen-gntalloc xen-gntdev xen-evtchn"
@@ -49,6 +49,7 @@ dom0_root() {
 	printf 'root:x:0:\nvtpm:x:900:\n' >"$root/etc/group"
 	install -m 755 tests/lab/init "$root/init"
 	install -m 644 tests/lab/assert.sh $here/manager.sh $here/guests.sh $here/trials.sh $here/stub.sh $here/flask.sh "$root/"
+	install -m 644 tests/lab/launch/dom0.sh "$root/launch.sh"
 	install -m 644 "$B/stubdom/vtpmmgr.cfg" "$root/etc/xen/"
 	install -m 644 $here/dom0.sh "$root/plans.sh"
 	# libgcc_s is loaded when a thread is cancelled, the TCTI when it is named.
@@ -73,4 +74,4 @@ common=("$0" tests/lab/{initramfs,assert}.sh tests/lab/init "$(guest_versions)" 
 guest=$(initramfs xen-guest guest_root "${common[@]}" tests/lab/plans.sh $here/trials_guest.sh "$B"/tests/{guest_bench,hostile_xen,xen_reach} "$module" "$GUEST_MODULES")
 echo "$xen/xen"
 echo "$kernel/vmlinux"
-initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/manager.sh $here/guests.sh $here/trials.sh $here/stub.sh $here/flask.sh "$B"/stubdom/{vtpmmgr.cfg,initramfs} "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)
+initramfs xen-dom0 dom0_root "${common[@]}" $here/dom0.sh $here/manager.sh $here/guests.sh $here/trials.sh $here/stub.sh $here/flask.sh tests/lab/launch/dom0.sh "$B"/stubdom/{vtpmmgr.cfg,initramfs} "$guest" "$xen" $TOOLS $(for p in $PROGRAMS; do echo "$B/$p"; done)

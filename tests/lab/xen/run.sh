@@ -14,7 +14,7 @@ mkdir -p "$LOG"
 
 # By name: what happens on each.
 machine_short() {
-	boot host manager "make web1" "up web1 4 pv ours" "tell web1 xen_kernel" "tell web1 reload" "down web1" && vm_end "$vm"
+	boot host manager "make web1" "up web1 4 pv ours" "tell web1 xen_kernel" "tell web1 reload" "down web1" trial_unlaunched && vm_end "$vm"
 }
 machine_host() { boot host manager "bare pv" "bare pvh" && vm_end "$vm"; }
 machine_driver() { boot "driver pv" "driver pvh" driver_lies driver_life driver_saved && vm_end "$vm"; }
@@ -53,7 +53,7 @@ machine_power() {
 both_up() { order "up web1 4 pv ours" && order "up web2 5 pvh ours"; }
 
 # Whom the manager refuses, and a guest that keeps to nothing beside one that must not notice.
-machine_hostile() { boot manager "make web1 web2" trial_refusals trial_hostile log && vm_end "$vm"; }
+machine_hostile() { boot manager "make web1 web2" trial_refusals trial_unlaunched trial_hostile log && vm_end "$vm"; }
 # Domains destroyed, a backend killed, the manager restarted; a domain saved and restored.
 machine_ends() { boot manager "make web1 web2" trial_destroy trial_killed trial_saved trial_autocreate log && vm_end "$vm"; }
 

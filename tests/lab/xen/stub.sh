@@ -10,11 +10,14 @@ stub_uuid() { stub show "$1" | awk '$1 == "uuid:" || $1 == "uuid" { print $2; ex
 
 # The configuration that is delivered, but for the paths. $1: what is added to extra, as docs/xen.md has it. Each start has
 # a log of its own.
-stub_create() {
-	local extra="console=hvc0 loglevel=4 tpm_tis.force=1 tpm_tis.interrupts=0"
+stub_config() {
 	sed -e 's|^kernel = .*|kernel = "/guest/vmlinux"|' -e 's|^ramdisk = .*|ramdisk = "/guest/stubdom"|' \
 		-e "s|phy:[^,]*,|phy:$stub_disk,|" ${stub_labels:+-e 's/^#\(.*seclabel = .*\)/\1/'} /etc/xen/vtpmmgr.cfg >/run/vtpmmgr.cfg
 	: >$stub_log
+}
+stub_create() {
+	local extra="console=hvc0 loglevel=4 tpm_tis.force=1 tpm_tis.interrupts=0"
+	stub_config
 	xl create -q /run/vtpmmgr.cfg ${1:+"extra=\"$extra $1\""}
 }
 stub_gone() { ! xl domid vtpmmgr; }
@@ -64,7 +67,7 @@ plan_stub_down() {
 
 plan_stub_make() { # name…
 	local name
-	for name; do check "stub_create_$name" stub create "$name"; done
+	for name; do check "stub_create_$name" stub create "$name" --launch off; done
 	stub ca >/run/ca.pem
 	note_file ca /run/ca.pem
 	is stub_list "$(stub list | awk 'NR > 1 { print $1 }' | sort | tr '\n' ' ')" "$(for name; do echo "$name"; done | sort | tr '\n' ' ')"

@@ -47,6 +47,24 @@ plan_trial_refusals() {
 	until_works vtpm_is web1 stopped
 }
 
+# A guest that nobody has measured, with a TPM that is only for one that was: it boots, and when its driver connects it is refused.
+plan_trial_unlaunched() {
+	local node
+	check create_guarded ctl create guarded
+	trial_guest guarded 6 "$(uuid_of guarded)" lab.modules=xen-tpm2front
+	guest_create guarded || return
+	until_works xenstore-read "$(back_node guarded error)"
+	node=$(xenstore-read "$(back_node guarded error)")
+	case $node in
+	*vtpm-launch*) say "ok guarded_error_node_says_why" ;;
+	*) say "fail guarded_error_node_says_why: $node" ;;
+	esac
+	until_works in_state guarded 6
+	is guarded_is_off "$(vtpm_state guarded)" stopped
+	guest_plan guarded finds_no_tpm
+	guest_end guarded
+}
+
 # --- hostile guests ---
 neighbour() { # plan of the hostile one; the neighbour works meanwhile
 	guest_plan web2 neighbour "$neighbour_count" &
@@ -239,6 +257,7 @@ plan_trial_waits() {
 plan_trial_autocreate() {
 	mgr_stop
 	check mgr_start_autocreate mgr_start --xen on --autocreate
+	check those_need_no_launch ctl launch policy --group default --launch off
 	trial_guest anyone 6 $trial_unknown "$with_driver"
 	guest_create anyone || return
 	guest_plan anyone neighbour 2

@@ -18,6 +18,7 @@ plan_measured_nothing() { is pcr_is_empty "$(pcr $pcr_used)" "$(zero)"; }
 plan_busy() { (while tpm2 createprimary -Q -C o -G rsa2048 -c busy.ctx; do :; done >/dev/null 2>&1 &); }
 # TPM2_GetRandom(8): one command, since each may wait half a minute for a back end that comes back.
 one_command() { printf '\200\001\0\0\0\014\0\0\001\173\0\010' | dd bs=12 of=/dev/tpmrm0; }
+plan_finds_no_tpm() { is no_tpm "$(ls /dev/tpmrm0 /dev/tpm0 2>/dev/null)" ""; }
 plan_has_no_tpm() { refused commands_fail . one_command; }
 # Nobody waits for one whose domain has died.
 plan_back_end_is_gone() { refused commands_fail_at_once 'Broken pipe' one_command; }
@@ -51,3 +52,4 @@ plan_takes_nothing() { # domain, page, port
 	is takes_nothing "$(tr -d ' \n' </tmp/taken)" ""
 }
 plan_has_a_tpm() { check tpm tpm2 getrandom --hex 8; }
+plan_has_no_device() { check no_tpm test ! -e /dev/tpm0; }
