@@ -9,7 +9,6 @@ cd "$(dirname "$0")/../.."
 lab_init
 
 nonce() { od -An -v -N "${1:-32}" -tx1 /dev/urandom | tr -d ' \n'; }
-uuid_of() { ctl show "$1" --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["vtpm"]["uuid"])'; }
 # Has evidence made of vTPM $1 for a new nonce, as $LAB/$2.ev and .nonce.
 attest() { nonce >"$LAB/$2.nonce" && ctl attest "$1" --nonce "$(cat "$LAB/$2.nonce")" --out "$LAB/$2.ev"; }
 # Of evidence $1; what else is said follows. POLICY, UUID, TRUST: other ones than usual.
@@ -23,28 +22,10 @@ field() { python3 -c 'import json,sys
 o = json.load(sys.stdin)
 for k in sys.argv[1:]: o = o[k]
 print(o)' "$@"; }
-# A chip from its maker: an RSA EK, with a certificate in NV.
-chip_made() {
-	mkdir -p "$LAB/chip" "$LAB/maker"
-	printf 'statedir = %s\nsigningkey = %s/sign.pem\nissuercert = %s/issuer.pem\ncertserial = %s/serial\n' \
-		"$LAB/maker" "$LAB/maker" "$LAB/maker" "$LAB/maker" >"$LAB/maker.conf"
-	printf 'create_certs_tool = /usr/bin/swtpm_localca\ncreate_certs_tool_config = %s\ncreate_certs_tool_options = /dev/null\n' \
-		"$LAB/maker.conf" >"$LAB/setup.conf"
-	swtpm_setup --tpm2 --tpmstate "$LAB/chip" --config "$LAB/setup.conf" --createek --create-ek-cert --lock-nvram
-}
-# What an operator does once per host.
-enroll() {
-	ctl enroll show --dir "$LAB/host" >/dev/null && head -c 32 /dev/urandom >"$LAB/secret" &&
-		tpm2_makecredential -Q -T none -G rsa -u "$LAB/host/ek-rsa.pem" -s "$LAB/secret" -n "$(cat "$LAB/host/ak.name")" -o "$LAB/challenge" &&
-		[ "$(ctl enroll activate "$LAB/challenge")" = "$(od -An -v -tx1 "$LAB/secret" | tr -d ' \n')" ] &&
-		printf '{"hosts": [{"name": "rack 1", "ak": "%s", "ek": "%s"}]}' "$(cat "$LAB/host/ak.name")" \
-			"$(openssl pkey -pubin -in "$LAB/host/ek-rsa.pem" -outform DER | sha256sum | cut -d' ' -f1)" >"$LAB/hosts.json"
-}
 
 check maker chip_made
 check start eval 'chip_start && mgr_init --insecure-pcrs && mgr_start --pool 1'
-mkdir "$LAB/host"
-check enroll enroll
+check enroll enroll "$LAB/hosts.json"
 ctl group create hard --insecure-pcrs --mode strict >/dev/null
 ctl create web1 --group hard >/dev/null && ctl create web2 >/dev/null && ctl start web1 >/dev/null && ctl start web2 >/dev/null
 web1=$(uuid_of web1) web2=$(uuid_of web2)
