@@ -56,6 +56,14 @@ static bool has_usage(X509 *x, const char *usage)
 	return found;
 }
 
+bool cert_is_of_ek(X509 *x)
+{
+	const uint32_t opens = X509v3_KU_KEY_ENCIPHERMENT | X509v3_KU_KEY_AGREEMENT;
+
+	return !X509_check_ca(x) && X509_get_key_usage(x) & opens &&
+	       (!(X509_get_extension_flags(x) & EXFLAG_XKUSAGE) || has_usage(x, OID_EK_CERTIFICATE));
+}
+
 static bool is_named(X509 *x, const uint8_t uuid[static EVIDENCE_UUID])
 {
 	const X509_NAME *subject = X509_get_subject_name(x);
@@ -79,21 +87,13 @@ bool cert_is_valid_at(X509 *x, time_t at)
 	return X509_cmp_time(X509_get0_notBefore(x), &at) < 0 && X509_cmp_time(X509_get0_notAfter(x), &at) > 0;
 }
 
-bool cert_revoked(X509_CRL *crl, X509 *x)
-{
-	X509_REVOKED *entry;
-
-	return X509_CRL_get0_by_cert(crl, &entry, x) == 1;
-}
-
 /* Whether a list of who issued one of the verified chain has it. */
 static bool chain_revoked(const struct vtpm_trust *t, const STACK_OF(X509) *chain)
 {
 	for (int i = 0; i + 1 < sk_X509_num(chain); i++) {
 		X509 *issuer = sk_X509_value(chain, i + 1);
-		X509_CRL *crl = trust_crl(t, X509_get_subject_name(issuer), X509_get0_pubkey(issuer));
 
-		if (crl && cert_revoked(crl, sk_X509_value(chain, i)))
+		if (trust_revokes(t, X509_get_subject_name(issuer), X509_get0_pubkey(issuer), sk_X509_value(chain, i)))
 			return true;
 	}
 	return false;

@@ -37,7 +37,7 @@ static enum vtpm_outcome look_up(struct verify *v, X509_CRL *crl, time_t now)
 	const ASN1_TIME *from = X509_CRL_get0_lastUpdate(crl), *until = X509_CRL_get0_nextUpdate(crl);
 	time_t oldest = now - (time_t)p->crl_age;
 
-	if (cert_revoked(crl, v->ak_cert))
+	if (trust_revokes(v->in->trust, X509_get_subject_name(v->ca_cert), v->ca.key, v->ak_cert))
 		return failed(v, "the certificate of the vTPM's attestation key is revoked: the vTPM was destroyed, or is on another host now");
 	if (!p->clock)
 		return passed(v, "the certificate is not in the host's revocation list; how old that is is not checked, for the clock is not trusted");
