@@ -166,6 +166,30 @@ static void test_revoked_before(void **state)
 	vtpm_trust_free(t);
 }
 
+/* An EK that was this vTPM's once, or one of the same uuid: whoever writes the host's disk can put it into the row. */
+static void test_revoked_ek(void **state)
+{
+	struct vtpm_trust *t = vtpm_trust_new();
+	const struct question q = {.trust = t};
+	BIO *bio = BIO_new(BIO_s_mem());
+	uint8_t serial[SERIAL_LEN];
+	X509_CRL *crl;
+	struct piece p;
+
+	(void)state;
+	memcpy(serial, a.serial, sizeof(serial));
+	serial[SERIAL_LEN - 1] = EK_ECC_P256;
+	crl = host_crl(&one, serial, time(NULL) - 60, time(NULL) + 3600);
+	PEM_write_bio_X509_CRL(bio, crl);
+	trust_pem(t, bio);
+	trust_host(t, &one, "");
+	piece_make(&p, &one, &a);
+	fails(&p, &q, "vtpm-ek", "is revoked");
+	BIO_free(bio);
+	X509_CRL_free(crl);
+	vtpm_trust_free(t);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -191,6 +215,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_launch_log_left_out), cmocka_unit_test(test_event_left_out), cmocka_unit_test(test_fewer_pcrs),
 		cmocka_unit_test(test_other_purpose),	     cmocka_unit_test(test_revoked_before),
+		cmocka_unit_test(test_revoked_ek),
 	};
 
 	if (argc > 1)

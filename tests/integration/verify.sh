@@ -141,6 +141,7 @@ check evidence_of_a_launched_one attest web3 l
 UUID=$(uuid_of web3) exits it_verifies_too 0 verify l
 says by_its_log "the launch event log leads to the guest's PCRs"
 check export_it "$B/vtpm-verify" export "$LAB/l.ev" "$x.logged"
+check what_it_has_not_is_not_of_before_it test ! -e "$x.logged/host.log"
 values() { sed -n 's/^ *\([1-9]\) *: 0x\([0-9a-fA-F]\{64\}\)$/\1 \2/p' | tr A-F a-f; }
 check it_has_nine_of_them eval '[ "$(tpm2_eventlog "$x.logged/launch.log" 2>/dev/null | sed -n "/^  sha256:/,/^  sha384:/p" | values | wc -l)" -eq 9 ]'
 is its_log_leads_to_its_quote "$(tpm2_eventlog "$x.logged/launch.log" 2>/dev/null | sed -n '/^  sha256:/,/^  sha384:/p' | values)" \
