@@ -149,6 +149,20 @@ is its_log_leads_to_its_quote "$(tpm2_eventlog "$x.logged/launch.log" 2>/dev/nul
 		-q "$(cat "$x.logged/vtpm-quote.qualifying")" | values)"
 exits no_export_of_what_is_none 3 "$B/vtpm-verify" export "$LAB/policy.json" "$x"
 
+# --- somebody who writes the disk puts another EK into its row: evidence says so ---
+mgr_stop
+was=$(db "SELECT 'ek_public_1 = ' || quote(ek_public_1) || ', cert_1 = ' || quote(cert_1) FROM vtpm WHERE name = 'web1'")
+db "UPDATE vtpm SET ek_public_1 = w.ek_public_1, cert_1 = w.cert_1 FROM (SELECT * FROM vtpm WHERE name = 'web2') AS w WHERE vtpm.name = 'web1'"
+check start_with_it eval 'mgr_start --pool 1 && ctl start web1'
+check its_evidence attest web1 e
+exits with_the_ek_of_another 1 verify e
+says it_is_not_certified "has not certified the vTPM's endorsement key"
+POLICY=$LAB/any.json exits who_does_not_demand_it 0 verify e
+says is_warned "only what the host's store says"
+mgr_stop
+db "UPDATE vtpm SET $was WHERE name = 'web1'"
+check start_as_before eval 'mgr_start --pool 1 && ctl start web1'
+
 # --- a vTPM that was restored: what was there before is not believed any more ---
 ctl stop web1
 ctl backup "$LAB/backup" >/dev/null && ctl restore "$LAB/backup" --only web1 --accept-rollback >/dev/null
