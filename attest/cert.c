@@ -9,6 +9,8 @@
 
 #include "lib/util.h"
 
+#define AUTH_LEVEL 2 /* 112 bits: no SHA-1, no RSA below 2048; OpenSSL takes everything if it is not told */
+
 /* One certificate has one encoding: what would be written of it must be what was read. */
 X509 *cert_parse(const struct evidence_view *der)
 {
@@ -113,6 +115,7 @@ static int chain_verify(const struct vtpm_trust *t, X509_STORE_CTX *ctx, X509 *l
 	else
 		X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_NO_CHECK_TIME);
 	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
+	X509_VERIFY_PARAM_set_auth_level(param, AUTH_LEVEL);
 	if (X509_verify_cert(ctx) != 1) {
 		snprintf(why, max, "%s", X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
 		return ERR_AUTH;

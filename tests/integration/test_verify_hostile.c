@@ -142,6 +142,38 @@ static void test_other_purpose(void **state)
 	vtpm_trust_free(t);
 }
 
+/* SHA-1 has collisions for whoever may choose what is certified. */
+static void test_weak_signature(void **state)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *maker = maker_make(key), *x;
+	struct vtpm_trust *t = vtpm_trust_new();
+	const struct question q = {.trust = t, .policy = "{\"host\": {\"ek_chain\": true}}"};
+	BIO *bio = BIO_new(BIO_s_mem());
+	const unsigned char *at = one.ek_cert.bytes;
+	unsigned char *to = one.ek_cert.bytes;
+	char more[128];
+	struct piece p;
+
+	(void)state;
+	PEM_write_bio_X509(bio, maker);
+	trust_pem(t, bio);
+	host_ek_certify(&one, maker, key, NULL, NULL);
+	ek_member(&one, more);
+	trust_host(t, &one, more);
+	x = d2i_X509(NULL, &at, (long)one.ek_cert.n);
+	assert_true(x && X509_sign(x, key, EVP_sha1()) > 0 && i2d_X509(x, NULL) < (int)sizeof(one.ek_cert.bytes));
+	one.ek_cert.n = (size_t)i2d_X509(x, &to);
+	piece_make(&p, &one, &a);
+	fails(&p, &q, "host-chain", "too weak");
+	one.ek_cert.n = 0;
+	BIO_free(bio);
+	X509_free(x);
+	X509_free(maker);
+	EVP_PKEY_free(key);
+	vtpm_trust_free(t);
+}
+
 /* What a list has said once stays so: the next one may be by a manager that was taken over, or a maker's for other certificates. */
 static void test_revoked_before(void **state)
 {
@@ -215,7 +247,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_launch_log_left_out), cmocka_unit_test(test_event_left_out), cmocka_unit_test(test_fewer_pcrs),
 		cmocka_unit_test(test_other_purpose),	     cmocka_unit_test(test_revoked_before),
-		cmocka_unit_test(test_revoked_ek),
+		cmocka_unit_test(test_revoked_ek),		     cmocka_unit_test(test_weak_signature),
 	};
 
 	if (argc > 1)
