@@ -149,6 +149,36 @@ is its_log_leads_to_its_quote "$(tpm2_eventlog "$x.logged/launch.log" 2>/dev/nul
 		-q "$(cat "$x.logged/vtpm-quote.qualifying")" | values)"
 exits no_export_of_what_is_none 3 "$B/vtpm-verify" export "$LAB/policy.json" "$x"
 
+# --- a QEMU that was launched with one kernel, and resumes what another one had saved ---
+ctl stop web3
+resumed_after_launch() { # what its TPM says then, as $LAB/r.ev
+	nonce >"$LAB/r.nonce"
+	python3 - "$LAB/run" web3 "$B/vtpmctl" --runtime-dir "$LAB/run" attest web3 --nonce "$(cat "$LAB/r.nonce")" --out "$LAB/r.ev" <<'P'
+import subprocess, sys
+sys.path.insert(0, "tests/tools")
+import launch
+from qemu_peer import Qemu
+run, name = sys.argv[1:3]
+def launched(kernel):
+    reply = launch.call(run, "Launch", name=name, startup=True, events=launch.boot(kernel))
+    assert "digest" in reply, reply
+    qemu = Qemu("%s/%s.swtpm" % (run, name))
+    qemu.arrive()
+    return qemu
+qemu = launched(b"another kernel")
+assert qemu.init() == 0
+blobs = qemu.save()
+qemu.hang_up()
+qemu = launched(b"kernel")
+assert qemu.bring(blobs) == [0, 0] and qemu.resume() == 0
+subprocess.run(sys.argv[3:], check=True)
+qemu.hang_up()
+P
+}
+check resumed resumed_after_launch
+UUID=$(uuid_of web3) exits is_not_taken_for_what_was_launched 1 verify r
+says its_pcrs_tell "does not lead to the guest's PCR 4"
+
 # --- somebody who writes the disk puts another EK into its row: evidence says so ---
 mgr_stop
 was=$(db "SELECT 'ek_public_1 = ' || quote(ek_public_1) || ', cert_1 = ' || quote(cert_1) FROM vtpm WHERE name = 'web1'")
