@@ -85,9 +85,9 @@ EFI_SRCS     := hv/launch/efi.c
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_held_launch test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
+              test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_crl test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
 UNIT_TESTS += test_predict test_bootlog test_evidence test_attest test_verify_files test_launch test_backend_launch test_launcher test_launch_stub
-INTEGRATION_TESTS := test_keeper test_rotation test_anchor test_policy test_breach test_verify
+INTEGRATION_TESTS := test_keeper test_rotation test_anchor test_policy test_breach test_verify test_verify_hostile
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
             tests/integration/hostile_ring.sh \
@@ -197,6 +197,8 @@ test_ak_SRCS := $(BACKEND_LIB_SRCS)
 test_ak_LIBS := $(LIBS_BACKEND)
 test_quote_SRCS := tests/unit/audit_session.c $(BACKEND_LIB_SRCS)
 test_quote_LIBS := $(LIBS_BACKEND)
+test_crl_SRCS := vtpm-mgr/keeper/crl.c vtpm-mgr/keeper/cert.c $(LIB_SRCS)
+test_crl_LIBS := -lcrypto
 test_ek_SRCS := $(BACKEND_LIB_SRCS)
 test_ek_LIBS := $(LIBS_BACKEND)
 test_engine_SRCS := $(BACKEND_LIB_SRCS)
@@ -254,6 +256,8 @@ test_policy_SRCS := tests/integration/test_policy_rig.c tests/integration/test_k
 test_policy_LIBS := -lcrypto
 test_verify_SRCS := tests/integration/attest_ask.c tests/integration/attest_rig.c tests/unit/event_log.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c $(VERIFY_LIB_SRCS)
 test_verify_LIBS := $(LIBS_VERIFY) -ltss2-esys -ltss2-mu -ltss2-tctildr
+test_verify_hostile_SRCS := $(test_verify_SRCS)
+test_verify_hostile_LIBS := $(test_verify_LIBS)
 test_breach_SRCS := $(test_policy_SRCS)
 test_breach_LIBS := -lcrypto
 test_anchor_LIBS := -lcrypto

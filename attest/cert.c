@@ -9,6 +9,8 @@
 
 #include "lib/util.h"
 
+#define AUTH_LEVEL 2 /* 112 bits: no SHA-1, no RSA below 2048; OpenSSL takes everything if it is not told */
+
 /* One certificate has one encoding: what would be written of it must be what was read. */
 X509 *cert_parse(const struct evidence_view *der)
 {
@@ -56,6 +58,14 @@ static bool has_usage(X509 *x, const char *usage)
 	return found;
 }
 
+bool cert_is_of_ek(X509 *x)
+{
+	const uint32_t opens = X509v3_KU_KEY_ENCIPHERMENT | X509v3_KU_KEY_AGREEMENT;
+
+	return !X509_check_ca(x) && X509_get_key_usage(x) & opens &&
+	       (!(X509_get_extension_flags(x) & EXFLAG_XKUSAGE) || has_usage(x, OID_EK_CERTIFICATE));
+}
+
 static bool is_named(X509 *x, const uint8_t uuid[static EVIDENCE_UUID])
 {
 	const X509_NAME *subject = X509_get_subject_name(x);
@@ -79,21 +89,13 @@ bool cert_is_valid_at(X509 *x, time_t at)
 	return X509_cmp_time(X509_get0_notBefore(x), &at) < 0 && X509_cmp_time(X509_get0_notAfter(x), &at) > 0;
 }
 
-bool cert_revoked(X509_CRL *crl, X509 *x)
-{
-	X509_REVOKED *entry;
-
-	return X509_CRL_get0_by_cert(crl, &entry, x) == 1;
-}
-
 /* Whether a list of who issued one of the verified chain has it. */
 static bool chain_revoked(const struct vtpm_trust *t, const STACK_OF(X509) *chain)
 {
 	for (int i = 0; i + 1 < sk_X509_num(chain); i++) {
 		X509 *issuer = sk_X509_value(chain, i + 1);
-		X509_CRL *crl = trust_crl(t, X509_get_subject_name(issuer), X509_get0_pubkey(issuer));
 
-		if (crl && cert_revoked(crl, sk_X509_value(chain, i)))
+		if (trust_revokes(t, X509_get_subject_name(issuer), X509_get0_pubkey(issuer), sk_X509_value(chain, i)))
 			return true;
 	}
 	return false;
@@ -113,6 +115,7 @@ static int chain_verify(const struct vtpm_trust *t, X509_STORE_CTX *ctx, X509 *l
 	else
 		X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_NO_CHECK_TIME);
 	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
+	X509_VERIFY_PARAM_set_auth_level(param, AUTH_LEVEL);
 	if (X509_verify_cert(ctx) != 1) {
 		snprintf(why, max, "%s", X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
 		return ERR_AUTH;

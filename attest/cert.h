@@ -21,9 +21,10 @@ bool cert_has_key(X509 *x, EVP_PKEY *key);
 CHECKED int cert_key_digest(X509 *x, uint8_t out[static EVIDENCE_DIGEST]);
 /* An end entity's, issued by ca, for the extended key usage and the uuid as common name. */
 bool cert_is_of(X509 *x, X509 *ca, EVP_PKEY *ca_key, const char *usage, const uint8_t uuid[static EVIDENCE_UUID]);
+/* Of a key that opens credentials, as far as it says what it is for (TCG EK Credential Profile 2.0, 3.2). */
+bool cert_is_of_ek(X509 *x);
 bool cert_is_valid_at(X509 *x, time_t at);
 /* The certificates behind the leaf in e, up to a root; at 0 is no time. why: the reason if not. */
 CHECKED int cert_chain(const struct vtpm_trust *t, X509 *leaf, const struct evidence *e, time_t at, char *why, size_t max);
-bool cert_revoked(X509_CRL *crl, X509 *x);
 
 #endif

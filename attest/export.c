@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -42,9 +43,22 @@ int file_write(const char *dir, const char *name, const void *p, size_t n)
 	return bad ? ERR_IO : 0;
 }
 
+/* What this evidence has not: a file of that name is of another one. */
+static int leave_out(const char *dir, const char *name)
+{
+	char path[PATH_LONGEST];
+
+	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+		return ERR_RANGE;
+	if (!unlink(path) || errno == ENOENT)
+		return 0;
+	fprintf(stderr, "vtpm-verify: %s: %s\n", path, strerror(errno));
+	return ERR_IO;
+}
+
 static int put(const char *dir, const char *name, const struct evidence_view *v)
 {
-	return v->n ? file_write(dir, name, v->p, v->n) : 0;
+	return v->n ? file_write(dir, name, v->p, v->n) : leave_out(dir, name);
 }
 
 /* A TPM2B_PUBLIC. */
@@ -89,8 +103,8 @@ static int put_certs(const char *dir, const char *name, const struct evidence_vi
 			r = ERR_NOMEM;
 	}
 	len = r ? 0 : BIO_get_mem_data(bio, &text);
-	if (!r && len > 0)
-		r = file_write(dir, name, text, (size_t)len);
+	if (!r)
+		r = len > 0 ? file_write(dir, name, text, (size_t)len) : leave_out(dir, name);
 	BIO_free(bio);
 	return r;
 }
@@ -194,9 +208,9 @@ static int put_keys(const char *dir, const struct evidence *e)
 		r = put_certs(dir, "ek.crt", &e->ek.cert, 1);
 	if (!r)
 		r = put_certs(dir, "ca.crt", &e->ca.cert, 1);
-	if (!r && e->nchain)
-		r = put_certs(dir, "host-ek.crt", e->chain, 1);
-	return r || e->nchain < 2 ? r : put_certs(dir, "host-ek.chain", e->chain + 1, e->nchain - 1);
+	if (!r)
+		r = put_certs(dir, "host-ek.crt", e->chain, e->nchain ? 1 : 0);
+	return r ? r : put_certs(dir, "host-ek.chain", e->chain + 1, e->nchain > 1 ? e->nchain - 1 : 0);
 }
 
 static int put_all(const char *dir, const struct evidence *e)

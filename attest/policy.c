@@ -111,6 +111,8 @@ static void read_rule(struct reader *r, json_t *o, struct event_rule *rule)
 	read_digests(r, "host.events", o, "allowed", &rule->allowed);
 	read_digests(r, "host.events", o, "required", &rule->required);
 	read_digests(r, "host.events", o, "forbidden", &rule->forbidden);
+	if (!rule->only && !rule->required.n && !rule->forbidden.n)
+		json_wrong(r, "host.events: a rule demands nothing: it needs allowed, required or forbidden");
 }
 
 static void read_host(struct reader *r, json_t *o, struct vtpm_policy *p)
@@ -200,6 +202,8 @@ static void read_launch(struct reader *r, json_t *o, struct vtpm_policy *p)
 	json_array_foreach(signers, i, item)
 		if (!json_is_string(item))
 			json_wrong(r, "launch.signers must be public keys in PEM");
+	if (signers && !list)
+		json_wrong(r, "launch.signers: there is nothing that they have signed");
 	if (!r->bad && list && list_grow(r, &p->launch, json_array_size(list)))
 		json_array_foreach(list, i, item)
 			read_signed(r, item, signers, &p->launch);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include "attest/json.h"
@@ -107,6 +108,15 @@ static bool add_crl(struct vtpm_trust *t, const unsigned char *der, long len)
 	return false;
 }
 
+/* One block, of any kind that is taken. */
+static bool add_block(struct vtpm_trust *t, const char *name, const unsigned char *der, long n)
+{
+	if (!strcmp(name, PEM_STRING_X509))
+		return add_root(t, der, n);
+	return !strcmp(name, PEM_STRING_X509_CRL) && add_crl(t, der, n);
+}
+
+/* To the end of the file: a block that cannot be read must not hide those behind it. */
 static void read_pem(struct reader *r, const void *file, size_t len, struct vtpm_trust *t)
 {
 	BIO *bio = len <= INT32_MAX ? BIO_new_mem_buf(file, (int)len) : NULL;
@@ -115,18 +125,20 @@ static void read_pem(struct reader *r, const void *file, size_t len, struct vtpm
 	unsigned blocks = 0;
 	long n;
 
-	for (; bio && PEM_read_bio(bio, &name, &header, &der, &n) == 1 && !r->bad; blocks++) {
-		bool ok = !strcmp(name, PEM_STRING_X509) ? add_root(t, der, n) : !strcmp(name, PEM_STRING_X509_CRL) && add_crl(t, der, n);
-
-		if (!ok)
+	ERR_clear_error();
+	for (; bio && !r->bad && PEM_read_bio(bio, &name, &header, &der, &n) == 1; blocks++) {
+		if (!add_block(t, name, der, n))
 			json_wrong(r, "block %u, \"%.40s\", is neither a certificate nor a revocation list", blocks + 1, name);
 		OPENSSL_free(name);
 		OPENSSL_free(header);
 		OPENSSL_free(der);
 	}
-	BIO_free(bio);
 	if (!blocks)
 		json_wrong(r, "it is neither JSON with hosts nor PEM with certificates or revocation lists");
+	else if (!bio || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		json_wrong(r, "block %u is damaged", blocks + 1);
+	ERR_clear_error();
+	BIO_free(bio);
 }
 
 int vtpm_trust_add(struct vtpm_trust *t, const void *file, size_t len, char why[VTPM_VERIFY_TEXT])
@@ -149,13 +161,31 @@ int vtpm_trust_add(struct vtpm_trust *t, const void *file, size_t len, char why[
 	return r.bad ? ERR_INVAL : 0;
 }
 
+static bool is_by(X509_CRL *crl, const X509_NAME *issuer, EVP_PKEY *key)
+{
+	return !X509_NAME_cmp(X509_CRL_get_issuer(crl), issuer) && X509_CRL_verify(crl, key) == 1;
+}
+
+bool trust_revokes(const struct vtpm_trust *t, const X509_NAME *issuer, EVP_PKEY *key, X509 *x)
+{
+	X509_REVOKED *entry;
+
+	for (int i = 0; i < sk_X509_CRL_num(t->crls); i++) {
+		X509_CRL *crl = sk_X509_CRL_value(t->crls, i);
+
+		if (is_by(crl, issuer, key) && X509_CRL_get0_by_cert(crl, &entry, x) == 1)
+			return true;
+	}
+	return false;
+}
+
 X509_CRL *trust_crl(const struct vtpm_trust *t, const X509_NAME *issuer, EVP_PKEY *key)
 {
 	X509_CRL *newest = NULL, *crl;
 
 	for (int i = 0; i < sk_X509_CRL_num(t->crls); i++) {
 		crl = sk_X509_CRL_value(t->crls, i);
-		if (X509_NAME_cmp(X509_CRL_get_issuer(crl), issuer) || X509_CRL_verify(crl, key) != 1)
+		if (!is_by(crl, issuer, key))
 			continue;
 		if (!newest || ASN1_TIME_compare(X509_CRL_get0_lastUpdate(crl), X509_CRL_get0_lastUpdate(newest)) > 0)
 			newest = crl;

@@ -30,5 +30,7 @@ struct vtpm_trust {
 const struct trust_host *trust_find(const struct vtpm_trust *t, const uint8_t ak[static EVIDENCE_NAME]);
 /* The newest list of this issuer, if its key has signed it; NULL: there is none. */
 X509_CRL *trust_crl(const struct vtpm_trust *t, const X509_NAME *issuer, EVP_PKEY *key);
+/* Whether any of its lists has it: once revoked it stays so, and a list need not be of all that an issuer has certified. */
+bool trust_revokes(const struct vtpm_trust *t, const X509_NAME *issuer, EVP_PKEY *key, X509 *x);
 
 #endif

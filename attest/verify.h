@@ -27,6 +27,9 @@ struct verify {
 	uint8_t host_pcr[EVIDENCE_PCRS][EVIDENCE_DIGEST], guest_pcr[EVIDENCE_PCRS][EVIDENCE_DIGEST];
 };
 
+/* 0 to 9: a host quotes all of them, whoever asks. Firmware and boot loader measure into these, and log it. */
+#define HOST_PCRS 0x3ffu
+
 #define SAYS __attribute__((format(printf, 2, 3)))
 SAYS enum vtpm_outcome passed(struct verify *v, const char *fmt, ...);
 SAYS enum vtpm_outcome warned(struct verify *v, const char *fmt, ...);

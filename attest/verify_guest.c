@@ -37,7 +37,7 @@ static enum vtpm_outcome look_up(struct verify *v, X509_CRL *crl, time_t now)
 	const ASN1_TIME *from = X509_CRL_get0_lastUpdate(crl), *until = X509_CRL_get0_nextUpdate(crl);
 	time_t oldest = now - (time_t)p->crl_age;
 
-	if (cert_revoked(crl, v->ak_cert))
+	if (trust_revokes(v->in->trust, X509_get_subject_name(v->ca_cert), v->ca.key, v->ak_cert))
 		return failed(v, "the certificate of the vTPM's attestation key is revoked: the vTPM was destroyed, or is on another host now");
 	if (!p->clock)
 		return passed(v, "the certificate is not in the host's revocation list; how old that is is not checked, for the clock is not trusted");
@@ -63,7 +63,7 @@ enum vtpm_outcome step_revoked(struct verify *v)
 enum vtpm_outcome step_ek(struct verify *v)
 {
 	X509 *x;
-	bool key, ours;
+	bool key, ours, revoked;
 
 	if (tpms_public_parse(&v->e.ek.pub, &v->ek))
 		return failed(v, "the public area of the vTPM's endorsement key is damaged");
@@ -72,17 +72,20 @@ enum vtpm_outcome step_ek(struct verify *v)
 	if (!v->e.ek.cert.n && v->in->policy->vtpm_ek)
 		return failed(v, "the vTPM's endorsement key has no certificate, and the policy demands one");
 	if (!v->e.ek.cert.n)
-		return warned(v, "the vTPM's endorsement key has no certificate; the binding names the key all the same");
+		return warned(v, "the vTPM's endorsement key has no certificate: that it is this vTPM's is only what the host's store says");
 	x = cert_parse(&v->e.ek.cert);
 	key = x && cert_has_key(x, v->ek.key);
 	ours = key && cert_is_of(x, v->ca_cert, v->ca.key, OID_EK_CERTIFICATE, v->b.uuid);
+	revoked = ours && trust_revokes(v->in->trust, X509_get_subject_name(v->ca_cert), v->ca.key, x);
 	X509_free(x);
 	if (!key)
 		return failed(v, "the certificate of the vTPM's endorsement key is damaged, or of another key");
+	if (revoked)
+		return failed(v, "the certificate of the vTPM's endorsement key is revoked: it is that of a former one");
 	if (!ours && v->in->policy->vtpm_ek)
 		return failed(v, "the host's CA has not certified the vTPM's endorsement key, and the policy demands it");
 	if (!ours)
-		return warned(v, "the vTPM's endorsement key has a certificate that another than the host's CA has issued: it was imported");
+		return warned(v, "the vTPM's endorsement key has a certificate that another than the host's CA has issued, or for another vTPM: that it is this one's is only what the host's store says");
 	return passed(v, "the host's CA has certified the vTPM's endorsement key, too");
 }
 

@@ -46,7 +46,7 @@ enum vtpm_outcome step_host_chain(struct verify *v)
 	uint8_t key[EVIDENCE_DIGEST];
 	char why[128];
 	X509 *leaf;
-	int r;
+	int r = ERR_AUTH;
 
 	if (!p->ek_chain)
 		return skipped(v, "the policy demands no certificate of the host's endorsement key: that its key is enrolled is all");
@@ -57,11 +57,12 @@ enum vtpm_outcome step_host_chain(struct verify *v)
 	leaf = cert_parse(&v->e.chain[0]);
 	if (!leaf)
 		return failed(v, "the certificate of the host's endorsement key is damaged");
-	r = cert_key_digest(leaf, key) ? ERR_PROTO : memcmp(key, v->host->ek, sizeof(key)) != 0 ? ERR_NOTFOUND : 0;
-	if (!r)
-		r = cert_chain(v->in->trust, leaf, &v->e, p->clock ? (time_t)v->in->time : 0, why, sizeof(why));
-	else
+	if (cert_key_digest(leaf, key) || memcmp(key, v->host->ek, sizeof(key)) != 0)
 		snprintf(why, sizeof(why), "it is of another key than the one that was enrolled");
+	else if (!cert_is_of_ek(leaf))
+		snprintf(why, sizeof(why), "it is for another purpose: its key need not be in a TPM");
+	else
+		r = cert_chain(v->in->trust, leaf, &v->e, p->clock ? (time_t)v->in->time : 0, why, sizeof(why));
 	X509_free(leaf);
 	if (r)
 		return failed(v, "the certificate of the host's endorsement key does not verify: %s", why);
@@ -89,6 +90,8 @@ enum vtpm_outcome step_outer(struct verify *v)
 
 	if (tpms_attest_parse(&v->e.outer.by.attest, &v->outer) || v->outer.type != TPM_ST_ATTEST_QUOTE)
 		return failed(v, "what the host's TPM has signed is no quote of SHA-256 PCRs");
+	if ((v->outer.pcrs & HOST_PCRS) != HOST_PCRS)
+		return failed(v, "the host's TPM has quoted PCRs %#x, and not all of PCRs 0 to 9", v->outer.pcrs);
 	if (tpms_signature_check(v->host_ak.key, &v->e.outer.by))
 		return failed(v, "the signature of the host's quote is not by the host's attestation key");
 	if (evidence_leaf(v->e.binding.p, v->e.binding.n, leaf) ||

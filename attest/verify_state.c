@@ -8,8 +8,6 @@
 #include "lib/eventlog.h"
 #include "lib/util.h"
 
-#define LOGGED_PCRS 0x3ffu /* 0 to 9: firmware and boot loader measure into these, and log it */
-
 /* ---- PCRs ---- */
 
 /* The first that has these values; NULL and *pcr: which PCR of the last set is another. */
@@ -48,6 +46,16 @@ enum vtpm_outcome step_host_pcrs(struct verify *v)
 		      verify_hex(v->host_pcr[other], EVIDENCE_DIGEST));
 }
 
+/* Whose events the policy has rules for: that there is none must be true, too. */
+static uint32_t ruled_pcrs(const struct vtpm_policy *p)
+{
+	uint32_t mask = 0;
+
+	for (size_t i = 0; i < p->nrules; i++)
+		mask |= 1u << p->rules[i].pcr;
+	return mask;
+}
+
 enum vtpm_outcome step_host_log(struct verify *v)
 {
 	uint8_t pcr[EVENTLOG_PCRS][EVENTLOG_DIGEST];
@@ -58,7 +66,7 @@ enum vtpm_outcome step_host_log(struct verify *v)
 					       : skipped(v, "the evidence has no event log of the host");
 	if (eventlog_replay(v->e.host_log.p, v->e.host_log.n, pcr, &seen))
 		return failed(v, "the host's event log is damaged");
-	look = v->outer.pcrs & (seen | LOGGED_PCRS);
+	look = v->outer.pcrs & (seen | HOST_PCRS | ruled_pcrs(v->in->policy));
 	for (unsigned i = 0; i < EVIDENCE_PCRS; i++)
 		if (look >> i & 1 && memcmp(pcr[i], v->host_pcr[i], EVIDENCE_DIGEST) != 0)
 			return failed(v, "the host's event log does not lead to PCR %u as it was quoted: it was edited, reordered or cut, or is another boot's", i);
@@ -144,7 +152,8 @@ enum vtpm_outcome step_launch_log(struct verify *v)
 	uint32_t seen, look;
 
 	if (!v->e.guest_log.n)
-		return skipped(v, "the evidence has no launch event log");
+		return v->b.nlaunch ? failed(v, "the launch event log is not there, although the binding has its digest: it was taken out on the way")
+				    : skipped(v, "the evidence has no launch event log");
 	if (!v->b.nlaunch || tpms_sha256(&v->e.guest_log, digest) || memcmp(digest, v->b.launch[0], sizeof(digest)) != 0)
 		return failed(v, "the launch event log is not the one whose digest the binding has: it was edited, reordered or cut");
 	if (eventlog_replay(v->e.guest_log.p, v->e.guest_log.n, pcr, &seen))

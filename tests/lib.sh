@@ -27,6 +27,16 @@ lab_end() {
 	exit $rc
 }
 
+# What a chip has from its maker: an RSA EK, with a certificate in NV, by $LAB/maker/issuer.pem. Before chip_start.
+chip_made() {
+	mkdir -p "$LAB/chip" "$LAB/maker"
+	printf 'statedir = %s\nsigningkey = %s/sign.pem\nissuercert = %s/issuer.pem\ncertserial = %s/serial\n' \
+		"$LAB/maker" "$LAB/maker" "$LAB/maker" "$LAB/maker" >"$LAB/maker.conf"
+	printf 'create_certs_tool = /usr/bin/swtpm_localca\ncreate_certs_tool_config = %s\ncreate_certs_tool_options = /dev/null\n' \
+		"$LAB/maker.conf" >"$LAB/setup.conf"
+	swtpm_setup --tpm2 --tpmstate "$LAB/chip" --config "$LAB/setup.conf" --createek --create-ek-cert --lock-nvram
+}
+
 # The stand-in for the chip: Debian's swtpm. --daemon returns when it listens. $1: name of its state, default chip. $2: its socket.
 chip_start() {
 	local d=$LAB/${1:-chip} sock=$LAB/${2:-chip.sock}
@@ -82,6 +92,18 @@ mgr_stop() { # $1: signal, default TERM
 
 ctl() { "$B/vtpmctl" --runtime-dir "$LAB/run" "$@"; }
 db() { sqlite3 "$LAB/state/vtpm.db" "$@"; }
+
+uuid_of() { ctl show "$1" --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["vtpm"]["uuid"])'; }
+
+# What an operator does once per host, whose chip is chip_made: "rack 1" is in $1, for vtpm-verify --trust.
+enroll() {
+	mkdir -p "$LAB/host"
+	ctl enroll show --dir "$LAB/host" >/dev/null && head -c 32 /dev/urandom >"$LAB/secret" &&
+		tpm2_makecredential -Q -T none -G rsa -u "$LAB/host/ek-rsa.pem" -s "$LAB/secret" -n "$(cat "$LAB/host/ak.name")" -o "$LAB/challenge" &&
+		[ "$(ctl enroll activate "$LAB/challenge")" = "$(od -An -v -tx1 "$LAB/secret" | tr -d ' \n')" ] &&
+		printf '{"hosts": [{"name": "rack 1", "ak": "%s", "ek": "%s"}]}\n' "$(cat "$LAB/host/ak.name")" \
+			"$(openssl pkey -pubin -in "$LAB/host/ek-rsa.pem" -outform DER | sha256sum | cut -d' ' -f1)" >"$1"
+}
 
 # A stock tool inside guest $1.
 guest() {

@@ -14,7 +14,6 @@
 #include "vtpm-mgr/proto/enroll.h"
 
 #define DAY_S	 (24 * 3600)
-#define UNTIL_S	 (7 * DAY_S)
 #define NUMBER	 "crl-number"
 
 struct crl_wait {
@@ -69,7 +68,7 @@ void crl_forget(struct mgr *m)
 static json_t *describe_crl(const struct crl_list *l)
 {
 	return json_pack("{s:o, s:I, s:I, s:o, s:o}", "crl", describe_pem("X509 CRL", l->der, l->len), "number", (json_int_t)l->number, "revoked",
-			 (json_int_t)l->n, "made", describe_time(l->made), "until", describe_time(l->made + UNTIL_S));
+			 (json_int_t)l->n, "made", describe_time(l->made), "until", describe_time(l->made + CRL_LIFE_S));
 }
 
 static void crl_end(struct crl_making *c, int code, const char *text)
@@ -238,7 +237,7 @@ static void begin(struct crl_making *c)
 	buf_init(&b, mem, sizeof(mem));
 	c->at = 0;
 	if (!err && (buf_put_u64le(&b, c->next.number) || buf_put_u64le(&b, (uint64_t)c->next.made) ||
-		     buf_put_u64le(&b, (uint64_t)(c->next.made + UNTIL_S))))
+		     buf_put_u64le(&b, (uint64_t)(c->next.made + CRL_LIFE_S))))
 		err = ERR_RANGE;
 	if (err)
 		crl_end(c, err, store_why(c->m->store));

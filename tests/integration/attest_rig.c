@@ -332,13 +332,23 @@ void host_stop(struct host *h)
 	memset(h, 0, sizeof(*h));
 }
 
-void host_ek_certify(struct host *h, X509 *maker, EVP_PKEY *key)
+static void add_ext(X509 *x, int nid, const char *value)
+{
+	X509_EXTENSION *ext = value ? X509V3_EXT_conf_nid(NULL, NULL, nid, value) : NULL;
+
+	assert_true(!value || (ext && X509_add_ext(x, ext, -1)));
+	X509_EXTENSION_free(ext);
+}
+
+void host_ek_certify(struct host *h, X509 *maker, EVP_PKEY *key, const char *usage, const char *extended)
 {
 	EVP_PKEY *ek = ecc_key(h->ek_pub);
 	unsigned char *at = h->ek_cert.bytes;
 	X509 *x = X509_new();
 	int n;
 
+	add_ext(x, NID_key_usage, usage);
+	add_ext(x, NID_ext_key_usage, extended);
 	assert_true(X509_set_version(x, X509_VERSION_3) && ASN1_INTEGER_set(X509_get_serialNumber(x), 7) && X509_set_pubkey(x, ek) &&
 		    X509_gmtime_adj(X509_getm_notBefore(x), -100) && X509_gmtime_adj(X509_getm_notAfter(x), 100000) &&
 		    X509_set_issuer_name(x, X509_get_subject_name(maker)) && X509_sign(x, key, EVP_sha256()));
@@ -544,7 +554,7 @@ void piece_quote(struct piece *p, struct host *h)
 	uint8_t data[EVIDENCE_DIGEST];
 
 	assert_int_equal(evidence_outer_data(p->root, p->e.count, h->ak_name, data), 0);
-	quote(&h->chip, h->ak, HOST_PCRS, data, &p->outer, &p->outer_sig, &p->outer_pcrs);
+	quote(&h->chip, h->ak, (HOST_PCRS | h->more_pcrs) & ~h->fewer_pcrs, data, &p->outer, &p->outer_sig, &p->outer_pcrs);
 	p->e.outer = (struct evidence_quote){{view(&p->outer), view(&p->outer_sig)}, view(&p->outer_pcrs)};
 }
 

@@ -37,6 +37,7 @@ struct host {
 	struct blob ak_area, ca_area, nv_area, creation_data, certify, certify_sig, created, created_sig, ek_cert;
 	uint8_t anchor[EVIDENCE_DIGEST]; /* what A holds, by the journal */
 	struct blob log;		 /* event log, or nothing */
+	uint32_t more_pcrs, fewer_pcrs;	 /* that it quotes, besides 0 to 9, and of these */
 };
 
 struct guest {
@@ -63,8 +64,8 @@ struct piece {
 
 void host_start(struct host *h);
 void host_stop(struct host *h);
-/* Its certificate for the EK, by whoever has key. */
-void host_ek_certify(struct host *h, X509 *maker, EVP_PKEY *key);
+/* Its certificate for the EK, by whoever has key; with key usage and extended key usage, or NULL. */
+void host_ek_certify(struct host *h, X509 *maker, EVP_PKEY *key, const char *usage, const char *extended);
 void host_reset(struct host *h); /* _TPM_Init, and its keys loaded again */
 void host_pcr_extend(struct host *h, unsigned pcr, const uint8_t digest[static EVIDENCE_DIGEST]);
 void host_anchor_extend(struct host *h);

@@ -190,7 +190,7 @@ static void test_chain(void **state)
 	fails(&good, &q, "host-chain", "it may be a software TPM");
 	PEM_write_bio_X509(bio, maker);
 	n = BIO_get_mem_data(bio, &pem);
-	host_ek_certify(&one, forger, other);
+	host_ek_certify(&one, forger, other, NULL, NULL);
 	piece_make(&p, &one, &a);
 	fails(&p, &q, "host-chain", "enrolment names no endorsement key");
 	ek_member(&one, more);
@@ -198,7 +198,7 @@ static void test_chain(void **state)
 	assert_int_equal(vtpm_trust_add(roots, pem, (size_t)n, why), 0);
 	q.trust = roots;
 	fails(&p, &q, "host-chain", "does not verify");
-	host_ek_certify(&one, maker, key);
+	host_ek_certify(&one, maker, key, NULL, NULL);
 	piece_make(&p, &one, &a);
 	verifies(&p, &q);
 	q.later = 5000;
@@ -509,7 +509,7 @@ static void test_every_bit(void **state)
 	struct piece p;
 
 	(void)state;
-	host_ek_certify(&two, maker, key);
+	host_ek_certify(&two, maker, key, NULL, NULL);
 	log_of(&two.log, NULL, 0); /* PCRs of zeros, and a log without events */
 	log_of(&b.log, launch, 0);
 	guest_certify(&b, &two);

@@ -9,7 +9,6 @@ cd "$(dirname "$0")/../.."
 lab_init
 
 nonce() { od -An -v -N "${1:-32}" -tx1 /dev/urandom | tr -d ' \n'; }
-uuid_of() { ctl show "$1" --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["vtpm"]["uuid"])'; }
 # Has evidence made of vTPM $1 for a new nonce, as $LAB/$2.ev and .nonce.
 attest() { nonce >"$LAB/$2.nonce" && ctl attest "$1" --nonce "$(cat "$LAB/$2.nonce")" --out "$LAB/$2.ev"; }
 # Of evidence $1; what else is said follows. POLICY, UUID, TRUST: other ones than usual.
@@ -23,28 +22,10 @@ field() { python3 -c 'import json,sys
 o = json.load(sys.stdin)
 for k in sys.argv[1:]: o = o[k]
 print(o)' "$@"; }
-# A chip from its maker: an RSA EK, with a certificate in NV.
-chip_made() {
-	mkdir -p "$LAB/chip" "$LAB/maker"
-	printf 'statedir = %s\nsigningkey = %s/sign.pem\nissuercert = %s/issuer.pem\ncertserial = %s/serial\n' \
-		"$LAB/maker" "$LAB/maker" "$LAB/maker" "$LAB/maker" >"$LAB/maker.conf"
-	printf 'create_certs_tool = /usr/bin/swtpm_localca\ncreate_certs_tool_config = %s\ncreate_certs_tool_options = /dev/null\n' \
-		"$LAB/maker.conf" >"$LAB/setup.conf"
-	swtpm_setup --tpm2 --tpmstate "$LAB/chip" --config "$LAB/setup.conf" --createek --create-ek-cert --lock-nvram
-}
-# What an operator does once per host.
-enroll() {
-	ctl enroll show --dir "$LAB/host" >/dev/null && head -c 32 /dev/urandom >"$LAB/secret" &&
-		tpm2_makecredential -Q -T none -G rsa -u "$LAB/host/ek-rsa.pem" -s "$LAB/secret" -n "$(cat "$LAB/host/ak.name")" -o "$LAB/challenge" &&
-		[ "$(ctl enroll activate "$LAB/challenge")" = "$(od -An -v -tx1 "$LAB/secret" | tr -d ' \n')" ] &&
-		printf '{"hosts": [{"name": "rack 1", "ak": "%s", "ek": "%s"}]}' "$(cat "$LAB/host/ak.name")" \
-			"$(openssl pkey -pubin -in "$LAB/host/ek-rsa.pem" -outform DER | sha256sum | cut -d' ' -f1)" >"$LAB/hosts.json"
-}
 
 check maker chip_made
 check start eval 'chip_start && mgr_init --insecure-pcrs && mgr_start --pool 1'
-mkdir "$LAB/host"
-check enroll enroll
+check enroll enroll "$LAB/hosts.json"
 ctl group create hard --insecure-pcrs --mode strict >/dev/null
 ctl create web1 --group hard >/dev/null && ctl create web2 >/dev/null && ctl start web1 >/dev/null && ctl start web2 >/dev/null
 web1=$(uuid_of web1) web2=$(uuid_of web2)
@@ -160,12 +141,57 @@ check evidence_of_a_launched_one attest web3 l
 UUID=$(uuid_of web3) exits it_verifies_too 0 verify l
 says by_its_log "the launch event log leads to the guest's PCRs"
 check export_it "$B/vtpm-verify" export "$LAB/l.ev" "$x.logged"
+check what_it_has_not_is_not_of_before_it test ! -e "$x.logged/host.log"
 values() { sed -n 's/^ *\([1-9]\) *: 0x\([0-9a-fA-F]\{64\}\)$/\1 \2/p' | tr A-F a-f; }
 check it_has_nine_of_them eval '[ "$(tpm2_eventlog "$x.logged/launch.log" 2>/dev/null | sed -n "/^  sha256:/,/^  sha384:/p" | values | wc -l)" -eq 9 ]'
 is its_log_leads_to_its_quote "$(tpm2_eventlog "$x.logged/launch.log" 2>/dev/null | sed -n '/^  sha256:/,/^  sha384:/p' | values)" \
 	"$(tpm2_checkquote -u "$x.logged/ak.pem" -m "$x.logged/vtpm-quote.attest" -s "$x.logged/vtpm-quote.sig" -f "$x.logged/vtpm-quote.pcrs" -g sha256 \
 		-q "$(cat "$x.logged/vtpm-quote.qualifying")" | values)"
 exits no_export_of_what_is_none 3 "$B/vtpm-verify" export "$LAB/policy.json" "$x"
+
+# --- a QEMU that was launched with one kernel, and resumes what another one had saved ---
+ctl stop web3
+resumed_after_launch() { # what its TPM says then, as $LAB/r.ev
+	nonce >"$LAB/r.nonce"
+	python3 - "$LAB/run" web3 "$B/vtpmctl" --runtime-dir "$LAB/run" attest web3 --nonce "$(cat "$LAB/r.nonce")" --out "$LAB/r.ev" <<'P'
+import subprocess, sys
+sys.path.insert(0, "tests/tools")
+import launch
+from qemu_peer import Qemu
+run, name = sys.argv[1:3]
+def launched(kernel):
+    reply = launch.call(run, "Launch", name=name, startup=True, events=launch.boot(kernel))
+    assert "digest" in reply, reply
+    qemu = Qemu("%s/%s.swtpm" % (run, name))
+    qemu.arrive()
+    return qemu
+qemu = launched(b"another kernel")
+assert qemu.init() == 0
+blobs = qemu.save()
+qemu.hang_up()
+qemu = launched(b"kernel")
+assert qemu.bring(blobs) == [0, 0] and qemu.resume() == 0
+subprocess.run(sys.argv[3:], check=True)
+qemu.hang_up()
+P
+}
+check resumed resumed_after_launch
+UUID=$(uuid_of web3) exits is_not_taken_for_what_was_launched 1 verify r
+says its_pcrs_tell "does not lead to the guest's PCR 4"
+
+# --- somebody who writes the disk puts another EK into its row: evidence says so ---
+mgr_stop
+was=$(db "SELECT 'ek_public_1 = ' || quote(ek_public_1) || ', cert_1 = ' || quote(cert_1) FROM vtpm WHERE name = 'web1'")
+db "UPDATE vtpm SET ek_public_1 = w.ek_public_1, cert_1 = w.cert_1 FROM (SELECT * FROM vtpm WHERE name = 'web2') AS w WHERE vtpm.name = 'web1'"
+check start_with_it eval 'mgr_start --pool 1 && ctl start web1'
+check its_evidence attest web1 e
+exits with_the_ek_of_another 1 verify e
+says it_is_not_certified "has not certified the vTPM's endorsement key"
+POLICY=$LAB/any.json exits who_does_not_demand_it 0 verify e
+says is_warned "only what the host's store says"
+mgr_stop
+db "UPDATE vtpm SET $was WHERE name = 'web1'"
+check start_as_before eval 'mgr_start --pool 1 && ctl start web1'
 
 # --- a vTPM that was restored: what was there before is not believed any more ---
 ctl stop web1

@@ -75,6 +75,8 @@ static void test_policy_errors(void **state)
 		{"{\"launch\": {\"digests\": [\"zz\"]}}", "64 hexadecimal digits"},
 		{"{\"launch\": {\"pcrs\": [16]}}", "numbers from 0 to 15"},
 		{"{\"launch\": {\"signers\": [1]}}", "public keys in PEM"},
+		{"{\"launch\": {\"signers\": []}}", "nothing that they have signed"},
+		{"{\"host\": {\"events\": [{\"pcr\": 4}]}}", "demands nothing"},
 		{"{\"launch\": {\"signed\": [{\"digest\": \"" H "\", \"signature\": \"AAAA\"}]}}", "none of launch.signers"},
 		{"{\"freshness\": {\"mode\": \"fresh\"}}", "strict, bounded or none"},
 		{"{\"clock\": \"untrusted\", \"revocation\": {\"max_age\": 5}}", "needs a trusted clock"},
@@ -175,6 +177,38 @@ static void test_trust(void **state)
 	vtpm_trust_free(t);
 }
 
+/* A root, and a list behind it that was damaged on its way: that the list is not there must not go unnoticed. */
+static void test_damaged_list(void **state)
+{
+	static const char *const lists[] = {
+		"-----BEGIN X509 CRL-----\n@@@@\n-----END X509 CRL-----\n", "-----BEGIN X509 CRL-----\nAAAA\n-----END CERTIFICATE-----\n",
+		"-----BEGIN X509 CRL-----\nAAAA\n",	"-----BEGIN X509 CRL-----\n", "-----BEGIN X509 CRL-----\nAAA\n-----END X509 CRL-----\n",
+	};
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	char why[VTPM_VERIFY_TEXT], text[2048], *pem;
+	BIO *bio = BIO_new(BIO_s_mem());
+	X509 *x = X509_new();
+	int n;
+
+	(void)state;
+	assert_true(X509_set_pubkey(x, key) && X509_gmtime_adj(X509_getm_notBefore(x), 0) && X509_gmtime_adj(X509_getm_notAfter(x), 100) &&
+		    X509_sign(x, key, EVP_sha256()) && PEM_write_bio_X509(bio, x));
+	n = (int)BIO_get_mem_data(bio, &pem);
+	for (size_t i = 0; i <= sizeof(lists) / sizeof(lists[0]); i++) {
+		struct vtpm_trust *t = vtpm_trust_new();
+		const bool whole = i == sizeof(lists) / sizeof(lists[0]);
+
+		snprintf(text, sizeof(text), "%.*s%s", n, pem, whole ? "and a comment\n" : lists[i]);
+		why[0] = '\0';
+		if (!vtpm_trust_add(t, text, strlen(text), why) != whole || (!whole && !strstr(why, "block 2")))
+			fail_msg("%s: got \"%s\"", whole ? "whole" : lists[i], why);
+		vtpm_trust_free(t);
+	}
+	BIO_free(bio);
+	X509_free(x);
+	EVP_PKEY_free(key);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +216,7 @@ int main(void)
 		cmocka_unit_test(test_policy_errors),
 		cmocka_unit_test(test_signers),
 		cmocka_unit_test(test_trust),
+		cmocka_unit_test(test_damaged_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

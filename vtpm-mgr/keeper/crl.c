@@ -2,6 +2,7 @@
 #include "vtpm-mgr/keeper/crl.h"
 
 #include <string.h>
+#include <time.h>
 
 void crl_free(struct crl *c)
 {
@@ -44,10 +45,13 @@ static bool set_times(X509_CRL *list, uint64_t from, uint64_t until)
 
 int crl_begin(struct crl *c, X509 *ca, uint64_t number, uint64_t from, uint64_t until)
 {
-	X509_CRL *list = X509_CRL_new();
+	X509_CRL *list;
 
 	crl_free(c);
-	if (!list || from > INT64_MAX || until > INT64_MAX || X509_CRL_set_version(list, X509_CRL_VERSION_2) != 1 ||
+	if (from > (uint64_t)time(NULL) || until <= from || until - from > CRL_LIFE_S)
+		return ERR_RANGE;
+	list = X509_CRL_new();
+	if (!list || X509_CRL_set_version(list, X509_CRL_VERSION_2) != 1 ||
 	    X509_CRL_set_issuer_name(list, X509_get_subject_name(ca)) != 1 || !set_times(list, from, until) || !add_number(list, number) ||
 	    !add_issuer(list, ca)) {
 		X509_CRL_free(list);

@@ -14,7 +14,7 @@ struct crl {
 };
 
 void crl_free(struct crl *c);
-/* A new and empty one; ends the one before. Seconds since 1970. */
+/* A new and empty one; ends the one before. Seconds since 1970. ERR_RANGE: it would be good for more than CRL_LIFE_S, or begins later than now. */
 CHECKED int crl_begin(struct crl *c, X509 *ca, uint64_t number, uint64_t from, uint64_t until);
 /* ERR_WRONG_STATE: none was begun, or it is signed. ERR_FULL. */
 CHECKED int crl_add(struct crl *c, const struct revoked *r);

@@ -94,6 +94,8 @@ int serve_crl_begin(void *peer, struct ipc_msg *m)
 	    buf_get_u64le(&m->body, &until) || buf_left(&m->body))
 		return ERR_PROTO;
 	r = k->ca.cert ? crl_begin(&k->crl, k->ca.cert, number, from, until) : tpm_fail(&k->tpm, ERR_WRONG_STATE, "there is no CA");
+	if (r == ERR_RANGE)
+		r = tpm_fail(&k->tpm, r, "it would be good for more than a week, or begin later than now: the clock was set");
 	return serve_reply(k, id, r, NULL, 0);
 }
 

@@ -9,7 +9,7 @@
  *							has left in NV, or nothing
  *	ACTIVATE     {var record, var blob} -> {credential}	TPM2_ActivateCredential; blob: as tpm2_makecredential writes it. ERR_DENIED: it
  *							is not for that EK and that attestation key
- *	CRL_BEGIN    {u64 number, u64 from, u64 until}	-> {}	a new list; seconds since 1970
+ *	CRL_BEGIN    {u64 number, u64 from, u64 until}	-> {}	a new list; seconds since 1970. ERR_RANGE: CRL_LIFE_S
  *	CRL_ADD	     {1 to 128 times {serial, u64 when, u8 reason}} -> {}	ERR_FULL: CRL_ENTRIES_MAX
  *	CRL_SIGN     {}			-> {u32 size}	signs it
  *	CRL_READ     {u32 offset}	-> {at most 4096 bytes of DER}
@@ -49,6 +49,7 @@ struct revoked {
 #define ENROLMENT_MIN	  28u
 #define ENROLMENT_MAX	  (ENROLMENT_MIN + 2u * SEALED_BLOB_MAX + 2u * (ATTEST_MAX + ATTEST_SIG_MAX) + CREATION_MAX)
 #define REVOKED_SIZE	  (SERIAL_LEN + 9u)
+#define CRL_LIFE_S	  (7u * 24u * 3600u) /* of a list, which begins now or before */
 #define CRL_ADD_N	  128u
 #define CRL_PIECE	  4096u
 #define CRL_ENTRIES_MAX	  65536u
