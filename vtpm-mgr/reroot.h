@@ -65,6 +65,9 @@ void renew_all(struct mgr *m);
 bool renew_still(struct mgr *m);
 /* KEY_HAND: whose key it is; and of one that is due, what the other one is to be bound to. Then its answer; false: nonsense. */
 CHECKED int renew_bind(struct vtpm *v, struct keeper_key_hand *hand);
+#define RENEWED_TEXT "the key of the TPM that it waits for was replaced; start it once more"
+/* Whether the row has another key than was given to the backend, of a change that the one before it had sent. Once nothing is on its way. */
+bool renew_overtook(const struct vtpm *v);
 CHECKED bool renew_take(struct vtpm *v, const struct keeper_reply *r);
 /* v->change, sealed under its other key, is durable. */
 void renew_committed(struct vtpm *v);
