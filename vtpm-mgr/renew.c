@@ -71,6 +71,14 @@ bool renew_still(struct mgr *m)
 	return still;
 }
 
+void renew_missed(struct vtpm *v, uint32_t status)
+{
+	if (!v->renewing || !v->w.killed || status != 0)
+		return;
+	v->state = VTPM_RUNNING;
+	v->resuming = v->adopted = v->renewing = false;
+}
+
 void renew_committed(struct vtpm *v)
 {
 	const struct store_rewrap *w = v->change->c.rewrap;

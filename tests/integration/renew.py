@@ -199,8 +199,27 @@ def killed_with_a_target():
     off()
 
 
+def ends():
+    """Its last change is one after which it would be given its next key: it has come to its end in order, all the same."""
+    for i in range(5):
+        source = Qemu("%s/%s.swtpm" % (RUN, NAME))
+        source.boot()
+        target = connect()
+        changed = reseal()
+        due = show()["key_due"]
+        target.hang_up()
+        gone = until(lambda: len(processes()[1]) == 1)
+        result = source.shutdown()
+        ended = until(lambda: not processes()[1])
+        source.hang_up()
+        if not off():
+            break
+    check("qemu_comes_to_its_end_with_a_key_due", (changed, 0), (due, True), (gone, True), (result, 0), (ended, True), (show()["state"], "stopped"))
+
+
 running()
 stale(saved())
 waiting()
 killed()
 killed_with_a_target()
+ends()
