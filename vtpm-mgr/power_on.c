@@ -316,7 +316,8 @@ static void on_settled(void *arg)
 	const char *why = "its state is missing or damaged";
 	int err;
 
-	if (v->key_at != v->m->keeper.number) { /* that keeper has gone with its key */
+	if (v->key_at != v->m->keeper.number || renew_overtook(v)) { /* that keeper has gone with its key, or the key is of before */
+		keeper_drop(v->m, v->w.token);
 		vtpm_start_again(v);
 		return;
 	}

@@ -212,19 +212,38 @@ struct challenging {
 	struct call *c;
 };
 
+/* As a list of hex strings; NULL: malformed, or no memory. */
+static json_t *nonces_of(struct buf *b)
+{
+	json_t *list = json_array();
+	char hex[2 * ENVELOPE_MAX + 1];
+	const uint8_t *p;
+	size_t len;
+	uint8_t n;
+	int err = !list || buf_get_u8(b, &n) || n > RECOVERY_KEYS_MAX;
+
+	for (unsigned i = 0; !err && i < n; i++)
+		err = buf_get_var(b, ENVELOPE_MAX, &p, &len) || hex_encode(p, len, hex, sizeof(hex)) || json_array_append_new(list, json_string(hex));
+	if (!err)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
 static void on_challenge(void *arg, const struct keeper_reply *r)
 {
 	struct challenging *ch = arg;
-	char nonce[2 * CHALLENGE_NONCE_LEN + 1], key[2 * PUBKEY_MAX + 1];
-	json_t *j = NULL;
-	const uint8_t *n, *der;
+	char key[2 * PUBKEY_MAX + 1];
+	json_t *j = NULL, *nonces = NULL;
+	const uint8_t *der;
 	size_t len = 0;
 	struct buf b;
 	int err = r->code;
 
 	buf_wrap(&b, r->result, r->result_len);
-	if (!err && (buf_get_view(&b, CHALLENGE_NONCE_LEN, &n) || buf_get_var(&b, PUBKEY_MAX, &der, &len) || buf_left(&b) ||
-		     hex_encode(n, CHALLENGE_NONCE_LEN, nonce, sizeof(nonce)) || hex_encode(der, len, key, sizeof(key))))
+	if (!err)
+		nonces = nonces_of(&b);
+	if (!err && (!nonces || buf_get_var(&b, PUBKEY_MAX, &der, &len) || buf_left(&b) || hex_encode(der, len, key, sizeof(key))))
 		err = ERR_PROTO;
 	if (!err)
 		j = describe_recovery(ch->m);
@@ -232,7 +251,8 @@ static void on_challenge(void *arg, const struct keeper_reply *r)
 	if (err || !j)
 		call_error(ch->c, err ? err : ERR_NOMEM, "there is no challenge: %s", r->text);
 	else
-		call_reply(ch->c, json_pack("{s:s, s:s, s:O}", "nonce", nonce, "keeper", key, "escrows", json_object_get(j, "escrows")));
+		call_reply(ch->c, json_pack("{s:O, s:s, s:O}", "nonces", nonces, "keeper", key, "escrows", json_object_get(j, "escrows")));
+	json_decref(nonces);
 	json_decref(j);
 	free(ch);
 }

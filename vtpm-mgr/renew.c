@@ -9,7 +9,8 @@
  *					one commits at once. Not while a QEMU waits for its TPM, with a backend that has the first key
  *	one that is off			changes when it is powered on next: a state that QEMU saved before is good until then
  *
- * What a backend that has ended had of a second key is forgotten; the next one gets another.
+ * What a backend that has ended had of a second key is forgotten; the next one gets another. Its last change may become durable all the
+ * same, and bring that key: who was given the one before meanwhile starts once more, or is refused (renew_overtook).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,14 @@ bool renew_still(struct mgr *m)
 	return still;
 }
 
+void renew_missed(struct vtpm *v, uint32_t status)
+{
+	if (!v->renewing || !v->w.killed || status != 0)
+		return;
+	v->state = VTPM_RUNNING;
+	v->resuming = v->adopted = v->renewing = false;
+}
+
 void renew_committed(struct vtpm *v)
 {
 	const struct store_rewrap *w = v->change->c.rewrap;
@@ -81,7 +90,7 @@ void renew_committed(struct vtpm *v)
 	mgr_audit(v->m, NULL, "renew", &v->row, 0, NULL);
 	log_debug("%s: it has another key", v->row.name);
 	if (waiting) { /* with the key of before; its QEMU can come again */
-		qemu_refused(waiting, "the key of the TPM that it waits for was replaced; start it once more");
+		qemu_refused(waiting, RENEWED_TEXT);
 		vtpm_send_off(waiting);
 		takeover_again(v->m, v->row.uuid);
 	}
@@ -113,6 +122,17 @@ bool renew_take(struct vtpm *v, const struct keeper_reply *r)
 	if (v->has_next)
 		memcpy(v->next_wrapped, r->result, WRAPPED_KEY_LEN);
 	return true;
+}
+
+bool renew_overtook(const struct vtpm *v)
+{
+	struct store_vtpm *now = malloc(sizeof(*now));
+	/* One that cannot be read is judged by who needs what is in it. */
+	const bool other = now && !store_vtpm_by_uuid(v->m->store, v->row.uuid, now) && now->wrapped_len == WRAPPED_KEY_LEN &&
+			   memcmp(now->wrapped, v->row.wrapped, WRAPPED_KEY_LEN) != 0;
+
+	free(now);
+	return other;
 }
 
 /* ---- who waits ---- */

@@ -66,6 +66,11 @@ bool renew_still(struct mgr *m);
 /* KEY_HAND: whose key it is; and of one that is due, what the other one is to be bound to. Then its answer; false: nonsense. */
 CHECKED int renew_bind(struct vtpm *v, struct keeper_key_hand *hand);
 CHECKED bool renew_take(struct vtpm *v, const struct keeper_reply *r);
+#define RENEWED_TEXT "the key of the TPM that it waits for was replaced; start it once more"
+/* Whether the row has another key than was given to the backend, of a change that the one before it had sent. Once nothing is on its way. */
+bool renew_overtook(const struct vtpm *v);
+/* Its backend has ended: if that was in order, before it could be killed for the next key, it is as if nobody had tried. */
+void renew_missed(struct vtpm *v, uint32_t status);
 /* v->change, sealed under its other key, is durable. */
 void renew_committed(struct vtpm *v);
 /* How many vTPMs are due. */

@@ -22,7 +22,7 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/reroot.h"
 
 struct vtpm *takeover_waiting(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
@@ -109,6 +109,10 @@ static void settle(void *arg)
 	size_t len = 0;
 	int err = 0;
 
+	if (renew_overtook(v)) { /* what it seals would be under a key that nobody has any more */
+		refuse(v, ERR_WRONG_STATE, RENEWED_TEXT);
+		return;
+	}
 	if (v->standby) {
 		sealed = malloc(SEALED_STATE_MAX);
 		err = sealed ? vtpm_state_get(v, sealed, &len, &why) : ERR_NOMEM;

@@ -16,6 +16,7 @@
 #include "lib/log.h"
 #include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/launch.h"
+#include "vtpm-mgr/reroot.h"
 
 struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 {
@@ -195,6 +196,7 @@ void vtpm_exited(void *arg, uint32_t status)
 	attest_backend_gone(v);
 	if (resume_try(v, status))
 		return;
+	renew_missed(v, status);
 	/* What the store gave is judged by the backend that takes over when it is the first to open it. */
 	if (v->opening && (v->failed_code == ERR_AUTH || v->failed_code == ERR_VERSION))
 		v->state = VTPM_STARTING;

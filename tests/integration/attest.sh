@@ -187,6 +187,16 @@ check certified_with_the_new_key ctl certify web1
 ctl start web1 >/dev/null
 check it_attests_once_more attest web1 a
 check by_another_key verifier --nonce "$(cat "$LAB/a.nonce")" --uuid "$uuid" "$LAB/a.ev"
+ctl stop web1
+check rotated_while_it_is_off ctl reseal
+exits not_certified_with_a_key_that_goes 4 ctl certify web1
+says how_it_gets_the_next "power it on"
+check gets_it eval 'ctl start web1 && ctl stop web1'
+check certified_with_that ctl certify web1
+ctl start web1 >/dev/null
+ctl stop web1
+ctl start web1 >/dev/null
+check and_it_stays attest web1 a
 ctl start web2 >/dev/null
 chip_stop
 exits without_a_chip 7 ctl attest web2 --nonce "$(nonce)" --out "$LAB/x"

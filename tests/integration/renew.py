@@ -2,19 +2,26 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What QEMU has saved of a TPM, and whose target waits, when its group's root is rotated. Started by renew.sh with a manager at work.
 
-Usage: renew.py VTPMCTL RUNTIME-DIR LOG NAME
+Usage: renew.py VTPMCTL RUNTIME-DIR LOG NAME PID
+
+PID: of the manager, whose processes are stopped and killed at moments that are known.
 """
+import glob
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
-from qemu_peer import Gone, Qemu  # noqa: E402
+from qemu_peer import STARTUP, Gone, Qemu  # noqa: E402
 
-VTPMCTL, RUN, LOG, NAME = sys.argv[1:5]
+VTPMCTL, RUN, LOG, NAME, PID = sys.argv[1:6]
 FAIL = 9
+RECVMSG = "47 "
+ENDED = "another one goes on with its guest"
 
 
 def ctl(*words):
@@ -49,9 +56,45 @@ def off():
     return until(lambda: show()["state"] == "stopped")
 
 
-def logged(text):
+def counted(text):
     with open(LOG) as log:
-        return text in log.read()
+        return log.read().count(text)
+
+
+def logged(text):
+    return counted(text) > 0
+
+
+def children(pid, name):
+    return [int(p) for p in subprocess.run(["pgrep", "-P", str(pid), "-x", name], capture_output=True, text=True).stdout.split()]
+
+
+def processes():
+    """Keeper, and backends."""
+    spawner = children(PID, "vtpm-spawn")[0]
+    keeper = children(spawner, "vtpm-keeper")[0]
+    pids = subprocess.run(["pgrep", "-P", str(spawner)], capture_output=True, text=True).stdout.split()
+    return keeper, {int(p) for p in pids if int(p) != keeper and len(os.listdir("/proc/%s/task" % p)) == 2}
+
+
+def at_the_store(pid):
+    """It has sent a change, and waits for what comes of it."""
+    return any(open(name).read().startswith(RECVMSG) for name in glob.glob("/proc/%d/task/*/syscall" % pid))
+
+
+def cut(qemu, backend):
+    """INIT, whose change brings the next key. Its backend is killed while the keeper has not authenticated that yet. The result."""
+    result, before = [], counted(ENDED)
+    keeper = processes()[0]
+    os.kill(keeper, signal.SIGSTOP)
+    asking = threading.Thread(target=lambda: result.append(qemu.init()))
+    asking.start()
+    sent = until(lambda: at_the_store(backend)) and ctl("list").returncode == 0
+    os.kill(backend, signal.SIGKILL)
+    again = until(lambda: counted(ENDED) > before)
+    os.kill(keeper, signal.SIGCONT)
+    asking.join(60)
+    return sent, again, result
 
 
 def check(name, *pairs):
@@ -127,6 +170,56 @@ def waiting():
     off()
 
 
+def killed():
+    """Whoever takes the place of a backend that was killed has the key of the state that is there by then."""
+    reseal()
+    qemu = connect()
+    check("qemu_killed_with_the_next_key_on_its_way", (show()["key_due"], True),
+          (cut(qemu, *processes()[1]), (True, True, [0])), (show()["key_due"], False), (show()["state"], "running"))
+    check("qemu_goes_on", (qemu.run(STARTUP), 0), (qemu.random(), 0))
+    qemu.hang_up()
+    off()
+
+
+def killed_with_a_target():
+    """A target that waits has the key of before: it is not given the TPM with that."""
+    reseal()
+    source = connect()
+    backends = processes()[1]
+    target = connect()
+    check("qemu_source_killed_likewise", (cut(source, *backends), (True, True, [0])), (show()["key_due"], False))
+    source.hang_up()
+    until(lambda: show()["key_due"] is False)
+    check("qemu_target_of_before_is_refused", (target.init(), FAIL), (logged("was replaced; start it once more"), True))
+    target.hang_up()
+    off()
+    qemu = connect()
+    check("qemu_nothing_is_lost", (qemu.init(), 0), (qemu.run(STARTUP), 0), (show()["state"], "running"))
+    qemu.hang_up()
+    off()
+
+
+def ends():
+    """Its last change is one after which it would be given its next key: it has come to its end in order, all the same."""
+    for i in range(5):
+        source = Qemu("%s/%s.swtpm" % (RUN, NAME))
+        source.boot()
+        target = connect()
+        changed = reseal()
+        due = show()["key_due"]
+        target.hang_up()
+        gone = until(lambda: len(processes()[1]) == 1)
+        result = source.shutdown()
+        ended = until(lambda: not processes()[1])
+        source.hang_up()
+        if not off():
+            break
+    check("qemu_comes_to_its_end_with_a_key_due", (changed, 0), (due, True), (gone, True), (result, 0), (ended, True), (show()["state"], "stopped"))
+
+
 running()
 stale(saved())
 waiting()
+killed()
+killed_with_a_target()
+ends()

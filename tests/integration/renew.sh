@@ -79,8 +79,8 @@ for g in a s off; do ctl stop $g; done
 ctl create web >/dev/null
 while read -r line; do
 	echo "$line"
-	case $line in "not ok"*) FAILED=1 ;; "ok qemu_and_then_it_changes") ENDED=1 ;; esac
-done < <(tests/integration/renew.py "$B/vtpmctl" "$LAB/run" "$LAB/mgr.log" web 2>&1)
+	case $line in "not ok"*) FAILED=1 ;; "ok qemu_comes_to_its_end_with_a_key_due") ENDED=1 ;; esac
+done < <(tests/integration/renew.py "$B/vtpmctl" "$LAB/run" "$LAB/mgr.log" web "$MGR_PID" 2>&1)
 check qemus-come-to-their-end test -n "${ENDED:-}"
 check no-backend-broke-its-protocol no grep "broke its protocol" "$LAB/mgr.log"
 exit $FAILED

@@ -220,18 +220,19 @@ void rig_check(void)
 
 static void keeper_exec(const struct rig *g, const char *tcti, int mgr, int spawn)
 {
-	char path[PATH_MAX + 32], empty[128];
+	char path[PATH_MAX + 32], empty[128], keys[128];
 
 	keeper_path(path, sizeof(path));
+	snprintf(keys, sizeof(keys), "%s/recovery.d", g->dir);
 	snprintf(empty, sizeof(empty), "%s/empty", g->dir);
 	mgr = fcntl(mgr, F_DUPFD, 10);
 	spawn = fcntl(spawn, F_DUPFD, 10);
 	dup2(mgr, 3);
 	dup2(spawn, 4);
 	if (geteuid())
-		execl(path, path, "--tcti", tcti, (char *)NULL);
+		execl(path, path, "--tcti", tcti, "--recovery-keys", keys, (char *)NULL);
 	else
-		execl(path, path, "--tcti", tcti, "--uid", "65534", "--gid", "65534", "--empty-dir", empty,
+		execl(path, path, "--tcti", tcti, "--uid", "65534", "--gid", "65534", "--empty-dir", empty, "--recovery-keys", keys,
 		      (char *)NULL);
 	_exit(127);
 }

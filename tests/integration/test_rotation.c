@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include <openssl/ec.h>
+#include <openssl/pem.h>
 
 #include "tests/integration/test_keeper_manager.h"
 #include "vtpm-mgr/escrow/envelope.h"
@@ -192,36 +196,91 @@ static void test_another_row(void **state)
 	assert_int_equal(reseal(), 0);
 }
 
-/* Anybody can encrypt a root to the keeper: one that is open is not replaced by it. */
-static void test_restore_of_an_open_group(void **state)
+/* What a challenge says: the keeper's key, and what the recovery key opens of it, if there is one. */
+static EVP_PKEY *challenge(EVP_PKEY *offline, uint8_t nonce[static CHALLENGE_NONCE_LEN])
 {
-	struct escrow_tag tag = {.what = ESCROW_ROOT, .group = "default"};
-	uint8_t root[KEY_LEN] = "of the manager's own", mem[ENVELOPE_MAX], ctx[ESCROW_CONTEXT_MAX];
-	const uint8_t *nonce, *der;
-	struct root_restore m = {.flags = SEAL_INSECURE_PCRS, .envelope = mem};
+	const uint8_t *envelope, *der;
+	size_t envelope_len, len;
 	struct buf b, context;
-	struct key_give give;
-	struct request q;
-	EVP_PKEY *key;
-	size_t len;
+	EVP_PKEY *key = NULL;
+	uint8_t n, ctx[ESCROW_CONTEXT_MAX];
 
-	(void)state;
-	begin(0, SEAL_INSECURE_PCRS);
 	assert_int_equal(rig_ask_empty(&rig, KEEPER_CHALLENGE, &a), 0);
 	buf_wrap(&b, a.r.result, a.r.result_len);
-	assert_int_equal(buf_get_view(&b, CHALLENGE_NONCE_LEN, &nonce) | buf_get_var(&b, PUBKEY_MAX, &der, &len), 0);
+	assert_int_equal(buf_get_u8(&b, &n) | buf_get_var(&b, ENVELOPE_MAX, &envelope, &envelope_len) | buf_get_var(&b, PUBKEY_MAX, &der, &len), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(buf_left(&b), 0);
 	assert_int_equal(envelope_key_decode(der, len, &key), 0);
+	buf_init(&context, ctx, sizeof(ctx));
+	assert_int_equal(nonce_context(&context), 0);
+	assert_int_equal(envelope_open(offline, &context, envelope, envelope_len, nonce), 0);
+	return key;
+}
+
+/* A root of the manager's own, as an answer to a challenge that it has asked for. */
+static int restore(const char *group, EVP_PKEY *key, const uint8_t nonce[static CHALLENGE_NONCE_LEN])
+{
+	struct escrow_tag tag = {.what = ESCROW_ROOT};
+	uint8_t root[KEY_LEN] = "of the manager's own", mem[ENVELOPE_MAX], ctx[ESCROW_CONTEXT_MAX];
+	struct root_restore m = {.flags = SEAL_INSECURE_PCRS, .envelope = mem};
+	struct buf b, context;
+	struct request q;
+
+	snprintf(tag.group, sizeof(tag.group), "%s", group);
 	assert_int_equal(wrap_root_id(root, tag.root_id), 0);
 	buf_init(&context, ctx, sizeof(ctx));
 	buf_init(&b, mem, sizeof(mem));
 	assert_int_equal(escrow_context(&context, &tag, nonce), 0);
 	assert_int_equal(envelope_seal(key, &context, root, &b), 0);
-	EVP_PKEY_free(key);
 	m.tag = tag;
 	m.envelope_len = b.len;
 	assert_int_equal(root_restore_encode(rig_request(&rig, &q), &m), 0);
-	assert_int_equal(rig_ask(&rig, KEEPER_ROOT_RESTORE, &q, &a), ERR_WRONG_STATE);
+	return rig_ask(&rig, KEEPER_ROOT_RESTORE, &q, &a);
+}
+
+/* Before the keeper starts: the public half where it looks. */
+static EVP_PKEY *recovery_key(void)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	char path[256];
+	FILE *f;
+
+	assert_non_null(key);
+	snprintf(path, sizeof(path), "%s/recovery.d", rig.dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(path, sizeof(path), "%s/recovery.d/a.pem", rig.dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_int_equal(PEM_write_PUBKEY(f, key), 1);
+	assert_int_equal(fclose(f), 0);
+	return key;
+}
+
+/* Anybody can encrypt a root to the keeper. Only who has an offline key knows what its answer is bound to; and one that is open is not replaced. */
+static void test_restore(void **state)
+{
+	const uint8_t guess[CHALLENGE_NONCE_LEN] = {0};
+	uint8_t nonce[CHALLENGE_NONCE_LEN];
+	EVP_PKEY *offline = recovery_key(), *key;
+	struct key_give give;
+
+	(void)state;
+	begin(0, SEAL_INSECURE_PCRS);
+	key = challenge(offline, nonce);
+	assert_int_equal(restore("closed", key, guess), ERR_AUTH);
+	assert_int_equal(restore("default", key, nonce), ERR_WRONG_STATE);
+	assert_int_equal(restore("closed", key, nonce), 0);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(offline);
 	receive(1, &store.binding, store.wrapped, &give);
+}
+
+static void test_nobody_could_answer(void **state)
+{
+	(void)state;
+	begin(0, SEAL_INSECURE_PCRS);
+	assert_int_equal(rig_ask_empty(&rig, KEEPER_CHALLENGE, &a), ERR_NOTFOUND);
+	assert_non_null(strstr(a.r.text, "recovery key"));
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -233,7 +292,8 @@ int main(void)
 		TEST(test_another_root),
 		TEST(test_changed_meanwhile),
 		TEST(test_another_row),
-		TEST(test_restore_of_an_open_group),
+		TEST(test_restore),
+		TEST(test_nobody_could_answer),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, NULL);

@@ -129,12 +129,16 @@ struct question {
 };
 
 /* Bytes of a hex string; 0: it is none, or too long. */
-static size_t hex_of(json_t *object, const char *key, uint8_t *out, size_t cap)
+static size_t hex_bytes(const char *hex, uint8_t *out, size_t cap)
 {
-	const char *hex = json_string_value(json_object_get(object, key));
 	size_t n = hex ? strlen(hex) : 0;
 
 	return n % 2 || n / 2 > cap || !n || hex_decode(hex, out, n / 2) ? 0 : n / 2;
+}
+
+static size_t hex_of(json_t *object, const char *key, uint8_t *out, size_t cap)
+{
+	return hex_bytes(json_string_value(json_object_get(object, key)), out, cap);
 }
 
 static json_t *read_json(const char *path, struct ctl_error *e)
@@ -162,20 +166,6 @@ static int check_code(const struct ctl_args *a, const struct question *q, struct
 			a->code ? "the code of this challenge is another one; " : "", a->code ? "" : "--code is missing: ");
 }
 
-static int read_question(const struct ctl_args *a, struct question *q, struct ctl_error *e)
-{
-	q->root = read_json(a->name, e);
-	if (!q->root)
-		return ERR_INVAL;
-	if (a->owner_auth)
-		return 0;
-	q->der_len = hex_of(q->root, "keeper", q->der, sizeof(q->der));
-	if (hex_of(q->root, "nonce", q->nonce, sizeof(q->nonce)) != sizeof(q->nonce) || !q->der_len ||
-	    envelope_key_decode(q->der, q->der_len, &q->keeper))
-		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "%s: not a challenge, as vtpmctl recovery challenge makes it", a->name);
-	return check_code(a, q, e);
-}
-
 static EVP_PKEY *read_private(const struct ctl_args *a, struct ctl_error *e)
 {
 	FILE *f = a->nkeys == 1 ? fopen(a->keys[0], "re") : NULL;
@@ -190,6 +180,44 @@ static EVP_PKEY *read_private(const struct ctl_args *a, struct ctl_error *e)
 	if (f)
 		(void)fclose(f);
 	return key;
+}
+
+/* The nonce that is encrypted to this key. ERR_NOTFOUND: none is. */
+static int open_nonce(EVP_PKEY *key, struct question *q)
+{
+	uint8_t envelope[ENVELOPE_MAX], mem[ESCROW_CONTEXT_MAX];
+	json_t *list = json_object_get(q->root, "nonces"), *j;
+	struct buf context;
+	int err = ERR_NOTFOUND;
+	size_t i, len;
+
+	json_array_foreach(list, i, j) {
+		len = hex_bytes(json_string_value(j), envelope, sizeof(envelope));
+		buf_init(&context, mem, sizeof(mem));
+		if (!len || nonce_context(&context))
+			return ERR_AUTH;
+		err = envelope_open(key, &context, envelope, len, q->nonce);
+		if (err != ERR_NOTFOUND)
+			return err;
+	}
+	return err;
+}
+
+static int read_question(const struct ctl_args *a, EVP_PKEY *key, struct question *q, struct ctl_error *e)
+{
+	int err;
+
+	if (a->owner_auth)
+		return 0;
+	q->der_len = hex_of(q->root, "keeper", q->der, sizeof(q->der));
+	if (!json_is_array(json_object_get(q->root, "nonces")) || !q->der_len || envelope_key_decode(q->der, q->der_len, &q->keeper))
+		return ctl_fail(e, ERR_INVAL, EXIT_USAGE, "%s: not a challenge, as vtpmctl recovery challenge makes it", a->name);
+	err = open_nonce(key, q);
+	if (err == ERR_NOTFOUND)
+		return ctl_fail(e, err, EXIT_NOT_FOUND, "%s: nothing in it is for this key; the keeper must have been started with its public half", a->name);
+	if (err)
+		return ctl_fail(e, err, EXIT_FAILED, "%s: what it has for this key does not open: it was cut off or changed", a->name);
+	return check_code(a, q, e);
 }
 
 static int read_tag(json_t *j, struct escrow_tag *tag)
@@ -280,14 +308,13 @@ static int answer_all(const struct ctl_args *a, const struct question *q, EVP_PK
 
 int recovery_open(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 {
-	struct question q = {0};
-	EVP_PKEY *key = NULL;
-	int err = read_question(a, &q, e);
+	struct question q = {.root = read_json(a->name, e)};
+	EVP_PKEY *key = q.root ? read_private(a, e) : NULL;
+	int err = key ? read_question(a, key, &q, e) : ERR_INVAL;
 
-	if (!err) {
-		key = read_private(a, e);
-		err = key ? answer_all(a, &q, key, reply, e) : ERR_INVAL;
-	}
+	if (!err)
+		err = answer_all(a, &q, key, reply, e);
+	explicit_bzero(q.nonce, sizeof(q.nonce));
 	EVP_PKEY_free(key);
 	EVP_PKEY_free(q.keeper);
 	json_decref(q.root);

@@ -35,6 +35,7 @@ void challenge_end(struct challenge *c)
 {
 	EVP_PKEY_free(c->key);
 	c->key = NULL;
+	secmem_wipe(c->nonce, sizeof(c->nonce));
 	c->nused = 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Roots out of the keeper to the offline keys, and back into a keeper on whatever chip there is then. Back they come in the answer
- * to a challenge: a key pair and a nonce of this process, used for one recovery. Whoever answers must know that it is the keeper's key, and not
+ * to a challenge: a key pair and a nonce of this process, used for one recovery. The nonce is told to who has a recovery key, and to nobody else: so no root comes
+ * from anybody else, though all can encrypt to the key. Whoever answers must know that it is the keeper's key, and not
  * that of somebody on the way; so the keeper logs a code, which the challenge's reader asks for.
  */
 #ifndef VTPM_KEEPER_ESCROW_H
@@ -11,7 +12,7 @@
 
 struct challenge {
 	EVP_PKEY *key; /* NULL: there is none */
-	uint8_t nonce[CHALLENGE_NONCE_LEN];
+	uint8_t nonce[CHALLENGE_NONCE_LEN]; /* secret */
 	uint64_t until; /* seconds on CLOCK_BOOTTIME: a suspend does not stop it */
 	unsigned nused; /* roots that came back: each comes once */
 	uint8_t used[KEEPER_GROUPS_MAX][ROOT_ID_LEN];

@@ -79,12 +79,52 @@ int serve_escrow_wrap(void *peer, struct ipc_msg *m)
 
 /* ---- back ---- */
 
+/* For each recovery key, the nonce: whoever has none of them, and so is not to say what a root is, does not learn it. */
+static int put_nonces(const struct offline *o, const uint8_t nonce[static CHALLENGE_NONCE_LEN], struct buf *out)
+{
+	uint8_t mem[ENVELOPE_MAX], ctx[ESCROW_CONTEXT_MAX];
+	struct buf context, envelope;
+	int r = buf_put_u8(out, (uint8_t)o->n);
+
+	for (unsigned i = 0; i < o->n && !r; i++) {
+		buf_init(&context, ctx, sizeof(ctx));
+		buf_init(&envelope, mem, sizeof(mem));
+		r = nonce_context(&context);
+		if (!r)
+			r = envelope_seal(o->keys[i], &context, nonce, &envelope);
+		if (!r)
+			r = buf_put_var(out, mem, envelope.len);
+	}
+	return r;
+}
+
+static int make_challenge(struct keeper *k, struct buf *out)
+{
+	char code[CODE_STR_LEN + 1];
+	uint8_t der[PUBKEY_MAX];
+	size_t len = 0;
+	int r;
+
+	if (!k->offline.n)
+		return tpm_fail(&k->tpm, ERR_NOTFOUND, "this keeper was started with no recovery key, so there is nobody who could answer: put the "
+				"public key into the directory of --recovery-keys, and start vtpm-mgr anew");
+	r = challenge_new(&k->challenge, challenge_now(), der, &len);
+	if (!r)
+		r = challenge_code(k->challenge.nonce, der, len, code);
+	if (!r)
+		r = put_nonces(&k->offline, k->challenge.nonce, out);
+	if (!r)
+		r = buf_put_var(out, der, len);
+	if (!r)
+		log_warn("recovery: the code of the challenge is %s; it is good for %u minutes, or until the next one", code,
+			 CHALLENGE_SECONDS / 60);
+	return r;
+}
+
 int serve_challenge(void *peer, struct ipc_msg *m)
 {
 	struct keeper *k = peer;
-	uint8_t der[PUBKEY_MAX], mem[CHALLENGE_NONCE_LEN + 4 + PUBKEY_MAX];
-	char code[CODE_STR_LEN + 1];
-	size_t len = 0;
+	uint8_t mem[CHALLENGE_MAX];
 	struct buf b;
 	uint64_t id;
 	int r;
@@ -92,14 +132,7 @@ int serve_challenge(void *peer, struct ipc_msg *m)
 	if (read_empty(m, &id))
 		return ERR_PROTO;
 	buf_init(&b, mem, sizeof(mem));
-	r = challenge_new(&k->challenge, challenge_now(), der, &len);
-	if (!r)
-		r = challenge_code(k->challenge.nonce, der, len, code);
-	if (!r && (buf_put_bytes(&b, k->challenge.nonce, CHALLENGE_NONCE_LEN) || buf_put_var(&b, der, len)))
-		r = ERR_RANGE;
-	if (!r)
-		log_warn("recovery: the code of the challenge is %s; it is good for %u minutes, or until the next one", code,
-			 CHALLENGE_SECONDS / 60);
+	r = make_challenge(k, &b);
 	return serve_reply(k, id, r, mem, b.len);
 }
 
@@ -109,7 +142,7 @@ static int restore(struct keeper *k, const struct root_restore *q, struct root_b
 
 	if (r)
 		return tpm_fail(&k->tpm, r, "there are %u groups, and that is the limit", KEEPER_GROUPS_MAX);
-	if (groups_find(&k->groups, q->tag.group)) /* by a root that anybody may have encrypted to us */
+	if (groups_find(&k->groups, q->tag.group))
 		return tpm_fail(&k->tpm, ERR_WRONG_STATE, "group %s is open: there is nothing to recover", q->tag.group);
 	r = challenge_open(&k->challenge, challenge_now(), q, k->root);
 	if (r == ERR_TIMEOUT)

@@ -2,7 +2,8 @@
 #include "vtpm-mgr/proto/escrow.h"
 
 static const char label_kept[] = "vtpm escrow v1";
-static const char label_answer[] = "vtpm recovery answer v1";
+static const char label_answer[] = "vtpm recovery answer v2";
+static const char label_nonce[] = "vtpm recovery nonce v1";
 
 int escrow_tag_encode(struct buf *b, const struct escrow_tag *t)
 {
@@ -24,6 +25,11 @@ int escrow_context(struct buf *b, const struct escrow_tag *t, const uint8_t *non
 	if (buf_put_str(b, nonce ? label_answer : label_kept) || (nonce && buf_put_bytes(b, nonce, CHALLENGE_NONCE_LEN)))
 		return ERR_RANGE;
 	return escrow_tag_encode(b, t);
+}
+
+int nonce_context(struct buf *b)
+{
+	return buf_put_str(b, label_nonce);
 }
 
 int escrow_wrap_encode(struct buf *b, const struct escrow_wrap *m)

@@ -8,7 +8,9 @@
  *
  *	RECOVERY_KEYS	{}				-> {u8 n, n fingerprints}
  *	ESCROW_WRAP	{struct escrow_wrap}		-> {root id, envelope}	the root of an open group, or with it the owner's auth, for one of them
- *	CHALLENGE	{}				-> {nonce, var public key}	ends the one before; lasts CHALLENGE_SECONDS
+ *	CHALLENGE	{}				-> {u8 n, n var envelopes, var public key}	ends the one before; lasts CHALLENGE_SECONDS. In the
+ *							envelopes, one for each recovery key: its nonce. Who has none of them does not know what an
+ *							answer is bound to. ERR_NOTFOUND: there is no recovery key
  *	ROOT_RESTORE	{struct root_restore}		-> struct sealed_root	the root in the answer to it, sealed to the TPM of now. ERR_TIMEOUT: there is
  *							no challenge any more, or it has brought that root; ERR_AUTH: it answers another, or was
  *							changed; ERR_WRONG_STATE: that group is open
@@ -56,6 +58,9 @@ enum {
 #define ENVELOPE_MIN	  (1u + DIGEST_LEN + 4u + KEY_LEN + 16u)
 #define ENVELOPE_MAX	  (ENVELOPE_MIN + 512u)
 #define FORMER_LEN	  (2u * WRAPPED_KEY_LEN) /* the keys of journal rows and of the anchors, under the successor's wrapping key */
+
+#define CHALLENGE_MAX	  (1u + RECOVERY_KEYS_MAX * (4u + ENVELOPE_MAX) + 4u + PUBKEY_MAX)
+_Static_assert(CHALLENGE_MAX <= KEEPER_RESULT_MAX, "a challenge fits");
 
 /* The offline keys that a keeper has. */
 struct recovery_keys {
@@ -109,6 +114,8 @@ CHECKED int escrow_tag_encode(struct buf *b, const struct escrow_tag *t);
 CHECKED int escrow_tag_decode(struct buf *b, struct escrow_tag *t);
 /* What envelopes are bound to: of one that is kept (nonce NULL), and of one that answers the challenge of that nonce. */
 CHECKED int escrow_context(struct buf *b, const struct escrow_tag *t, const uint8_t *nonce);
+/* And of the nonce of a challenge. */
+CHECKED int nonce_context(struct buf *b);
 CHECKED int escrow_wrap_encode(struct buf *b, const struct escrow_wrap *m);
 CHECKED int escrow_wrap_decode(struct buf *b, struct escrow_wrap *m);
 CHECKED int root_restore_encode(struct buf *b, const struct root_restore *m);

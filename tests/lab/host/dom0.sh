@@ -104,6 +104,11 @@ plan_offline_key() {
 	mkdir -p /etc/vtpm/recovery.d
 	check recovery_init ctl recovery init --key /run/offline.pub
 }
+# Before the manager starts: its keeper takes roots from no other key.
+plan_offline_pub() {
+	mkdir -p /etc/vtpm/recovery.d
+	check recovery_key cp /run/offline.pub /etc/vtpm/recovery.d/offline.pem
+}
 plan_lost() {
 	check recovery_challenge set_of ctl recovery challenge
 	note_file challenge /run/set

@@ -83,7 +83,7 @@ machine_initrd() {
 # Another TPM, and the key that needs none.
 machine_chip() {
 	rm -r "$LAB/chip.chip"
-	up && order "sealed chip" && order lost && took challenge || return
+	up && give offline.pub && order offline_pub && order "sealed chip" && order lost && took challenge || return
 	check chip_open sh -c "$B/vtpmctl recovery open --key $LAB/offline.key --code '${NOTE[$VM.code]}' $LAB/challenge >$LAB/response"
 	give response && order restore && down
 }
