@@ -269,6 +269,8 @@ static void a_configuration_that_cannot_be_measured_is_refused(void **state)
 		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"type.pvh\": {\"pvshim\": \"True\"}}, " VTPMS "}",
 		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"device_tree\": \"/d\"}, " VTPMS "}",
 		"{" C_INFO ", \"b_info\": [\"kernel\"], " VTPMS "}",
+		"{" C_INFO "," B_INFO "," VTPMS ", \"on_soft_reset\": \"restart\"}",
+		"{" C_INFO "," B_INFO "," VTPMS ", \"on_soft_reset\": \"rename-restart\"}",
 		"{" C_INFO "," B_INFO "," VTPMS "} rest",
 		"{" C_INFO "," B_INFO "," VTPMS,
 	};
