@@ -4,6 +4,7 @@
  * vTPM has been launched.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +191,7 @@ static int start(struct machine *m, const struct launch_args *a, const struct ev
 		return err;
 	err = launch_report(a, l, digest, e);
 	if (!err) {
+		signal(SIGPIPE, SIG_DFL);
 		execvp(m->words.argv[0], m->words.argv);
 		err = ctl_fail(e, err_from_errno(errno), EXIT_FAILED, "%s: %s", m->words.argv[0], strerror(errno));
 	}
