@@ -136,6 +136,20 @@ static int on_file(struct qemu_words *q, size_t i, struct ctl_error *e)
 	return has_any(q->argv[i + 1], items, ARRAY_LEN(items)) ? on_never(q, i, e) : 0;
 }
 
+/* Under other names than those of the user's, opt/…, firmware looks for its own settings and for option ROMs. */
+static int on_fw_cfg(struct qemu_words *q, size_t i, struct ctl_error *e)
+{
+	const char *value = q->argv[i + 1];
+	bool first = true, other = false;
+
+	for (const char *item = value; item; item = strchr(item, ','), item = item ? item + 1 : NULL, first = false) {
+		const char *name = strncmp(item, "name=", 5) == 0 ? item + 5 : first && item[strcspn(item, "=,")] != '=' ? item : NULL;
+
+		other |= name && strncmp(name, "opt/", 4) != 0;
+	}
+	return other ? refuse(e, value, "its name must begin with opt/") : on_file(q, i, e);
+}
+
 /* A snapshot's memory is what it begins with. */
 static int on_icount(struct qemu_words *q, size_t i, struct ctl_error *e)
 {
@@ -207,7 +221,7 @@ static const struct {
 } options[] = {
 	{"kernel", on_kernel},	  {"initrd", on_initrd},   {"append", on_append},    {"dtb", on_dtb},	   {"bios", on_bios},
 	{"M", on_machine},	  {"machine", on_machine}, {"device", on_device},    {"global", on_global}, {"drive", on_drive},
-	{"fw_cfg", on_file},	  {"smbios", on_file},	   {"readconfig", on_never}, {"loadvm", on_never}, {"incoming", on_never},
+	{"fw_cfg", on_fw_cfg},	  {"smbios", on_file},	   {"readconfig", on_never}, {"loadvm", on_never}, {"incoming", on_never},
 	{"option-rom", on_never}, {"acpitable", on_never}, {"pflash", on_never},     {"mtdblock", on_never}, {"set", on_never},
 	{"L", on_never},	  {"plugin", on_never},	   {"shim", on_never},	     {"gdb", on_never},	     {"s", on_never},
 	{"boot", on_boot},	  {"object", on_object},   {"icount", on_icount},
