@@ -62,6 +62,8 @@ python3 - "$LAB/row" "$LAB" <<'PY'
 import struct, sys
 row, at = open(sys.argv[1], "rb").read(), 1 + 3 * 4 + 24 * 32
 for name in (None, None, "pub", "priv"):
+    if name == "pub":
+        at += 16  # the root's id, behind the policy
     size = struct.unpack("<I", row[at:at + 4])[0]
     if name:
         open(sys.argv[2] + "/" + name, "wb").write(row[at + 4:at + 4 + size])
