@@ -197,6 +197,16 @@ check allow_a_groups_key ctl launch allow --group default --key "$LAB/ec.pub"
 check weak_key refused 'RSA of 2048' ctl launch allow --group default --key "$LAB/weak.pub"
 check private_key refused 'no public key' ctl launch allow --group default --key "$LAB/ec.pem"
 check group_lists_it grep -q '^key ' <(ctl launch list --group default)
+otherwise() { ctl launch show "$1" | sed -n 's/.*a launch that is not: //p'; }
+ctl launch policy source --mismatch serve >/dev/null
+check show_has_its_own_mismatch_with_its_groups_rules test "$(otherwise source)" = serve
+check as_it_is_judged launch source --kernel unsigned
+ctl stop source
+ctl launch policy source --mismatch refuse >/dev/null
+ctl create follows >/dev/null
+ctl launch policy --group default --mismatch serve >/dev/null
+check show_has_its_groups_mismatch test "$(otherwise follows) $(otherwise source)" = "serve refuse"
+ctl launch policy --group default --mismatch refuse >/dev/null
 check signed launch ring --kernel signed --signature "$(sign "$LAB/ec.pem")"
 ctl stop ring
 check unsigned refused Denied launch ring --kernel signed
