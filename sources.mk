@@ -83,7 +83,7 @@ MODULE_FILES := $(notdir $(MODULE_SRCS)) Kbuild compat.h front.h ring.h
 EFI_SRCS     := hv/launch/efi.c
 
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
-UNIT_TESTS := test_held_launch test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
+UNIT_TESTS := test_held_launch test_launch_policy test_launch_begin test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_crl test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
 UNIT_TESTS += test_predict test_bootlog test_evidence test_attest test_verify_files test_launch test_backend_launch test_launcher test_launch_stub
@@ -233,6 +233,10 @@ test_hold_life_SRCS := tests/unit/lingering.c vtpm-mgr/proto/hold.c $(LIB_SRCS)
 test_held_guests_SRCS := vtpm-mgr/held_guests.c $(LIB_SRCS)
 test_held_launch_SRCS := vtpm-mgr/held_launch.c vtpm-mgr/proto/launch.c $(LIB_SRCS)
 test_held_launch_LIBS := -lcrypto
+test_launch_policy_SRCS := vtpm-mgr/launch_policy.c vtpm-mgr/launch_rules.c $(LIB_SRCS)
+test_launch_policy_LIBS := -lcrypto
+test_launch_begin_SRCS := vtpm-mgr/launch.c $(LIB_SRCS)
+test_launch_begin_LIBS := -ljansson
 test_xenstore_SRCS := hv/xen/xenstore_wait.c $(XENSTORE_SRCS) $(LIB_SRCS)
 test_vchan_SRCS := vtpm-mgr/vchan/pump.c hv/xen/vchan.c hv/xen/vchan_device.c hv/xen/errno.c $(LIB_SRCS)
 test_vchan_LIBS := -lpthread

@@ -81,15 +81,22 @@ static int write_part(struct tpmrun *t, const struct part *p)
 	return err;
 }
 
+/* ERR_FULL: firmware, which had the platform hierarchy, has made it so that only its policy undefines it. */
+static int undefine(struct tpmrun *t, uint32_t index)
+{
+	int err = tpmcmd_nv_undefine_space(&t->cmd, index);
+
+	if (err == 0)
+		err = tpmrun(t, 0);
+	return err == ERR_ENGINE && t->rsp.rc == TPM_RC_ATTRIBUTES_2 ? ERR_FULL : err;
+}
+
 static int replace(struct tpmrun *t, const struct part *p, bool there)
 {
-	int err = 0;
+	int err = there ? undefine(t, p->index) : 0;
 
-	if (there) {
-		err = tpmcmd_nv_undefine_space(&t->cmd, p->index);
-		if (err == 0)
-			err = tpmrun(t, 0);
-	}
+	if (err == ERR_FULL && p->size == 0)
+		return 0; /* it stays: the log is not there, and what is there is no log */
 	if (err != 0 || p->size == 0)
 		return err;
 	err = tpmcmd_nv_define_space(&t->cmd, p->index, LAUNCH_NV_ATTRIBUTES, p->size);
@@ -144,7 +151,7 @@ static int put_parts(const struct backend *b, size_t len)
 	return err == ERR_ENGINE && t.rsp.rc == TPM_RC_NV_SPACE ? ERR_FULL : err;
 }
 
-/* A guest that has filled its NV does without the log rather than without a boot in which it could make room: the manager has it. */
+/* A guest that has filled its NV, or the log's place, does without the log rather than without a boot in which it could make room: the manager has it. */
 static int write_log(const struct backend *b)
 {
 	int err = put_parts(b, b->launch_len);

@@ -15,6 +15,7 @@ enum {
 enum {
 	TPM_RC_SUCCESS = 0,
 	TPM_RC_HANDLE_1 = 0x18b, /* TPM_RC_HANDLE of the first handle: there is no such object */
+	TPM_RC_ATTRIBUTES_2 = 0x282, /* TPM_RC_ATTRIBUTES of the second handle: an index that only its policy undefines */
 	TPM_RC_AUTH_FAIL = 0x08e, /* with the number of a session in further bits */
 	TPM_RC_INITIALIZE = 0x100,
 	TPM_RC_FAILURE = 0x101,
@@ -99,6 +100,7 @@ enum {
 
 /* TPMA_NV, Part 2, 13.4 */
 #define TPMA_NV_PPWRITE	       (1u << 0)
+#define TPMA_NV_POLICY_DELETE  (1u << 10)
 #define TPMA_NV_WRITELOCKED    (1u << 11)
 #define TPMA_NV_WRITEDEFINE    (1u << 13)
 #define TPMA_NV_WRITE_STCLEAR  (1u << 14)

@@ -136,6 +136,7 @@ void launch_next(struct mgr *m, const uint8_t uuid[static UUID_LEN])
 
 void launch_begin(struct mgr *m, const struct store_vtpm *row, struct launch *l, struct call *c)
 {
+	const bool for_domain = l->for_domain; /* a power-on that fails at once has freed it, and v */
 	char why[TEXT_MAX + 1];
 	struct vtpm *v;
 	int err;
@@ -148,7 +149,7 @@ void launch_begin(struct mgr *m, const struct store_vtpm *row, struct launch *l,
 		free(l);
 		return;
 	}
-	if (l->for_domain)
+	if (for_domain)
 		return; /* launch_ready */
 	v->starting = c;
 	launch_ready(v);

@@ -68,6 +68,14 @@ void launch_meta_key(const char *group, char key[static NAME_MAX_LEN + 16]);
 CHECKED int launch_group_policy(struct mgr *m, const char *group, struct launch_policy *p, uint8_t hash[static DIGEST_LEN]);
 /* Whether a guest of that kind must come by a launch. What cannot be believed demands it. */
 bool launch_is_required(struct mgr *m, const struct store_vtpm *row, bool xen);
+/* Whom a vTPM is powered on for. */
+enum start_kind { START_RING, START_QEMU, START_XEN, START_LAUNCH };
+/*
+ * Whether it may be: with a launch, or without. v: it has failed, or waits launched; NULL: it is off. One that failed under a domain is still that
+ * domain's: a reset would be a TPM without a launch for a guest that runs, a launch one for a guest that it is not of.
+ */
+CHECKED int launch_admit(struct mgr *m, const struct store_vtpm *row, const struct vtpm *v, enum start_kind kind,
+			 char why[static TEXT_MAX + 1]);
 /* 0: it is allowed, or served though it is not (l->mismatch). Otherwise why says what to do. */
 CHECKED int launch_judge(struct mgr *m, const struct store_vtpm *row, struct launch *l, const uint8_t *signature, size_t len,
 			 char why[static TEXT_MAX + 1]);

@@ -83,6 +83,22 @@ bool launch_is_required(struct mgr *m, const struct store_vtpm *row, bool xen)
 	return p.mode == LAUNCH_REQUIRED || (p.mode == LAUNCH_AUTO && xen);
 }
 
+int launch_admit(struct mgr *m, const struct store_vtpm *row, const struct vtpm *v, enum start_kind kind, char why[static TEXT_MAX + 1])
+{
+	const bool domain = v && v->front;
+
+	if (domain && kind == START_LAUNCH) {
+		snprintf(why, TEXT_MAX + 1, "%s belongs to domain %u, which must end first", row->name, xen_domid(v->front));
+		return ERR_WRONG_STATE;
+	}
+	if (kind == START_LAUNCH || (v && v->state == VTPM_LAUNCHED) || !launch_is_required(m, row, domain || kind == START_XEN))
+		return 0;
+	snprintf(why, TEXT_MAX + 1,
+		 "%s is only for a guest that vtpm-launch has measured and started; to have it without: vtpmctl set %s --launch off",
+		 row->name, row->name);
+	return ERR_DENIED;
+}
+
 int launch_judge(struct mgr *m, const struct store_vtpm *row, struct launch *l, const uint8_t *signature, size_t len,
 		 char why[static TEXT_MAX + 1])
 {

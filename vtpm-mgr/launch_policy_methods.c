@@ -128,8 +128,11 @@ static json_t *reply_policy(struct mgr *m, const struct store_vtpm *row)
 	json_object_set_new(j, "group", json_string(row->group));
 	json_object_set_new(j, "required", json_boolean(launch_is_required(m, row, false)));
 	json_object_set_new(j, "required_of_domains", json_boolean(launch_is_required(m, row, true)));
-	if (!launch_group_policy(m, row->group, &g, hash))
+	if (!launch_group_policy(m, row->group, &g, hash)) {
 		json_object_set_new(j, "of_group", describe_policy(&g));
+		if (row->rules.len == 0) /* it has said nothing: its group's word counts, as in launch_judge */
+			json_object_set(j, "mismatch", json_object_get(json_object_get(j, "of_group"), "mismatch"));
+	}
 	return json_pack("{s:o}", "policy", j);
 }
 

@@ -411,26 +411,12 @@ void vtpm_start_again(struct vtpm *v)
 		start_run(v);
 }
 
-/* Whom it is powered on for. */
-enum start_kind { START_RING, START_QEMU, START_XEN, START_LAUNCH };
-
-/* Whether it may be without a launch. */
-static int check_launch(struct mgr *m, const struct store_vtpm *row, const struct vtpm *v, enum start_kind kind,
-			char why[static TEXT_MAX + 1])
-{
-	if (kind == START_LAUNCH || (v && v->state == VTPM_LAUNCHED) || !launch_is_required(m, row, kind == START_XEN))
-		return 0;
-	snprintf(why, TEXT_MAX + 1,
-		 "%s is only for a guest that vtpm-launch has measured and started; to have it without: vtpmctl set %s --launch off",
-		 row->name, row->name);
-	return ERR_DENIED;
-}
-
 /* Whether a power-on may begin, and with what; c: who asked, if it is to be in the audit log. */
 static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct call *c, enum start_kind kind,
 		       struct vtpm **out, char why[static TEXT_MAX + 1])
 {
 	struct vtpm *v = vtpm_find(m, row->uuid);
+	int err;
 
 	if (m->draining) {
 		snprintf(why, TEXT_MAX + 1, "the manager is stopping");
@@ -465,8 +451,9 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 			 row->name, v->crashes, row->name, v->reason);
 		return ERR_WRONG_STATE;
 	}
-	if (check_launch(m, row, v, kind, why))
-		return ERR_DENIED;
+	err = launch_admit(m, row, v, kind, why);
+	if (err)
+		return err;
 	*out = v ? v : vtpm_new(m);
 	if (*out)
 		return 0;

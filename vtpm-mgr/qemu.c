@@ -177,6 +177,14 @@ static bool permitted(const struct qemu_port *p, int sock, uid_t *uid, bool *ope
 	return yes;
 }
 
+/* An operator has said what that guest was booted from. A QEMU of the vTPM's user may be another one. */
+static bool launched_for_another(const struct qemu_port *p)
+{
+	const struct vtpm *v = vtpm_find(p->m, p->uuid);
+
+	return v && v->state == VTPM_LAUNCHED;
+}
+
 /* One that may have the TPM, or wait for it: it is started, or hung up on. */
 static void admit(struct qemu_port *p, int sock, uid_t uid, bool operator)
 {
@@ -201,7 +209,10 @@ static void on_listener(void *arg, uint32_t events)
 	if (sock < 0)
 		return;
 	if (permitted(p, sock, &uid, &operator)) {
-		admit(p, sock, uid, operator);
+		if (operator || !launched_for_another(p))
+			admit(p, sock, uid, operator);
+		else
+			refuse(p, sock, "it was launched, and only a QEMU of an operator, who vouches for what it boots, takes that");
 		return;
 	}
 	snprintf(why, sizeof(why), "uid %u may not use it; the operator can permit one user with create --user", uid);

@@ -112,7 +112,7 @@ struct qemu_words {
 	char *argv[QEMU_WORDS_MAX + 4]; /* to execute; ends with NULL */
 	size_t argc;
 	/* places in argv of files' names, 0: there is none */
-	size_t kernel, initrd, dtb, bios, pflash, append;
+	size_t kernel, initrd, dtb, bios, pflash, append, menu;
 	char *pflash_file;   /* of the read-only flash, out of argv[pflash] */
 	char *pflash_before; /* what of argv[pflash] stands before and after that name */
 	char *pflash_after;

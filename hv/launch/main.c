@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -145,8 +146,10 @@ int main(int argc, char **argv)
 {
 	struct ctl_error e = {.status = EXIT_FAILED};
 	struct words w = {.a.pcr = STUB_PCR};
-	int err = read_words(&w, argc, argv, &e);
+	int err;
 
+	signal(SIGPIPE, SIG_IGN); /* to be killed between launch and boot would leave a launch for whoever comes; who is executed has the default */
+	err = read_words(&w, argc, argv, &e);
 	if (!err && w.help)
 		fputs(summary, stdout);
 	else if (!err && w.version)

@@ -4,6 +4,7 @@
  * vTPM has been launched.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,20 +46,9 @@ static bool is_microvm(const struct qemu_words *q)
 /* QEMU says itself where it looks. */
 static int data_dirs(const struct qemu_words *q, char **dirs, struct ctl_error *e)
 {
-	char *argv[2 * QEMU_WORDS_MAX + 4];
 	static char option[] = "-L", help[] = "help";
-	size_t n = 0;
+	char *argv[] = {q->argv[0], option, help, NULL};
 
-	argv[n++] = q->argv[0];
-	for (size_t i = 1; i + 1 < q->argc; i++) {
-		if (strcmp(q->argv[i], option) == 0) {
-			argv[n++] = option;
-			argv[n++] = q->argv[++i];
-		}
-	}
-	argv[n++] = option;
-	argv[n++] = help;
-	argv[n] = NULL;
 	return run_program(argv, dirs, XL_CONFIG_MAX, e);
 }
 
@@ -171,10 +161,13 @@ static int measure(struct machine *m, struct events *l, struct ctl_error *e)
 
 static int prepare(struct machine *m, const struct launch_args *a, struct events *l, struct ctl_error *e)
 {
+	static char alone[] = "-no-user-config"; /* options in a file */
 	int err = qemu_words_parse(&m->words, a->argc, a->argv, e);
 
 	if (!err)
 		err = describe(m, e);
+	if (!err)
+		m->words.argv[m->words.argc++] = alone;
 	if (!err)
 		err = read_firmware(m, e);
 	if (!err)
@@ -194,12 +187,14 @@ static int start(struct machine *m, const struct launch_args *a, const struct ev
 	if (!err)
 		err = manager_launch(&a->at, a->vtpm, -1, l, signature, digest, e);
 	free(signature);
-	if (!err)
-		err = launch_report(a, l, digest, e);
 	if (err)
 		return err;
-	execvp(m->words.argv[0], m->words.argv);
-	err = ctl_fail(e, err_from_errno(errno), EXIT_FAILED, "%s: %s", m->words.argv[0], strerror(errno));
+	err = launch_report(a, l, digest, e);
+	if (!err) {
+		signal(SIGPIPE, SIG_DFL);
+		execvp(m->words.argv[0], m->words.argv);
+		err = ctl_fail(e, err_from_errno(errno), EXIT_FAILED, "%s: %s", m->words.argv[0], strerror(errno));
+	}
 	manager_cancel(&a->at, a->vtpm);
 	return err;
 }

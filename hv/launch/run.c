@@ -13,7 +13,7 @@
 
 static _Noreturn void become(char *const *argv, int out)
 {
-	signal(SIGPIPE, SIG_DFL); /* whom we ask over a vchan may have had it ignored */
+	signal(SIGPIPE, SIG_DFL); /* we ignore it: main.c */
 	if (out >= 0 && dup2(out, STDOUT_FILENO) < 0)
 		_exit(127);
 	execvp(argv[0], argv);

@@ -117,14 +117,14 @@ static int stay(struct launch *l, struct ctl_error *e)
 	while (!err && (err = xl_wait(l->d.id, &end, e)) == 0 && end < XL_ENDS && l->d.parsed.restart[end]) {
 		domain_destroy(&l->d);
 		err = boot(l, digest, e);
-		if (!err)
-			err = launch_report(l->a, &l->events, digest, e);
+		if (!err && launch_report(l->a, &l->events, digest, e))
+			ctl_print_error(e, false); /* it runs, and must not be left alone */
 	}
 	return err;
 }
 
 /* Leaves a process behind, if the domain is ever to be made anew. */
-static int stay_behind(struct launch *l, struct ctl_error *e)
+static void stay_behind(struct launch *l, struct ctl_error *e)
 {
 	bool any = false;
 	pid_t pid;
@@ -132,12 +132,12 @@ static int stay_behind(struct launch *l, struct ctl_error *e)
 	for (size_t i = 0; i < XL_ENDS; i++)
 		any |= l->d.parsed.restart[i];
 	if (!any)
-		return 0;
+		return;
 	pid = fork();
 	if (pid < 0)
 		fprintf(stderr, "vtpm-launch: %s; after a reboot the domain must be launched by hand\n", strerror(errno));
 	if (pid != 0)
-		return 0;
+		return;
 	if (stay(l, e))
 		ctl_print_error(e, false);
 	_exit(0);
@@ -156,9 +156,10 @@ static int launch(struct launch *l, struct ctl_error *e)
 		err = find(l, e);
 	if (!err)
 		err = boot(l, digest, e);
-	if (!err)
-		err = launch_report(l->a, &l->events, digest, e);
-	return err ? err : stay_behind(l, e);
+	if (err)
+		return err;
+	stay_behind(l, e); /* before anything else can go wrong: it runs */
+	return launch_report(l->a, &l->events, digest, e);
 }
 
 int xl_launch(const struct launch_args *a, struct ctl_error *e)

@@ -81,9 +81,13 @@ static int take_vtpm(struct xl_config *c, json_t *root, struct ctl_error *e)
 	return err ? err : take_maybe(&c->backend, vtpm, "backend_domname", "0", e);
 }
 
-/* A domain that is made anew is launched anew: that is not xl's to do. */
+/* A domain that is made anew is launched anew: that is not xl's to do. A soft reset is none, as long as it is not made to be one. */
 static int take_ends(struct xl_config *c, json_t *root, struct ctl_error *e)
 {
+	const char *soft = json_string_value(json_object_get(root, "on_soft_reset"));
+
+	if (soft && strstr(soft, "restart"))
+		return refuse(e, "on_soft_reset= may not make the domain anew");
 	for (size_t i = 0; i < XL_ENDS; i++) {
 		const char *action = json_string_value(json_object_get(root, xl_ends[i].key));
 

@@ -111,6 +111,31 @@ launch guarded >/dev/null
 check stop_undoes_it ctl stop guarded
 check and_it_is_off refused 'vtpm-launch' ctl start guarded
 
+# --- the user of a vTPM does not say what was booted ---
+if [ "$(id -u)" -eq 0 ]; then
+	ctl create users --user 64201 >/dev/null
+	as_user() { # bytes that a QEMU of that user is answered with when it asks for GET_CAPABILITY
+		setpriv --reuid=64201 --regid=64201 --clear-groups /usr/bin/python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+try:
+    s.sendall(bytes([0, 0, 0, 1]))
+    print(len(s.recv(64)))
+except (BrokenPipeError, ConnectionResetError):
+    print(0)' "$LAB/run/users.swtpm"
+	}
+	check user_has_it_without_a_launch test "$(as_user)" -gt 0
+	soon state_is users stopped
+	launch users >/dev/null
+	check user_does_not_take_a_launch test "$(as_user)" = 0
+	check which_waits_on state_is users launched
+	check log_tells_why grep -q 'users: QEMU refused: .*launched' "$LAB/mgr.log"
+	ctl stop users
+else
+	echo "skip user_does_not_take_a_launch: needs root to become another user"
+fi
+
 # --- killed in the middle: while the chip does not answer, the launch cannot become durable ---
 spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
 backend() { # the newest one that is no reserve: it has a second thread
@@ -172,6 +197,16 @@ check allow_a_groups_key ctl launch allow --group default --key "$LAB/ec.pub"
 check weak_key refused 'RSA of 2048' ctl launch allow --group default --key "$LAB/weak.pub"
 check private_key refused 'no public key' ctl launch allow --group default --key "$LAB/ec.pem"
 check group_lists_it grep -q '^key ' <(ctl launch list --group default)
+otherwise() { ctl launch show "$1" | sed -n 's/.*a launch that is not: //p'; }
+ctl launch policy source --mismatch serve >/dev/null
+check show_has_its_own_mismatch_with_its_groups_rules test "$(otherwise source)" = serve
+check as_it_is_judged launch source --kernel unsigned
+ctl stop source
+ctl launch policy source --mismatch refuse >/dev/null
+ctl create follows >/dev/null
+ctl launch policy --group default --mismatch serve >/dev/null
+check show_has_its_groups_mismatch test "$(otherwise follows) $(otherwise source)" = "serve refuse"
+ctl launch policy --group default --mismatch refuse >/dev/null
 check signed launch ring --kernel signed --signature "$(sign "$LAB/ec.pem")"
 ctl stop ring
 check unsigned refused Denied launch ring --kernel signed

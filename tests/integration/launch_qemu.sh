@@ -13,6 +13,7 @@ lab_init
 trap 'vm_kill_all; lab_end' EXIT
 . tests/checks.sh
 
+state_of_web1() { ctl --json show web1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["vtpm"]["state"])'; }
 launch() { "$B/vtpm-launch" --runtime-dir "$LAB/run" "$@"; }
 # The machine of web1: kernel, initrd, end of the command line. Sets $machine.
 guest_machine() {
@@ -66,7 +67,20 @@ fi
 
 # A launch that ends in nothing is taken back: the vTPM is off.
 exits no_such_qemu 1 launch --vtpm web1 qemu -- "$LAB/qemu-system-x86_64" -bios "$kernel"
-is vtpm_is_off "$(ctl --json show web1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["vtpm"]["state"])')" stopped
+is vtpm_is_off "$(state_of_web1)" stopped
+
+on_full_disk() { launch --json --vtpm web1 qemu -- qemu-system-x86_64 -bios "$kernel" >/dev/full; }
+exits one_that_cannot_be_reported 1 on_full_disk
+is is_taken_back_too "$(state_of_web1)" stopped
+on_closed_pipe() { # whose reader has gone
+	python3 -c 'import os, subprocess, sys
+r, w = os.pipe()
+os.close(r)
+sys.exit(subprocess.run(sys.argv[1:], stdout=w).returncode)' "$B/vtpm-launch" --runtime-dir "$LAB/run" --json --vtpm web1 qemu -- \
+		qemu-system-x86_64 -bios "$kernel"
+}
+exits nor_to_a_reader_that_has_gone 1 on_closed_pipe
+is and_that_is_taken_back "$(state_of_web1)" stopped
 
 # Beforehand: the same bytes are the same launch, wherever they lie; one byte is another.
 words() { echo qemu-system-x86_64 -M q35 -kernel "$1" -append "$2"; }

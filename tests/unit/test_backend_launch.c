@@ -19,17 +19,24 @@
 
 static struct launch_fixture fixture;
 
+static void start(struct rig_backend *b, uint32_t flags, bool launch)
+{
+	struct backend_start s = { .flags = RUN_SERVE | flags, .state_max = 64 * 1024, .version = disk.version };
+
+	memcpy(s.uuid, disk.uuid, UUID_LEN);
+	memcpy(s.from_uuid, disk.uuid, UUID_LEN);
+	s.sealed = disk.sealed;
+	s.sealed_len = disk.sealed_len;
+	if (launch) {
+		s.launch = fixture.b.data;
+		s.launch_len = fixture.b.len;
+	}
+	rig_spawn_start(&rig, b, &disk, &s);
+}
+
 static void launched(struct rig_backend *b, uint32_t flags)
 {
-	struct backend_start start = { .flags = RUN_SERVE | flags, .state_max = 64 * 1024, .version = disk.version };
-
-	memcpy(start.uuid, disk.uuid, UUID_LEN);
-	memcpy(start.from_uuid, disk.uuid, UUID_LEN);
-	start.sealed = disk.sealed;
-	start.sealed_len = disk.sealed_len;
-	start.launch = fixture.b.data;
-	start.launch_len = fixture.b.len;
-	rig_spawn_start(&rig, b, &disk, &start);
+	start(b, flags, true);
 }
 
 static const uint8_t *pcr(struct rig_backend *b, uint16_t alg, unsigned n, size_t len)
@@ -169,6 +176,33 @@ static void test_firmware_starts_it(void **state)
 	guest_power_off(&b);
 }
 
+/*
+ * Firmware that owned the platform hierarchy has left an index that nobody can undefine but by a policy (Part 2, 13.4), in the log's place. It must
+ * not keep its vTPM from ever being launched; the log is the manager's to give.
+ */
+static void test_index_that_stays(void **state)
+{
+	struct rig_backend b;
+
+	(void)state;
+	start(&b, 0, false);
+	rig_ready(&b);
+	assert_int_equal(tpmcmd_startup(&cmd, TPM_SU_CLEAR), 0);
+	assert_int_equal(guest_run(&b), 0);
+	assert_int_equal(tpmcmd_nv_define_space(&cmd, LAUNCH_NV_FIRST + 1, TPMA_NV_PLATFORMCREATE | TPMA_NV_PPWRITE | TPMA_NV_PPREAD | TPMA_NV_POLICY_DELETE, 8), 0);
+	assert_int_equal(guest_run(&b), 0);
+	guest_power_off(&b);
+	assert_int_equal(launch_fixture_make(&fixture, false, true, 40), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		launched(&b, RUN_STARTUP);
+		rig_ready(&b);
+		expect_pcrs(&b, 40);
+		assert_int_equal(tpmcmd_nv_read_public(&cmd, LAUNCH_NV_FIRST), 0);
+		assert_int_equal(guest_run(&b), TPM_RC_HANDLE_1); /* all of it, or nothing */
+		guest_power_off(&b);
+	}
+}
+
 /* The state does not grow from one launch to the next, however long their logs were. */
 static void test_no_growth(void **state)
 {
@@ -286,6 +320,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_killed_afterwards),
 		cmocka_unit_test(test_sha1_bank),
 		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_index_that_stays), /* the last one: it stays */
 	};
 
 	return guest_test_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));

@@ -33,7 +33,7 @@ static int parse(struct qemu_words *q, char *text, struct ctl_error *e)
 
 static void what_qemu_boots_is_found(void **state)
 {
-	char text[] = "qemu-system-x86_64 -M q35 --kernel k -nodefaults -initrd i -append a=b -dtb d -bios f -name -x";
+	char text[] = "qemu-system-x86_64 -M q35 --kernel k -nodefaults -initrd i -append a=b -dtb d -bios f -name x";
 	struct qemu_words q;
 	struct ctl_error e;
 
@@ -52,7 +52,7 @@ static void a_read_only_flash_is_the_firmware(void **state)
 {
 	char text[] = "q -drive if=pflash,format=raw,unit=1,file=vars -drive if=pflash,unit=0,file=/a/b,readonly=on,format=raw "
 		      "-drive if=virtio,readonly=on,file=disk";
-	char first[] = "q -drive file=/c,if=pflash,readonly=on";
+	char first[] = "q -drive file=/c,if=pflash,readonly=on,format=raw -drive if=pflash,format=qcow2,file=vars";
 	struct qemu_words q;
 	struct ctl_error e;
 
@@ -68,44 +68,115 @@ static void a_read_only_flash_is_the_firmware(void **state)
 	qemu_words_free(&q);
 }
 
+static const char *const unmeasured[] = {
+	"q -kernel",
+	"q -kernel a -kernel b",
+	"q -kernel a --kernel b",
+	"q -name -kernel a", /* -kernel may be the name */
+	"q -option-that-is-new -kernel a",
+	"q -append x -append y -kernel k",
+	"q -initrd i",
+	"q -append a",
+	"q -machine q35,kernel=a",
+	"q -M kernel=a",
+	"q --machine pc,pflash0=x",
+	"q -machine firmware=a",
+	"q -machine {\"type\":\"q35\",\"initrd\":\"x\"}",
+	"q -machine {\"type\":\"q35\",\"\\u0069nitrd\":\"x\"}",
+	"q -device loader,file=a",
+	"q -device driver=loader,file=a",
+	"q -device {\"driver\":\"loader\"}",
+	"q -device guest-loader,kernel=a",
+	"q -device virtio-net-pci,romfile=a",
+	"q -global virtio-net-pci.romfile=a",
+	"q -fw_cfg name=opt/a,file=b",
+	/* names of SeaBIOS's own: a menu, an order, an option ROM */
+	"q -fw_cfg name=etc/show-boot-menu,string=1",
+	"q -fw_cfg etc/show-boot-menu,string=1",
+	"q -fw_cfg name=opt/a,name=bootorder,string=b",
+	"q -fw_cfg string=b,name=genroms/a",
+	"q -fw_cfg opt/a,name=etc/b,string=c",
+	"q -smbios file=a",
+	"q -acpitable file=a",
+	"q -option-rom a",
+	"q -readconfig a",
+	"q -loadvm a",
+	"q -incoming defer",
+	"q -pflash a",
+	"q -mtdblock a",
+	"q -set device.a.b=c",
+	"q -bios a -drive if=pflash,readonly=on,file=b",
+	"q -drive if=pflash,readonly=on,file=a -drive if=pflash,readonly=on,file=b",
+	"q -drive if=pflash,readonly=on",
+	"q -drive if=pflash,readonly=on,file=a,,b",
+	"q -drive if=pflash,readonly=on,file=a,file=b",
+	/* the first flash is what the machine boots, whatever -bios says */
+	"q -drive if=pflash,format=raw,file=a",
+	"q -drive if=pflash,format=raw,unit=0,file=a",
+	"q -drive if=pflash,format=raw,unit=0,file=a -drive if=pflash,unit=1,readonly=on,format=raw,file=b",
+	"q -drive if=pflash,format=raw,index=0,file=a",
+	"q -drive if=pflash,format=raw,readonly,file=a",
+	"q -drive if=pflash,format=raw,readonly=on,unit=1,file=a",
+	"q -drive if=pflash,format=raw,unit=1,unit=0,file=a",
+	"q -drive if=pflash,format=raw,readonly=on,if=none,file=a",
+	/* what else its bytes could say is elsewhere */
+	"q -drive if=pflash,readonly=on,file=a",
+	"q -drive if=pflash,readonly=on,format=qcow2,file=a",
+	"q -drive if=pflash,readonly=on,format=raw,file=a,file.filename=b",
+	"q -global cfi.pflash01.drive=a",
+	/* QEMU takes strings in apostrophes */
+	"q -device {'driver':'loader','file':'a'}",
+	"q -device {\"driver\":\"e1000\",\"romfile\":\"a\"}",
+	"q -object igvm-cfg,id=a,file=b",
+	"q -object {\"qom-type\":\"igvm-cfg\"}",
+	"q -smbios type=11,path=a",
+	"q -icount shift=auto,rr=replay,rrfile=a,rrsnapshot=b",
+	"q -machine q35,boot.menu=on",
+	"q -machine q35,shim=a",
+	"q -shim a",
+	"q -L a",
+	"q -plugin a",
+	"q -gdb tcp::1",
+	"q -s",
+	"q -kernel k -boot order=c,menu=on",
+	"q -boot menu=on -kernel k",
+	/* a flag that is new, and then what would be taken for an option's value */
+	"q -flag-that-is-new -name -kernel a",
+	"q -name", /* words of ours follow */
+};
+
 static void what_would_boot_unmeasured_is_refused(void **state)
 {
+	struct qemu_words q;
+	struct ctl_error e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(unmeasured); i++) {
+		char text[256];
+
+		snprintf(text, sizeof(text), "%s", unmeasured[i]);
+		if (parse(&q, text, &e) != ERR_INVAL)
+			fail_msg("taken: %s", unmeasured[i]);
+		assert_int_equal(e.status, EXIT_USAGE);
+		qemu_words_free(&q);
+	}
+}
+
+static void what_boots_nothing_else_is_taken(void **state)
+{
 	static const char *const lines[] = {
-		"q -kernel",
-		"q -kernel a -kernel b",
-		"q -kernel a --kernel b",
-		"q -name -kernel a", /* -kernel may be the name */
-		"q -option-that-is-new -kernel a",
-		"q -append x -append y -kernel k",
-		"q -initrd i",
-		"q -append a",
-		"q -machine q35,kernel=a",
-		"q -M kernel=a",
-		"q --machine pc,pflash0=x",
-		"q -machine firmware=a",
-		"q -machine {\"type\":\"q35\",\"initrd\":\"x\"}",
-		"q -machine {\"type\":\"q35\",\"\\u0069nitrd\":\"x\"}",
-		"q -device loader,file=a",
-		"q -device driver=loader,file=a",
-		"q -device {\"driver\":\"loader\"}",
-		"q -device guest-loader,kernel=a",
-		"q -device virtio-net-pci,romfile=a",
-		"q -global virtio-net-pci.romfile=a",
-		"q -fw_cfg name=opt/a,file=b",
-		"q -smbios file=a",
-		"q -acpitable file=a",
-		"q -option-rom a",
-		"q -readconfig a",
-		"q -loadvm a",
-		"q -incoming defer",
-		"q -pflash a",
-		"q -mtdblock a",
-		"q -set device.a.b=c",
-		"q -bios a -drive if=pflash,readonly=on,file=b",
-		"q -drive if=pflash,readonly=on,file=a -drive if=pflash,readonly=on,file=b",
-		"q -drive if=pflash,readonly=on",
-		"q -drive if=pflash,readonly=on,file=a,,b",
-		"q -drive if=pflash,readonly=on,file=a,file=b",
+		"q -device {\"driver\":\"virtio-net-pci\",\"netdev\":\"n\"}",
+		"q -object {\"qom-type\":\"rng-random\",\"id\":\"r\"}",
+		"q -object memory-backend-memfd,id=m,size=1G",
+		"q -boot menu=on",
+		"q -kernel k -boot order=c",
+		"q -smbios type=1,manufacturer=a",
+		"q -fw_cfg name=opt/org.a,string=b",
+		"q -fw_cfg opt/org.a,string=b",
+		"q -icount shift=auto",
+		"q -append -x -kernel k",
+		"q -serial - -monitor none",
+		"q -machine q35,kernel_irqchip=on",
 	};
 	struct qemu_words q;
 	struct ctl_error e;
@@ -115,9 +186,8 @@ static void what_would_boot_unmeasured_is_refused(void **state)
 		char text[256];
 
 		snprintf(text, sizeof(text), "%s", lines[i]);
-		if (parse(&q, text, &e) != ERR_INVAL)
-			fail_msg("taken: %s", lines[i]);
-		assert_int_equal(e.status, EXIT_USAGE);
+		if (parse(&q, text, &e) != 0)
+			fail_msg("refused: %s: %s", lines[i], e.message);
 		qemu_words_free(&q);
 	}
 }
@@ -207,6 +277,8 @@ static void a_configuration_that_cannot_be_measured_is_refused(void **state)
 		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"type.pvh\": {\"pvshim\": \"True\"}}, " VTPMS "}",
 		"{" C_INFO ", \"b_info\": {\"kernel\": \"/k\", \"device_tree\": \"/d\"}, " VTPMS "}",
 		"{" C_INFO ", \"b_info\": [\"kernel\"], " VTPMS "}",
+		"{" C_INFO "," B_INFO "," VTPMS ", \"on_soft_reset\": \"restart\"}",
+		"{" C_INFO "," B_INFO "," VTPMS ", \"on_soft_reset\": \"rename-restart\"}",
 		"{" C_INFO "," B_INFO "," VTPMS "} rest",
 		"{" C_INFO "," B_INFO "," VTPMS,
 	};
@@ -449,6 +521,7 @@ int main(void)
 		cmocka_unit_test(what_qemu_boots_is_found),
 		cmocka_unit_test(a_read_only_flash_is_the_firmware),
 		cmocka_unit_test(what_would_boot_unmeasured_is_refused),
+		cmocka_unit_test(what_boots_nothing_else_is_taken),
 		cmocka_unit_test(more_words_than_there_is_room_for_are_refused),
 		cmocka_unit_test(a_configuration_is_taken),
 		cmocka_unit_test(what_is_absent_has_its_default),

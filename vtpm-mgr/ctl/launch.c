@@ -72,7 +72,7 @@ int print_launch(const struct ctl_args *a, json_t *params)
 	if (count(p))
 		linef("allowed", "%zu digests and keys; a launch that is not: %s", count(p), str(p, "mismatch"));
 	else if (g && count(g))
-		linef("allowed", "%zu digests and keys of group %s; a launch that is not: %s", count(g), str(p, "group"), str(g, "mismatch"));
+		linef("allowed", "%zu digests and keys of group %s; a launch that is not: %s", count(g), str(p, "group"), str(p, "mismatch"));
 	else
 		line("allowed", "every measured launch");
 	line("digest", str(p, "launch_digest"));
