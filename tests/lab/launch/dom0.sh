@@ -69,6 +69,7 @@ plan_launch_swap() { # name, digit
 	guest_plan "$1" launched
 	is "$1_the_file_is_no_kernel_now" "$(head -c 4 /run/vmlinux | od -An -tx1 | tr -d ' ')" 00000000
 	rm /run/vmlinux /run/ramdisk
+	launch_config "$1" "$2" pv "word=a"
 }
 
 # Who comes by another way: made by xl itself; given the TPM later; with the TPM of another that runs, launched or not.
@@ -113,6 +114,31 @@ plan_launch_reboot() { # name
 	until_works no_launcher
 }
 launchers() { grep -lx vtpm-launch /proc/[0-9]*/comm 2>/dev/null | wc -l; }
+# A checkpoint is no end. Saved and restored it goes on with its PCRs, if that was announced.
+plan_launch_saved() { # name
+	check "$1_checkpoint" xl save -c "$1" /run/saved
+	guest_plan "$1" launched
+	is "$1_launcher_stays" "$(launchers)" 1
+	check "$1_suspend" ctl suspend "$1"
+	check "$1_save" xl save "$1" /run/saved
+	until_works no_launcher
+	check "$1_restore" xl restore /run/saved
+	guest_attach "$1"
+	guest_plan "$1" launched
+}
+# Its launcher has ended with the domain that it made: a reboot is the end, until somebody launches it.
+plan_launch_saved_reboot() { # name
+	guest_say "$1" reboot
+	guest_hear "$1" "done reboot" && until_works has_ended "$1"
+	is "$1_nobody_launches_it" "$(launchers)" 0
+	check "$1_destroy" xl destroy "$1"
+	until_works vtpm_is "$1" stopped
+	launch_create "$1" && guest_plan "$1" launched
+	guest_end "$1"
+	until_works no_launcher
+	rm /run/saved
+}
+has_ended() { xl list "$1" | awk 'NR == 2 && $5 ~ /s/ { n++ } END { exit !n }'; }
 no_launcher() { [ "$(launchers)" = 0 ]; }
 
 # --- the stub domain, measured into the machine's own TPM before it has that ---

@@ -35,7 +35,14 @@ machine_launch() {
 	fi
 	order "launch_other_byte web1 4" && order "launch_swap web3 4" || return
 	pcrs_are_the_logs $vm.web3 web3
-	order "down web3" && order log && vm_end launch
+	if [ "${LAB_LAUNCH:-}" != short ]; then
+		order "launch_saved web3" || return
+		pcrs_are_the_logs $vm.web3 web3_restored
+		order "launch_saved_reboot web3" || return
+	else
+		order "down web3" || return
+	fi
+	order log && vm_end launch
 }
 
 # The stub domain's image is measured into the machine's TPM, and its store sealed to that: on two boots of the machine.
