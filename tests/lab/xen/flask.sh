@@ -115,6 +115,10 @@ plan_flask_dom0() {
 plan_flask_no_second_stub() {
 	plan_stub_down
 	refused second_stub . stub_create
+	refused livepatch . xen-livepatch list
+	denied livepatch_is_denied livepatch_op xen2 'dom0_t.*xen_t'
+	refused kexec . xen_reach kexec
+	denied kexec_is_denied kexec xen 'dom0_t.*xen_t'
 	is second_stub_is_not_there "$(xl list | awk '$1 == "vtpmmgr"' | wc -l)" 0
 }
 
