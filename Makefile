@@ -27,10 +27,10 @@ LDPIE    := -pie
 
 include sources.mk
 
-PROGRAMS := $(addprefix $(BUILD)/,vtpm-hold vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-swtpm vtpm-vchan vtpm-launch)
+PROGRAMS := $(addprefix $(BUILD)/,vtpm-hold vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-swtpm vtpm-vchan vtpm-verify vtpm-launch)
 # The names that vtpm-swtpm is called by, in a directory that can stand first in PATH.
 SWTPM_NAMES := $(addprefix $(BUILD)/swtpm/,swtpm swtpm_setup swtpm_ioctl)
-LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0
+LIBS     := $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0 $(BUILD)/libvtpm-verify.so.0
 TESTS    := $(addprefix $(BUILD)/tests/,$(UNIT_TESTS) $(INTEGRATION_TESTS) $(TEST_TOOLS))
 GUEST    := $(addprefix $(BUILD)/tests/,$(GUEST_TOOLS))
 
@@ -103,6 +103,7 @@ $(eval $(call program,vtpm-swtpm,$(SWTPM_SRCS),,$(LDPIE)))
 $(eval $(call program,vtpmctl,$(CTL_SRCS),$(LIBS_CTL),$(LDPIE)))
 $(eval $(call program,vtpm-launch,$(LAUNCH_SRCS),$(LIBS_CTL),$(LDPIE)))
 $(eval $(call program,vtpm-vchan,$(BRIDGE_SRCS),$(LIBS_BRIDGE),$(LDPIE)))
+$(eval $(call program,vtpm-verify,$(VERIFY_SRCS),$(LIBS_VERIFY),$(LDPIE)))
 
 $(SWTPM_NAMES): $(BUILD)/vtpm-swtpm
 	@mkdir -p $(@D)
@@ -111,6 +112,8 @@ $(SWTPM_NAMES): $(BUILD)/vtpm-swtpm
 LIBVTPM_LD := -shared -Wl,-soname,libvtpm.so.0 -Wl,--version-script=frontend-drivers/libvtpm/libvtpm.map
 TCTI_LD    := -shared -Wl,-soname,libtss2-tcti-vtpm.so.0 -Wl,--version-script=frontend-drivers/tcti/tcti.map
 $(eval $(call program,libvtpm.so.0,$(LIBVTPM_SRCS),,$(LIBVTPM_LD),frontend-drivers/libvtpm/libvtpm.map))
+VERIFY_LD  := -shared -Wl,-soname,libvtpm-verify.so.0 -Wl,--version-script=attest/libvtpm-verify.map
+$(eval $(call program,libvtpm-verify.so.0,$(VERIFY_LIB_SRCS),$(LIBS_VERIFY),$(VERIFY_LD),attest/libvtpm-verify.map))
 $(eval $(call program,libtss2-tcti-vtpm.so.0,$(TCTI_SRCS),,$(TCTI_LD),frontend-drivers/tcti/tcti.map))
 
 $(foreach t,$(UNIT_TESTS),$(eval $(call program,tests/$(t),tests/unit/$(t).c $($(t)_SRCS),$($(t)_LIBS) -lcmocka,$(LDPIE))))
@@ -239,15 +242,16 @@ install: programs
 	  $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
 	  $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
 	install -m 755 $(BUILD)/vtpm-hold $(BUILD)/vtpm-mgr $(BUILD)/vtpm-vchan $(BUILD)/vtpm-launch $(DESTDIR)$(SBINDIR)/
-	install -m 755 $(BUILD)/vtpmctl $(DESTDIR)$(BINDIR)/
+	install -m 755 $(BUILD)/vtpmctl $(BUILD)/vtpm-verify $(DESTDIR)$(BINDIR)/
 	install -m 755 $(BUILD)/vtpm-keeper $(BUILD)/vtpm-spawn $(BUILD)/vtpm-backend $(BUILD)/vtpm-swtpm $(DESTDIR)$(LIBEXECDIR)/
 	install -d $(DESTDIR)$(LIBEXECDIR)/swtpm
 	for n in $(notdir $(SWTPM_NAMES)); do ln -sfn ../vtpm-swtpm $(DESTDIR)$(LIBEXECDIR)/swtpm/$$n; done
-	install -m 644 $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0 $(DESTDIR)$(LIBDIR)/
+	install -m 644 $(BUILD)/libvtpm.so.0 $(BUILD)/libtss2-tcti-vtpm.so.0 $(BUILD)/libvtpm-verify.so.0 $(DESTDIR)$(LIBDIR)/
 	ln -sf libvtpm.so.0 $(DESTDIR)$(LIBDIR)/libvtpm.so
-	install -m 644 frontend-drivers/libvtpm/vtpm.h $(DESTDIR)$(INCDIR)/
-	install -m 644 docs/man/vtpmctl.1 docs/man/vtpmctl-policy.1 $(DESTDIR)$(MANDIR)/man1/
-	install -m 644 docs/man/libvtpm.3 $(DESTDIR)$(MANDIR)/man3/
+	ln -sf libvtpm-verify.so.0 $(DESTDIR)$(LIBDIR)/libvtpm-verify.so
+	install -m 644 frontend-drivers/libvtpm/vtpm.h attest/vtpm-verify.h $(DESTDIR)$(INCDIR)/
+	install -m 644 docs/man/vtpmctl.1 docs/man/vtpmctl-policy.1 docs/man/vtpm-verify.1 $(DESTDIR)$(MANDIR)/man1/
+	install -m 644 docs/man/libvtpm.3 docs/man/libvtpm-verify.3 $(DESTDIR)$(MANDIR)/man3/
 	install -m 644 docs/man/tss2-tcti-vtpm.7 $(DESTDIR)$(MANDIR)/man7/
 	install -m 644 docs/man/vtpm-hold.8 docs/man/vtpm-mgr.8 docs/man/vtpm-keeper.8 docs/man/vtpm-spawn.8 docs/man/vtpm-backend.8 docs/man/vtpm-swtpm.8 docs/man/vtpm-vchan.8 docs/man/vtpm-launch.8 $(DESTDIR)$(MANDIR)/man8/
 	install -m 644 vtpm-mgr/ctl/vtpmctl.bash-completion $(DESTDIR)$(COMPLETIONDIR)/vtpmctl

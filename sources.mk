@@ -8,32 +8,35 @@ HV_SRCS    := hv/chan.c hv/spin.c hv/local/local.c
 XEN_SRCS   := hv/xen/xen.c hv/xen/errno.c
 XENSTORE_SRCS := hv/xen/xenstore.c
 VCHAN_SRCS := hv/xen/vchan.c hv/xen/vchan_device.c hv/xen/errno.c hv/xen/xenstore_wait.c $(XENSTORE_SRCS)
-PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/backup.c vtpm-mgr/proto/escrow.c vtpm-mgr/proto/share.c vtpm-mgr/proto/front.c vtpm-mgr/proto/hold.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/launch.c vtpm-mgr/proto/policy_code.c vtpm-mgr/proto/spawn.c
+PROTO_SRCS := vtpm-mgr/proto/anchor.c vtpm-mgr/proto/attest.c vtpm-mgr/proto/backend.c vtpm-mgr/proto/backup.c vtpm-mgr/proto/enroll.c vtpm-mgr/proto/escrow.c vtpm-mgr/proto/share.c vtpm-mgr/proto/front.c vtpm-mgr/proto/hold.c vtpm-mgr/proto/keeper.c vtpm-mgr/proto/launch.c vtpm-mgr/proto/policy_code.c vtpm-mgr/proto/spawn.c
 # Digests of policies, without a TPM.
 POLICY_SRCS := vtpm-mgr/proto/policy.c
 STORE_SRCS := vtpm-mgr/store_sqlite.c vtpm-mgr/store_schema.c vtpm-mgr/store_commit.c vtpm-mgr/store_journal.c vtpm-mgr/store_column.c vtpm-mgr/store_image.c vtpm-mgr/store_restore.c vtpm-mgr/store_rows.c vtpm-mgr/store_values.c
 CONTROL_SRCS := vtpm-mgr/control.c vtpm-mgr/control_inbox.c vtpm-mgr/control_proto.c vtpm-mgr/control_socket.c
 
-EVENTLOG_SRCS := vtpm-mgr/predict/eventlog.c
+# The format of evidence, in manager and verifier: -lcbor -lcrypto.
+EVIDENCE_SRCS := attest/evidence.c attest/item.c
+
+EVENTLOG_SRCS := lib/eventlog.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
             vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/launch.c vtpm-mgr/launch_methods.c vtpm-mgr/launch_policy.c vtpm-mgr/launch_policy_methods.c vtpm-mgr/launch_rules.c vtpm-mgr/resume.c vtpm-mgr/held.c vtpm-mgr/held_guests.c vtpm-mgr/held_launch.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/xen_held.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
             vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c vtpm-mgr/escrow_keep.c vtpm-mgr/reseal.c vtpm-mgr/renew.c vtpm-mgr/reroot.c vtpm-mgr/reroot_move.c vtpm-mgr/recovery_methods.c vtpm-mgr/share_methods.c vtpm-mgr/describe_recovery.c \
             vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/transfer.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
-            vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/create_methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
+            vtpm-mgr/certify.c vtpm-mgr/certs.c vtpm-mgr/crl_methods.c vtpm-mgr/enroll_methods.c vtpm-mgr/enroll_record.c vtpm-mgr/attest.c vtpm-mgr/attest_host.c vtpm-mgr/attest_make.c $(EVIDENCE_SRCS) vtpm-mgr/keeper_ca.c vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/create_methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) hv/xen/hypercall.c $(LIB_SRCS) $(SANDBOX_SRCS)
 HOLD_LIB_SRCS := vtpm-mgr/hold/clients.c vtpm-mgr/hold/groups.c vtpm-mgr/hold/items.c vtpm-mgr/proto/hold.c $(LIB_SRCS)
 HOLD_SRCS := vtpm-mgr/hold/main.c $(HOLD_LIB_SRCS)
 # Envelopes for public keys, in keeper and vtpmctl.
 ESCROW_SRCS := vtpm-mgr/escrow/envelope.c vtpm-mgr/escrow/code.c
-KEEPER_LIB_SRCS := $(ESCROW_SRCS) vtpm-mgr/keeper/escrow.c vtpm-mgr/keeper/escrow_serve.c vtpm-mgr/keeper/offline.c vtpm-mgr/keeper/share.c vtpm-mgr/keeper/share_serve.c \
-            vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/backup.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
-            vtpm-mgr/keeper/counter.c vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/identity.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/policy_look.c vtpm-mgr/keeper/policy_serve.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c $(POLICY_SRCS)
+KEEPER_LIB_SRCS := $(ESCROW_SRCS) vtpm-mgr/keeper/attest.c vtpm-mgr/keeper/enroll.c vtpm-mgr/keeper/enroll_ek.c vtpm-mgr/keeper/enroll_serve.c vtpm-mgr/keeper/escrow.c vtpm-mgr/keeper/escrow_serve.c vtpm-mgr/keeper/offline.c vtpm-mgr/keeper/share.c vtpm-mgr/keeper/share_serve.c \
+            vtpm-mgr/keeper/anchor.c vtpm-mgr/keeper/anchor_serve.c vtpm-mgr/keeper/backup.c vtpm-mgr/keeper/nv.c vtpm-mgr/keeper/ca.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/crl.c vtpm-mgr/keeper/ek.c vtpm-mgr/keeper/object.c \
+            vtpm-mgr/keeper/counter.c vtpm-mgr/keeper/groups.c vtpm-mgr/keeper/identity.c vtpm-mgr/keeper/links.c vtpm-mgr/keeper/policy.c vtpm-mgr/keeper/policy_look.c vtpm-mgr/keeper/policy_serve.c vtpm-mgr/keeper/root.c vtpm-mgr/keeper/serve.c vtpm-mgr/keeper/srk.c vtpm-mgr/keeper/stream.c vtpm-mgr/keeper/tpm.c vtpm-mgr/keeper/warm.c vtpm-mgr/keeper/wrap.c $(POLICY_SRCS) $(EVIDENCE_SRCS)
 KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
-BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
+BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ak.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
             vtpm-backend/import.c vtpm-backend/launch.c vtpm-backend/swtpm_state.c \
-            vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
+            vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/quote.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
             vtpm-backend/qemu_job.c vtpm-backend/qemu_link.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/resume.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
             vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/transfer.c vtpm-backend/warm.c vtpm-backend/xen.c \
             $(PROTO_SRCS) $(HV_SRCS) $(XEN_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
@@ -42,7 +45,7 @@ SPAWN_SRCS := vtpm-backend/spawn.c vtpm-backend/birth.c vtpm-backend/children.c 
 # Where a token is kept.
 TOKEN_SRCS := vtpm-mgr/swtpm/place.c vtpm-mgr/swtpm/say.c
 PREDICT_SRCS := $(EVENTLOG_SRCS) vtpm-mgr/predict/authenticode.c vtpm-mgr/predict/grub.c vtpm-mgr/predict/grub_commands.c vtpm-mgr/predict/grub_words.c vtpm-mgr/predict/predict.c
-CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/backup.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/launch.c vtpm-mgr/ctl/link.c \
+CTL_LIB_SRCS := vtpm-mgr/ctl/args.c vtpm-mgr/ctl/attest.c vtpm-mgr/ctl/backup.c vtpm-mgr/ctl/client.c vtpm-mgr/ctl/commands.c vtpm-mgr/ctl/domain.c vtpm-mgr/ctl/enroll.c vtpm-mgr/ctl/import.c vtpm-mgr/ctl/launch.c vtpm-mgr/ctl/link.c \
             vtpm-mgr/ctl/output.c vtpm-mgr/ctl/output_recovery.c vtpm-mgr/ctl/escrow.c vtpm-mgr/ctl/share.c vtpm-mgr/proto/share.c $(ESCROW_SRCS) vtpm-mgr/proto/escrow.c vtpm-mgr/proto/keeper.c \
             vtpm-mgr/ctl/policy.c vtpm-mgr/ctl/policy_key.c vtpm-mgr/ctl/policy_print.c vtpm-mgr/ctl/policy_sign.c vtpm-mgr/proto/pcr_set_json.c vtpm-mgr/proto/policy_code.c $(POLICY_SRCS) vtpm-mgr/ctl/predict.c $(PREDICT_SRCS) vtpm-mgr/ctl/token.c $(TOKEN_SRCS) $(VCHAN_SRCS) hv/xen/hypercall.c lib/buf.c lib/err.c lib/loop.c lib/sealed.c lib/util.c
 CTL_SRCS := vtpm-mgr/ctl/main.c $(CTL_LIB_SRCS)
@@ -58,8 +61,16 @@ SWTPM_SRCS := vtpm-mgr/swtpm/main.c $(SWTPM_LIB_SRCS)
 LIBVTPM_SRCS := frontend-drivers/libvtpm/vtpm.c $(HV_SRCS) lib/buf.c lib/err.c lib/ipc.c lib/loop.c lib/util.c
 TCTI_SRCS := frontend-drivers/tcti/tcti.c $(LIBVTPM_SRCS)
 
-LIBS_MGR     := -lsqlite3 -ljansson -lcrypto -lseccomp
-LIBS_KEEPER  := -ltss2-esys -ltss2-mu -ltss2-rc -ltss2-tctildr -lcrypto -lseccomp
+# The verifier, which has nothing of the manager.
+VERIFY_CORE_SRCS := attest/cert.c attest/json.c attest/policy.c attest/tpms.c attest/trust.c attest/verify.c attest/verify_guest.c attest/verify_host.c attest/verify_state.c \
+            $(EVIDENCE_SRCS) lib/eventlog.c
+VERIFY_LIB_SRCS := $(VERIFY_CORE_SRCS) lib/buf.c lib/err.c lib/util.c
+VERIFY_TOOL_SRCS := attest/main.c attest/export.c attest/known.c attest/output.c
+VERIFY_SRCS := $(VERIFY_TOOL_SRCS) $(VERIFY_LIB_SRCS)
+
+LIBS_VERIFY  := -lcbor -ljansson -lcrypto
+LIBS_MGR     := -lsqlite3 -ljansson -lcbor -lcrypto -lseccomp
+LIBS_KEEPER  := -ltss2-esys -ltss2-mu -ltss2-rc -ltss2-tctildr -lcbor -lcrypto -lseccomp
 LIBS_BACKEND := -ltpms -lcrypto -lseccomp -lpthread
 LIBS_CTL     := -ljansson -lcrypto
 LIBS_BRIDGE  := -lseccomp
@@ -74,9 +85,9 @@ EFI_SRCS     := hv/launch/efi.c
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_held_launch test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
-UNIT_TESTS += test_predict test_bootlog test_launch test_backend_launch test_launcher test_launch_stub
-INTEGRATION_TESTS := test_keeper test_rotation test_anchor test_policy test_breach
+              test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
+UNIT_TESTS += test_predict test_bootlog test_evidence test_attest test_verify_files test_launch test_backend_launch test_launcher test_launch_stub
+INTEGRATION_TESTS := test_keeper test_rotation test_anchor test_policy test_breach test_verify
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
             tests/integration/hostile_ring.sh \
@@ -106,6 +117,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/renew.sh \
             tests/powercut/rotation.sh \
             tests/integration/share.sh \
+            tests/integration/identity.sh \
             tests/integration/policy.sh \
             tests/integration/policy_bus.sh \
             tests/integration/recheck.sh \
@@ -116,12 +128,14 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/backup.sh \
             tests/integration/backup_faults.sh \
             tests/integration/hold.sh \
+            tests/integration/verify.sh \
+            tests/integration/attest.sh \
             tests/integration/launch.sh \
             tests/integration/launch_qemu.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
-FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict fuzz_launch
+FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict fuzz_evidence fuzz_launch
 
 LIBTEST_SRCS := $(LIB_SRCS)
 test_launcher_SRCS := $(LAUNCH_LIB_SRCS)
@@ -151,6 +165,12 @@ test_store_disk_SRCS := tests/unit/store_fixture.c $(STORE_SRCS) $(LIB_SRCS)
 test_store_disk_LIBS := -lsqlite3
 test_merkle_SRCS := tests/unit/store_fixture.c vtpm-mgr/merkle.c vtpm-mgr/leaves.c $(STORE_SRCS) $(LIB_SRCS)
 test_merkle_LIBS := -lsqlite3 -lcrypto
+test_attest_SRCS := vtpm-mgr/attest_make.c vtpm-mgr/leaves.c vtpm-mgr/merkle.c $(EVIDENCE_SRCS) $(STORE_SRCS) $(PROTO_SRCS) $(LIB_SRCS)
+test_attest_LIBS := -lsqlite3 -lcbor -lcrypto
+test_evidence_SRCS := $(EVIDENCE_SRCS) lib/buf.c lib/err.c
+test_evidence_LIBS := -lcbor -lcrypto
+test_verify_files_SRCS := $(VERIFY_LIB_SRCS)
+test_verify_files_LIBS := $(LIBS_VERIFY)
 test_predict_SRCS := tests/unit/event_log.c $(PREDICT_SRCS) $(LIB_SRCS)
 test_predict_LIBS := -lcrypto
 test_bootlog_SRCS := tests/unit/event_log.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) $(LIB_SRCS)
@@ -173,6 +193,10 @@ test_swtpm_state_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/
 test_swtpm_state_LIBS := -lcrypto
 test_tpmcmd_SRCS := $(BACKEND_LIB_SRCS)
 test_tpmcmd_LIBS := $(LIBS_BACKEND)
+test_ak_SRCS := $(BACKEND_LIB_SRCS)
+test_ak_LIBS := $(LIBS_BACKEND)
+test_quote_SRCS := tests/unit/audit_session.c $(BACKEND_LIB_SRCS)
+test_quote_LIBS := $(LIBS_BACKEND)
 test_ek_SRCS := $(BACKEND_LIB_SRCS)
 test_ek_LIBS := $(LIBS_BACKEND)
 test_engine_SRCS := $(BACKEND_LIB_SRCS)
@@ -195,6 +219,8 @@ test_resume_qemu_LIBS := $(LIBS_BACKEND) -lpthread
 test_resume_SRCS := tests/unit/resume_guest.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
 test_resume_LIBS := $(LIBS_BACKEND)
 test_qemu_SRCS := tests/unit/qemu_client.c tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_quote_serve_SRCS := tests/unit/audit_session.c $(test_qemu_SRCS)
+test_quote_serve_LIBS := $(LIBS_BACKEND)
 test_qemu_LIBS := $(LIBS_BACKEND)
 test_qemu_saved_SRCS := $(test_qemu_SRCS)
 test_qemu_saved_LIBS := $(LIBS_BACKEND)
@@ -226,22 +252,27 @@ test_rotation_SRCS := tests/integration/test_keeper_rig.c tests/integration/test
 test_rotation_LIBS := -lcrypto
 test_policy_SRCS := tests/integration/test_policy_rig.c tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(POLICY_SRCS) $(PROTO_SRCS) $(LIB_SRCS)
 test_policy_LIBS := -lcrypto
+test_verify_SRCS := tests/integration/attest_ask.c tests/integration/attest_rig.c tests/unit/event_log.c vtpm-mgr/keeper/cert.c vtpm-mgr/keeper/ek.c $(VERIFY_LIB_SRCS)
+test_verify_LIBS := $(LIBS_VERIFY) -ltss2-esys -ltss2-mu -ltss2-tctildr
 test_breach_SRCS := $(test_policy_SRCS)
 test_breach_LIBS := -lcrypto
+test_anchor_LIBS := -lcrypto
 test_anchor_SRCS := tests/integration/test_keeper_rig.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
 fuzz_engine_LIBS := $(LIBS_BACKEND)
 fuzz_swtpm_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c lib/err.c lib/secmem.c lib/util.c
 fuzz_swtpm_LIBS := -lcrypto
+fuzz_evidence_SRCS := $(VERIFY_LIB_SRCS)
+fuzz_evidence_LIBS := $(LIBS_VERIFY)
 fuzz_predict_SRCS := $(PREDICT_SRCS) lib/buf.c lib/err.c lib/util.c
 fuzz_predict_LIBS := -lcrypto
 fuzz_launch_SRCS := vtpm-mgr/proto/launch.c vtpm-mgr/launch_rules.c lib/buf.c lib/err.c lib/util.c
 fuzz_launch_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c
-vtpm_bench_SRCS := tests/bench/bench.c tests/bench/cancel.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
+vtpm_bench_SRCS := tests/bench/attest.c tests/bench/bench.c tests/bench/cancel.c tests/bench/command.c tests/bench/control.c tests/bench/create.c tests/bench/crowd.c \
             tests/bench/floor.c tests/bench/procs.c tests/bench/report.c tests/bench/sample.c tests/bench/speed.c \
-            tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c tests/bench/wear.c frontend-drivers/libvtpm/vtpm.c $(BACKEND_LIB_SRCS)
-vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -ljansson -lm
+            tests/bench/sqlite.c tests/bench/swtpm.c tests/bench/target.c tests/bench/verify.c tests/bench/wear.c frontend-drivers/libvtpm/vtpm.c $(VERIFY_CORE_SRCS) $(BACKEND_LIB_SRCS)
+vtpm_bench_LIBS := $(LIBS_BACKEND) -lsqlite3 -lcbor -ljansson -lm
 hostile_SRCS := tests/tools/hostile.c tests/tools/hostile_page.c tests/tools/hostile_noise.c tests/tools/front.c tests/tools/front_local.c tests/tools/command.c \
             tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c hv/local/local.c hv/chan.c hv/spin.c $(LIB_SRCS)
 hostile_LIBS := -lpthread

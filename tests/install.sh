@@ -8,8 +8,8 @@ B=${1:-build}
 lab_init
 root=$LAB/root
 make -s install BUILD="$B" DESTDIR="$root" PREFIX=/usr
-for f in usr/sbin/vtpm-{hold,mgr,vchan,launch} usr/bin/vtpmctl usr/libexec/vtpm/vtpm-{spawn,keeper,backend,swtpm} usr/libexec/vtpm/swtpm/swtpm{,_setup,_ioctl} usr/include/vtpm.h \
-	usr/share/man/man1/vtpmctl{,-policy}.1 usr/share/man/man8/vtpm-{hold,mgr,spawn,keeper,backend,swtpm,vchan,launch}.8 usr/share/man/man3/libvtpm.3 \
+for f in usr/sbin/vtpm-{hold,mgr,vchan,launch} usr/bin/vtpm{ctl,-verify} usr/libexec/vtpm/vtpm-{spawn,keeper,backend,swtpm} usr/libexec/vtpm/swtpm/swtpm{,_setup,_ioctl} usr/include/vtpm{,-verify}.h \
+	usr/share/man/man1/vtpm{ctl,ctl-policy,-verify}.1 usr/share/man/man8/vtpm-{hold,mgr,spawn,keeper,backend,swtpm,vchan,launch}.8 usr/share/man/man3/libvtpm{,-verify}.3 \
 	usr/share/man/man7/tss2-tcti-vtpm.7 usr/share/bash-completion/completions/vtpmctl \
 	usr/lib/systemd/system/vtpm-mgr.service usr/lib/sysusers.d/vtpm.conf \
 	usr/share/vtpm/libvirt/systemd/system/{libvirtd,virtqemud}.service.d/vtpm.conf \
@@ -40,6 +40,11 @@ cat >"$LAB/use.c" <<'C'
 int main(int argc, char **argv) { struct vtpm *v; int r = vtpm_open(argv[argc - 1], &v); if (!r) vtpm_close(v); return r ? 1 : 0; }
 C
 gcc -Wall -Werror -I"$root/usr/include" -o "$LAB/use" "$LAB/use.c" -L"$lib" -lvtpm
+cat >"$LAB/ask.c" <<'C'
+#include <vtpm-verify.h>
+int main(void) { struct vtpm_verify_input in = {.evidence = "", .trust = vtpm_trust_new()}; struct vtpm_report r; vtpm_verify(&in, &r); return r.verdict == VTPM_FAILED ? 0 : 1; }
+C
+gcc -Wall -Werror -I"$root/usr/include" -o "$LAB/ask" "$LAB/ask.c" -L"$lib" -lvtpm-verify
 B=$root/usr/libexec/vtpm
 export LD_LIBRARY_PATH=$lib
 chip_start
@@ -51,6 +56,8 @@ mgr_start
 ctl create web1 >/dev/null
 ctl start web1 >/dev/null
 "$LAB/use" "$LAB/run/web1.ring"
+"$LAB/ask"
+"$root/usr/bin/vtpm-verify" --version >/dev/null
 TPM2TOOLS_TCTI="vtpm:path=$LAB/run/web1.ring" tpm2_getrandom --hex 8 >/dev/null
 mgr_stop
 echo "install: what is installed works"

@@ -48,9 +48,11 @@ forbid() {
 forbid 'lib/*' 'hv/|vtpm-mgr/|vtpm-backend/|frontend-drivers/|attest/'
 forbid 'hv/*' 'vtpm-mgr/|vtpm-backend/|frontend-drivers/|attest/' '^hv/launch/.*vtpm-mgr/(ctl|proto)/' # a client of the manager
 forbid 'vtpm-mgr/proto/*' 'hv/|vtpm-mgr/[^p]|vtpm-backend/|frontend-drivers/|attest/'
-forbid 'vtpm-mgr/*' 'vtpm-backend/|frontend-drivers/|attest/|hv/(page|spin)'
+forbid 'vtpm-mgr/*' 'vtpm-backend/|frontend-drivers/|attest/[^e]|hv/(page|spin)'
 forbid 'vtpm-backend/*' 'vtpm-mgr/[^p]|frontend-drivers/|attest/'
 forbid 'frontend-drivers/*' 'vtpm-mgr/|vtpm-backend/|attest/'
+forbid 'attest/*' 'hv/|vtpm-mgr/|vtpm-backend/|frontend-drivers/'
+forbid '*' 'cbor' '^attest/item.c:'
 forbid '*' 'libtpms/' '^vtpm-backend/engine.c:'
 forbid '*' 'tss2/' '^(vtpm-mgr/keeper/|frontend-drivers/tcti/|tests/)'
 grep -nE 'tss2_fapi' "${code[@]}" && complain "FAPI is not used"

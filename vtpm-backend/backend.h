@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "hv/hv.h"
+#include "vtpm-backend/ak.h"
 #include "vtpm-backend/checkpoint.h"
 #include "vtpm-backend/commit.h"
 #include "vtpm-backend/state.h"
@@ -51,6 +52,7 @@ struct backend {
 	bool renews;	      /* the next commit is sealed under another key, and with it that is the one: */
 	struct sealer next_sealer;
 	uint8_t next_key[KEY_LEN]; /* as key */
+	struct ak_secret ak;
 	struct commit commit;
 	const struct transport *transport; /* to the guest; NULL: a worker, which has none */
 	struct chan chan;    /* with transport_ring and transport_xen */
@@ -81,10 +83,13 @@ struct backend {
 	int import_fd[IMPORT_FDS_MAX]; /* with RUN_IMPORT: swtpm's file, and what opens it; -1: none */
 
 	sem_t go;	     /* control thread -> engine thread: begin */
-	int stop_fd;	     /* eventfd, control thread -> engine thread: BACKEND_STOP; with transport_xen also: a ring comes or goes */
+	int stop_fd;	     /* eventfd, control thread -> engine thread: BACKEND_STOP, BACKEND_QUOTE; with transport_xen also: a ring comes or goes */
 	int busy_fd;	     /* eventfd, engine thread -> control thread: a long command begins, or a reply is ready */
 	atomic_bool busy;    /* a long command is in hand */
 	atomic_bool stopping; /* control thread's to set: BACKEND_STOP has come, or QEMU has gone */
+	/* BACKEND_QUOTE: what is to be quoted over is the engine thread's while quote_asked, the control thread's otherwise. */
+	atomic_bool quote_asked;
+	uint8_t quote_over[DIGEST_LEN];
 
 	uint8_t cmd[CHAN_PACKET_MAX], rsp[CHAN_PACKET_MAX];
 };

@@ -10,6 +10,7 @@
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/qemu.h"
+#include "vtpm-backend/quote.h"
 #include "vtpm-backend/resume.h"
 #include "vtpm-backend/transport.h"
 #include "vtpm-backend/xen.h"
@@ -85,10 +86,16 @@ static int on_detach(void *peer, struct ipc_msg *m)
 	return xen_detach(peer);
 }
 
+static int on_quote(void *peer, struct ipc_msg *m)
+{
+	return quote_ask(peer, &m->body);
+}
+
 static const struct ipc_rule control_rules[] = {
 	{ BACKEND_START, CONTROL_NEW, BACKEND_START_MIN, BACKEND_START_MAX, 0, IMPORT_FDS_MAX, on_start },
 	{ BACKEND_STOP, CONTROL_STARTED, 0, 0, 0, 0, on_stop },
 	{ BACKEND_DETACH, CONTROL_STARTED, 0, 0, 0, 0, on_detach },
+	{ BACKEND_QUOTE, CONTROL_STARTED, BACKEND_QUOTE_SIZE, BACKEND_QUOTE_SIZE, 0, 0, on_quote },
 };
 
 static int control_receive(struct backend *b, uint32_t state, void *mem, size_t cap)
@@ -175,6 +182,8 @@ static int use_key(struct backend *b, const struct key_give *k)
 	if (k->renew && (b->start.version == 0 || b->transport == NULL))
 		return ERR_PROTO; /* there is nothing under the key that it has */
 	err = prepare_sealers(b, k);
+	if (err == 0)
+		err = ak_derive(&b->ak, k->key);
 	if (err != 0 || b->start.version == 0)
 		return err;
 	if (b->start.sealed_len <= STATE_OVERHEAD)
@@ -230,7 +239,7 @@ static void control_start(struct backend *b)
 	b->start.launch = NULL;
 	b->start.launch_len = 0;
 	/* Only the certificates of a worker still need the keeper. */
-	if (!(b->start.flags & RUN_CERTIFY))
+	if (!(b->start.flags & (RUN_CERTIFY | RUN_CERTIFY_AK)))
 		close(BACKEND_FD_KEY);
 	qemu_begin_control(b);
 	sem_post(&b->go);
@@ -251,7 +260,7 @@ static int control_watch(struct backend *b)
 				 { .fd = b->busy_fd, .events = POLLIN },
 				 { .fd = -1 },
 				 { .fd = b->xen != NULL ? BACKEND_FD_ATTACH : -1, .events = POLLIN } };
-	uint8_t none[1];
+	uint8_t body[BACKEND_QUOTE_SIZE];
 	uint64_t count;
 	int err;
 
@@ -262,7 +271,7 @@ static int control_watch(struct backend *b)
 		if (fds[1].revents != 0)
 			(void)!read(b->busy_fd, &count, sizeof(count)); /* fails only if it was not readable */
 		if (fds[0].revents != 0) {
-			err = control_receive(b, CONTROL_STARTED, none, sizeof(none));
+			err = control_receive(b, CONTROL_STARTED, body, sizeof(body));
 			if (err != 0)
 				return err;
 		}

@@ -80,7 +80,7 @@ int ek_create(enum ek_kind kind)
 	buf_init(&pub, mem, sizeof(mem));
 	err = ek_template(kind, &pub);
 	if (err == 0)
-		err = tpmcmd_create_primary(&t.cmd, TPM_RH_ENDORSEMENT, pub.data, pub.len);
+		err = tpmcmd_create_primary(&t.cmd, TPM_RH_ENDORSEMENT, NULL, 0, pub.data, pub.len);
 	if (err == 0)
 		err = tpmrun(&t, 1);
 	if (err != 0)
@@ -135,6 +135,20 @@ static int write_chunks(struct tpmrun *t, uint32_t index, const uint8_t *data, s
 	return 0;
 }
 
+/* Whoever has defined it: it is the place of that certificate. */
+static int undefine(struct tpmrun *t, uint32_t index)
+{
+	int err = tpmcmd_nv_read_public(&t->cmd, index);
+
+	if (err == 0)
+		err = tpmrun(t, 0);
+	if (err == ERR_ENGINE) /* TPM_RC_HANDLE: there is none */
+		return 0;
+	if (err == 0)
+		err = tpmcmd_nv_undefine_space(&t->cmd, index);
+	return err != 0 ? err : tpmrun(t, 0);
+}
+
 int ek_write_cert(enum ek_kind kind, const uint8_t *der, size_t n)
 {
 	const uint32_t index = ek_places[kind].nv_index;
@@ -144,7 +158,9 @@ int ek_write_cert(enum ek_kind kind, const uint8_t *der, size_t n)
 	if (n == 0 || n > CERT_MAX)
 		return ERR_RANGE;
 	tpmrun_init(&t);
-	err = tpmcmd_nv_define_space(&t.cmd, index, EK_CERT_ATTRIBUTES, (uint16_t)n);
+	err = undefine(&t, index);
+	if (err == 0)
+		err = tpmcmd_nv_define_space(&t.cmd, index, EK_CERT_ATTRIBUTES, (uint16_t)n);
 	if (err == 0)
 		err = tpmrun(&t, 0);
 	if (err == 0)

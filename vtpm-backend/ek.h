@@ -32,12 +32,14 @@ CHECKED int ek_read_public(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], si
  * what the template makes now; nothing stays in the TPM. ERR_NOTFOUND: neither, as the endorsement hierarchy has an auth value.
  */
 CHECKED int ek_find_public(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], size_t *n);
+/* What the template makes now, alone. ERR_NOTFOUND: the endorsement hierarchy has an auth value. */
+CHECKED int ek_make_again(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], size_t *n);
 /*
  * The certificate in the kind's NV index, as far as one can see without a parser of X.509: one DER sequence that holds
  * the key of pub. ERR_NOTFOUND: no such thing there.
  */
 CHECKED int ek_find_cert(enum ek_kind kind, const uint8_t *pub, size_t pub_len, uint8_t out[static CERT_MAX], size_t *n);
-/* Defines the NV index of a kind, writes the certificate and locks it for good. The platform auth must be empty. */
+/* Defines the NV index of a kind anew, writes the certificate and locks it for good. The platform auth must be empty. */
 CHECKED int ek_write_cert(enum ek_kind kind, const uint8_t *der, size_t n);
 
 #endif

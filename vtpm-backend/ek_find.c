@@ -47,7 +47,7 @@ static int flush(struct tpmrun *t, uint32_t object)
 }
 
 /* The seed makes the same key from the same template, whoever asks. */
-static int make_again(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], size_t *n)
+int ek_make_again(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], size_t *n)
 {
 	uint8_t mem[PUBLIC_MAX];
 	const uint8_t *pub;
@@ -59,7 +59,7 @@ static int make_again(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], size_t 
 	buf_init(&tmpl, mem, sizeof(mem));
 	err = ek_template(kind, &tmpl);
 	if (err == 0)
-		err = tpmcmd_create_primary(&t.cmd, TPM_RH_ENDORSEMENT, tmpl.data, tmpl.len);
+		err = tpmcmd_create_primary(&t.cmd, TPM_RH_ENDORSEMENT, NULL, 0, tmpl.data, tmpl.len);
 	if (err == 0)
 		err = tpmrun(&t, 1);
 	if (err == ERR_ENGINE && t.rsp.rc == TPM_RC_BAD_AUTH_1)
@@ -78,7 +78,7 @@ int ek_find_public(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], size_t *n)
 	int err = read_persistent(kind, out, n);
 
 	if (err == ERR_NOTFOUND)
-		err = make_again(kind, out, n);
+		err = ek_make_again(kind, out, n);
 	if (err != 0)
 		*n = 0;
 	return err;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/secmem.h"
+#include "vtpm-backend/ak.h"
 #include "vtpm-backend/ek.h"
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/import.h"
@@ -58,11 +59,11 @@ int provision_manufacture(void)
 	return err;
 }
 
-/* Asks the keeper for the certificate of one EK. */
+/* Asks the keeper for the certificate of one key. */
 static int request_cert(enum ek_kind kind, struct product *p)
 {
 	struct cert_request ask = {
-		.kind = (uint8_t)kind, .ek_public = p->pub[kind], .ek_public_len = p->pub_len[kind] };
+		.kind = (uint8_t)kind, .key_public = p->pub[kind], .key_public_len = p->pub_len[kind] };
 	uint8_t mem[CERT_REQUEST_MAX > CERT_ISSUED_MAX ? CERT_REQUEST_MAX : CERT_ISSUED_MAX];
 	struct cert_issued got;
 	struct ipc_msg m;
@@ -90,11 +91,29 @@ static int request_cert(enum ek_kind kind, struct product *p)
 	return 0;
 }
 
-static int certify(struct product *p)
+/* Before anybody else has used the TPM its own word is enough; later an EK is what the seed makes, not what lies at a handle. */
+static int find_eks(const struct backend *b, struct product *p)
+{
+	const bool used = b->start.version != 0 && memcmp(b->start.uuid, b->start.from_uuid, UUID_LEN) == 0;
+	int err = 0;
+
+	for (unsigned kind = 0; err == 0 && kind < EK_KINDS; kind++) {
+		err = used ? ek_make_again(kind, p->pub[kind], &p->pub_len[kind]) : ek_read_public(kind, p->pub[kind], &p->pub_len[kind]);
+		if (used && err == ERR_NOTFOUND) { /* the endorsement hierarchy has an auth value of its owner's */
+			p->pub_len[kind] = 0;
+			err = 0;
+		}
+	}
+	return err;
+}
+
+static int certify_eks(struct product *p)
 {
 	int err = 0;
 
 	for (unsigned kind = 0; err == 0 && kind < EK_KINDS; kind++) {
+		if (p->pub_len[kind] == 0)
+			continue;
 		err = request_cert(kind, p);
 		if (err == 0)
 			err = ek_write_cert(kind, p->cert[kind], p->cert_len[kind]);
@@ -102,12 +121,15 @@ static int certify(struct product *p)
 	return err;
 }
 
-static int read_publics(struct product *p)
+/* A TPM that was made elsewhere may have no room for it. Then there is none. */
+static int settle_ak(const struct backend *b, struct product *p)
 {
-	int err = 0;
+	int err = ak_settle(&b->ak, p->pub[AK_ECC_P256], &p->pub_len[AK_ECC_P256]);
 
-	for (unsigned kind = 0; err == 0 && kind < EK_KINDS; kind++)
-		err = ek_read_public(kind, p->pub[kind], &p->pub_len[kind]);
+	if (err == ERR_ENGINE && (b->start.flags & RUN_CERTIFY_AK))
+		return 0;
+	if (err == 0 && (b->start.flags & (RUN_CERTIFY | RUN_CERTIFY_AK)))
+		err = request_cert(AK_ECC_P256, p);
 	return err;
 }
 
@@ -122,9 +144,11 @@ static int make(struct backend *b, struct product *p)
 	if (err == 0 && (b->start.flags & RUN_MANUFACTURE))
 		err = provision_manufacture();
 	if (err == 0)
-		err = read_publics(p);
+		err = settle_ak(b, p);
+	if (err == 0 && !(b->start.flags & RUN_CERTIFY_AK))
+		err = find_eks(b, p);
 	if (err == 0 && (b->start.flags & RUN_CERTIFY))
-		err = certify(p);
+		err = certify_eks(p);
 	return err != 0 ? err : shutdown_engine();
 }
 
@@ -145,6 +169,8 @@ static int take_over(struct backend *b, struct product *p, const char **why)
 	err = provision_startup();
 	if (err == 0)
 		err = import_identify(p);
+	if (err == 0)
+		err = settle_ak(b, p);
 	return err != 0 ? err : shutdown_engine();
 }
 
@@ -152,9 +178,9 @@ static int send_provisioned(const struct product *p, uint64_t version, const str
 {
 	struct backend_provisioned m = { .version = version, .sealed = sealed->data, .sealed_len = sealed->len };
 
-	for (unsigned kind = 0; kind < EK_KINDS; kind++) {
-		m.ek_public[kind] = p->pub[kind];
-		m.ek_public_len[kind] = p->pub_len[kind];
+	for (unsigned kind = 0; kind < KEY_KINDS; kind++) {
+		m.key_public[kind] = p->pub[kind];
+		m.key_public_len[kind] = p->pub_len[kind];
 		m.cert[kind] = p->cert[kind];
 		m.cert_len[kind] = p->cert_len[kind];
 	}

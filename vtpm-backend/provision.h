@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The engine thread of a worker: RUN_MANUFACTURE and RUN_CERTIFY; RUN_IMPORT, with import.c. */
+/* The engine thread of a worker: RUN_MANUFACTURE, RUN_CERTIFY and RUN_CERTIFY_AK; RUN_IMPORT, with import.c. */
 #ifndef VTPM_BACKEND_PROVISION_H
 #define VTPM_BACKEND_PROVISION_H
 
@@ -7,14 +7,14 @@
 
 /* What is made here, until it is sent. */
 struct product {
-	uint8_t pub[EK_KINDS][PUBLIC_MAX];
-	size_t pub_len[EK_KINDS];
-	uint8_t cert[EK_KINDS][CERT_MAX];
-	size_t cert_len[EK_KINDS];
+	uint8_t pub[KEY_KINDS][PUBLIC_MAX];
+	size_t pub_len[KEY_KINDS];
+	uint8_t cert[KEY_KINDS][CERT_MAX];
+	size_t cert_len[KEY_KINDS];
 };
 
 /*
- * Makes a TPM (or takes b->plain, or swtpm's), has its EKs certified if that was asked for, seals the result for
+ * Makes a TPM (or takes b->plain, or swtpm's), has its keys certified if that was asked for, seals the result for
  * start.uuid under version start.version + 1, sends BACKEND_PROVISIONED, ends the process.
  */
 _Noreturn void provision_run(struct backend *b);

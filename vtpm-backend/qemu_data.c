@@ -165,7 +165,7 @@ static int qemu_wait(struct backend *b)
 		if (n < 0 && errno != EINTR)
 			return ERR_SYS;
 		if (fds[0].revents != 0 && n > 0)
-			return ERR_CLOSED;
+			return transport_woken(b);
 		if (q->inherited) /* before any job: it was in hand before that came */
 			return 0;
 		if (fds[1].revents != 0 && n > 0) {

@@ -29,7 +29,9 @@ static int ring_begin(struct backend *b)
 
 static int ring_wait(struct backend *b)
 {
-	return chan_wait(&b->chan, b->stop_fd, SPIN_US);
+	int err = chan_wait(&b->chan, b->stop_fd, SPIN_US);
+
+	return err == ERR_CLOSED ? transport_woken(b) : err;
 }
 
 static enum chan_verdict ring_take(struct backend *b, struct chan_request *req)

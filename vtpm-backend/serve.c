@@ -18,6 +18,7 @@
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
 #include "vtpm-backend/power.h"
+#include "vtpm-backend/quote.h"
 #include "vtpm-backend/resume.h"
 #include "vtpm-backend/store.h"
 #include "vtpm-backend/tpm.h"
@@ -183,6 +184,14 @@ static void forget_plain(struct backend *b)
 	b->plain = NULL;
 }
 
+int transport_woken(struct backend *b)
+{
+	uint64_t count;
+
+	(void)!read(b->stop_fd, &count, sizeof(count)); /* fails only if it was not readable */
+	return atomic_load(&b->stopping) ? ERR_CLOSED : 0;
+}
+
 /* Until BACKEND_STOP (0) or something that ends the process. */
 static int serve_loop(struct backend *b)
 {
@@ -192,6 +201,8 @@ static int serve_loop(struct backend *b)
 		err = b->transport->wait(b);
 		if (err == ERR_CLOSED)
 			return 0;
+		if (err == 0)
+			err = quote_serve(b);
 		if (err == 0)
 			err = serve_one(b);
 		if (err != 0)

@@ -45,10 +45,10 @@ static int header_decode(struct buf *b, struct state_header *h)
 	return format == STATE_FORMAT && reserved == 0 ? 0 : ERR_AUTH;
 }
 
-static int derive_subkey(const uint8_t *key, const uint8_t *salt, uint8_t subkey[static KEY_LEN])
+/* salt: NULL, or STATE_SALT_LEN bytes. */
+static int hkdf(const uint8_t *key, const uint8_t *salt, const char *info, uint8_t *out, size_t n)
 {
-	static const char info[] = "vtpm state v1";
-	OSSL_PARAM params[5];
+	OSSL_PARAM params[5], *p = params;
 	EVP_KDF_CTX *ctx = NULL;
 	EVP_KDF *kdf;
 	int err = ERR_CRYPTO;
@@ -60,17 +60,23 @@ static int derive_subkey(const uint8_t *key, const uint8_t *salt, uint8_t subkey
 	if (ctx == NULL)
 		goto out;
 	/* The library reads these; its parameter type has no const. */
-	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char[]){ "SHA256" }, 0);
-	params[1] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)key, KEY_LEN);
-	params[2] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)(uintptr_t)salt, STATE_SALT_LEN);
-	params[3] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)(uintptr_t)info, sizeof(info) - 1);
-	params[4] = OSSL_PARAM_construct_end();
-	if (EVP_KDF_derive(ctx, subkey, KEY_LEN, params) == 1)
+	*p++ = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char[]){ "SHA256" }, 0);
+	*p++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)key, KEY_LEN);
+	if (salt != NULL)
+		*p++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)(uintptr_t)salt, STATE_SALT_LEN);
+	*p++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)(uintptr_t)info, strlen(info));
+	*p = OSSL_PARAM_construct_end();
+	if (EVP_KDF_derive(ctx, out, n, params) == 1)
 		err = 0;
 out:
 	EVP_KDF_CTX_free(ctx);
 	EVP_KDF_free(kdf);
 	return err;
+}
+
+int state_derive(const uint8_t key[static KEY_LEN], const char *info, uint8_t *out, size_t n)
+{
+	return hkdf(key, NULL, info, out, n);
 }
 
 /* A cipher context that holds the subkey of salt, or NULL. */
@@ -82,7 +88,7 @@ static EVP_CIPHER_CTX *cipher_new(const uint8_t *key, const uint8_t *salt, int e
 	ctx = EVP_CIPHER_CTX_new();
 	if (ctx == NULL)
 		return NULL;
-	if (derive_subkey(key, salt, subkey) != 0 ||
+	if (hkdf(key, salt, "vtpm state v1", subkey, sizeof(subkey)) != 0 ||
 	    EVP_CipherInit_ex(ctx, EVP_aes_256_gcm(), NULL, subkey, NULL, encrypt) != 1) {
 		EVP_CIPHER_CTX_free(ctx);
 		ctx = NULL;

@@ -14,12 +14,13 @@ enum {
 
 enum {
 	TPM_RC_SUCCESS = 0,
+	TPM_RC_HANDLE_1 = 0x18b, /* TPM_RC_HANDLE of the first handle: there is no such object */
 	TPM_RC_AUTH_FAIL = 0x08e, /* with the number of a session in further bits */
 	TPM_RC_INITIALIZE = 0x100,
 	TPM_RC_FAILURE = 0x101,
 	TPM_RC_COMMAND_SIZE = 0x142,
-	TPM_RC_HANDLE_1 = 0x18b, /* TPM_RC_HANDLE of the first handle */
 	TPM_RC_NV_SPACE = 0x14b,
+	TPM_RC_OBJECT_MEMORY = 0x902,
 	TPM_RC_LOCALITY = 0x907,
 	TPM_RC_LOCKOUT = 0x921,
 	TPM_RC_NV_UNAVAILABLE = 0x923,
@@ -39,6 +40,7 @@ enum {
 	TPM_ALG_SHA384 = 0x000c,
 	TPM_ALG_SHA512 = 0x000d,
 	TPM_ALG_NULL = 0x0010,
+	TPM_ALG_ECDSA = 0x0018,
 	TPM_ALG_ECC = 0x0023,
 	TPM_ALG_CFB = 0x0043,
 	TPM_ECC_NIST_P256 = 0x0003,
@@ -68,11 +70,13 @@ enum {
 	TPM_CC_NV_WriteLock = 0x138,
 	TPM_CC_PCR_Event = 0x13c,
 	TPM_CC_NV_ChangeAuth = 0x13b,
+	TPM_CC_SetCommandCodeAuditStatus = 0x140,
 	TPM_CC_Startup = 0x144,
 	TPM_CC_Shutdown = 0x145,
 	TPM_CC_StirRandom = 0x146,
 	TPM_CC_NV_Read = 0x14e,
 	TPM_CC_Create = 0x153,
+	TPM_CC_Quote = 0x158,
 	TPM_CC_SequenceUpdate = 0x15c,
 	TPM_CC_FlushContext = 0x165,
 	TPM_CC_NV_ReadPublic = 0x169,
@@ -89,6 +93,9 @@ enum {
 	TPM_CC_TestParms = 0x18a,
 	TPM_CC_CreateLoaded = 0x191,
 };
+
+#define TPM_CAP_AUDIT_COMMANDS 4u
+#define TPMA_OBJECT_NODA       (1u << 10)
 
 /* TPMA_NV, Part 2, 13.4 */
 #define TPMA_NV_PPWRITE	       (1u << 0)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vtpm-backend/tpmcmd.h"
 
+#include <string.h>
+
 #include "lib/util.h"
 #include "vtpm-backend/tpm.h"
 
 #define PCR_SELECT_LEN 3u /* 24 PCRs */
+#define SHA256_LEN     32u
 
 int tpm_header_get(struct buf *b, struct tpm_header *h)
 {
@@ -27,11 +30,11 @@ static int cmd_end(struct buf *c)
 	return buf_set_u32be(c, 2, (uint32_t)c->len);
 }
 
-/* An authorisation area with one password session and an empty password (Part 1, 19.4). */
-static int put_empty_auth(struct buf *c)
+/* An authorisation area with one password session (Part 1, 19.4). */
+static int put_auth(struct buf *c, const uint8_t *auth, size_t n)
 {
-	if (buf_put_u32be(c, 9) || buf_put_u32be(c, TPM_RS_PW) || buf_put_u16be(c, 0) || buf_put_u8(c, 0) ||
-	    buf_put_u16be(c, 0))
+	if (buf_put_u32be(c, (uint32_t)(9 + n)) || buf_put_u32be(c, TPM_RS_PW) || buf_put_u16be(c, 0) || buf_put_u8(c, 0) ||
+	    buf_put_2b(c, auth, n))
 		return ERR_RANGE;
 	return 0;
 }
@@ -43,7 +46,7 @@ static int auth_begin(struct buf *c, uint32_t code, uint32_t first, uint32_t sec
 		return ERR_RANGE;
 	if (second != 0 && buf_put_u32be(c, second))
 		return ERR_RANGE;
-	return put_empty_auth(c);
+	return put_auth(c, NULL, 0);
 }
 
 int tpmcmd_startup(struct buf *c, uint16_t type)
@@ -129,13 +132,12 @@ int tpmcmd_get_banks(struct buf *c)
 	return cmd_end(c);
 }
 
-int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *pub, size_t n)
+int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t auth_n, const uint8_t *pub, size_t n)
 {
-	/* TPM2B_SENSITIVE_CREATE with empty auth and data */
-	static const uint8_t sensitive[] = { 0, 4, 0, 0, 0, 0 };
-
-	if (auth_begin(c, TPM_CC_CreatePrimary, hierarchy, 0) || buf_put_bytes(c, sensitive, sizeof(sensitive)) ||
-	    buf_put_2b(c, pub, n) || buf_put_u16be(c, 0) || buf_put_u32be(c, 0))
+	/* TPM2B_SENSITIVE_CREATE: the object's auth, and no data */
+	if (auth_begin(c, TPM_CC_CreatePrimary, hierarchy, 0) || buf_put_u16be(c, (uint16_t)(4 + auth_n)) ||
+	    buf_put_2b(c, auth, auth_n) || buf_put_u16be(c, 0) || buf_put_2b(c, pub, n) || buf_put_u16be(c, 0) ||
+	    buf_put_u32be(c, 0))
 		return ERR_RANGE;
 	return cmd_end(c);
 }
@@ -157,6 +159,38 @@ int tpmcmd_flush_context(struct buf *c, uint32_t handle)
 int tpmcmd_read_public(struct buf *c, uint32_t handle)
 {
 	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_ReadPublic) || buf_put_u32be(c, handle))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_get_capability(struct buf *c, uint32_t capability, uint32_t property, uint32_t count)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_GetCapability) || buf_put_u32be(c, capability) || buf_put_u32be(c, property) ||
+	    buf_put_u32be(c, count))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+/* The first 16 PCRs of the SHA-256 bank, or those of mask. */
+static int put_selection(struct buf *c, uint16_t mask)
+{
+	if (buf_put_u32be(c, 1) || buf_put_u16be(c, TPM_ALG_SHA256) || buf_put_u8(c, PCR_SELECT_LEN) || buf_put_u16le(c, mask) ||
+	    buf_put_u8(c, 0))
+		return ERR_RANGE;
+	return 0;
+}
+
+int tpmcmd_quote(struct buf *c, uint32_t key, const uint8_t *auth, size_t auth_n, const uint8_t *over, size_t n)
+{
+	if (cmd_begin(c, TPM_ST_SESSIONS, TPM_CC_Quote) || buf_put_u32be(c, key) || put_auth(c, auth, auth_n) || buf_put_2b(c, over, n) ||
+	    buf_put_u16be(c, TPM_ALG_NULL) || put_selection(c, 0xffff))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_pcr_read(struct buf *c, uint16_t mask)
+{
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_PCR_Read) || put_selection(c, mask))
 		return ERR_RANGE;
 	return cmd_end(c);
 }
@@ -293,6 +327,50 @@ int tpmrsp_public(struct tpmrsp *r, const uint8_t **pub, size_t *n)
 		return ERR_ENGINE;
 	*n = sizeof(size) + size;
 	return buf_get_view(&whole, *n, pub) ? ERR_ENGINE : 0;
+}
+
+int tpmrsp_quote(struct tpmrsp *r, const uint8_t **attest, size_t *attest_n, const uint8_t **sig, size_t *sig_n)
+{
+	if (buf_get_2b(&r->params, buf_left(&r->params), attest, attest_n) || *attest_n == 0)
+		return ERR_ENGINE;
+	*sig_n = buf_left(&r->params);
+	return *sig_n == 0 || buf_get_view(&r->params, *sig_n, sig) ? ERR_ENGINE : 0;
+}
+
+/* moreData, the capability, TPML_CC. */
+int tpmrsp_audited(struct tpmrsp *r, uint32_t *first, uint32_t *second)
+{
+	uint32_t capability, count;
+	uint8_t more;
+
+	*first = *second = 0;
+	if (buf_get_u8(&r->params, &more) || buf_get_u32be(&r->params, &capability) || capability != TPM_CAP_AUDIT_COMMANDS ||
+	    buf_get_u32be(&r->params, &count) || count > 2)
+		return ERR_ENGINE;
+	if ((count > 0 && buf_get_u32be(&r->params, first)) || (count > 1 && buf_get_u32be(&r->params, second)))
+		return ERR_ENGINE;
+	return buf_left(&r->params) == 0 ? 0 : ERR_ENGINE;
+}
+
+/* pcrUpdateCounter, one selection, and a digest for each PCR in it. */
+int tpmrsp_pcrs(struct tpmrsp *r, uint16_t mask, uint8_t *out, unsigned n)
+{
+	uint32_t counter, count;
+	const uint8_t *digest;
+	uint16_t alg, got;
+	uint8_t len, high;
+	size_t size;
+
+	if (buf_get_u32be(&r->params, &counter) || buf_get_u32be(&r->params, &count) || count != 1 || buf_get_u16be(&r->params, &alg) ||
+	    alg != TPM_ALG_SHA256 || buf_get_u8(&r->params, &len) || len != PCR_SELECT_LEN || buf_get_u16le(&r->params, &got) ||
+	    got != mask || buf_get_u8(&r->params, &high) || high != 0 || buf_get_u32be(&r->params, &count) || count != n)
+		return ERR_ENGINE;
+	for (unsigned i = 0; i < n; i++) {
+		if (buf_get_2b(&r->params, SHA256_LEN, &digest, &size) || size != SHA256_LEN)
+			return ERR_ENGINE;
+		memcpy(out + (size_t)i * SHA256_LEN, digest, SHA256_LEN);
+	}
+	return buf_left(&r->params) == 0 ? 0 : ERR_ENGINE;
 }
 
 /* TPMS_NV_PUBLIC: Part 2, 13.5. */

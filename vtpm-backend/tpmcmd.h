@@ -44,11 +44,16 @@ struct tpm_digest {
 CHECKED int tpmcmd_pcr_extend(struct buf *c, uint32_t pcr, const struct tpm_digest *digests, unsigned n);
 /* Which PCRs each bank has. */
 CHECKED int tpmcmd_get_banks(struct buf *c);
-/* pub: the template, a TPMT_PUBLIC. */
-CHECKED int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *pub, size_t n);
+/* auth: the object's. pub: the template, a TPMT_PUBLIC. */
+CHECKED int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t auth_n, const uint8_t *pub, size_t n);
 CHECKED int tpmcmd_evict_control(struct buf *c, uint32_t hierarchy, uint32_t object, uint32_t persistent);
 CHECKED int tpmcmd_flush_context(struct buf *c, uint32_t handle);
 CHECKED int tpmcmd_read_public(struct buf *c, uint32_t handle);
+CHECKED int tpmcmd_get_capability(struct buf *c, uint32_t capability, uint32_t property, uint32_t count);
+/* Of PCRs 0 to 15 of the SHA-256 bank, by the key's own scheme. */
+CHECKED int tpmcmd_quote(struct buf *c, uint32_t key, const uint8_t *auth, size_t auth_n, const uint8_t *over, size_t n);
+/* Of the SHA-256 bank: those of mask, 8 at most. */
+CHECKED int tpmcmd_pcr_read(struct buf *c, uint16_t mask);
 /* Platform authorisation, nameAlg SHA-256, no policy, empty auth. */
 CHECKED int tpmcmd_nv_define_space(struct buf *c, uint32_t index, uint32_t attributes, uint16_t size);
 CHECKED int tpmcmd_nv_undefine_space(struct buf *c, uint32_t index);
@@ -77,6 +82,12 @@ CHECKED int tpmrsp_pcr_allocated(struct tpmrsp *r);
 CHECKED int tpmrsp_bank_active(const struct tpmrsp *r, uint16_t alg, bool *active);
 /* The TPM2B_PUBLIC that parameters begin with, its size field included. */
 CHECKED int tpmrsp_public(struct tpmrsp *r, const uint8_t **pub, size_t *n);
+/* TPM2_Quote's: views of TPMS_ATTEST and TPMT_SIGNATURE. */
+CHECKED int tpmrsp_quote(struct tpmrsp *r, const uint8_t **attest, size_t *attest_n, const uint8_t **sig, size_t *sig_n);
+/* TPM2_PCR_Read's: n values of 32 bytes each, copied, and that it read those of mask. */
+CHECKED int tpmrsp_pcrs(struct tpmrsp *r, uint16_t mask, uint8_t *out, unsigned n);
+/* TPM2_GetCapability's, of TPM_CAP_AUDIT_COMMANDS: the first two command codes, 0 for none. */
+CHECKED int tpmrsp_audited(struct tpmrsp *r, uint32_t *first, uint32_t *second);
 /* TPM2_NV_ReadPublic's: TPMA_NV, and how many bytes the index holds. */
 CHECKED int tpmrsp_nv_public(struct tpmrsp *r, uint32_t *attributes, uint16_t *size);
 /* TPM2_NV_Read's: exactly n bytes, copied. */

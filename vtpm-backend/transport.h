@@ -19,7 +19,7 @@ struct transport {
 	int area_fd; /* the memory for checkpoints */
 	/* The engine has its state: powers it on, if that is not the guest's side to say. */
 	int (*begin)(struct backend *b);
-	/* 0: look with take; spurious returns are permitted. ERR_CLOSED: b->stop_fd is readable. */
+	/* 0: look with take; spurious returns are permitted. ERR_CLOSED: b->stopping. */
 	int (*wait)(struct backend *b);
 	/* As chan_take of hv.h: a request in b->cmd, nonsense, or nothing. */
 	enum chan_verdict (*take)(struct backend *b, struct chan_request *req);
@@ -30,6 +30,9 @@ struct transport {
 	/* The control thread's: whether the request in hand is to be cancelled. */
 	bool (*cancelled)(struct backend *b);
 };
+
+/* For wait: b->stop_fd is readable. ERR_CLOSED: b->stopping; 0: what it is about was written down before it became so. */
+CHECKED int transport_woken(struct backend *b);
 
 extern const struct transport transport_ring, transport_qemu, transport_xen;
 

@@ -216,15 +216,12 @@ static int xen_begin(struct backend *b)
 
 static int xen_wait(struct backend *b)
 {
-	uint64_t count;
-	int err;
+	int err = b->xen->attached ? chan_wait(&b->chan, b->stop_fd, SPIN_US) : wait_stop(b);
 
-	err = b->xen->attached ? chan_wait(&b->chan, b->stop_fd, SPIN_US) : wait_stop(b);
 	if (err != ERR_CLOSED)
 		return err;
-	/* Readable was stop_fd. What it is about was written down before it became so. */
-	(void)!read(b->stop_fd, &count, sizeof(count));
-	return atomic_load(&b->stopping) ? ERR_CLOSED : take_over(b);
+	err = transport_woken(b);
+	return err != 0 ? err : take_over(b);
 }
 
 static enum chan_verdict xen_take(struct backend *b, struct chan_request *req)

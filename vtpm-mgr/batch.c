@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/keeper_client.h"
 #include "vtpm-mgr/reroot.h"
 
@@ -126,7 +127,7 @@ static int put_restored(struct mgr *m, struct batch *b, const struct store_resto
 }
 
 /* What a change makes of its leaf. An error concerns it alone. */
-static int apply(struct mgr *m, struct batch *b, struct change *ch)
+static int apply_op(struct mgr *m, struct batch *b, struct change *ch)
 {
 	const struct leaf *now = leaves_find(&m->continuity.leaves, ch->c.uuid);
 	struct store_leaf l = ch->leaf;
@@ -163,18 +164,13 @@ static int apply(struct mgr *m, struct batch *b, struct change *ch)
 	return err ? err : put_leaf(m, b, &l);
 }
 
-/* A change that may not be lost, whatever its group promises otherwise. */
-static bool anchors(const struct mgr *m, const struct change *ch)
+/* And of that of the list of what is revoked. */
+static int apply(struct mgr *m, struct batch *b, struct change *ch)
 {
-	const struct leaf *leaf = leaves_find(&m->continuity.leaves, ch->c.uuid);
+	struct store_leaf l;
+	int err = apply_op(m, b, ch);
 
-	return ch->c.op != STORE_UPDATE || ch->anchors || (leaf && leaf->l.mode == MODE_STRICT);
-}
-
-static void finish(struct change *ch, int code)
-{
-	ch->done(ch->arg, code);
-	change_free(ch);
+	return err || !revocations_extend(&m->continuity.leaves, &ch->metas, &l) ? err : put_leaf(m, b, &l);
 }
 
 /* A restore is a batch of its own, of as many leaves as it likes. */
@@ -192,13 +188,13 @@ static void take_changes(struct mgr *m, struct batch *b)
 
 	while (c->queue && b->n < COMMIT_BATCH && !removal && !ends_batch(c->queue, b)) {
 		struct change *ch = c->queue;
-		bool anchoring = anchors(m, ch);
+		bool anchoring = change_anchors(m, ch);
 		int err = apply(m, b, ch);
 
 		c->queue = ch->next;
 		ch->next = NULL;
 		if (err) {
-			finish(ch, err);
+			change_finish(ch, err);
 			continue;
 		}
 		removal = ch->c.op == STORE_DELETE || ch->c.op == STORE_RESTORE;
@@ -278,7 +274,7 @@ static void finish_all(struct change *list, int code)
 		struct change *ch = list;
 
 		list = ch->next;
-		finish(ch, code);
+		change_finish(ch, code);
 	}
 }
 
@@ -417,7 +413,7 @@ static void without_the_failed(struct mgr *m, struct batch *b)
 			continue;
 		}
 		*p = ch->next;
-		finish(ch, b->changes[i].result);
+		change_finish(ch, b->changes[i].result);
 	}
 	batch_requeue(m, b);
 }
@@ -555,7 +551,7 @@ static void batch_form(struct mgr *m)
 	uint8_t kind = kind_due(m);
 	const struct change *first = m->continuity.queue;
 	size_t leaves = first && first->c.op == STORE_RESTORE ? first->c.restore->n : 0;
-	struct batch *b = batch_new(m, kind, leaves > COMMIT_BATCH ? leaves : COMMIT_BATCH);
+	struct batch *b = batch_new(m, kind, COMMIT_BATCH + (leaves > COMMIT_BATCH ? leaves : COMMIT_BATCH));
 
 	if (!b) {
 		changes_fail(m, ERR_NOMEM);

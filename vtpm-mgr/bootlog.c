@@ -9,7 +9,7 @@
 
 #include "lib/log.h"
 #include "lib/util.h"
-#include "vtpm-mgr/predict/eventlog.h"
+#include "lib/eventlog.h"
 
 #define FILE_NAME "eventlog"
 #define TOLD_ALL_MAX 320u

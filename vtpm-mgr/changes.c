@@ -3,6 +3,7 @@
  * Durable changes between who makes them and the batch that takes them. A change that a batch has taken goes on, whoever
  * has asked for it: its backend may be gone, and it becomes durable all the same or not at all.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,16 +35,75 @@ struct change *change_new(enum store_op op, void (*done)(void *arg, int code), v
 	return ch;
 }
 
+int metas_add(struct metas *list, const char *key, const void *p, size_t n)
+{
+	struct store_meta *m;
+	void *copy = NULL;
+
+	if (list->n == list->room) {
+		size_t room = list->room ? 2 * list->room : 8;
+
+		m = realloc(list->v, room * sizeof(*m));
+		if (!m)
+			return ERR_NOMEM;
+		list->v = m;
+		list->room = room;
+	}
+	if (p) {
+		copy = malloc(n ? n : 1);
+		if (!copy)
+			return ERR_NOMEM;
+		memcpy(copy, p, n);
+	}
+	m = &list->v[list->n++];
+	snprintf(m->key, sizeof(m->key), "%s", key);
+	m->value = copy;
+	m->len = n;
+	return 0;
+}
+
+bool metas_has(const struct metas *list, const char *key)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (!strcmp(list->v[i].key, key))
+			return true;
+	return false;
+}
+
+void metas_free(struct metas *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		free((void *)(uintptr_t)list->v[i].value);
+	free(list->v);
+	*list = (struct metas){ 0 };
+}
+
 void change_free(struct change *ch)
 {
+	metas_free(&ch->metas);
 	free(ch->mem);
 	free(ch);
+}
+
+void change_finish(struct change *ch, int code)
+{
+	ch->done(ch->arg, code);
+	change_free(ch);
+}
+
+bool change_anchors(const struct mgr *m, const struct change *ch)
+{
+	const struct leaf *leaf = leaves_find(&m->continuity.leaves, ch->c.uuid);
+
+	return ch->c.op != STORE_UPDATE || ch->anchors || ch->metas.n || (leaf && leaf->l.mode == MODE_STRICT);
 }
 
 void change_submit(struct mgr *m, struct change *ch)
 {
 	struct change **p = &m->continuity.queue;
 
+	ch->c.meta = ch->metas.v;
+	ch->c.nmeta = ch->metas.n;
 	while (*p)
 		p = &(*p)->next;
 	ch->next = NULL;
@@ -86,8 +146,7 @@ void changes_fail(struct mgr *m, int code)
 		struct change *ch = list;
 
 		list = ch->next;
-		ch->done(ch->arg, code);
-		change_free(ch);
+		change_finish(ch, code);
 	}
 }
 

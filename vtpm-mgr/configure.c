@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/mgr.h"
 
 struct setting {
@@ -23,8 +24,8 @@ static int check_off(struct mgr *m, const struct store_vtpm *row, struct call *c
 {
 	const struct vtpm *v = vtpm_find(m, row->uuid);
 
-	if (restore_holds(m, row->uuid)) {
-		call_error(c, ERR_BUSY, "%s is being restored", row->name);
+	if (vtpm_held_back(m, row->uuid)) {
+		call_error(c, ERR_BUSY, "%s %s", row->name, vtpm_held_back(m, row->uuid));
 		return ERR_BUSY;
 	}
 	if (!v || v->state == VTPM_FAILED)

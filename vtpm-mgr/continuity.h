@@ -27,6 +27,12 @@
 
 struct mgr;
 
+/* Named values that are put, or removed, with a change. */
+struct metas {
+	size_t n, room;
+	struct store_meta *v; /* with their values */
+};
+
 /* One durable change on its way. It belongs to changes.c once it was submitted. */
 struct change {
 	struct change *next;
@@ -37,6 +43,7 @@ struct change {
 	uint8_t was[DIGEST_LEN]; /* of STORE_GROUP_SEAL: hash of the row that it was made from (group_row_hash), which must still be the one */
 	uint8_t *mem;		/* what c.sealed points to; freed with it */
 	struct store_rewrap rewrap; /* what c.rewrap points to */
+	struct metas metas;	/* what c.meta is, from change_submit on; freed with it */
 	/* Called once, with 0 when it is durable and what its group promises holds. arg NULL: nobody waits any more. */
 	void (*done)(void *arg, int code);
 	void *arg;
@@ -95,6 +102,14 @@ int continuity_why(struct mgr *m, char text[static TEXT_MAX + 1]);
 
 struct change *change_new(enum store_op op, void (*done)(void *arg, int code), void *arg);
 void change_free(struct change *ch);
+/* Its end: done is called. */
+void change_finish(struct change *ch, int code);
+/* A copy of n bytes under key; p NULL: what is there is removed. */
+CHECKED int metas_add(struct metas *list, const char *key, const void *p, size_t n);
+bool metas_has(const struct metas *list, const char *key);
+void metas_free(struct metas *list);
+/* Whether it may not be lost, whatever its group promises otherwise. */
+bool change_anchors(const struct mgr *m, const struct change *ch);
 /* Takes ch over: it goes into the next batch. */
 void change_submit(struct mgr *m, struct change *ch);
 /* Nobody waits for it any more. Unless a batch has it, it is forgotten. */

@@ -20,8 +20,6 @@
  * Slots that a role and those below it may fill. Half of them are out of the reach of viewers, so that
  * they cannot lock out operators; those without a role are told so and dropped when CONTROL_IDLE_MS are over.
  */
-#define VIEWER_CLIENTS_MAX (CONTROL_CLIENTS_MAX / 2)
-#define NOBODY_CLIENTS_MAX (CONTROL_CLIENTS_MAX / 8)
 #define GROUPS_MAX	   1024u /* supplementary groups of a peer that are looked at */
 #define MESSAGE_MAX	   1024u
 #define ACCEPT_BATCH	   16
@@ -457,8 +455,8 @@ static bool has_room(const struct control *c, enum control_role role)
 	if (role == ROLE_OPERATOR)
 		return below + c->count[ROLE_OPERATOR] < CONTROL_CLIENTS_MAX;
 	if (role == ROLE_VIEWER)
-		return below < VIEWER_CLIENTS_MAX && below + c->count[ROLE_OPERATOR] < CONTROL_CLIENTS_MAX;
-	return nobodies < NOBODY_CLIENTS_MAX && below < VIEWER_CLIENTS_MAX &&
+		return below < CONTROL_VIEWERS_MAX && below + c->count[ROLE_OPERATOR] < CONTROL_CLIENTS_MAX;
+	return nobodies < CONTROL_NOBODIES_MAX && below < CONTROL_VIEWERS_MAX &&
 	       below + c->count[ROLE_OPERATOR] < CONTROL_CLIENTS_MAX;
 }
 

@@ -16,7 +16,9 @@
 #include "lib/err.h"
 #include "lib/loop.h"
 
-#define CONTROL_CLIENTS_MAX 64u
+#define CONTROL_CLIENTS_MAX 320u /* of whom verifiers are many: one call at a time each */
+#define CONTROL_VIEWERS_MAX 32u	 /* that are no operators */
+#define CONTROL_NOBODIES_MAX 8u	 /* that are neither */
 #define CONTROL_REQUEST_MAX (64u * 1024u)
 #define CONTROL_REPLY_MAX   (16u * 1024u * 1024u)
 #define CONTROL_IDLE_MS	    10000u

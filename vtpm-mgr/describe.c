@@ -6,6 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "vtpm-mgr/attest.h"
+#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/launch.h"
 #include "vtpm-mgr/reroot.h"
 #include "lib/version.h"
@@ -13,7 +16,7 @@
 const char *const snapshots_words[] = { "refuse", "allow" };
 const char *const launch_words[] = { "auto", "required", "off" };
 
-static json_t *describe_time(int64_t seconds)
+json_t *describe_time(int64_t seconds)
 {
 	char text[32] = "";
 	time_t t = (time_t)seconds;
@@ -104,6 +107,8 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 	if (!j)
 		return NULL;
 	json_object_set_new(j, "key_due", json_boolean(row->key_due));
+	if (with_eks)
+		describe_ak(m, row, j);
 	if (leaf)
 		json_object_set_new(j, "mode", json_string(describe_mode(leaf->l.mode)));
 	if (leaf)
@@ -234,6 +239,8 @@ json_t *describe_status(struct mgr *m)
 			 store_word(m->continuity.store_result), "continuity", describe_continuity(m), "sandboxed", (int)m->sandboxed, "warnings",
 			 describe_warnings(m));
 	describe_hold(m, j);
+	if (j)
+		json_object_set_new(j, "attestation", attest_describe(m));
 	if (j && m->xen)
 		json_object_set_new(j, "xsm", json_string(xen_xsm_word(m->xsm)));
 	return j;

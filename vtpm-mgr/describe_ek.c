@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Endorsement keys for a reader: the public key is taken out of the TPM2B_PUBLIC, so that no certificate, which for
+ * Endorsement keys, and the attestation key, for a reader: the public key is taken out of the TPM2B_PUBLIC, so that no certificate, which for
  * an imported TPM is anybody's bytes, is ever parsed here.
  */
 #include <string.h>
 
 #include "lib/buf.h"
-#include "vtpm-mgr/mgr.h"
+#include "vtpm-mgr/certs.h"
+#include "vtpm-mgr/enroll.h"
 
 #define TPM_ALG_RSA  0x0001u
+#define TPM_ALG_NULL 0x0010u
 #define TPM_ALG_ECC  0x0023u
 #define RSA_2048_LEN 256u
 #define P256_LEN     32u
@@ -22,19 +24,29 @@ static const uint8_t rsa_tail[] = { 0x02, 0x03, 0x01, 0x00, 0x01 };
 static const uint8_t ecc_head[] = { 0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
 				    0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04 };
 
-/* TPMT_PUBLIC up to what depends on its type: Part 2, 12.2.4; symmetric AES, no scheme, as both templates have them. */
+/* Symmetric algorithm and scheme: AES and none, as both templates of EKs have them; or none and one with its hash. */
+static int skip_algorithms(struct buf *b)
+{
+	uint16_t alg, bits, mode, scheme, hash;
+
+	if (buf_get_u16be(b, &alg) || (alg != TPM_ALG_NULL && (buf_get_u16be(b, &bits) || buf_get_u16be(b, &mode))) ||
+	    buf_get_u16be(b, &scheme) || (scheme != TPM_ALG_NULL && buf_get_u16be(b, &hash)))
+		return ERR_AUTH;
+	return 0;
+}
+
+/* TPMT_PUBLIC up to what depends on its type: Part 2, 12.2.4. */
 static int read_common(struct buf *b, uint16_t *type)
 {
 	const uint8_t *policy;
-	uint16_t size, name_alg, alg, bits, mode, scheme;
+	uint16_t size, name_alg;
 	uint32_t attributes;
 	size_t n;
 
 	if (buf_get_u16be(b, &size) || size != buf_left(b) || buf_get_u16be(b, type) || buf_get_u16be(b, &name_alg) ||
-	    buf_get_u32be(b, &attributes) || buf_get_2b(b, DIGEST_LEN, &policy, &n) || buf_get_u16be(b, &alg) ||
-	    buf_get_u16be(b, &bits) || buf_get_u16be(b, &mode) || buf_get_u16be(b, &scheme))
+	    buf_get_u32be(b, &attributes) || buf_get_2b(b, DIGEST_LEN, &policy, &n))
 		return ERR_AUTH;
-	return 0;
+	return skip_algorithms(b);
 }
 
 static int put_rsa(struct buf *b, struct buf *out)
@@ -68,14 +80,14 @@ static int put_ecc(struct buf *b, struct buf *out)
 }
 
 /* The public key as SubjectPublicKeyInfo. The row may be damaged: then there is none. */
-static json_t *describe_spki(const struct store_blob *pub)
+json_t *describe_spki(const uint8_t *pub, size_t len)
 {
 	uint8_t mem[sizeof(rsa_head) + RSA_2048_LEN + sizeof(rsa_tail)];
 	struct buf b, out;
 	uint16_t type;
 	int err;
 
-	buf_wrap(&b, pub->data, pub->len);
+	buf_wrap(&b, pub, len);
 	buf_init(&out, mem, sizeof(mem));
 	err = read_common(&b, &type);
 	if (!err)
@@ -85,27 +97,44 @@ static json_t *describe_spki(const struct store_blob *pub)
 	return describe_pem("PUBLIC KEY", out.data, out.len);
 }
 
-static json_t *describe_hex(const struct store_blob *b)
+static json_t *describe_hex(const uint8_t *p, size_t n)
 {
 	char hex[2 * PUBLIC_MAX + 1];
 
-	return json_string(hex_encode(b->data, b->len, hex, sizeof(hex)) ? "" : hex);
+	return json_string(hex_encode(p, n, hex, sizeof(hex)) ? "" : hex);
 }
+
+json_t *describe_key(const char *kind, const uint8_t *pub, size_t pub_len, const uint8_t *cert, size_t cert_len)
+{
+	json_t *key = json_pack("{s:s, s:o, s:o}", "kind", kind, "public", describe_hex(pub, pub_len), "public_pem", describe_spki(pub, pub_len));
+
+	if (cert_len)
+		json_object_set_new(key, "certificate", describe_pem("CERTIFICATE", cert, cert_len));
+	return key;
+}
+
+const char *const ek_words[] = { "rsa2048", "ecc-p256" };
 
 json_t *describe_eks(const struct store_vtpm *row)
 {
-	static const char *const kinds[EK_KINDS] = { "rsa2048", "ecc-p256" };
-	json_t *list = json_array(), *ek;
+	json_t *list = json_array();
 
-	for (unsigned i = 0; i < EK_KINDS; i++) {
-		if (!row->ek_public[i].len && !row->cert[i].len)
-			continue;
-		ek = json_pack("{s:s, s:o, s:o}", "kind", kinds[i], "public", describe_hex(&row->ek_public[i]),
-			       "public_pem", describe_spki(&row->ek_public[i]));
-		if (row->cert[i].len)
-			json_object_set_new(ek, "certificate",
-					    describe_pem("CERTIFICATE", row->cert[i].data, row->cert[i].len));
-		json_array_append_new(list, ek);
-	}
+	for (unsigned i = 0; i < EK_KINDS; i++)
+		if (row->ek_public[i].len || row->cert[i].len)
+			json_array_append_new(list, describe_key(ek_words[i], row->ek_public[i].data, row->ek_public[i].len, row->cert[i].data,
+								 row->cert[i].len));
 	return list;
+}
+
+void describe_ak(struct mgr *m, const struct store_vtpm *row, json_t *j)
+{
+	struct certs c;
+	int err = certs_load(m->store, row->uuid, &c);
+	char hex[2 * SERIAL_LEN + 1];
+
+	json_object_set_new(j, "certificates", json_string(err == ERR_AUTH ? "damaged" : err ? "none" : certs_issued(&c) ? "issued" : "revoked"));
+	if (!err && certs_issued(&c) && !hex_encode(c.serial, SERIAL_LEN, hex, sizeof(hex)))
+		json_object_set_new(j, "serial", json_string(hex));
+	if (!err && c.ak_public_len)
+		json_object_set_new(j, "ak", describe_key("ecc-p256", c.ak_public, c.ak_public_len, c.ak_cert, c.ak_cert_len));
 }

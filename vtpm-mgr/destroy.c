@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The end of a vTPM: its key, its state and its leaf go in one commit, so the journal must be open. */
+/* The end of a vTPM: its key, its state and its leaf go in one commit, which revokes its certificates, so the journal must be open. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/mgr.h"
 
 struct destroying {
@@ -32,6 +33,7 @@ static void on_gate(void *arg, const struct keeper_reply *r)
 {
 	struct destroying *d = arg;
 	struct change *ch = r->code ? NULL : change_new(STORE_DELETE, on_destroyed, d);
+	int err;
 
 	if (!ch) {
 		destroy_end(d, r->code ? r->code : ERR_NOMEM, r->text);
@@ -39,6 +41,14 @@ static void on_gate(void *arg, const struct keeper_reply *r)
 	}
 	memcpy(ch->c.uuid, d->uuid, UUID_LEN);
 	ch->c.id = d->id;
+	err = certs_revoke(d->m, &ch->metas, d->m->store, d->uuid, REVOKED_CESSATION);
+	if (!err)
+		err = certs_forget(&ch->metas, d->uuid);
+	if (err) {
+		change_free(ch);
+		destroy_end(d, err, err_text(err));
+		return;
+	}
 	change_submit(d->m, ch);
 }
 

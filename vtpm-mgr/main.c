@@ -22,7 +22,10 @@
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/secmem.h"
+#include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/certs.h"
+#include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/control_socket.h"
 #include "vtpm-mgr/identity.h"
 #include "vtpm-mgr/keeper_client.h"
@@ -220,6 +223,7 @@ static void on_signal(void *arg, uint32_t events)
 	m->draining = true;
 	recheck_stop(m);
 	provision_close(m);
+	certify_close(m);
 	vtpm_stop_all(m);
 	mgr_check_drained(m);
 }
@@ -376,6 +380,7 @@ static void mgr_close(struct mgr *m)
 	renew_close(m);
 	keeper_close(m);
 	xen_close(m);
+	attest_close(m);
 	continuity_free(m);
 	transfer_close(m);
 	while (m->vtpms)
@@ -383,6 +388,7 @@ static void mgr_close(struct mgr *m)
 	fronts_close(m);
 	qemu_ports_close(m);
 	pool_free(m);
+	crl_forget(m);
 	control_close(m->control);
 	held_unleash_spawner(m); /* its end of file is what ends it */
 	host_close(m);

@@ -139,6 +139,17 @@ int merkle_remove(struct merkle *t, size_t at)
 	return rise(t, at ? at - 1 : 0); /* the last leaf may have lost its sister */
 }
 
+int merkle_proof(const struct merkle *t, size_t at, uint8_t proof[][DIGEST_LEN], size_t *n)
+{
+	*n = 0;
+	if (at >= t->n)
+		return ERR_RANGE;
+	for (unsigned level = 0; width(t->n, level) > 1; level++, at >>= 1)
+		if ((at ^ 1) < width(t->n, level))
+			memcpy(proof[(*n)++], t->level[level][at ^ 1], DIGEST_LEN);
+	return 0;
+}
+
 int merkle_root(struct merkle *t, uint8_t root[static DIGEST_LEN])
 {
 	unsigned level = 0;

@@ -34,6 +34,8 @@ CHECKED int merkle_build(struct merkle *t, size_t n, const uint8_t hashes[][DIGE
 CHECKED int merkle_set(struct merkle *t, size_t at, const uint8_t hash[static DIGEST_LEN]);
 CHECKED int merkle_insert(struct merkle *t, size_t at, const uint8_t hash[static DIGEST_LEN]);
 CHECKED int merkle_remove(struct merkle *t, size_t at);
+/* The siblings of a leaf, from below: MERKLE_LEVELS at most. A node that has none goes up as it is. */
+CHECKED int merkle_proof(const struct merkle *t, size_t at, uint8_t proof[][DIGEST_LEN], size_t *n);
 /* Of no leaves: the hash of nothing. */
 CHECKED int merkle_root(struct merkle *t, uint8_t root[static DIGEST_LEN]);
 

@@ -5,7 +5,11 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/certs.h"
+#include "vtpm-mgr/enroll.h"
+#include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/launch.h"
 #include "vtpm-mgr/policy.h"
 #include "vtpm-mgr/reroot.h"
@@ -229,8 +233,8 @@ static void method_destroy(void *arg, struct call *c, json_t *params)
 	v = powered_row(m, row);
 	if (v && v->state != VTPM_FAILED) {
 		call_error(c, ERR_WRONG_STATE, "%s is powered on; stop it first", row->name);
-	} else if (restore_holds(m, row->uuid)) {
-		call_error(c, ERR_BUSY, "%s is being restored", row->name);
+	} else if (vtpm_held_back(m, row->uuid)) {
+		call_error(c, ERR_BUSY, "%s %s", row->name, vtpm_held_back(m, row->uuid));
 	} else if (changes_destroy(m, row->id)) {
 		call_error(c, ERR_BUSY, "%s is being destroyed", row->name);
 	} else if (row->quarantine[0] && !force) {
@@ -244,31 +248,19 @@ static void method_destroy(void *arg, struct call *c, json_t *params)
 	free(row);
 }
 
+static void method_certify(void *arg, struct call *c, json_t *params)
+{
+	struct store_vtpm *row = row_of(arg, c, params);
+
+	if (row)
+		certify_vtpm(arg, row, c);
+	free(row);
+}
+
 static void method_status(void *arg, struct call *c, json_t *params)
 {
 	(void)params;
 	call_reply(c, json_pack("{s:o}", "status", describe_status(arg)));
-}
-
-/* Behind the certificate of the CA of now those of CA keys that went with their chips: what they have certified verifies as before. */
-static json_t *with_former_cas(struct mgr *m, json_t *now)
-{
-	uint8_t mem[STORE_META_MAX];
-	size_t len = sizeof(mem), n;
-	const uint8_t *der;
-	struct buf b;
-
-	if (store_meta_get(m->store, "former-cas", mem, &len))
-		return now;
-	buf_wrap(&b, mem, len);
-	while (!buf_get_var(&b, CERT_MAX, &der, &n)) {
-		json_t *one = describe_pem("CERTIFICATE", der, n), *all = json_sprintf("%s%s", json_string_value(now), json_string_value(one));
-
-		json_decref(one);
-		json_decref(now);
-		now = all;
-	}
-	return now;
 }
 
 static void method_upgrade(void *arg, struct call *c, json_t *params)
@@ -283,26 +275,6 @@ static void method_upgrade(void *arg, struct call *c, json_t *params)
 	mgr_audit(m, c, "upgrade", NULL, 0, NULL);
 	m->held.again = true; /* when this round is over, and the answer on its way */
 	call_reply(c, NULL);
-}
-
-static void method_ca(void *arg, struct call *c, json_t *params)
-{
-	struct mgr *m = arg;
-	uint8_t mem[CA_KEY_MAX];
-	size_t len = sizeof(mem);
-	struct ca_key ca;
-	struct buf b;
-	int err = store_meta_get(m->store, "ca", mem, &len);
-
-	(void)params;
-	buf_wrap(&b, mem, len);
-	if (!err)
-		err = ca_key_decode(&b, &ca);
-	if (err)
-		call_error(c, err, "the CA's row in the store cannot be read");
-	else
-		call_reply(c, json_pack("{s:o}", "certificate",
-					with_former_cas(m, describe_pem("CERTIFICATE", ca.cert, ca.cert_len))));
 }
 
 /* --- quarantine --- */
@@ -386,9 +358,14 @@ const struct control_method methods[] = {
 	{ "Suspend", ROLE_OPERATOR, "name", 0, 0, method_suspend },
 	{ "Resume", ROLE_OPERATOR, "name", 0, 0, method_resume },
 	{ "Destroy", ROLE_OPERATOR, "name force", 0, 0, method_destroy },
+	{ "Certify", ROLE_OPERATOR, "name", 0, 0, method_certify },
 	{ "Status", ROLE_VIEWER, "", 0, 0, method_status },
 	{ "Upgrade", ROLE_OPERATOR, "", 0, 0, method_upgrade },
 	{ "Ca", ROLE_VIEWER, "", 0, 0, method_ca },
+	{ "Crl", ROLE_VIEWER, "", 0, 0, method_crl },
+	{ "Attest", ROLE_OPERATOR, "name nonce", 0, 0, method_attest },
+	{ "Enroll", ROLE_OPERATOR, "", 0, 0, method_enroll },
+	{ "EnrollActivate", ROLE_OPERATOR, "blob", 0, 0, method_enroll_activate },
 	{ "CreateGroup", ROLE_OPERATOR, "name pcrs insecure_pcrs mode share_kind share_salt share_envelope", 0, 0, method_create_group },
 	{ "ShareBegin", ROLE_OPERATOR, "name nonce", 0, 0, method_share_begin },
 	{ "GroupUnlock", ROLE_OPERATOR, "name envelope", 0, 0, method_group_unlock },

@@ -19,8 +19,7 @@
  *	provision.c	new vTPMs, and the pool of manufactured ones; import.c: those that were swtpm's
  *	launch.h	measured launch
  *	reroot.h	offline keys, rotation of roots and keys, recovery on another chip
- *	policy.h	what groups are sealed to
- *	backup.h	backups of the store, and what comes back of them
+ *	policy.h, backup.h, attest.h	what groups are sealed to; backups of the store, and what comes back of them; evidence about vTPMs
  *	methods.c	the control interface's methods, create_methods.c those that make vTPMs, group_methods.c those about groups; configure.c: Set; describe.c: what they answer
  */
 #ifndef VTPM_MGR_MGR_H
@@ -504,8 +503,7 @@ void method_create_group(void *arg, struct call *c, json_t *params);
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 extern const char *const launch_words[]; /* by LAUNCH_AUTO, LAUNCH_REQUIRED, LAUNCH_OFF */
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
-/* An absent key, or certificate, is left out. */
-json_t *describe_eks(const struct store_vtpm *row);
+json_t *describe_eks(const struct store_vtpm *row); /* an absent key, or certificate, is left out */
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
 /* describe_continuity.c */
@@ -537,6 +535,7 @@ struct mgr {
 	struct vtpm *vtpms;
 	struct qemu_port *qemu_ports;
 	struct fronts *fronts;
+	struct attesting *attesting; /* attest.h; NULL: nobody has asked */
 	int64_t swtpm_uid; /* who may set vTPMs up besides operators; -1: nobody */
 	struct xen *xen; /* NULL: no guests of Xen */
 	enum xen_xsm xsm; /* what the hypervisor said at the start */
@@ -549,6 +548,8 @@ struct mgr {
 	bool viewer_looks;	      /* the chip is asked something for a viewer */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
 	struct committing *restoring; /* what it puts into the store; NULL: nothing */
+	struct certifying *certifying;
+	struct crl_making *crl;
 	struct group_making *groups_making; /* methods.c: asked of the keeper, not in the store yet */
 	struct pool_tpm *pool; /* made ahead, only ever in memory: what the disk holds can be put back and used twice */
 	uint32_t pool_count;

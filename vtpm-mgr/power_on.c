@@ -11,7 +11,10 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/certs.h"
+#include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/launch.h"
 #include "vtpm-mgr/reroot.h"
 
@@ -174,6 +177,11 @@ static int on_detached(void *arg, struct ipc_msg *msg)
 	return xen_ring_detached(arg);
 }
 
+static int on_quoted(void *arg, struct ipc_msg *msg)
+{
+	return attest_quoted(arg, msg);
+}
+
 static int on_take(void *arg, struct ipc_msg *msg)
 {
 	return takeover_ask(arg, msg);
@@ -186,6 +194,7 @@ static const struct ipc_rule rules[] = {
 	{ BACKEND_REFUSED, BOTH, BACKEND_REFUSED_SIZE, BACKEND_REFUSED_SIZE, 0, 0, on_refused },
 	{ BACKEND_ATTACHED, WORKER_OWNS, BACKEND_ATTACHED_SIZE, BACKEND_ATTACHED_SIZE, 0, 0, on_attached },
 	{ BACKEND_DETACHED, WORKER_OWNS, 0, 0, 0, 0, on_detached },
+	{ BACKEND_QUOTED, WORKER_OWNS, BACKEND_QUOTED_MIN, BACKEND_QUOTED_MAX, 0, 0, on_quoted },
 	{ STORE_COMMIT, WORKER_OWNS, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
 	{ STORE_TAKE, BOTH, STORE_TAKE_SIZE, STORE_TAKE_SIZE, 0, 0, on_take },
 };
@@ -430,8 +439,8 @@ static int start_admit(struct mgr *m, const struct store_vtpm *row, const struct
 		snprintf(why, TEXT_MAX + 1, "%s is being destroyed", row->name);
 		return ERR_BUSY;
 	}
-	if (restore_holds(m, row->uuid)) {
-		snprintf(why, TEXT_MAX + 1, "%s is being restored", row->name);
+	if (vtpm_held_back(m, row->uuid)) {
+		snprintf(why, TEXT_MAX + 1, "%s %s", row->name, vtpm_held_back(m, row->uuid));
 		return ERR_BUSY;
 	}
 	if (changes_configure(m, row->uuid)) {

@@ -13,6 +13,8 @@
 #include <time.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/certs.h"
+#include "vtpm-mgr/enroll.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/reroot.h"
 
@@ -31,6 +33,7 @@ struct provision {
 	struct call *call;	       /* who asked for it; */
 	struct provision_order *order; /* or this one; neither: for the pool */
 	struct store_vtpm row;
+	struct certs certs;
 	bool done; /* the worker has said how it went */
 	bool storing; /* what it made is on its way to the store */
 	bool exited;
@@ -77,10 +80,15 @@ static bool is_import(const struct provision *p)
 	return p->from.nfds > 0;
 }
 
-/* An imported TPM keeps the certificates that it has. */
+/* Every key. An imported TPM keeps the certificates that its EKs have. */
 static bool is_certified(const struct provision *p)
 {
 	return !ahead(p) && !is_import(p);
+}
+
+static uint8_t kinds(const struct provision *p)
+{
+	return (uint8_t)(ahead(p) ? 0 : is_import(p) ? 1u << AK_ECC_P256 : ALL_KINDS);
 }
 
 /* Ends it: who asked is answered, and the pool may go on. */
@@ -121,28 +129,6 @@ static int provision_binding(const struct provision *p, struct key_binding *k)
 
 /* --- what the worker says --- */
 
-static int blob_set(struct store_blob *blob, const uint8_t *p, size_t n)
-{
-	if (n > sizeof(blob->data))
-		return ERR_PROTO;
-	memcpy(blob->data, p, n);
-	blob->len = n;
-	return 0;
-}
-
-/* What we made has all its EKs, certified; what swtpm made, those that its owner left, and no certificate without its key. */
-static int row_identity(struct provision *p, const struct backend_provisioned *b)
-{
-	for (unsigned i = 0; i < EK_KINDS; i++) {
-		if (blob_set(&p->row.ek_public[i], b->ek_public[i], b->ek_public_len[i]) ||
-		    blob_set(&p->row.cert[i], b->cert[i], b->cert_len[i]))
-			return ERR_PROTO;
-		if (is_certified(p) ? !b->cert_len[i] : b->cert_len[i] && !b->ek_public_len[i])
-			return ERR_PROTO;
-	}
-	return 0;
-}
-
 const char *provision_twin(const struct mgr *m, const struct store_vtpm *row)
 {
 	for (const struct provision *o = m->provisions; o; o = o->next)
@@ -154,7 +140,7 @@ const char *provision_twin(const struct mgr *m, const struct store_vtpm *row)
 static int row_fill(struct provision *p, const struct backend_provisioned *b)
 {
 	char twin[NAME_MAX_LEN + 1];
-	int err = row_identity(p, b);
+	int err = certs_take(&p->certs, &p->row, b, is_certified(p));
 
 	if (!err && is_import(p))
 		err = import_find_twin(p->m, &p->row, twin);
@@ -207,6 +193,11 @@ static int submit(struct provision *p, const struct backend_provisioned *b)
 	memcpy(ch->leaf.uuid, p->row.uuid, UUID_LEN);
 	ch->leaf.epoch = p->row.epoch;
 	ch->leaf.mode = g->mode;
+	err = certs_put(&ch->metas, p->row.uuid, &p->certs);
+	if (err) {
+		change_free(ch);
+		return err;
+	}
 	p->storing = true;
 	change_submit(p->m, ch);
 	return 0;
@@ -305,7 +296,7 @@ static void on_exited(void *arg, uint32_t status)
 static uint32_t run_flags(const struct provision *p)
 {
 	if (is_import(p))
-		return RUN_IMPORT | RUN_SECRET(p->from.secret);
+		return RUN_IMPORT | RUN_CERTIFY_AK | RUN_SECRET(p->from.secret);
 	return (p->made ? 0 : RUN_MANUFACTURE) | (is_certified(p) ? RUN_CERTIFY : 0);
 }
 
@@ -342,7 +333,10 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 		provision_failed(p, r->code, r->text);
 		return;
 	}
-	err = p->m->draining ? ERR_CLOSED : start_worker(p);
+	p->certs.kinds = kinds(p);
+	if (p->certs.kinds && r->result_len == SERIAL_LEN)
+		memcpy(p->certs.serial, r->result, SERIAL_LEN);
+	err = p->m->draining ? ERR_CLOSED : p->certs.kinds && r->result_len != SERIAL_LEN ? ERR_PROTO : start_worker(p);
 	if (err) {
 		keeper_drop(p->m, p->w.token);
 		provision_failed(p, err, err_text(err));
@@ -351,7 +345,7 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 
 static void hand(struct provision *p)
 {
-	struct keeper_key_hand h = { .wrapped = p->row.wrapped, .wrapped_len = WRAPPED_KEY_LEN, .certify = is_certified(p) };
+	struct keeper_key_hand h = { .wrapped = p->row.wrapped, .wrapped_len = WRAPPED_KEY_LEN, .certify = kinds(p) };
 	uint8_t mem[KEEPER_KEY_HAND_MAX];
 	struct buf b;
 
@@ -404,31 +398,12 @@ static void ask_key(struct provision *p)
 		keeper_ask(p->m, p->made ? KEEPER_KEY_REBIND : KEEPER_KEY_NEW, &b, on_key, p);
 }
 
-static void on_ca(void *arg, const struct keeper_reply *r)
+static void on_ca(void *arg, int code, const char *text)
 {
-	struct provision *p = arg;
-	char text[TEXT_MAX + 40];
-
-	p->m->keeper.ca_open = r->code == 0;
-	snprintf(text, sizeof(text), "the CA key cannot be loaded: %s", r->text[0] ? r->text : err_text(r->code));
-	if (r->code)
-		provision_end(p, r->code, text);
+	if (code)
+		provision_end(arg, code, text);
 	else
-		ask_key(p);
-}
-
-/* The CA's key may have been refused when the keeper was started: that was then. */
-static void ask_ca(struct provision *p)
-{
-	uint8_t mem[CA_KEY_MAX];
-	struct buf b;
-
-	if (!is_certified(p) || p->m->keeper.ca_open)
-		ask_key(p);
-	else if (keeper_ca_request(p->m, mem, &b))
-		on_ca(p, &(struct keeper_reply){ .code = ERR_AUTH, .text = "its row in the store is damaged" });
-	else
-		keeper_ask(p->m, KEEPER_CA_OPEN, &b, on_ca, p);
+		ask_key(arg);
 }
 
 static void on_group(void *arg, const struct keeper_reply *r)
@@ -437,8 +412,10 @@ static void on_group(void *arg, const struct keeper_reply *r)
 
 	if (r->code)
 		provision_end(p, r->code, r->text[0] ? r->text : err_text(r->code));
+	else if (kinds(p))
+		keeper_open_ca(p->m, on_ca, p);
 	else
-		ask_ca(p);
+		ask_key(p);
 }
 
 static void provision_run(struct provision *p)

@@ -14,6 +14,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/keeper_client.h"
 
 int release_line(uint64_t *epoch)
@@ -63,7 +64,7 @@ static int may_release(struct mgr *m, const struct store_vtpm *row, const char *
 	if (m->reseal)
 		return ERR_BUSY;
 	*why = "it is being restored, destroyed or changed";
-	return restore_holds(m, row->uuid) || changes_destroy(m, row->id) || changes_configure(m, row->uuid) ? ERR_BUSY : 0;
+	return vtpm_held_back(m, row->uuid) || changes_destroy(m, row->id) || changes_configure(m, row->uuid) ? ERR_BUSY : 0;
 }
 
 /* The same once more, of the row that is there now: what the keeper was asked may have taken its time. */

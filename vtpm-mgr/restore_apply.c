@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/certs.h"
 
 struct committing {
 	struct mgr *m;
@@ -125,6 +126,13 @@ static void submit(struct committing *c)
 
 	if (!ch) {
 		committing_end(c, err ? err : ERR_NOMEM, err ? why : err_text(ERR_NOMEM));
+		return;
+	}
+	for (size_t i = 0; i < c->set.n && !err; i++)
+		err = certs_restore(c->m, &ch->metas, c->from, c->set.v[i].uuid);
+	if (err) {
+		change_free(ch);
+		committing_end(c, err, "its record of certificates is damaged");
 		return;
 	}
 	forget_failed(c->m, c->list);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a backup has, what of it is wanted, and whether that may come back. */
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/certs.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -200,6 +201,8 @@ static int check_item(struct mgr *m, struct store *from, struct restore_item *it
 {
 	if (m->draining)
 		cannot(it, ERR_CLOSED, "the manager is stopping");
+	if (vtpm_held_back(m, it->uuid) && !restore_holds(m, it->uuid))
+		cannot(it, ERR_BUSY, "it is being certified");
 	if (vtpm_powered(m, it->uuid))
 		cannot(it, ERR_WRONG_STATE, "it is powered on; stop it first");
 	if (!group_find(m, it->group))

@@ -105,7 +105,7 @@ struct store_row {
 };
 
 enum store_op {
-	STORE_UPDATE, /* a state: uuid, version (the stored one + 1), sealed */
+	STORE_UPDATE, /* a state: uuid, version (the stored one + 1), sealed; row: and its certificates, NULL: not these */
 	STORE_INSERT, /* a vTPM with its first state: row, version, sealed */
 	STORE_DELETE, /* a vTPM, its key and its state: id. With secure_delete the key is overwritten: that is the crypto-erase */
 	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and its epoch: row as it was read, to. ERR_NOTFOUND: its key is not row's any more */
@@ -125,7 +125,7 @@ struct store_rewrap {
 };
 struct store_meta {
 	char key[NAME_MAX_LEN + 16];
-	const void *value;
+	const void *value; /* NULL: it is removed */
 	size_t len;
 };
 struct store_reseal {
@@ -163,6 +163,8 @@ struct store_change {
 	const struct store_vtpm *to; /* of STORE_CONFIGURE and STORE_RELEASE: settings, key and epoch as they are to be */
 	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP and STORE_GROUP_LAUNCH its meta */
 	const struct store_restore *restore;
+	const struct store_meta *meta; /* of any */
+	size_t nmeta;
 	/* out: 0; for this one alone ERR_WRONG_STATE (version), ERR_NOTFOUND, ERR_EXISTS, ERR_AUTH (damaged), ERR_INVAL; or that of
 	 * the transaction */
 	int result;
@@ -202,6 +204,11 @@ CHECKED int store_meta_get(struct store *s, const char *key, void *p, size_t *le
 CHECKED int store_meta_put(struct store *s, const char *key, const void *p, size_t len);
 /* It need not be there. */
 CHECKED int store_meta_remove(struct store *s, const char *key);
+
+/* All whose keys begin with prefix, in order of their keys; a non-zero return of row ends it and is returned. ERR_AUTH: one
+ * is damaged. row must not use the store. */
+CHECKED int store_meta_each(struct store *s, const char *prefix, int (*row)(void *arg, const char *key, const uint8_t *p, size_t len),
+			    void *arg);
 
 /* Groups: name and an encoded struct sealed_root. */
 CHECKED int store_group_get(struct store *s, const char *name, void *p, size_t *len);

@@ -97,6 +97,31 @@ static int rewrap(struct store *s, const struct store_rewrap *w)
 	return err == ERR_NOTFOUND ? 0 : err ? err : ERR_NOTFOUND;
 }
 
+static int put_meta(struct store *s, const struct store_meta *meta, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		sqlite3_stmt *st = store_stmt(s, meta[i].value ? SQL_META_PUT : SQL_META_DELETE);
+
+		bind_str(st, 1, meta[i].key);
+		if (meta[i].value)
+			bind_bytes(st, 2, meta[i].value, meta[i].len);
+		err = meta[i].len > STORE_META_MAX ? ERR_RANGE : store_exec(s, st);
+	}
+	return err;
+}
+
+static int update_certs(struct store *s, const struct store_vtpm *v)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_CERTS);
+
+	bind_uuid(st, 1, v->uuid);
+	bind_bytes(st, 2, v->cert[0].data, v->cert[0].len);
+	bind_bytes(st, 3, v->cert[1].data, v->cert[1].len);
+	return store_exec(s, st);
+}
+
 static int update_state(struct store *s, const struct store_change *c)
 {
 	sqlite3_stmt *st;
@@ -113,6 +138,8 @@ static int update_state(struct store *s, const struct store_change *c)
 		return missed(s, c->uuid);
 	if (!err && c->rewrap)
 		err = rewrap(s, c->rewrap);
+	if (!err && c->row)
+		err = update_certs(s, c->row);
 	if (err || !c->rollback)
 		return err;
 	st = store_stmt(s, SQL_VTPM_ROLLBACK);
@@ -159,20 +186,6 @@ static int delete_vtpm(struct store *s, const struct store_change *c)
 	return err;
 }
 
-static int put_meta(struct store *s, const struct store_meta *meta, size_t n)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < n && !err; i++) {
-		sqlite3_stmt *st = store_stmt(s, SQL_META_PUT);
-
-		bind_str(st, 1, meta[i].key);
-		bind_bytes(st, 2, meta[i].value, meta[i].len);
-		err = meta[i].len > STORE_META_MAX ? ERR_RANGE : store_exec(s, st);
-	}
-	return err;
-}
-
 static int insert_group(struct store *s, const struct store_change *c)
 {
 	sqlite3_stmt *st;
@@ -206,7 +219,7 @@ static int seal_group(struct store *s, const struct store_change *c)
 	return err || !c->reseal ? err : put_meta(s, c->reseal->meta, c->reseal->nmeta);
 }
 
-static int apply(struct store *s, const struct store_change *c)
+static int apply_op(struct store *s, const struct store_change *c)
 {
 	switch (c->op) {
 	case STORE_UPDATE:
@@ -228,6 +241,13 @@ static int apply(struct store *s, const struct store_change *c)
 		return store_restore_put(s, c->restore);
 	}
 	return ERR_INVAL;
+}
+
+static int apply(struct store *s, const struct store_change *c)
+{
+	int err = apply_op(s, c);
+
+	return err ? err : put_meta(s, c->meta, c->nmeta);
 }
 
 /* ---- all of them ---- */

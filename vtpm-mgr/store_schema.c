@@ -29,6 +29,7 @@ const char *const store_sql[SQL_COUNT] = {
 	[SQL_META_GET] = "SELECT value FROM meta WHERE key = ?1",
 	[SQL_META_PUT] = "INSERT INTO meta (key, value) VALUES (?1, ?2) "
 			 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+	[SQL_META_EACH] = "SELECT key, value FROM meta WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key",
 	[SQL_META_DELETE] = "DELETE FROM meta WHERE key = ?1",
 	[SQL_GROUP_GET] = "SELECT root FROM grp WHERE name = ?1",
 	[SQL_GROUP_PUT] = "INSERT INTO grp (name, root) VALUES (?1, ?2)",
@@ -52,6 +53,7 @@ const char *const store_sql[SQL_COUNT] = {
 	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3, epoch = ?5, quarantine = iif(?6, '', quarantine), "
 			       "launch = ?7, launch_rules = ?8 WHERE uuid = ?1 AND wrapped = ?4",
 	[SQL_VTPM_REWRAP] = "UPDATE vtpm SET wrapped = ?2, key_due = ?4 WHERE id = ?1 AND wrapped = ?3",
+	[SQL_VTPM_CERTS] = "UPDATE vtpm SET cert_0 = ?2, cert_1 = ?3 WHERE uuid = ?1",
 	[SQL_VTPM_EXISTS] = "SELECT 1 FROM vtpm WHERE id = ?1",
 	[SQL_VTPM_ROLLBACK] = "UPDATE vtpm SET rollbacks = rollbacks + 1 WHERE uuid = ?1",
 	[SQL_VTPM_DELETE] = "DELETE FROM vtpm WHERE id = ?1",

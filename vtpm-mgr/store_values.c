@@ -57,6 +57,40 @@ int store_meta_get(struct store *s, const char *key, void *p, size_t *len)
 	return value_get(s, SQL_META_GET, key, p, len);
 }
 
+static int meta_row(sqlite3_stmt *st, int (*row)(void *arg, const char *key, const uint8_t *p, size_t len), void *arg)
+{
+	char key[NAME_MAX_LEN + 16];
+	uint8_t mem[STORE_META_MAX];
+	size_t len = sizeof(mem);
+	const char *text;
+	int err;
+
+	text = sqlite3_column_type(st, 0) == SQLITE_TEXT ? (const char *)sqlite3_column_text(st, 0) : NULL;
+	if (!text || strlen(text) >= sizeof(key))
+		return ERR_AUTH;
+	memcpy(key, text, strlen(text) + 1);
+	err = col_copy(st, 1, mem, &len);
+	if (err)
+		return err == ERR_RANGE ? ERR_AUTH : err;
+	return row(arg, key, mem, len);
+}
+
+int store_meta_each(struct store *s, const char *prefix, int (*row)(void *arg, const char *key, const uint8_t *p, size_t len), void *arg)
+{
+	sqlite3_stmt *st = store_stmt(s, SQL_META_EACH);
+	int err;
+
+	bind_str(st, 1, prefix);
+	while ((err = store_row(s, st)) == 0) {
+		err = meta_row(st, row, arg);
+		if (err) {
+			store_done(st);
+			return err;
+		}
+	}
+	return err == ERR_NOTFOUND ? 0 : err;
+}
+
 int store_group_get(struct store *s, const char *name, void *p, size_t *len)
 {
 	return value_get(s, SQL_GROUP_GET, name, p, len);

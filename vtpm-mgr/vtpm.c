@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "lib/log.h"
+#include "vtpm-mgr/attest.h"
 #include "vtpm-mgr/launch.h"
 
 struct vtpm *vtpm_find(struct mgr *m, const uint8_t uuid[static UUID_LEN])
@@ -191,6 +192,7 @@ void vtpm_exited(void *arg, uint32_t status)
 	loop_timer_cancel(&m->loop, &v->stop_timer);
 	commit_forget(v);
 	v->has_next = false;
+	attest_backend_gone(v);
 	if (resume_try(v, status))
 		return;
 	/* What the store gave is judged by the backend that takes over when it is the first to open it. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vtpm_bench cold|warm|wear LAB MANAGER-PID RESULTS [KEY…]   measures; cold: the manager has no pool; wear: it has a strict guest
+ * vtpm_bench cold|warm|wear|attest LAB MANAGER-PID RESULTS [KEY…]   measures; cold: the manager has no pool; wear: it has a strict guest
  * vtpm_bench report RESULTS JSON
  *
  * tests/bench/bench.sh makes the laboratory and calls this.
@@ -98,6 +98,27 @@ static void measure_warm(const struct bench *b)
 		bench_idle(b);
 }
 
+/* What is measured beside swtpm. */
+static void measure_beside(const struct bench *b, bool cold)
+{
+	swtpm_prepare(b);
+	if (cold)
+		measure_cold(b);
+	else
+		measure_warm(b);
+}
+
+static bool is_mode(const char *word)
+{
+	static const char *const modes[] = { "cold", "warm", "wear", "attest" };
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(word, modes[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int measure(int argc, char **argv)
 {
 	struct bench b = { .lab = argv[2], .manager = atoi(argv[3]), .keys = argv + 5, .nkeys = argc - 5 };
@@ -110,24 +131,22 @@ static int measure(int argc, char **argv)
 		die("%s: %s", argv[4], strerror(errno));
 	signal(SIGPIPE, SIG_IGN);
 	b.control = control_dial(&b);
-	if (strcmp(argv[1], "wear") != 0)
-		swtpm_prepare(&b);
 	if (strcmp(argv[1], "wear") == 0)
 		bench_wear(&b);
-	else if (strcmp(argv[1], "cold") == 0)
-		measure_cold(&b);
+	else if (strcmp(argv[1], "attest") == 0)
+		bench_attest(&b);
 	else
-		measure_warm(&b);
+		measure_beside(&b, strcmp(argv[1], "cold") == 0);
 	return fclose(b.results) ? 1 : 0;
 }
 
 int main(int argc, char **argv)
 {
-	if (argc >= 5 && (strcmp(argv[1], "cold") == 0 || strcmp(argv[1], "warm") == 0 || strcmp(argv[1], "wear") == 0))
+	if (argc >= 5 && is_mode(argv[1]))
 		return measure(argc, argv);
 	if (argc == 4 && strcmp(argv[1], "report") == 0)
 		return report(argv[2], argv[3]) ? 1 : 0;
-	fputs("usage: vtpm_bench cold|warm|wear LAB MANAGER-PID RESULTS [KEY...] | report RESULTS JSON\n"
+	fputs("usage: vtpm_bench cold|warm|wear|attest LAB MANAGER-PID RESULTS [KEY...] | report RESULTS JSON\n"
 	      "tests/bench/bench.sh makes the laboratory and calls this\n", stderr);
 	return 2;
 }

@@ -157,6 +157,10 @@ void bench_cancel(const struct bench *b);   /* solo, which is off */
 void bench_writers(const struct bench *b);  /* g0 … g63 */
 void bench_idle(const struct bench *b);	    /* g0 … g99 */
 
+void bench_attest(const struct bench *b);
+/* --- verify.c --- */
+void bench_verify(const struct bench *b); /* makes g0 … g255, and leaves them on */
+
 #define WEAR_SCALE 300.0 /* times as fast as life: the manager's checkpoint interval is 3 s for 15 minutes */
 void bench_wear(const struct bench *b); /* vault0, of a strict group, which is off */
 

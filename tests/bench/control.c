@@ -9,7 +9,7 @@
 
 #include "tests/bench/bench.h"
 
-#define REPLY_MAX    (64u * 1024u) /* of the methods called here */
+#define REPLY_MAX    (1024u * 1024u) /* of the methods called here: List of all vTPMs */
 #define POOL_LOOK_MS 20
 #define POOL_LOOKS   3000
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Builds each fuzzer with clang's libFuzzer, AddressSanitizer and UBSan, and lets it run. Usage: run.sh BUILD SECONDS FUZZER…
-# The corpus grows in BUILD/fuzz/NAME; what was found stays there as crash-*.
+# The corpus begins with tests/fuzz/seeds/NAME, if there is one, and grows in BUILD/fuzz/NAME; what was found stays there as crash-*.
 set -u
 cd "$(dirname "$0")/../.."
 build=$1 seconds=$2
@@ -12,9 +12,11 @@ for f in "$@"; do
 	mkdir -p "$dir/$f"
 	srcs=$(make -s BUILD="$build" "sources-$f")
 	libs=$(make -s BUILD="$build" "libs-$f")
+	seeds=tests/fuzz/seeds/$f
+	[ -d "$seeds" ] || seeds=
 	if clang -std=gnu11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. "-I$build/gen" \
 		-o "$dir/$f.bin" "tests/fuzz/$f.c" $srcs $libs &&
-		"$dir/$f.bin" -max_total_time="$seconds" -print_final_stats=1 -artifact_prefix="$dir/$f/crash-" "$dir/$f" >"$dir/$f.log" 2>&1; then
+		"$dir/$f.bin" -max_total_time="$seconds" -print_final_stats=1 -artifact_prefix="$dir/$f/crash-" "$dir/$f" $seeds >"$dir/$f.log" 2>&1; then
 		passed=$((passed + 1))
 		echo "$f: $(sed -n 's/stat::number_of_executed_units: *//p' "$dir/$f.log") runs in $seconds s, nothing found"
 	else

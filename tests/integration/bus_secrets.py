@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
 Searches what passed on the bus for every secret there is. It derives them by itself from a root that the test has unsealed.
-Usage: bus_secrets.py STORE ROOT (files) LOG…; prints the owner's authorisation value, for the test to try.
+Usage: bus_secrets.py STORE ROOT CREDENTIAL (files) LOG…; prints the owner's authorisation value, for the test to try.
 """
 import hashlib
 import hmac
@@ -43,11 +43,16 @@ record = meta["anchors"][20:]
 secrets = {"root": root, "wrapping key": key, "row key": hkdf(root, b"vtpm journal row key v1"), "anchor key": hkdf(root, b"vtpm anchor key v1"),
            "auth of A": opened(key, record[:60]), "auth of V": opened(key, record[60:120]), "auth of the owner": opened(key, record[120:180]),
            "auth of the CA key": opened(key, fields(meta["ca"], 3)[2])}
+ak = bytearray(hkdf(secrets["auth of the CA key"], b"vtpm host attestation key auth v1"))
+ak[31] |= 1
+secrets["auth of the attestation key"] = bytes(ak)
+secrets["credential"] = open(sys.argv[3], "rb").read()
+assert len(secrets["credential"]) == 32
 for name, wrapped in db.execute("SELECT name, wrapped FROM vtpm"):
     secrets["key of " + name] = opened(key, wrapped)
 assert len(secrets) > 8, secrets.keys()
 
-traffic = "".join(open(log).read() for log in sys.argv[3:])
+traffic = "".join(open(log).read() for log in sys.argv[4:])
 assert traffic.count("\n") > 100
 # What is there is found: the Name of the storage root key.
 assert meta["srk_name"][2:].hex() in traffic

@@ -95,6 +95,11 @@ carry offline newhost answer.json
 run newhost 3
 check all-is-back all guest_works web1 -- openssl_verifies
 check status-says-it-for-ever grep -q "moved onto this TPM by recovery" <(ctl status)
+# It is another chip with another CA: the host is to be enrolled again, and its vTPMs are certified again.
+mkdir "$LAB/enrolled"
+check the-other-chip-is-enrolled all ctl enroll show --dir "$LAB/enrolled" -- python3 tests/integration/attested.py "$LAB/enrolled"
+check certified-by-it all ctl stop web1 -- ctl certify web1 -- eval 'ctl show web1 --ak-cert >"$LAB/ak.pem"' -- \
+	command openssl verify -x509_strict -CAfile "$LAB/enrolled/ca.pem" "$LAB/ak.pem"
 check nothing-of-the-manual-was-left-out test $RAN -eq "$BLOCKS"
 mgr_stop
 exit $FAILED

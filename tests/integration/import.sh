@@ -45,11 +45,13 @@ setup_machine() {
 		--pcr-banks sha1,sha256 "$@"
 }
 
-# Everything that can be seen of a TPM; $@: what runs a tool in it.
+# Everything that can be seen of a TPM, but for the attestation key, which is added; $@: what runs a tool in it.
+persistent() { "$@" tpm2_getcap handles-persistent | grep -v -i 0x81810001; }
 facts() {
 	local h
-	for c in handles-persistent handles-nv-index pcrs; do "$@" tpm2_getcap $c; done
-	for h in $("$@" tpm2_getcap handles-persistent | awk '{ print $2 }'); do "$@" tpm2_readpublic -c "$h"; done
+	persistent "$@"
+	for c in handles-nv-index pcrs; do "$@" tpm2_getcap $c; done
+	for h in $(persistent "$@" | awk '{ print $2 }'); do "$@" tpm2_readpublic -c "$h"; done
 	"$@" tpm2_nvreadpublic
 	for h in $("$@" tpm2_getcap handles-nv-index | awk '{ print $2 }'); do "$@" tpm2_nvread -C o "$h" | sha256sum; done
 	"$@" tpm2_getcap properties-variable | grep -E 'LOCKOUT_COUNTER|MAX_AUTH_FAIL|ownerAuthSet|endorsementAuthSet'
@@ -188,6 +190,9 @@ ctl show plain --ek-cert rsa >"$LAB/rsa.pem"
 openssl x509 -in "$LAB/rsa.pem" -outform der >"$LAB/rsa.der"
 check certificate_is_swtpms cmp "$LAB/nv.der" "$LAB/rsa.der"
 check certificate_verifies openssl verify -partial_chain -CAfile "$LAB/ca/issuer.pem" "$LAB/rsa.pem"
+ctl show plain --ak-cert >"$LAB/ak.pem"
+ctl ca >"$LAB/host.pem"
+check attestation_key_is_certified_here openssl verify -x509_strict -CAfile "$LAB/host.pem" "$LAB/ak.pem"
 exits no_certificate_where_there_is_none 3 ctl show plain --ek-cert ecc
 is eks_of_a_bare_swtpm "$(ctl show b128 --json | eks)" "rsa2048 ecc-p256"
 sw_start "$D/closed"

@@ -99,6 +99,18 @@ for k in 0 1; do
 	is "${kind}_public_is_the_certified" "$(openssl x509 -in "$LAB/ek.pem" -noout -pubkey | md5sum)" "$(md5sum <"$LAB/ek.pub")"
 done
 
+check ak_public ctl show web1 --ak-public
+openssl x509 -in <(ctl show web1 --ak-cert) -noout -text >"$LAB/out" 2>&1
+says ak_certificate_is_for_attestation 2.23.133.8.3
+says ak_certificate_names_the_uuid $U
+says ak_certificate_is_for_signatures "Digital Signature"
+ctl show web1 --ak-cert >"$LAB/ak.pem"
+check ak_certificate_verifies openssl verify -x509_strict -CAfile "$LAB/ca.pem" "$LAB/ak.pem"
+is ak_is_the_certified "$(openssl x509 -in "$LAB/ak.pem" -noout -pubkey | md5sum)" "$(ctl show web1 --ak-public | md5sum)"
+serial() { openssl x509 -noout -serial | cut -d= -f2; }
+is serials_differ_in_the_kind_alone "$(ctl show web1 --ek-cert rsa | serial)" "$(ctl show web1 --ek-cert ecc | serial | sed 's/..$/00/')"
+is serial_of_the_ak "$(serial <"$LAB/ak.pem")" "$(ctl show web1 --ek-cert rsa | serial | sed 's/..$/02/')"
+
 # --- power ---
 exits start_says_where_the_ring_is 0 ctl start web1
 is ring_path "$(cat "$LAB/out")" "$LAB/run/web1.ring"
@@ -108,6 +120,10 @@ for h in 0x81010001 0x81010002; do
 done
 is persistent_rsa_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x81010001.pem" -pubout)" "$(json "$LAB/web1.json" "d['vtpm']['ek'][0]['public_pem']" | grep .)"
 is persistent_ecc_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x81010002.pem" -pubout)" "$(json "$LAB/web1.json" "d['vtpm']['ek'][1]['public_pem']" | grep .)"
+check ak_is_persistent guest web1 tpm2_readpublic -c 0x81810001 -f pem -o "$LAB/ak.pub"
+is persistent_ak_is_the_certified "$(openssl pkey -pubin -in "$LAB/ak.pub" -pubout)" "$(ctl show web1 --ak-public)"
+refused owner_cannot_evict_the_ak "auth|hierarchy|handle" guest web1 tpm2_evictcontrol -C o -c 0x81810001
+refused guest_cannot_quote_with_the_ak "auth" guest web1 tpm2_quote -c 0x81810001 -l sha256:0 -q 00
 exits destroy_running_is_exit_4 4 ctl destroy web1
 check list ctl list
 # When somebody keeps knocking at one of its sockets.

@@ -46,6 +46,11 @@ check raised ctl policy raise --to 2
 boot second
 check unsealed guest_works web1
 ctl create web2 >/dev/null
+head -c 32 /dev/urandom >"$LAB/credential"
+mkdir "$LAB/host"
+ctl enroll show --dir "$LAB/host" >/dev/null
+tpm2_makecredential -Q -T none -G ecc -u "$LAB/host/ek-ecc.pem" -s "$LAB/credential" -n "$(cat "$LAB/host/ak.name")" -o "$LAB/challenge" 2>/dev/null
+check activated [ "$(ctl enroll activate "$LAB/challenge")" = "$(od -An -v -tx1 "$LAB/credential" | tr -d ' \n')" ]
 ctl destroy web2
 mgr_stop
 recorded_bus
@@ -57,6 +62,8 @@ python3 - "$LAB/row" "$LAB" <<'PY'
 import struct, sys
 row, at = open(sys.argv[1], "rb").read(), 1 + 3 * 4 + 24 * 32
 for name in (None, None, "pub", "priv"):
+    if name == "pub":
+        at += 16  # the root's id, behind the policy
     size = struct.unpack("<I", row[at:at + 4])[0]
     if name:
         open(sys.argv[2] + "/" + name, "wb").write(row[at + 4:at + 4 + size])
@@ -72,7 +79,7 @@ chip tpm2_policylocality -Q -S "$LAB/session" zero
 chip tpm2_policypcr -Q -S "$LAB/session" -l sha256:0,4
 chip tpm2_unseal -Q -c "$LAB/object" -p "session:$LAB/session" -o "$LAB/root"
 chip tpm2_flushcontext "$LAB/session"
-check no-secret-on-the-bus eval 'python3 tests/integration/bus_secrets.py "$LAB/state/vtpm.db" "$LAB/root" "${SEEN[@]}" >"$LAB/owner"'
+check no-secret-on-the-bus eval 'python3 tests/integration/bus_secrets.py "$LAB/state/vtpm.db" "$LAB/root" "$LAB/credential" "${SEEN[@]}" >"$LAB/owner"'
 # And what was searched for is what it is called: the owner's authorisation is accepted, and another is not.
 check what-was-searched-is-a-secret chip tpm2_clockrateadjust -p "hex:$(cat "$LAB/owner")" s
 check another-is-none refused "." chip tpm2_clockrateadjust -p "hex:00$(cut -c3- "$LAB/owner")" s

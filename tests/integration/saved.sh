@@ -74,7 +74,7 @@ mgr_start --pool 0
 check an-older-state-is-refused refused "not the newest" ctl start v
 check and-released ctl quarantine release v --i-accept-rollback
 check with-the-saved-one-void all qemu pad -- said "resume 9"
-check and-v-says-why eval 'field v refusal | grep -q "from before this one was restored from a backup or released"'
+check and-v-says-why eval 'field v refusal | grep -q "from before this one was restored from a backup, was released"'
 check as-if-it-had-just-been-made all qemu save 2 -- qemu resume -- said "resume 0"
 
 # A guest that has spent its quota of anchored changes waits with its save as with any of them.

@@ -9,14 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/sha.h>
+
 #include "tests/integration/test_keeper_manager.h"
+#include "vtpm-mgr/proto/attest.h"
 
 #define A 0x01805640u
 #define V 0x01805641u
 #define INSECURE SEAL_INSECURE_PCRS
 
 /* TPM 2.0 Part 2, 6.5.2 */
-enum { CC_NV_EXTEND = 0x136, CC_NV_READ = 0x14e, CC_NV_READ_PUBLIC = 0x169, CC_READ_CLOCK = 0x181 };
+enum { CC_NV_EXTEND = 0x136, CC_NV_READ = 0x14e, CC_LOAD = 0x157, CC_QUOTE = 0x158, CC_NV_READ_PUBLIC = 0x169, CC_PCR_READ = 0x17e, CC_NV_CERTIFY = 0x184, CC_READ_CLOCK = 0x181 };
 
 static struct anchor_record record;
 static struct anchor_view view;
@@ -487,6 +490,100 @@ static void test_without_room_for_v(void **state)
 	assert_int_equal(commit(ROW_OPEN), 0);
 }
 
+/* --- what the physical TPM says of the host, and of anchor A (proto/attest.h) --- */
+
+static uint8_t enrolment[ENROLMENT_MAX];
+static size_t enrolment_len;
+
+static int enroll(void)
+{
+	struct request q;
+	int r;
+
+	assert_int_equal(buf_put_var(rig_request(&rig, &q), NULL, 0), 0);
+	r = rig_ask(&rig, KEEPER_ENROLL, &q, &a);
+	if (!r)
+		memcpy(enrolment, a.r.result, enrolment_len = a.r.result_len);
+	return r;
+}
+
+static int host_quote(struct host_quote *out)
+{
+	const struct host_quote_request m = {.record = enrolment, .record_len = enrolment_len, .root = {7}, .mask = 0x3ff};
+	struct request q;
+	struct buf b;
+	int r;
+
+	assert_int_equal(host_quote_request_encode(rig_request(&rig, &q), &m), 0);
+	r = rig_ask(&rig, KEEPER_HOST_QUOTE, &q, &a);
+	buf_wrap(&b, a.r.result, a.r.result_len);
+	if (!r)
+		assert_true(!host_quote_decode(&b, out) && !buf_left(&b));
+	return r;
+}
+
+/* A whole one: the PCRs are those that it ends with the digest of, and the certificate has what A holds. */
+static void demand_whole(const struct host_quote *q)
+{
+	uint8_t digest[DIGEST_LEN];
+
+	assert_int_equal(q->pcrs_len, 10 * DIGEST_LEN);
+	assert_non_null(SHA256(q->pcrs, q->pcrs_len, digest));
+	assert_true(q->attest_len > DIGEST_LEN);
+	assert_memory_equal(q->attest + q->attest_len - DIGEST_LEN, digest, DIGEST_LEN);
+	assert_true(q->anchor_len > DIGEST_LEN);
+	assert_memory_equal(q->anchor + q->anchor_len - DIGEST_LEN, view.a, DIGEST_LEN);
+}
+
+static void test_quotes_and_certifies(void **state)
+{
+	struct host_quote q;
+
+	(void)state;
+	provision(0);
+	assert_int_equal(host_quote(&q), ERR_AUTH); /* no record */
+	assert_int_equal(rig_ask_empty(&rig, KEEPER_CA_NEW, &a), 0);
+	assert_int_equal(enroll(), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(host_quote(&q), 0);
+		demand_whole(&q);
+		assert_int_equal(commit(i ? ROW_PLAIN : ROW_ANCHOR), 0);
+	}
+	enrolment[enrolment_len - 1] ^= 1; /* of what the key has signed: that is for the verifier */
+	assert_int_equal(host_quote(&q), 0);
+	enrolment[6] ^= 1; /* of its public area */
+	assert_true(host_quote(&q) < 0);
+	enrolment[6] ^= 1;
+	assert_int_equal(commit(ROW_ANCHOR), 0); /* whatever has failed, rows go on */
+}
+
+/* Nobody on the way makes it say something else, and a quote that failed is in no row's way. */
+static void test_changed_quotes(void **state)
+{
+	static const uint32_t commands[] = {CC_QUOTE, CC_NV_CERTIFY, CC_PCR_READ, CC_LOAD};
+	int changed = 0, refused = 0;
+	struct host_quote q;
+
+	(void)state;
+	rig_proxy_start(&rig);
+	provision(0);
+	assert_int_equal(rig_ask_empty(&rig, KEEPER_CA_NEW, &a), 0);
+	assert_int_equal(enroll(), 0);
+	for (unsigned c = 0; c < ARRAY_LEN(commands); c++)
+		for (uint32_t offset = 10; offset < 200; offset += 13) {
+			rig.plan->done = 0;
+			rig.plan->offset = offset;
+			rig.plan->command = commands[c];
+			if (host_quote(&q))
+				refused++;
+			else
+				demand_whole(&q);
+			changed += (int)rig.plan->done;
+			assert_int_equal(commit(ROW_ANCHOR), 0);
+		}
+	assert_true(changed > 20 && refused > 10);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -496,7 +593,7 @@ int main(void)
 		TEST(test_v_is_gone_after_a_reset), TEST(test_reset_under_a_keeper),	   TEST(test_taken_handles_are_refused),
 		TEST(test_changed_record),	    TEST(test_the_owner_is_ours),	   TEST(test_changed_answers),
 		TEST(test_invented_errors),	    TEST(test_nv_rate),			   TEST(test_other_indices_are_not_taken_for_ours),
-		TEST(test_without_room_for_v),
+		TEST(test_without_room_for_v),	    TEST(test_quotes_and_certifies),	   TEST(test_changed_quotes),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, NULL);

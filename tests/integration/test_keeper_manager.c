@@ -83,7 +83,7 @@ void again(void)
 int hand(const struct key_binding *b, const uint8_t *wrapped, uint64_t token, bool certify)
 {
 	struct keeper_key_hand m = {
-		.binding = *b, .wrapped = wrapped, .wrapped_len = WRAPPED_KEY_LEN, .token = token, .certify = certify};
+		.binding = *b, .wrapped = wrapped, .wrapped_len = WRAPPED_KEY_LEN, .token = token, .certify = certify ? 3 : 0};
 	struct request q;
 
 	assert_int_equal(keeper_key_hand_encode(rig_request(&rig, &q), &m), 0);

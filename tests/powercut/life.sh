@@ -240,7 +240,7 @@ struck() {
 settled() {
 	local g
 	[ "$KIND" = backend ] || [ "$(recoveries)" -gt "$RECOVERIES" ] || return 1
-	ctl status --json >"$LAB/status" 2>/dev/null && [ "$(value_of waiting <"$LAB/status")" = 0 ] && [ "$(continuity state)" = open ] || return 1
+	ctl status --json >"$LAB/status" 2>/dev/null && [ "$(sed -n '/^ *"hold": {/,/^    }/p' "$LAB/status" | value_of waiting)" = 0 ] && [ "$(continuity state)" = open ] || return 1
 	for g in "${GUESTS[@]}"; do
 		[ "$(ctl show "$g" --json | value_of state | head -n 1)" = running ] || return 1
 	done

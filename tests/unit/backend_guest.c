@@ -85,7 +85,7 @@ void guest_build_rsa(struct buf *c)
 	/* a different key each time, so that the time is not always the same */
 	static uint64_t nonce;
 	assert_int_equal(buf_put_u64be(&t, ++nonce), 0);
-	assert_int_equal(tpmcmd_create_primary(c, TPM_RH_OWNER, t.data, t.len), 0);
+	assert_int_equal(tpmcmd_create_primary(c, TPM_RH_OWNER, NULL, 0, t.data, t.len), 0);
 }
 
 void guest_build_capability(struct buf *c, uint32_t capability, uint32_t property, uint32_t count)

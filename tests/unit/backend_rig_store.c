@@ -82,7 +82,7 @@ static void issue(struct rig_backend *b, const uint8_t *cert, size_t cert_len)
 	struct buf msg;
 
 	MUST(ipc_recv(b->key, &m, mem, sizeof(mem), 0) == 0 && m.type == CERT_REQUEST);
-	MUST(cert_request_decode(&m.body, &cr) == 0 && cr.ek_public_len > 64);
+	MUST(cert_request_decode(&m.body, &cr) == 0 && cr.key_public_len > 64);
 	ci.kind = cr.kind;
 	buf_init(&msg, out, sizeof(out));
 	MUST(cert_issued_encode(&msg, &ci) == 0);
@@ -95,7 +95,7 @@ void rig_provisioned(struct rig_backend *b, const uint8_t *cert, size_t cert_len
 	struct backend_provisioned p;
 	struct ipc_msg m;
 
-	for (unsigned i = 0; cert != NULL && i < EK_KINDS; i++) {
+	for (unsigned i = 0; cert != NULL && i < KEY_KINDS; i++) {
 		MUST(rig_wait(b, b->key));
 		issue(b, cert, cert_len);
 	}
@@ -104,8 +104,8 @@ void rig_provisioned(struct rig_backend *b, const uint8_t *cert, size_t cert_len
 	if (m.type != BACKEND_PROVISIONED)
 		fprintf(stderr, "%.*s\n", (int)m.body.len, (const char *)m.body.data + 8);
 	MUST(m.type == BACKEND_PROVISIONED && backend_provisioned_decode(&m.body, &p) == 0);
-	for (unsigned i = 0; i < EK_KINDS; i++)
-		MUST(p.ek_public_len[i] > 64 && p.cert_len[i] == cert_len);
+	for (unsigned i = 0; i < KEY_KINDS; i++)
+		MUST(p.key_public_len[i] > 64 && p.cert_len[i] == cert_len);
 	b->disk->version = p.version;
 	b->disk->sealed_len = p.sealed_len;
 	memcpy(b->disk->sealed, p.sealed, p.sealed_len);

@@ -139,7 +139,7 @@ static void build_primary(void)
 	   buf_put_u16be(&t, 0) | buf_put_u16be(&t, TPM_ALG_AES) | buf_put_u16be(&t, 128) | buf_put_u16be(&t, TPM_ALG_CFB) |
 	   buf_put_u16be(&t, TPM_ALG_NULL) | buf_put_u16be(&t, TPM_ECC_NIST_P256) | buf_put_u16be(&t, TPM_ALG_NULL) |
 	   buf_put_u16be(&t, 0) | buf_put_u16be(&t, 0));
-	ok(tpmcmd_create_primary(&cmd, TPM_RH_OWNER, t.data, t.len));
+	ok(tpmcmd_create_primary(&cmd, TPM_RH_OWNER, NULL, 0, t.data, t.len));
 }
 
 /* TPM2_ReadPublic: TPM2B_PUBLIC, then the Name. */

@@ -15,7 +15,7 @@
 #include "lib/util.h"
 #include "tests/unit/event_log.h"
 #include "vtpm-mgr/bootlog.h"
-#include "vtpm-mgr/predict/eventlog.h"
+#include "lib/eventlog.h"
 
 #define REFUSED "PCR 8 is not what it was"
 

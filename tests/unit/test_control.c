@@ -426,7 +426,7 @@ static void test_half_message_and_unread_reply_time_out(void **state)
 
 static void test_too_many_clients(void **state)
 {
-	int fds[100];
+	int fds[CONTROL_CLIENTS_MAX + 20];
 	unsigned served = 0;
 
 	(void)state;
@@ -542,8 +542,8 @@ static void test_nobody_locks_out_operators(void **state)
 	(void)state;
 	if (geteuid() != 0)
 		skip();
-	lock_out(0, CONTROL_CLIENTS_MAX / 8);
-	lock_out(VIEWER_GID, CONTROL_CLIENTS_MAX / 2);
+	lock_out(0, CONTROL_NOBODIES_MAX);
+	lock_out(VIEWER_GID, CONTROL_VIEWERS_MAX);
 }
 
 static void test_socket_file(void **state)

@@ -166,7 +166,7 @@ static void test_certificates(void **state)
 	memset(cert, 0xc5, sizeof(cert));
 	assert_int_equal(ek_write_cert(EK_RSA2048, cert, CERT_MAX), 0);
 	assert_int_equal(ek_write_cert(EK_ECC_P256, cert, 1), 0);
-	assert_int_equal(ek_write_cert(EK_ECC_P256, cert, 1), ERR_ENGINE); /* it is there already */
+	assert_int_equal(ek_write_cert(EK_ECC_P256, cert, 2), 0); /* in the place of the one that is locked there */
 	assert_int_equal(ek_write_cert(EK_ECC_P256, cert, 0), ERR_RANGE);
 	assert_int_equal(ek_write_cert(EK_ECC_P256, cert, CERT_MAX + 1), ERR_RANGE);
 	tpmrun_init(&t);

@@ -59,6 +59,23 @@ static void test_wrap(void **state)
 	assert_int_equal(unwrap_ca_auth(key, w, sizeof(w), w, sizeof(w), back), ERR_AUTH);
 }
 
+/* An attestation key as vtpm-backend/ak.c makes it: the same point, another head. */
+static size_t test_ak(uint8_t pub[static PUBLIC_MAX])
+{
+	static const uint8_t head[] = {0, 88, 0, 0x23, 0, 0x0b, 0, 5, 4, 0x72, 0, 0, 0, 0x10, 0, 0x18, 0, 0x0b, 0, 3, 0, 0x10};
+	uint8_t ek[PUBLIC_MAX];
+	size_t len = test_ek_ecc(ek);
+
+	memcpy(pub, head, sizeof(head));
+	memcpy(pub + sizeof(head), ek + len - 68, 68);
+	return sizeof(head) + 68;
+}
+
+static size_t test_key(enum ek_kind kind, uint8_t pub[static PUBLIC_MAX])
+{
+	return kind == EK_RSA2048 ? test_ek_rsa(pub) : kind == EK_ECC_P256 ? test_ek_ecc(pub) : test_ak(pub);
+}
+
 /* Every byte before the key itself belongs to the template. */
 static void check_template(enum ek_kind kind, uint8_t *pub, size_t len, size_t fixed)
 {
@@ -73,8 +90,8 @@ static void check_template(enum ek_kind kind, uint8_t *pub, size_t len, size_t f
 		assert_int_equal(ek_decode(kind, pub, len, &key), ERR_INVAL);
 		pub[i / 8] ^= (uint8_t)(1u << i % 8);
 	}
-	assert_int_equal(ek_decode(kind == EK_RSA2048 ? EK_ECC_P256 : EK_RSA2048, pub, len, &key), ERR_INVAL);
-	assert_int_equal(ek_decode(EK_KINDS, pub, len, &key), ERR_INVAL);
+	for (unsigned other = 0; other <= KEY_KINDS; other++)
+		assert_true(other == kind || ek_decode(other, pub, len, &key) == ERR_INVAL);
 }
 
 static void test_templates(void **state)
@@ -93,6 +110,8 @@ static void test_templates(void **state)
 	check_template(EK_ECC_P256, pub, len, len - 66);
 	pub[len - 1] ^= 1; /* not on the curve */
 	assert_int_equal(ek_decode(EK_ECC_P256, pub, len, &key), ERR_INVAL);
+	len = test_ak(pub);
+	check_template(AK_ECC_P256, pub, len, len - 66);
 }
 
 static int sign(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t r[static 32], uint8_t s[static 32])
@@ -136,18 +155,23 @@ static void verify_chain(X509 *ca, X509 *x)
 	X509_STORE_free(trust);
 }
 
-static void check_ek_cert(X509 *ca, EVP_PKEY *ca_key, enum ek_kind kind)
+static void check_key_cert(X509 *ca, EVP_PKEY *ca_key, enum ek_kind kind)
 {
 	const struct cert_signer signer = {.sign = sign, .arg = ca_key};
 	uint8_t pub[PUBLIC_MAX];
-	size_t len = kind == EK_RSA2048 ? test_ek_rsa(pub) : test_ek_ecc(pub);
+	static const uint32_t usages[] = {KU_KEY_ENCIPHERMENT, KU_KEY_AGREEMENT, KU_DIGITAL_SIGNATURE};
+	size_t len = test_key(kind, pub);
+	struct cert_subject of;
+	BIGNUM *serial;
 	const unsigned char *p;
 	struct cert_der der;
 	EVP_PKEY *key;
 	X509 *x;
 
 	assert_int_equal(ek_decode(kind, pub, len, &key), 0);
-	assert_int_equal(cert_make_ek(ca, kind, key, uuid, &signer, &der), 0);
+	memcpy(of.uuid, uuid, UUID_LEN);
+	assert_int_equal(cert_serial_new(of.serial), 0);
+	assert_int_equal(cert_make_key(ca, kind, key, &of, &signer, &der), 0);
 	assert_true(der.len <= 1500);
 	p = der.bytes;
 	x = d2i_X509(NULL, &p, (long)der.len);
@@ -155,7 +179,13 @@ static void check_ek_cert(X509 *ca, EVP_PKEY *ca_key, enum ek_kind kind)
 	assert_ptr_equal(p, der.bytes + der.len);
 	verify_chain(ca, x);
 	assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(x), key), 1);
-	assert_int_equal(X509_get_key_usage(x), kind == EK_RSA2048 ? KU_KEY_ENCIPHERMENT : KU_KEY_AGREEMENT);
+	assert_int_equal(X509_get_key_usage(x), usages[kind]);
+	of.serial[SERIAL_LEN - 1] = (uint8_t)kind;
+	serial = ASN1_INTEGER_to_BN(X509_get0_serialNumber(x), NULL);
+	assert_int_equal(BN_num_bytes(serial), SERIAL_LEN);
+	BN_bn2bin(serial, pub);
+	assert_memory_equal(pub, of.serial, SERIAL_LEN);
+	BN_free(serial);
 	assert_int_equal(X509_check_ca(x), 0);
 	assert_true(X509_get_ext_by_NID(x, NID_subject_alt_name, -1) >= 0);
 	assert_true(X509_get_ext_by_NID(x, NID_subject_directory_attributes, -1) >= 0);
@@ -183,8 +213,8 @@ static void test_certificates(void **state)
 	assert_int_equal(cert_open_ca(der.bytes, der.len, key, &ca), 0);
 	assert_int_equal(X509_check_ca(ca), 1);
 	assert_int_equal(X509_get_key_usage(ca), KU_KEY_CERT_SIGN | KU_CRL_SIGN);
-	check_ek_cert(ca, key, EK_RSA2048);
-	check_ek_cert(ca, key, EK_ECC_P256);
+	for (unsigned kind = 0; kind < KEY_KINDS; kind++)
+		check_key_cert(ca, key, kind);
 	X509_free(ca);
 	EVP_PKEY_free(key);
 	EVP_PKEY_free(other);

@@ -161,6 +161,10 @@ static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *
 		a->ca = value;
 	else if (strcmp(o->name, "--share-file") == 0)
 		a->share_file = value;
+	else if (strcmp(o->name, "--dir") == 0)
+		a->dir = value;
+	else if (strcmp(o->name, "--out") == 0)
+		a->out = value;
 	else if (strcmp(o->name, "--pwd") == 0)
 		a->pwd = value;
 	else if (a->nkeys < (o->max ? o->max : 1))
@@ -183,6 +187,10 @@ static int set_local(struct ctl_args *a, const struct ctl_option *o, const char 
 		a->seconds = (uint32_t)n;
 	else if (strcmp(o->name, "--accept-empty") == 0)
 		a->insecure_pcrs = true;
+	else if (strcmp(o->name, "--ak-cert") == 0)
+		a->ak = "certificate";
+	else if (strcmp(o->name, "--ak-public") == 0)
+		a->ak = "public_pem";
 	else if (strcmp(o->name, "--owner-auth") == 0)
 		a->owner_auth = true;
 	else if (strcmp(o->name, "--code") == 0)

@@ -58,6 +58,8 @@ static const struct ctl_option destroy_options[] = {
 static const struct ctl_option show_options[] = {
 	{"--ek-cert", "rsa|ecc", NULL, ARG_EK, 0, "print only this endorsement key's certificate (PEM)"},
 	{"--ek-public", "rsa|ecc", NULL, ARG_EK, 0, "print only this endorsement key's public key (PEM)"},
+	{"--ak-cert", NULL, NULL, ARG_LOCAL, 0, "print only the attestation key's certificate (PEM)"},
+	{"--ak-public", NULL, NULL, ARG_LOCAL, 0, "print only the attestation key's public key (PEM)"},
 };
 /* clang-format off */
 #define SHARE_OPTIONS \
@@ -72,6 +74,15 @@ static const struct ctl_option group_options[] = {
 	{"--insecure-pcrs", NULL, "insecure_pcrs", ARG_FLAG, 0, "accept PCRs that were never extended"},
 	{"--mode", "bounded|strict", "mode", ARG_STRING, 0,
 	 "what a power cut with a restored disk may take back of its vTPMs' changes: the last minutes, or nothing"},
+};
+
+static const struct ctl_option enroll_options[] = {
+	{"--dir", "DIR", NULL, ARG_FILE, 0, "write it into files there, for tpm2-tools and OpenSSL"},
+};
+
+static const struct ctl_option attest_options[] = {
+	{"--nonce", "HEX", "nonce", ARG_STRING, 0, "the verifier's, 8 to 64 bytes: the evidence is made for it"},
+	{"--out", "FILE", NULL, ARG_FILE, 0, "where the evidence goes (-: standard output)"},
 };
 
 static const struct ctl_option release_options[] = {
@@ -186,12 +197,22 @@ const struct ctl_command ctl_commands[] = {
 	 "Copy all vTPMs, as they are now, to a new file that only this host's TPM opens.", NULL, backup_run},
 	{NULL, "restore", "Restore", NAME_OF_FILE, OPTIONS(restore_options), print_restore, NULL,
 	 "Put vTPMs back to what they were when a backup was taken.", NULL, restore_run},
+	{NULL, "certify", "Certify", NAME_NEEDED, NULL, 0, print_show, NULL,
+	 "Certify the keys of a vTPM that is off anew, and revoke the certificates of before.", NULL, NULL},
 	{NULL, "status", "Status", NAME_NONE, NULL, 0, print_status, NULL,
 	 "Show the physical TPM, the groups and what the manager does.", NULL, domain_status},
 	{NULL, "upgrade", "Upgrade", NAME_NONE, NULL, 0, print_nothing, NULL,
 	 "Have the programs that are installed now take over, without a guest noticing.", NULL, NULL},
+	{"ca", "crl", "Crl", NAME_NONE, NULL, 0, print_crl, NULL,
+	 "Print the list of the certificates that are revoked (PEM).", NULL, NULL},
 	{NULL, "ca", "Ca", NAME_NONE, NULL, 0, print_ca, NULL,
 	 "Print the CA certificate that endorsement key certificates verify against (PEM).", NULL, NULL},
+	{NULL, "attest", "Attest", NAME_NEEDED, OPTIONS(attest_options), print_attest, NULL,
+	 "Have a vTPM and the physical TPM say, for a nonce, what guest and host have booted.", NULL, attest_run},
+	{"enroll", "show", "Enroll", NAME_NONE, OPTIONS(enroll_options), print_enroll, NULL,
+	 "Show who the physical TPM is, and its word that the CA key is in it.", NULL, NULL},
+	{"enroll", "activate", "EnrollActivate", NAME_OF_FILE, NULL, 0, print_credential, NULL,
+	 "Have the physical TPM open a credential of tpm2_makecredential, and print it in hex.", enroll_activate_prepare, NULL},
 	{"group", "create", "CreateGroup", NAME_NEEDED, OPTIONS(group_options), print_group, NULL,
 	 "Make a group with a sealed root key of its own.", share_create_prepare, NULL},
 	{"group", "unlock", "GroupUnlock", NAME_NEEDED, OPTIONS(unlock_options), print_group, NULL,

@@ -84,12 +84,14 @@ struct ctl_args {
 	const char *name;    /* NULL: none; with NAME_OF_FILE and FILE_MAYBE the file's, "-": standard input */
 	const char *ek_cert; /* kind as the interface names it */
 	const char *ek_public;
+	const char *ak; /* "certificate" or "public_pem" */
 	const char *swtpm, *pwd; /* files of an import */
 	const char *keys[CTL_KEYS_MAX]; /* files with keys: of an import, to sign with, of a recovery */
 	unsigned nkeys;
 	const char *code, *response; /* of a recovery */
 	bool owner_auth;
-	const char *out; /* of an event log */
+	const char *dir; /* for files of an enrolment */
+	const char *out; /* for evidence, where "-" is standard output, or an event log */
 	const char *ca, *share_file; /* of a group's second share */
 	const char *policy_key, *recovery_key, *set; /* files; "none" for no key */
 	/* Of policy sign and policy current, which make files of them. */
@@ -168,6 +170,20 @@ CHECKED int recovery_open(struct ctl_args *a, json_t **reply, struct ctl_error *
 /* Before RecoveryRestore: reads the answer. */
 CHECKED int recovery_restore_prepare(struct ctl_args *a, struct ctl_error *e);
 
+/* ---- enroll.c ---- */
+
+int print_enroll(const struct ctl_args *a, json_t *params);
+int print_crl(const struct ctl_args *a, json_t *params);
+int print_credential(const struct ctl_args *a, json_t *params);
+/* Before EnrollActivate: reads the file. */
+CHECKED int enroll_activate_prepare(struct ctl_args *a, struct ctl_error *e);
+
+/* ---- attest.c ---- */
+
+/* Has evidence made, and keeps it in a file. */
+CHECKED int attest_run(struct ctl_args *a, json_t **reply, struct ctl_error *e);
+int print_attest(const struct ctl_args *a, json_t *params);
+
 /* ---- share.c ---- */
 
 /* Encrypt a group's second share to the keeper; before CreateGroup, if it is to have one, and GroupUnlock. */
@@ -191,6 +207,8 @@ void ctl_print_error(const struct ctl_error *e, bool json);
 int print_json(json_t *value);
 /* Text of the manager's for a terminal. */
 void ctl_put_text(const char *s);
+/* A PEM block, and nothing that is none. Returns an exit code. */
+int put_pem(const char *pem);
 /* Members of an object; "", 0, false if they are absent or something else. */
 const char *str(json_t *o, const char *key);
 long long num(json_t *o, const char *key);

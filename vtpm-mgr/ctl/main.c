@@ -12,7 +12,7 @@ static int print_reply(const struct ctl_args *a, json_t *reply)
 	json_t *object;
 	int status;
 
-	if (!a->json || a->ek_cert || a->ek_public) /* a PEM block is what those ask for, in any case */
+	if (!a->json || a->ek_cert || a->ek_public || a->ak) /* a PEM block is what those ask for, in any case */
 		return a->command->print(a, reply);
 	if (!a->command->select)
 		return print_json(reply);

@@ -45,7 +45,7 @@ void ctl_put_text(const char *s)
 }
 
 /* A PEM block, which has lines. */
-static int put_pem(const char *pem)
+int put_pem(const char *pem)
 {
 	for (const char *s = pem; *s; s++) {
 		if (*s == '\n' || (*s >= 0x20 && *s < 0x7f))
@@ -149,20 +149,29 @@ static bool fingerprint(const char *pem, char out[static FINGERPRINT_LEN])
 	return ok;
 }
 
-static void print_eks(json_t *vtpm)
+static void print_key(const char *label, json_t *key)
 {
+	const char *cert = str(key, "certificate");
 	char fp[FINGERPRINT_LEN];
+	bool has = fingerprint(cert[0] ? cert : str(key, "public_pem"), fp);
+
+	linef(label, "%s, %s SHA-256 %s", str(key, "kind"), cert[0] ? "certificate" : "public key", has ? fp : "(unreadable)");
+}
+
+static void print_keys(json_t *vtpm)
+{
+	const char *state = str(vtpm, "certificates");
 	json_t *ek;
 	size_t i;
 
 	json_array_foreach(json_object_get(vtpm, "ek"), i, ek)
-	{
-		const char *cert = str(ek, "certificate");
-		bool has = fingerprint(cert[0] ? cert : str(ek, "public_pem"), fp);
-
-		linef("ek", "%s, %s SHA-256 %s", str(ek, "kind"), cert[0] ? "certificate" : "public key",
-		      has ? fp : "(unreadable)");
-	}
+		print_key("ek", ek);
+	if (json_object_get(vtpm, "ak"))
+		print_key("ak", json_object_get(vtpm, "ak"));
+	if (strcmp(state, "none") == 0)
+		linef("certificates", "it has no attestation key yet; stop it, and vtpmctl certify %s", str(vtpm, "name"));
+	if (strcmp(state, "revoked") == 0)
+		linef("certificates", "they are revoked; stop it, and vtpmctl certify %s", str(vtpm, "name"));
 }
 
 int print_created(const struct ctl_args *a, json_t *params)
@@ -173,7 +182,7 @@ int print_created(const struct ctl_args *a, json_t *params)
 	line("name", str(v, "name"));
 	line("uuid", str(v, "uuid"));
 	line("group", str(v, "group"));
-	print_eks(v);
+	print_keys(v);
 	return EXIT_OK;
 }
 
@@ -252,6 +261,16 @@ static int print_ek_pem(json_t *vtpm, const char *kind, const char *member)
 	return EXIT_NOT_FOUND;
 }
 
+static int print_ak_pem(json_t *vtpm, const char *member)
+{
+	const char *pem = str(json_object_get(vtpm, "ak"), member);
+
+	if (pem[0])
+		return put_pem(pem);
+	fprintf(stderr, "vtpmctl: it has no attestation key%s; \"vtpmctl certify\" makes it\n", strcmp(member, "certificate") == 0 ? ", or no certificate for it" : "");
+	return EXIT_NOT_FOUND;
+}
+
 /* What becomes of an older saved state, and what to do if that is not what is wanted. */
 static void print_snapshots(json_t *v)
 {
@@ -272,6 +291,8 @@ int print_show(const struct ctl_args *a, json_t *params)
 		return print_ek_pem(v, a->ek_cert, "certificate");
 	if (a->ek_public)
 		return print_ek_pem(v, a->ek_public, "public_pem");
+	if (a->ak)
+		return print_ak_pem(v, a->ak);
 	line("name", str(v, "name"));
 	line("uuid", str(v, "uuid"));
 	line("group", str(v, "group"));
@@ -314,7 +335,7 @@ int print_show(const struct ctl_args *a, json_t *params)
 		linef("in use by", "domain %lld of Xen", num(v, "domain"));
 	if (json_is_true(json_object_get(v, "announced")))
 		line("announced", "the next domain with its uuid goes on with it as it is");
-	print_eks(v);
+	print_keys(v);
 	return EXIT_OK;
 }
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <tss2/tss2_mu.h>
+
 #include "lib/secmem.h"
 #include "vtpm-mgr/keeper/ek.h"
 #include "vtpm-mgr/keeper/wrap.h"
@@ -10,6 +12,8 @@
 #define CA_ATTRIBUTES                                                                                                  \
 	(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH | \
 	 TPMA_OBJECT_SIGN_ENCRYPT | TPMA_OBJECT_NODA)
+
+#define CREATION_PCRS 0xffffu /* all that a boot measures into */
 
 struct sign_job {
 	const struct ca *ca;
@@ -70,7 +74,7 @@ static int ca_public_key(const TPM2B_PUBLIC *pub, EVP_PKEY **key)
 	return ek_ecc_key(x, y, key) ? ERR_AUTH : 0;
 }
 
-static int ca_load(struct tpm *t, const struct ca *ca, ESYS_TR *handle)
+int ca_load(struct tpm *t, const struct ca *ca, ESYS_TR *handle)
 {
 	TPM2B_AUTH auth = {.size = KEY_LEN};
 	int r;
@@ -107,7 +111,7 @@ static int sign_op(struct tpm *t, void *arg)
 	return r;
 }
 
-static int ca_sign(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t r[static 32], uint8_t s[static 32])
+int ca_sign(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t r[static 32], uint8_t s[static 32])
 {
 	struct ca *ca = arg;
 	struct sign_job job = {.ca = ca, .digest.size = DIGEST_LEN, .r = r, .s = s};
@@ -116,15 +120,48 @@ static int ca_sign(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t r
 	return tpm_run(ca->tpm, sign_op, &job);
 }
 
+/* The TPM's word on how the key came to be, for the attestation key to repeat. */
+static int keep_creation(struct ca *ca, const TPM2B_CREATION_DATA *data, const TPMT_TK_CREATION *ticket)
+{
+	ca->creation_len = 0;
+	if (Tss2_MU_TPM2B_CREATION_DATA_Marshal(data, ca->creation, sizeof(ca->creation), &ca->creation_len) ||
+	    Tss2_MU_TPMT_TK_CREATION_Marshal(ticket, ca->creation, sizeof(ca->creation), &ca->creation_len))
+		return tpm_fail(ca->tpm, ERR_TPM, "TPM2_Create of the certificate key: its creation data are too large");
+	return 0;
+}
+
+static int create(struct tpm *t, struct ca *ca, const TPM2B_SENSITIVE_CREATE *sensitive)
+{
+	const TPML_PCR_SELECTION pcrs = tpm_pcr_selection(CREATION_PCRS);
+	const TPM2B_DATA outside = {0};
+	TPM2B_CREATION_DATA *data = NULL;
+	TPMT_TK_CREATION *ticket = NULL;
+	TPM2B_PUBLIC in, *pub = NULL;
+	TPM2B_PRIVATE *priv = NULL;
+	int r;
+
+	ca_template(&in);
+	r = tpm_check(t,
+		      Esys_Create(t->esys, t->srk, t->session, ESYS_TR_NONE, ESYS_TR_NONE, sensitive, &in, &outside, &pcrs, &priv, &pub,
+				  &data, NULL, &ticket),
+		      "TPM2_Create of the certificate key");
+	if (!r)
+		r = keep_creation(ca, data, ticket);
+	if (!r) {
+		ca->pub = *pub;
+		ca->priv = *priv;
+	}
+	Esys_Free(pub);
+	Esys_Free(priv);
+	Esys_Free(data);
+	Esys_Free(ticket);
+	return r;
+}
+
 static int create_op(struct tpm *t, void *arg)
 {
 	TPM2B_SENSITIVE_CREATE sensitive = {.sensitive.userAuth.size = KEY_LEN};
-	const TPML_PCR_SELECTION no_pcrs = {0};
-	const TPM2B_DATA outside = {0};
-	TPM2B_PUBLIC in, *pub = NULL;
-	TPM2B_PRIVATE *priv = NULL;
 	struct ca *ca = arg;
-	TSS2_RC rc;
 	int r;
 
 	r = random_bytes(ca->auth, KEY_LEN);
@@ -132,18 +169,9 @@ static int create_op(struct tpm *t, void *arg)
 		return tpm_fail(t, r, "no random bytes: %s", err_text(r));
 	/* A TPM drops trailing zeros of an auth value (TPM 2.0 Part 1, 19.6.4.3): there shall be none. */
 	ca->auth[KEY_LEN - 1] |= 1;
-	ca_template(&in);
 	memcpy(sensitive.sensitive.userAuth.buffer, ca->auth, KEY_LEN);
-	rc = Esys_Create(t->esys, t->srk, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &in, &outside, &no_pcrs,
-			 &priv, &pub, NULL, NULL, NULL);
+	r = create(t, ca, &sensitive);
 	secmem_wipe(&sensitive, sizeof(sensitive));
-	r = tpm_check(t, rc, "TPM2_Create of the certificate key");
-	if (!r) {
-		ca->pub = *pub;
-		ca->priv = *priv;
-	}
-	Esys_Free(pub);
-	Esys_Free(priv);
 	return r;
 }
 
@@ -187,6 +215,8 @@ int ca_new(struct ca *ca, const uint8_t key[static KEY_LEN], struct ca_blob *blo
 	k->auth_len = sizeof(blob->auth);
 	k->cert = blob->cert.bytes;
 	k->cert_len = blob->cert.len;
+	k->creation = ca->creation;
+	k->creation_len = ca->creation_len;
 	return r;
 }
 
@@ -214,6 +244,9 @@ static int ca_read(struct ca *ca, const uint8_t key[static KEY_LEN], const struc
 	if (!r)
 		r = cert_open_ca(k->cert, k->cert_len, pkey, &ca->cert);
 	EVP_PKEY_free(pkey);
+	ca->creation_len = k->creation_len;
+	if (k->creation_len)
+		memcpy(ca->creation, k->creation, k->creation_len);
 	if (r)
 		return tpm_fail(ca->tpm, r,
 				"the stored CA is damaged: auth, key and certificate do not belong together");
@@ -239,7 +272,7 @@ int ca_open(struct ca *ca, const uint8_t key[static KEY_LEN], const struct ca_ke
 	return r;
 }
 
-int ca_certify(struct ca *ca, const struct cert_request *req, const uint8_t uuid[static UUID_LEN], struct cert_der *out)
+int ca_certify(struct ca *ca, const struct cert_request *req, const struct cert_subject *of, struct cert_der *out)
 {
 	const struct cert_signer signer = {.sign = ca_sign, .arg = ca};
 	EVP_PKEY *key = NULL;
@@ -247,11 +280,11 @@ int ca_certify(struct ca *ca, const struct cert_request *req, const uint8_t uuid
 
 	if (!ca->cert)
 		return tpm_fail(ca->tpm, ERR_WRONG_STATE, "there is no CA");
-	r = ek_decode(req->kind, req->ek_public, req->ek_public_len, &key);
+	r = ek_decode(req->kind, req->key_public, req->key_public_len, &key);
 	if (r)
-		return tpm_fail(ca->tpm, r, "not an endorsement key by the TCG's template");
+		return tpm_fail(ca->tpm, r, "not an endorsement key by the TCG's template, nor an attestation key by ours");
 	ca->tpm->text[0] = '\0';
-	r = cert_make_ek(ca->cert, req->kind, key, uuid, &signer, out);
+	r = cert_make_key(ca->cert, req->kind, key, of, &signer, out);
 	EVP_PKEY_free(key);
 	if (r && !ca->tpm->text[0])
 		return tpm_fail(ca->tpm, r, "the certificate cannot be made: %s", err_text(r));

@@ -2,7 +2,7 @@
 /*
  * TCG EK Credential Profile for TPM Family 2.0, 3: version 3, the TPM's manufacturer, model and
  * version as a directoryName in the subject alternative name, the specification's version as a
- * subject directory attribute, extended key usage tcg-kp-EKCertificate. The subject is the VM's
+ * subject directory attribute, extended key usage tcg-kp-EKCertificate; of an attestation key tcg-kp-AIKCertificate. The subject is the VM's
  * uuid as common name; as it is not empty, the alternative name is not critical (RFC 5280, 4.2.1.6).
  */
 #include "vtpm-mgr/keeper/cert.h"
@@ -11,7 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-#define SERIAL_LEN 16u
 #define NOT_AFTER  "99991231235959Z" /* RFC 5280, 4.1.2.5: no well-defined expiration date */
 #define DAY	   86400L
 
@@ -99,27 +98,30 @@ static bool add_tpm_names(X509 *x)
 	return ok;
 }
 
-static bool set_serial(X509 *x)
+int cert_serial_new(uint8_t serial[static SERIAL_LEN])
 {
-	uint8_t serial[SERIAL_LEN];
-	BIGNUM *n;
-	bool ok;
+	int err = random_bytes(serial, SERIAL_LEN);
 
-	if (random_bytes(serial, sizeof(serial)))
-		return false;
-	serial[0] = (uint8_t)((serial[0] & 0x3f) | 0x40); /* positive, and always of the same length */
-	n = BN_bin2bn(serial, sizeof(serial), NULL);
-	ok = n && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(x));
+	serial[0] = (uint8_t)((serial[0] & 0x3f) | 0x40);
+	serial[SERIAL_LEN - 1] = 0;
+	return err;
+}
+
+static bool set_serial(X509 *x, const uint8_t serial[static SERIAL_LEN])
+{
+	BIGNUM *n = BN_bin2bn(serial, SERIAL_LEN, NULL);
+	bool ok = n && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(x));
+
 	BN_free(n);
 	return ok;
 }
 
-/* What both certificates have. A clock that is a day wrong must not make a TPM's first certificate invalid. */
-static bool set_basics(X509 *x, EVP_PKEY *key, const char *common_name, X509 *issuer)
+/* What all certificates have. A clock that is a day wrong must not make a TPM's first certificate invalid. */
+static bool set_basics(X509 *x, EVP_PKEY *key, const char *common_name, X509 *issuer, const uint8_t serial[static SERIAL_LEN])
 {
 	time_t from = time(NULL) - DAY;
 
-	return X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) && X509_set_pubkey(x, key) == 1 &&
+	return X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x, serial) && X509_set_pubkey(x, key) == 1 &&
 	       ASN1_TIME_set(X509_getm_notBefore(x), from) &&
 	       ASN1_TIME_set_string_X509(X509_getm_notAfter(x), NOT_AFTER) == 1 &&
 	       X509_NAME_add_entry_by_NID(X509_get_subject_name(x), NID_commonName, V_ASN1_UTF8STRING,
@@ -140,38 +142,34 @@ static bool set_algorithms(X509 *x)
 }
 
 /* Ecdsa-Sig-Value as a BIT STRING without unused bits (RFC 3279, 2.2.3). */
-static bool set_signature(X509 *x, const uint8_t r[static 32], const uint8_t s[static 32])
+int cert_set_signature(ASN1_BIT_STRING *out, const uint8_t r[static 32], const uint8_t s[static 32])
 {
 	ECDSA_SIG *sig = ECDSA_SIG_new();
 	BIGNUM *bn_r = BN_bin2bn(r, 32, NULL), *bn_s = BN_bin2bn(s, 32, NULL);
-	const ASN1_BIT_STRING *field;
-	const X509_ALGOR *alg;
-	ASN1_BIT_STRING *out;
 	unsigned char *der = NULL;
-	int len = -1;
-	bool ok = false;
+	int len = -1, err = ERR_CRYPTO;
 
 	if (sig && bn_r && bn_s && ECDSA_SIG_set0(sig, bn_r, bn_s) == 1) {
 		bn_r = bn_s = NULL;
 		len = i2d_ECDSA_SIG(sig, &der);
 	}
-	X509_get0_signature(&field, &alg, x);
-	out = (ASN1_BIT_STRING *)(uintptr_t)field;
 	if (len > 0 && ASN1_STRING_set(out, der, len) == 1) {
 		out->flags = (out->flags & ~(ASN1_STRING_FLAG_BITS_LEFT | 0x07L)) | ASN1_STRING_FLAG_BITS_LEFT;
-		ok = true;
+		err = 0;
 	}
 	OPENSSL_free(der);
 	BN_free(bn_r);
 	BN_free(bn_s);
 	ECDSA_SIG_free(sig);
-	return ok;
+	return err;
 }
 
 static int sign_cert(X509 *x, const struct cert_signer *signer, EVP_PKEY *ca_key, struct cert_der *out)
 {
 	uint8_t digest[DIGEST_LEN], r[32], s[32];
 	unsigned char *tbs = NULL, *p = out->bytes;
+	const ASN1_BIT_STRING *field;
+	const X509_ALGOR *alg;
 	int len, err;
 
 	len = set_algorithms(x) ? i2d_re_X509_tbs(x, &tbs) : -1;
@@ -183,8 +181,10 @@ static int sign_cert(X509 *x, const struct cert_signer *signer, EVP_PKEY *ca_key
 	err = signer->sign(signer->arg, digest, r, s);
 	if (err)
 		return err;
-	if (!set_signature(x, r, s))
-		return ERR_CRYPTO;
+	X509_get0_signature(&field, &alg, x);
+	err = cert_set_signature((ASN1_BIT_STRING *)(uintptr_t)field, r, s);
+	if (err)
+		return err;
 	if (X509_verify(x, ca_key) != 1)
 		return ERR_AUTH;
 	len = i2d_X509(x, NULL);
@@ -212,11 +212,14 @@ static int key_name(EVP_PKEY *key, char *out, size_t cap)
 
 int cert_make_ca(EVP_PKEY *key, const struct cert_signer *signer, struct cert_der *out)
 {
+	uint8_t serial[SERIAL_LEN];
 	X509 *x = X509_new();
 	char name[32];
 	int r = x ? key_name(key, name, sizeof(name)) : ERR_NOMEM;
 
-	if (!r && !(set_basics(x, key, name, x) && add_ext(x, x, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
+	if (!r)
+		r = cert_serial_new(serial);
+	if (!r && !(set_basics(x, key, name, x, serial) && add_ext(x, x, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
 		    add_ext(x, x, NID_key_usage, "critical,keyCertSign,cRLSign") &&
 		    add_ext(x, x, NID_subject_key_identifier, "hash")))
 		r = ERR_CRYPTO;
@@ -242,19 +245,30 @@ int cert_open_ca(const uint8_t *der, size_t len, EVP_PKEY *key, X509 **ca)
 	return 0;
 }
 
-int cert_make_ek(X509 *ca, enum ek_kind kind, EVP_PKEY *key, const uint8_t uuid[static UUID_LEN],
-		 const struct cert_signer *signer, struct cert_der *out)
+/* What the TCG's profiles want of each kind. */
+static const struct {
+	const char *usage, *purpose; /* key usage; extended: tcg-kp-EKCertificate, tcg-kp-AIKCertificate */
+} profiles[KEY_KINDS] = {
+	[EK_RSA2048] = {"critical,keyEncipherment", "2.23.133.8.1"},
+	[EK_ECC_P256] = {"critical,keyAgreement", "2.23.133.8.1"},
+	[AK_ECC_P256] = {"critical,digitalSignature", "2.23.133.8.3"},
+};
+
+int cert_make_key(X509 *ca, enum ek_kind kind, EVP_PKEY *key, const struct cert_subject *of, const struct cert_signer *signer,
+		  struct cert_der *out)
 {
-	const char *usage = kind == EK_RSA2048 ? "critical,keyEncipherment" : "critical,keyAgreement";
+	uint8_t serial[SERIAL_LEN];
 	char name[UUID_STR_LEN + 1];
 	X509 *x = X509_new();
 	int r = x ? 0 : ERR_NOMEM;
 
-	uuid_format(uuid, name);
-	if (!r && !(set_basics(x, key, name, ca) && add_tpm_names(x) &&
+	uuid_format(of->uuid, name);
+	memcpy(serial, of->serial, SERIAL_LEN);
+	serial[SERIAL_LEN - 1] = (uint8_t)kind;
+	if (!r && !(set_basics(x, key, name, ca, serial) && add_tpm_names(x) &&
 		    add_raw_ext(x, NID_subject_directory_attributes, tpm_specification, sizeof(tpm_specification)) &&
 		    add_ext(x, ca, NID_basic_constraints, "critical,CA:FALSE") &&
-		    add_ext(x, ca, NID_key_usage, usage) && add_ext(x, ca, NID_ext_key_usage, "2.23.133.8.1") &&
+		    add_ext(x, ca, NID_key_usage, profiles[kind].usage) && add_ext(x, ca, NID_ext_key_usage, profiles[kind].purpose) &&
 		    add_ext(x, ca, NID_authority_key_identifier, "keyid:always")))
 		r = ERR_CRYPTO;
 	if (!r)

@@ -12,17 +12,39 @@
 	(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |                            \
 	 TPMA_OBJECT_ADMINWITHPOLICY | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT)
 
+/* vtpm-backend/ak.h: what only signs what the TPM says, and whose auth the backend has. */
+#define AK_ATTRIBUTES                                                                                                  \
+	(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH | \
+	 TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_SIGN_ENCRYPT)
+
 /* PolicyA: TPM2_PolicySecret(TPM_RH_ENDORSEMENT), TCG EK Credential Profile 2.0, B.6.2. */
 static const uint8_t ek_policy[DIGEST_LEN] = {
 	0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24,
 	0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
 };
 
-static void ek_template(enum ek_kind kind, TPMT_PUBLIC *p)
+void ak_template(TPMT_PUBLIC *p)
+{
+	memset(p, 0, sizeof(*p));
+	p->type = TPM2_ALG_ECC;
+	p->nameAlg = TPM2_ALG_SHA256;
+	p->objectAttributes = AK_ATTRIBUTES;
+	p->parameters.eccDetail.symmetric.algorithm = TPM2_ALG_NULL;
+	p->parameters.eccDetail.scheme.scheme = TPM2_ALG_ECDSA;
+	p->parameters.eccDetail.scheme.details.ecdsa.hashAlg = TPM2_ALG_SHA256;
+	p->parameters.eccDetail.curveID = TPM2_ECC_NIST_P256;
+	p->parameters.eccDetail.kdf.scheme = TPM2_ALG_NULL;
+}
+
+void ek_template(enum ek_kind kind, TPMT_PUBLIC *p)
 {
 	const TPMT_SYM_DEF_OBJECT aes = {.algorithm = TPM2_ALG_AES, .keyBits.aes = 128, .mode.aes = TPM2_ALG_CFB};
 
 	memset(p, 0, sizeof(*p));
+	if (kind == AK_ECC_P256) {
+		ak_template(p);
+		return;
+	}
 	p->nameAlg = TPM2_ALG_SHA256;
 	p->objectAttributes = EK_ATTRIBUTES;
 	p->authPolicy.size = DIGEST_LEN;
@@ -113,7 +135,7 @@ int ek_decode(enum ek_kind kind, const uint8_t *pub, size_t pub_len, EVP_PKEY **
 	size_t at = 0;
 
 	*key = NULL;
-	if (kind >= EK_KINDS || Tss2_MU_TPM2B_PUBLIC_Unmarshal(pub, pub_len, &at, &got) || at != pub_len ||
+	if (kind >= KEY_KINDS || Tss2_MU_TPM2B_PUBLIC_Unmarshal(pub, pub_len, &at, &got) || at != pub_len ||
 	    !ek_fits(kind, &got, pub, pub_len))
 		return ERR_INVAL;
 	if (kind == EK_RSA2048) {

@@ -4,34 +4,7 @@
 #include <string.h>
 
 #include "lib/log.h"
-
-/* TCG EK Credential Profile 2.0, template L-2: PolicySecret(TPM_RH_ENDORSEMENT). */
-static const uint8_t ek_policy[DIGEST_LEN] = {0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc,
-					      0x8d, 0x46, 0xa5, 0xd7, 0x24, 0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52,
-					      0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa};
-#define EK_ATTRIBUTES                                                                                                  \
-	(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_ADMINWITHPOLICY | \
-	 TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT)
-
-static void ek_template(TPM2B_PUBLIC *pub)
-{
-	TPMS_ECC_PARMS *ecc = &pub->publicArea.parameters.eccDetail;
-
-	memset(pub, 0, sizeof(*pub));
-	pub->publicArea.type = TPM2_ALG_ECC;
-	pub->publicArea.nameAlg = TPM2_ALG_SHA256;
-	pub->publicArea.objectAttributes = EK_ATTRIBUTES;
-	pub->publicArea.authPolicy.size = DIGEST_LEN;
-	memcpy(pub->publicArea.authPolicy.buffer, ek_policy, DIGEST_LEN);
-	ecc->symmetric.algorithm = TPM2_ALG_AES;
-	ecc->symmetric.keyBits.aes = 128;
-	ecc->symmetric.mode.aes = TPM2_ALG_CFB;
-	ecc->scheme.scheme = TPM2_ALG_NULL;
-	ecc->curveID = TPM2_ECC_NIST_P256;
-	ecc->kdf.scheme = TPM2_ALG_NULL;
-	pub->publicArea.unique.ecc.x.size = 32;
-	pub->publicArea.unique.ecc.y.size = 32;
-}
+#include "vtpm-mgr/keeper/ek.h"
 
 struct ek_job {
 	uint8_t *name;
@@ -46,11 +19,12 @@ static int ek_op(struct tpm *t, void *arg)
 	struct ek_job *job = arg;
 	ESYS_TR key = ESYS_TR_NONE;
 	TPM2B_NAME *name = NULL;
-	TPM2B_PUBLIC pub;
+	TPM2B_PUBLIC pub = {0};
 	TSS2_RC rc;
 	int r;
 
-	ek_template(&pub);
+	ek_template(EK_ECC_P256, &pub.publicArea);
+	pub.publicArea.unique.ecc.x.size = pub.publicArea.unique.ecc.y.size = 32;
 	*job->len = 0;
 	rc = Esys_CreatePrimary(t->esys, ESYS_TR_RH_ENDORSEMENT, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &pub, &outside,
 				&no_pcrs, &key, NULL, NULL, NULL, NULL);

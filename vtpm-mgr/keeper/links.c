@@ -10,7 +10,6 @@
 #include "vtpm-mgr/proto/spawn.h"
 
 #define GIVES_SIZE (LINKS_MAX * sizeof(struct key_give))
-#define ALL_KINDS  ((1u << EK_KINDS) - 1u)
 
 enum { LINK_WAITS = 1u << 0, LINK_CERTIFIES = 1u << 1 };
 
@@ -38,8 +37,8 @@ static void link_free(struct link *k)
 	}
 	secmem_wipe(link_give(k), sizeof(struct key_give));
 	k->token = 0;
-	k->has_key = k->certify = false;
-	k->certified = 0;
+	k->has_key = false;
+	k->certify = k->certified = 0;
 }
 
 static struct link *link_find(struct links *l, uint64_t token)
@@ -86,12 +85,12 @@ static int on_cert_request(void *peer, struct ipc_msg *m)
 	struct ca *ca = k->all->ca;
 	struct buf b;
 
-	if (cert_request_decode(&m->body, &req) || buf_left(&m->body) || req.kind >= EK_KINDS ||
+	if (cert_request_decode(&m->body, &req) || buf_left(&m->body) || !(k->certify >> req.kind & 1) ||
 	    k->certified >> req.kind & 1)
 		return ERR_PROTO;
 	k->certified = (uint8_t)(k->certified | 1u << req.kind);
 	reply.kind = req.kind;
-	reply.code = ca_certify(ca, &req, k->uuid, &der);
+	reply.code = ca_certify(ca, &req, &k->of, &der);
 	if (reply.code) {
 		log_warn("no certificate: %s", ca->tpm->text);
 	} else {
@@ -122,7 +121,7 @@ static void link_ready(void *arg, uint32_t events)
 		r = ipc_dispatch(link_rules, ARRAY_LEN(link_rules), k->has_key ? LINK_CERTIFIES : LINK_WAITS, k, &m);
 	if (r && r != ERR_CLOSED)
 		log_warn("a backend's key channel is closed: %s", err_text(r));
-	if (r || k->certified == ALL_KINDS)
+	if (r || (k->has_key && k->certify && k->certified == k->certify))
 		link_free(k);
 }
 
@@ -227,7 +226,7 @@ void links_free(struct links *l)
 	l->gives = NULL;
 }
 
-int links_hand(struct links *l, uint64_t token, bool certify, const struct key_give *give)
+int links_hand(struct links *l, uint64_t token, uint8_t certify, const uint8_t serial[static SERIAL_LEN], const struct key_give *give)
 {
 	struct link *k = link_find(l, token);
 
@@ -240,7 +239,8 @@ int links_hand(struct links *l, uint64_t token, bool certify, const struct key_g
 	k->token = token;
 	k->has_key = true;
 	k->certify = certify;
-	memcpy(k->uuid, give->uuid, UUID_LEN);
+	memcpy(k->of.uuid, give->uuid, UUID_LEN);
+	memcpy(k->of.serial, serial, SERIAL_LEN);
 	*link_give(k) = *give;
 	if (k->fd >= 0)
 		link_complete(k);

@@ -26,9 +26,9 @@ struct link {
 	struct loop_io io;
 	int fd;	      /* -1: the spawner has not brought it yet */
 	bool has_key; /* the manager has named it; see links->gives */
-	bool certify;
-	uint8_t certified; /* kinds that were answered, a bit each */
-	uint8_t uuid[UUID_LEN];
+	uint8_t certify;   /* kinds that it may have certified, a bit each */
+	uint8_t certified; /* those that were answered */
+	struct cert_subject of;
 };
 struct links {
 	struct loop *loop;
@@ -45,7 +45,8 @@ struct links {
 CHECKED int links_init(struct links *l, struct loop *loop, int spawn_fd, struct ca *ca);
 void links_free(struct links *l);
 /* The key goes now or when the channel comes. ERR_FULL, ERR_EXISTS. */
-CHECKED int links_hand(struct links *l, uint64_t token, bool certify, const struct key_give *give);
+CHECKED int links_hand(struct links *l, uint64_t token, uint8_t certify, const uint8_t serial[static SERIAL_LEN],
+		       const struct key_give *give);
 /* Forgets key and channel; nothing if there are none. */
 void links_drop(struct links *l, uint64_t token);
 

@@ -6,18 +6,26 @@
 #include "lib/secmem.h"
 #include "vtpm-mgr/keeper/wrap.h"
 
+int nv_public(uint32_t handle, uint32_t attributes, uint8_t pub[static NV_PUBLIC_LEN])
+{
+	struct buf b;
+
+	buf_init(&b, pub, NV_PUBLIC_LEN);
+	if (buf_put_u32be(&b, handle) || buf_put_u16be(&b, TPM2_ALG_SHA256) || buf_put_u32be(&b, attributes) || buf_put_u16be(&b, 0) ||
+	    buf_put_u16be(&b, DIGEST_LEN))
+		return ERR_RANGE;
+	return 0;
+}
+
 int nv_name(uint32_t handle, uint32_t attributes, uint8_t name[static NV_NAME_LEN])
 {
-	uint8_t mem[32];
-	struct buf b, n;
+	uint8_t pub[NV_PUBLIC_LEN];
+	struct buf n;
 
-	buf_init(&b, mem, sizeof(mem));
 	buf_init(&n, name, NV_NAME_LEN);
-	/* TPMS_NV_PUBLIC (Part 2, 13.5), with an empty policy. */
-	if (buf_put_u32be(&b, handle) || buf_put_u16be(&b, TPM2_ALG_SHA256) || buf_put_u32be(&b, attributes) ||
-	    buf_put_u16be(&b, 0) || buf_put_u16be(&b, DIGEST_LEN) || buf_put_u16be(&n, TPM2_ALG_SHA256))
+	if (nv_public(handle, attributes, pub) || buf_put_u16be(&n, TPM2_ALG_SHA256))
 		return ERR_RANGE;
-	return wrap_sha256(mem, b.len, name + 2);
+	return wrap_sha256(pub, sizeof(pub), name + 2);
 }
 
 int nv_extended(const uint8_t value[static DIGEST_LEN], const uint8_t data[static DIGEST_LEN],

@@ -22,6 +22,8 @@ struct nv_index {
 	uint64_t context; /* of struct tpm, in which tr is valid; 0: none */
 };
 
+/* TPMS_NV_PUBLIC (Part 2, 13.5) of an index of those attributes, with an empty policy. */
+CHECKED int nv_public(uint32_t handle, uint32_t attributes, uint8_t pub[static NV_PUBLIC_LEN]);
 /* The Name (Part 1, 16) of an index of those attributes, computed from the public area and not asked of anybody. */
 CHECKED int nv_name(uint32_t handle, uint32_t attributes, uint8_t name[static NV_NAME_LEN]);
 /* What extending value with data makes of it (Part 3, 31.9). */

@@ -10,6 +10,7 @@
 #include "vtpm-mgr/keeper/identity.h"
 #include "vtpm-mgr/keeper/srk.h"
 #include "vtpm-mgr/keeper/wrap.h"
+#include "vtpm-mgr/proto/attest.h"
 
 enum {
 	STATE_DEAD = 0,		/* there is no TPM: the first request is told so */
@@ -252,6 +253,7 @@ static int on_key_hand(void *peer, struct ipc_msg *m)
 {
 	struct keeper *k = peer;
 	uint8_t wrapped[WRAPPED_KEY_LEN];
+	uint8_t serial[SERIAL_LEN];
 	struct keeper_key_hand q;
 	uint64_t id;
 	int r;
@@ -262,9 +264,11 @@ static int on_key_hand(void *peer, struct ipc_msg *m)
 	if (!r && q.renew)
 		r = renew_key(k, &q, wrapped);
 	if (!r)
-		r = links_hand(&k->links, q.token, q.certify, k->give);
+		r = cert_serial_new(serial);
+	if (!r)
+		r = links_hand(&k->links, q.token, q.certify, serial, k->give);
 	secmem_wipe(k->give, sizeof(*k->give));
-	return serve_reply(k, id, r, wrapped, q.renew ? sizeof(wrapped) : 0);
+	return q.renew ? serve_reply(k, id, r, wrapped, sizeof(wrapped)) : serve_reply(k, id, r, serial, q.certify ? sizeof(serial) : 0);
 }
 
 static int on_key_drop(void *peer, struct ipc_msg *m)
@@ -320,6 +324,14 @@ static const struct ipc_rule rules[] = {
 	{KEEPER_GROUP_SWITCH, STATE_PINNED, KEEPER_GROUP_MIN, KEEPER_GROUP_MAX, 0, 0, serve_group_switch},
 	{KEEPER_GROUP_SWITCHED, STATE_PINNED, KEEPER_GROUP_MIN, KEEPER_GROUP_MAX, 0, 0, serve_group_switched},
 	{KEEPER_GROUP_RETURN, STATE_PINNED, KEEPER_GROUP_MIN, KEEPER_GROUP_MAX, 0, 0, serve_group_return},
+	{KEEPER_HOST_QUOTE, STATE_PINNED, KEEPER_HOST_QUOTE_MIN, KEEPER_HOST_QUOTE_MAX, 0, 0, serve_host_quote},
+	{KEEPER_ENROLL, STATE_PINNED, KEEPER_ENROLL_MIN, KEEPER_ENROLL_MAX, 0, 0, serve_enroll},
+	{KEEPER_ENROLL_EK, STATE_PINNED, KEEPER_EK_SIZE, KEEPER_EK_SIZE, 0, 0, serve_enroll_ek},
+	{KEEPER_ACTIVATE, STATE_PINNED, KEEPER_ACTIVATE_MIN, KEEPER_ACTIVATE_MAX, 0, 0, serve_activate},
+	{KEEPER_CRL_BEGIN, STATE_PINNED, KEEPER_CRL_BEGIN_SIZE, KEEPER_CRL_BEGIN_SIZE, 0, 0, serve_crl_begin},
+	{KEEPER_CRL_ADD, STATE_PINNED, KEEPER_CRL_ADD_MIN, KEEPER_CRL_ADD_MAX, 0, 0, serve_crl_add},
+	{KEEPER_CRL_SIGN, STATE_PINNED, KEEPER_ID_SIZE, KEEPER_ID_SIZE, 0, 0, serve_crl_sign},
+	{KEEPER_CRL_READ, STATE_PINNED, KEEPER_CRL_READ_SIZE, KEEPER_CRL_READ_SIZE, 0, 0, serve_crl_read},
 	{KEEPER_GROUP_FORMER, STATE_PINNED, KEEPER_FORMER_SIZE, KEEPER_FORMER_SIZE, 0, 0, serve_group_former},
 };
 
@@ -410,6 +422,7 @@ void keeper_free(struct keeper *k)
 	share_end(&k->share);
 	offline_free(&k->offline);
 	anchor_free(&k->anchor);
+	crl_free(&k->crl);
 	ca_free(&k->ca);
 	groups_free(&k->groups);
 	loop_remove(&k->loop, &k->mgr_io);

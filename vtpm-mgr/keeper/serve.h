@@ -6,6 +6,7 @@
 #include "lib/loop.h"
 #include "vtpm-mgr/keeper/anchor.h"
 #include "vtpm-mgr/keeper/ca.h"
+#include "vtpm-mgr/keeper/crl.h"
 #include "vtpm-mgr/keeper/escrow.h"
 #include "vtpm-mgr/keeper/groups.h"
 #include "vtpm-mgr/keeper/links.h"
@@ -23,6 +24,7 @@ struct keeper {
 	struct tpm tpm;
 	struct groups groups;
 	struct ca ca;
+	struct crl crl;
 	struct links links;
 	struct anchor anchor;
 	struct offline offline;
@@ -86,6 +88,18 @@ int serve_group_switch(void *peer, struct ipc_msg *m);
 int serve_group_switched(void *peer, struct ipc_msg *m);
 int serve_group_former(void *peer, struct ipc_msg *m);
 int serve_group_return(void *peer, struct ipc_msg *m);
+
+/* enroll_serve.c */
+int serve_enroll(void *peer, struct ipc_msg *m);
+int serve_enroll_ek(void *peer, struct ipc_msg *m);
+int serve_activate(void *peer, struct ipc_msg *m);
+int serve_crl_begin(void *peer, struct ipc_msg *m);
+int serve_crl_add(void *peer, struct ipc_msg *m);
+int serve_crl_sign(void *peer, struct ipc_msg *m);
+int serve_crl_read(void *peer, struct ipc_msg *m);
+
+/* attest.c */
+int serve_host_quote(void *peer, struct ipc_msg *m);
 
 /* backup.c */
 int serve_backup_key(void *peer, struct ipc_msg *m);

@@ -46,7 +46,7 @@ static int warm_sign(void *arg, const uint8_t digest[static DIGEST_LEN], uint8_t
 
 static int warm_cert(void)
 {
-	const uint8_t uuid[UUID_LEN] = {0};
+	const struct cert_subject of = {.uuid = {0}};
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	const struct cert_signer signer = {.sign = warm_sign, .arg = key};
 	struct cert_der der;
@@ -57,7 +57,7 @@ static int warm_cert(void)
 	if (!r)
 		r = cert_open_ca(der.bytes, der.len, key, &ca);
 	if (!r)
-		r = cert_make_ek(ca, EK_ECC_P256, key, uuid, &signer, &der);
+		r = cert_make_key(ca, EK_ECC_P256, key, &of, &signer, &der);
 	X509_free(ca);
 	EVP_PKEY_free(key);
 	return r;

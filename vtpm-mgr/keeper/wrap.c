@@ -15,6 +15,7 @@ static const char label_derive[] = "vtpm wrapping key v1";
 static const char label_row[] = "vtpm journal row key v1";
 static const char label_extend[] = "vtpm anchor key v1";
 static const char label_backup[] = "vtpm backup key v1";
+static const char label_ak[] = "vtpm host attestation key auth v1";
 static const char label_key[] = "vtpm key v1";
 static const char label_ca[] = "vtpm certificate key auth v1";
 static const char label_anchor[] = "vtpm anchor auth v1";
@@ -95,6 +96,11 @@ int wrap_root_id(const uint8_t root[static KEY_LEN], uint8_t id[static ROOT_ID_L
 int wrap_derive_backup(const uint8_t root[static KEY_LEN], uint8_t key[static KEY_LEN])
 {
 	return derive(root, label_backup, key);
+}
+
+int wrap_derive_ak(const uint8_t ca_auth[static KEY_LEN], uint8_t auth[static KEY_LEN])
+{
+	return derive(ca_auth, label_ak, auth);
 }
 
 int wrap_hmac(const uint8_t key[static KEY_LEN], const void *p, size_t n, uint8_t out[static DIGEST_LEN])

@@ -36,6 +36,8 @@ CHECKED int wrap_vtpm_key(const uint8_t key[static KEY_LEN], const struct key_bi
 			  const uint8_t secret[static KEY_LEN], uint8_t out[static WRAPPED_KEY_LEN]);
 CHECKED int unwrap_vtpm_key(const uint8_t key[static KEY_LEN], const struct key_binding *b, const uint8_t *in,
 			    size_t in_len, uint8_t secret[static KEY_LEN]);
+/* The auth value of the physical TPM's attestation key: of the certificate key's. */
+CHECKED int wrap_derive_ak(const uint8_t ca_auth[static KEY_LEN], uint8_t auth[static KEY_LEN]);
 /* The certificate key's auth value, bound to that key's public area. */
 CHECKED int wrap_ca_auth(const uint8_t key[static KEY_LEN], const uint8_t *pub, size_t pub_len,
 			 const uint8_t secret[static KEY_LEN], uint8_t out[static WRAPPED_KEY_LEN]);

@@ -9,7 +9,7 @@
 #ifndef VTPM_PREDICT_PREDICT_H
 #define VTPM_PREDICT_PREDICT_H
 
-#include "vtpm-mgr/predict/eventlog.h"
+#include "lib/eventlog.h"
 #include "vtpm-mgr/predict/grub.h"
 
 #define PREDICT_EFI_MAX 8u

@@ -15,9 +15,9 @@ int backend_start_encode(struct buf *b, const struct backend_start *m)
 static int start_flags_check(const struct backend_start *m)
 {
 	const uint32_t all = RUN_SERVE | RUN_STARTUP | RUN_MANUFACTURE | RUN_CERTIFY | RUN_STANDBY | RUN_RESUME |
-			     RUN_CRASHED | RUN_ADOPTED | RUN_IMPORT | RUN_SECRET(7);
+			     RUN_CRASHED | RUN_ADOPTED | RUN_IMPORT | RUN_CERTIFY_AK | RUN_SECRET(7);
 	const uint32_t resumed = RUN_RESUME | RUN_CRASHED | RUN_ADOPTED;
-	uint32_t job = m->flags & (RUN_SERVE | RUN_MANUFACTURE | RUN_CERTIFY | RUN_IMPORT);
+	uint32_t job = m->flags & (RUN_SERVE | RUN_MANUFACTURE | RUN_CERTIFY | RUN_CERTIFY_AK | RUN_IMPORT);
 	bool has_state = m->version != 0 && m->sealed_len != 0;
 
 	if ((m->flags & ~all) || !job)
@@ -34,7 +34,9 @@ static int start_flags_check(const struct backend_start *m)
 		return ERR_PROTO;
 	if ((m->flags & RUN_STANDBY) && (m->flags & ~resumed) != (RUN_SERVE | RUN_STANDBY))
 		return ERR_PROTO;
-	if ((m->flags & RUN_IMPORT) ? job != RUN_IMPORT : RUN_SECRET_OF(m->flags) != SECRET_NONE)
+	if ((m->flags & RUN_CERTIFY_AK) && (m->flags & (RUN_MANUFACTURE | RUN_CERTIFY)))
+		return ERR_PROTO;
+	if ((m->flags & RUN_IMPORT) ? (job & ~(uint32_t)RUN_CERTIFY_AK) != RUN_IMPORT : RUN_SECRET_OF(m->flags) != SECRET_NONE)
 		return ERR_PROTO;
 	if (RUN_SECRET_OF(m->flags) > SECRET_PASS_SHA512)
 		return ERR_PROTO;
@@ -60,8 +62,8 @@ int backend_provisioned_encode(struct buf *b, const struct backend_provisioned *
 {
 	if (buf_put_u64le(b, m->version) || buf_put_var(b, m->sealed, m->sealed_len))
 		return ERR_RANGE;
-	for (unsigned i = 0; i < EK_KINDS; i++)
-		if (buf_put_var(b, m->ek_public[i], m->ek_public_len[i]) || buf_put_var(b, m->cert[i], m->cert_len[i]))
+	for (unsigned i = 0; i < KEY_KINDS; i++)
+		if (buf_put_var(b, m->key_public[i], m->key_public_len[i]) || buf_put_var(b, m->cert[i], m->cert_len[i]))
 			return ERR_RANGE;
 	return 0;
 }
@@ -70,8 +72,8 @@ int backend_provisioned_decode(struct buf *b, struct backend_provisioned *m)
 {
 	if (buf_get_u64le(b, &m->version) || buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
 		return ERR_PROTO;
-	for (unsigned i = 0; i < EK_KINDS; i++)
-		if (buf_get_var(b, PUBLIC_MAX, &m->ek_public[i], &m->ek_public_len[i]) ||
+	for (unsigned i = 0; i < KEY_KINDS; i++)
+		if (buf_get_var(b, PUBLIC_MAX, &m->key_public[i], &m->key_public_len[i]) ||
 		    buf_get_var(b, CERT_MAX, &m->cert[i], &m->cert_len[i]))
 			return ERR_PROTO;
 	return m->version == 0 || m->sealed_len == 0 ? ERR_PROTO : 0;
@@ -122,6 +124,42 @@ int backend_attached_decode(struct buf *b, int32_t *code)
 		return ERR_PROTO;
 	*code = (int32_t)v;
 	return *code > 0 || *code < ERR_LAST ? ERR_PROTO : 0;
+}
+
+int backend_quote_encode(struct buf *b, const uint8_t qualifying[static DIGEST_LEN])
+{
+	return buf_put_bytes(b, qualifying, DIGEST_LEN);
+}
+
+int backend_quote_decode(struct buf *b, uint8_t qualifying[static DIGEST_LEN])
+{
+	return buf_get_bytes(b, qualifying, DIGEST_LEN) ? ERR_PROTO : 0;
+}
+
+int backend_quoted_encode(struct buf *b, const struct backend_quoted *m)
+{
+	const bool made = m->code == 0;
+
+	return buf_put_u32le(b, (uint32_t)m->code) || buf_put_var(b, m->attest, made ? m->attest_len : 0) ||
+			       buf_put_var(b, m->sig, made ? m->sig_len : 0) || buf_put_var(b, m->pcrs, made ? QUOTE_PCRS_LEN : 0)
+		       ? ERR_RANGE
+		       : 0;
+}
+
+int backend_quoted_decode(struct buf *b, struct backend_quoted *m)
+{
+	uint32_t code;
+	size_t pcrs;
+
+	if (buf_get_u32le(b, &code) || buf_get_var(b, ATTEST_MAX, &m->attest, &m->attest_len) ||
+	    buf_get_var(b, ATTEST_SIG_MAX, &m->sig, &m->sig_len) || buf_get_var(b, QUOTE_PCRS_LEN, &m->pcrs, &pcrs))
+		return ERR_PROTO;
+	m->code = (int32_t)code;
+	if (m->code > 0 || m->code < ERR_LAST)
+		return ERR_PROTO;
+	if (m->code != 0)
+		return m->attest_len != 0 || m->sig_len != 0 || pcrs != 0 ? ERR_PROTO : 0;
+	return m->attest_len == 0 || m->sig_len == 0 || pcrs != QUOTE_PCRS_LEN ? ERR_PROTO : 0;
 }
 
 int store_commit_encode(struct buf *b, const struct store_commit *m)
@@ -207,16 +245,16 @@ int key_give_decode(struct buf *b, struct key_give *m)
 
 int cert_request_encode(struct buf *b, const struct cert_request *m)
 {
-	if (buf_put_u8(b, m->kind) || buf_put_var(b, m->ek_public, m->ek_public_len))
+	if (buf_put_u8(b, m->kind) || buf_put_var(b, m->key_public, m->key_public_len))
 		return ERR_RANGE;
 	return 0;
 }
 
 int cert_request_decode(struct buf *b, struct cert_request *m)
 {
-	if (buf_get_u8(b, &m->kind) || buf_get_var(b, PUBLIC_MAX, &m->ek_public, &m->ek_public_len))
+	if (buf_get_u8(b, &m->kind) || buf_get_var(b, PUBLIC_MAX, &m->key_public, &m->key_public_len))
 		return ERR_PROTO;
-	return m->kind >= EK_KINDS ? ERR_PROTO : 0;
+	return m->kind >= KEY_KINDS ? ERR_PROTO : 0;
 }
 
 int cert_issued_encode(struct buf *b, const struct cert_issued *m)
@@ -233,5 +271,5 @@ int cert_issued_decode(struct buf *b, struct cert_issued *m)
 	if (buf_get_u8(b, &m->kind) || buf_get_u32le(b, &code) || buf_get_var(b, CERT_MAX, &m->der, &m->der_len))
 		return ERR_PROTO;
 	m->code = (int32_t)code;
-	return m->kind >= EK_KINDS || m->code > 0 || m->code < ERR_LAST ? ERR_PROTO : 0;
+	return m->kind >= KEY_KINDS || m->code > 0 || m->code < ERR_LAST ? ERR_PROTO : 0;
 }

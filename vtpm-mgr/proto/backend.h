@@ -12,6 +12,8 @@
  *	b -> m  BACKEND_ATTACHED {i32 code}	it has looked at the ring that came over attach: 0, it serves it
  *	m -> b  BACKEND_DETACH {}		let go of the ring, if there is one; a command in hand is cancelled
  *	b -> m  BACKEND_DETACHED {}		nothing of the guest's is mapped any more
+ *	m -> b  BACKEND_QUOTE {32 bytes}	TPM2_Quote of PCRs 0 to 15 by the attestation key, over that; one at a time
+ *	b -> m  BACKEND_QUOTED {i32 code, var attest, var signature, var PCRs}	the answer, after the command in hand
  *	m -> b  BACKEND_STOP {}		shut the engine down in order, commit, exit 0
  *	End of file: the manager has gone; the backend exits at once, having acknowledged nothing that is not stored.
  *
@@ -29,7 +31,7 @@
  * key channel (keeper <-> backend)
  *	k -> b  KEY_GIVE {uuid, u64 epoch, key, u8 renew, next key}	once; renew: the state it is given is sealed under key, and from its next
  *								commit on (COMMIT_RENEWED) everything is under the next one; otherwise zeros
- *	b -> k  CERT_REQUEST {u8 kind, var TPM2B_PUBLIC}	only for a worker started with RUN_CERTIFY; one per kind
+ *	b -> k  CERT_REQUEST {u8 kind, var TPM2B_PUBLIC}	only for a worker started with RUN_CERTIFY or RUN_CERTIFY_AK; one per kind
  *	k -> b  CERT_ISSUED {u8 kind, i32 code, var DER}
  */
 #ifndef VTPM_PROTO_BACKEND_H
@@ -53,6 +55,8 @@ enum {
 	BACKEND_ATTACHED = 0x42450007,
 	BACKEND_DETACH = 0x42450008,
 	BACKEND_DETACHED = 0x42450009,
+	BACKEND_QUOTE = 0x4245000a,
+	BACKEND_QUOTED = 0x4245000b,
 	STORE_COMMIT = 0x42450011,
 	STORE_DONE = 0x42450012,
 	STORE_TAKE = 0x42450013,
@@ -62,12 +66,15 @@ enum {
 	CERT_ISSUED = 0x42450023,
 };
 
-/* What a backend is started for. Either RUN_SERVE (with a state), or RUN_MANUFACTURE and/or RUN_CERTIFY, or RUN_IMPORT. */
+/*
+ * What a backend is started for. Either RUN_SERVE (with a state), or RUN_MANUFACTURE and/or RUN_CERTIFY or RUN_CERTIFY_AK, or RUN_IMPORT
+ * and RUN_CERTIFY_AK.
+ */
 enum {
 	RUN_SERVE = 1u << 0,	   /* serve the ring */
 	RUN_STARTUP = 1u << 1,	   /* with SERVE: send TPM2_Startup(CLEAR) and randomise the platform auth before the first guest byte; for a QEMU only with a launch */
 	RUN_MANUFACTURE = 1u << 2, /* no state given: make a new TPM with its EKs */
-	RUN_CERTIFY = 1u << 3,	   /* have the EKs certified and write the certificates to NV */
+	RUN_CERTIFY = 1u << 3,	   /* have all keys certified, and write the certificates of EKs to NV */
 	RUN_STANDBY = 1u << 4,	   /* with SERVE, for a QEMU, and no state: another QEMU has the TPM; STORE_TAKE asks for it */
 	RUN_RESUME = 1u << 5,	   /* with SERVE: go on where the backend that was killed stood; it left a checkpoint, or its TPM was off */
 	RUN_CRASHED = 1u << 6,	   /* with RESUME: not SIGKILL has ended it: what it had in hand is not tried again */
@@ -77,6 +84,7 @@ enum {
 	 * one holds what opens it, and RUN_SECRET says what that is. Both are memfds that nobody can change any more.
 	 */
 	RUN_IMPORT = 1u << 8,
+	RUN_CERTIFY_AK = 1u << 12, /* the AK alone: the EKs are certified by somebody else, as those of swtpm's */
 };
 
 /* What opens a state of swtpm, as its --key says it: bits 9 to 11 of the flags. */
@@ -91,8 +99,9 @@ enum import_secret {
 #define RUN_SECRET_OF(flags) ((enum import_secret)((flags) >> 9 & 7u))
 #define IMPORT_FDS_MAX	     2u
 
-/* The two EKs of TCG EK Credential Profile 2.0: templates L-1 and L-2. */
-enum ek_kind { EK_RSA2048 = 0, EK_ECC_P256 = 1, EK_KINDS = 2 };
+/* Keys that are certified. The two EKs of TCG EK Credential Profile 2.0: templates L-1 and L-2; the attestation key. */
+enum ek_kind { EK_RSA2048 = 0, EK_ECC_P256 = 1, EK_KINDS = 2, AK_ECC_P256 = 2, KEY_KINDS = 3 };
+#define ALL_KINDS ((1u << KEY_KINDS) - 1u)
 
 struct backend_start {
 	uint32_t flags;
@@ -112,15 +121,25 @@ struct backend_provisioned {
 	uint64_t version;
 	const uint8_t *sealed; /* views */
 	size_t sealed_len;
-	const uint8_t *ek_public[EK_KINDS]; /* TPM2B_PUBLIC */
-	size_t ek_public_len[EK_KINDS];
-	const uint8_t *cert[EK_KINDS]; /* DER; length 0 without RUN_CERTIFY */
-	size_t cert_len[EK_KINDS];
+	const uint8_t *key_public[KEY_KINDS]; /* TPM2B_PUBLIC; length 0: there is none, or it cannot be had */
+	size_t key_public_len[KEY_KINDS];
+	const uint8_t *cert[KEY_KINDS]; /* DER; length 0 of what was not certified */
+	size_t cert_len[KEY_KINDS];
 };
 
 struct backend_failed {
 	int32_t code;
 	char text[TEXT_MAX + 1];
+};
+
+/* What a backend quotes: SHA-256 bank, PCRs 0 to 15. */
+#define QUOTE_PCRS     16u
+#define QUOTE_PCRS_LEN (QUOTE_PCRS * DIGEST_LEN)
+struct backend_quoted {
+	int32_t code; /* ERR_NOTFOUND: it has no attestation key; ERR_WRONG_STATE: it is off, or was not started up; ERR_BUSY: not in this moment */
+	const uint8_t *attest, *sig; /* views: TPMS_ATTEST, TPMT_SIGNATURE; with code 0 */
+	const uint8_t *pcrs;	     /* QUOTE_PCRS_LEN bytes: the values that were quoted; with code 0 */
+	size_t attest_len, sig_len;
 };
 
 #define COMMIT_STARTUP	   (1u << 0) /* the engine's first commit after a power-on */
@@ -155,8 +174,8 @@ struct key_give {
 };
 struct cert_request {
 	uint8_t kind;
-	const uint8_t *ek_public; /* view */
-	size_t ek_public_len;
+	const uint8_t *key_public; /* view */
+	size_t key_public_len;
 };
 struct cert_issued {
 	uint8_t kind;
@@ -167,10 +186,13 @@ struct cert_issued {
 
 #define BACKEND_START_MIN	65u
 #define BACKEND_START_MAX	(BACKEND_START_MIN + SEALED_STATE_MAX + LAUNCH_LOG_MAX)
-#define BACKEND_PROVISIONED_MIN 28u
-#define BACKEND_PROVISIONED_MAX (BACKEND_PROVISIONED_MIN + SEALED_STATE_MAX + EK_KINDS * (PUBLIC_MAX + CERT_MAX))
+#define BACKEND_PROVISIONED_MIN 36u
+#define BACKEND_PROVISIONED_MAX (BACKEND_PROVISIONED_MIN + SEALED_STATE_MAX + KEY_KINDS * (PUBLIC_MAX + CERT_MAX))
 #define BACKEND_REFUSED_SIZE	4u
 #define BACKEND_ATTACHED_SIZE	4u
+#define BACKEND_QUOTE_SIZE	DIGEST_LEN
+#define BACKEND_QUOTED_MIN	16u
+#define BACKEND_QUOTED_MAX	(BACKEND_QUOTED_MIN + ATTEST_MAX + ATTEST_SIG_MAX + QUOTE_PCRS_LEN)
 #define BACKEND_FAILED_MIN	8u
 #define BACKEND_FAILED_MAX	(BACKEND_FAILED_MIN + TEXT_MAX)
 #define STORE_COMMIT_MIN	13u
@@ -197,6 +219,10 @@ CHECKED int backend_refused_decode(struct buf *b, int32_t *code);
 /* code: 0 or negative. */
 CHECKED int backend_attached_encode(struct buf *b, int32_t code);
 CHECKED int backend_attached_decode(struct buf *b, int32_t *code);
+CHECKED int backend_quote_encode(struct buf *b, const uint8_t qualifying[static DIGEST_LEN]);
+CHECKED int backend_quote_decode(struct buf *b, uint8_t qualifying[static DIGEST_LEN]);
+CHECKED int backend_quoted_encode(struct buf *b, const struct backend_quoted *m);
+CHECKED int backend_quoted_decode(struct buf *b, struct backend_quoted *m);
 CHECKED int store_commit_encode(struct buf *b, const struct store_commit *m);
 CHECKED int store_commit_decode(struct buf *b, struct store_commit *m);
 CHECKED int store_done_encode(struct buf *b, const struct store_done *m);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vtpm-mgr/proto/keeper.h"
 
+#include "vtpm-mgr/proto/backend.h"
+
 int keeper_status_encode(struct buf *b, const struct keeper_status *s)
 {
 	if (buf_put_u8(b, s->kind) || buf_put_str(b, s->manufacturer) || buf_put_str(b, s->vendor) ||
@@ -66,7 +68,7 @@ int ca_key_encode(struct buf *b, const struct ca_key *k)
 	if (buf_put_var(b, k->pub, k->pub_len) || buf_put_var(b, k->priv, k->priv_len) ||
 	    buf_put_var(b, k->auth, k->auth_len) || buf_put_var(b, k->cert, k->cert_len))
 		return ERR_RANGE;
-	return 0;
+	return k->creation_len && buf_put_var(b, k->creation, k->creation_len) ? ERR_RANGE : 0;
 }
 
 int ca_key_decode(struct buf *b, struct ca_key *k)
@@ -76,7 +78,9 @@ int ca_key_decode(struct buf *b, struct ca_key *k)
 	    buf_get_var(b, WRAPPED_KEY_LEN, &k->auth, &k->auth_len) ||
 	    buf_get_var(b, CERT_MAX, &k->cert, &k->cert_len))
 		return ERR_PROTO;
-	return 0;
+	k->creation = NULL;
+	k->creation_len = 0;
+	return buf_left(b) && buf_get_var(b, CREATION_MAX, &k->creation, &k->creation_len) ? ERR_PROTO : 0;
 }
 
 int key_binding_encode(struct buf *b, const struct key_binding *k)
@@ -204,15 +208,14 @@ int keeper_key_hand_encode(struct buf *b, const struct keeper_key_hand *m)
 
 int keeper_key_hand_decode(struct buf *b, struct keeper_key_hand *m)
 {
-	uint8_t certify, renew;
+	uint8_t renew;
 
 	if (key_binding_decode(b, &m->binding) || buf_get_var(b, WRAPPED_KEY_LEN, &m->wrapped, &m->wrapped_len) ||
-	    buf_get_u64le(b, &m->token) || buf_get_u8(b, &certify) || buf_get_u8(b, &renew) ||
+	    buf_get_u64le(b, &m->token) || buf_get_u8(b, &m->certify) || buf_get_u8(b, &renew) ||
 	    buf_get_bytes(b, m->config, DIGEST_LEN))
 		return ERR_PROTO;
-	m->certify = certify;
 	m->renew = renew;
-	return certify > 1 || renew > 1 || !m->token ? ERR_PROTO : 0;
+	return (m->certify & ~ALL_KINDS) || renew > 1 || (renew && m->certify) || !m->token ? ERR_PROTO : 0;
 }
 
 int keeper_key_drop_encode(struct buf *b, uint64_t token)

@@ -22,9 +22,10 @@
  *	CA_OPEN	     {struct ca_key}		-> {}
  *	KEY_NEW	     {struct key_binding}		-> {wrapped key}
  *	KEY_REBIND   {old binding, wrapped, new binding} -> {wrapped key}	both in the same group
- *	KEY_HAND     {binding, wrapped, token, certify, renew, config} -> {wrapped key}	unwraps; the key goes to the backend of that token as
- *							soon as the spawner has linked it. ERR_AUTH: quarantine it. renew: with it
- *							goes a new key, wrapped for the binding with that config; otherwise no result
+ *	KEY_HAND     {binding, wrapped, token, certify, renew, config} -> {serial} or {wrapped key}	unwraps; the key goes to the
+ *							backend of that token as soon as the spawner has linked it. ERR_AUTH: quarantine it.
+ *							serial: with certify, that of its certificates, but for the kind in the last byte.
+ *							renew, never with certify: with it goes a new key, wrapped for the binding with that config
  *	KEY_DROP     {token}			-> {}	that backend is not to come after all
  *	and those of anchor.h and backup.h
  *
@@ -116,7 +117,8 @@ struct ca_key {
 	const uint8_t *pub, *priv; /* views: marshalled TPM2B_PUBLIC, TPM2B_PRIVATE under the SRK */
 	const uint8_t *auth;	   /* the key's auth value, wrapped under the root of "default" */
 	const uint8_t *cert;	   /* self-signed X.509, DER */
-	size_t pub_len, priv_len, auth_len, cert_len;
+	const uint8_t *creation;   /* TPM2B_CREATION_DATA, TPMT_TK_CREATION; absent where an earlier release made it */
+	size_t pub_len, priv_len, auth_len, cert_len, creation_len;
 };
 
 /* What a wrapped key is bound to. */
@@ -179,7 +181,7 @@ struct keeper_key_hand {
 	const uint8_t *wrapped; /* view */
 	size_t wrapped_len;
 	uint64_t token;
-	bool certify; /* answer its CERT_REQUESTs, too */
+	uint8_t certify; /* answer its CERT_REQUESTs of these kinds (enum ek_kind), a bit each, too */
 	bool renew;   /* a new key goes with it, to take its place */
 	uint8_t config[DIGEST_LEN]; /* of the row that has the new one; without renew zeros */
 };
@@ -197,7 +199,7 @@ struct keeper_reply {
 #define SEALED_ROOT_MIN (8u + POLICY_ENCODED_MIN + ROOT_ID_LEN)
 #define SEALED_ROOT_MAX (8u + POLICY_ENCODED_MAX + ROOT_ID_LEN + 2u * SEALED_BLOB_MAX)
 #define CA_KEY_MIN	16u
-#define CA_KEY_MAX	(CA_KEY_MIN + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX)
+#define CA_KEY_MAX	(CA_KEY_MIN + 4u + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX + CREATION_MAX)
 #define KEEPER_ID_SIZE	8u
 /* Whole bodies, id included. */
 #define KEEPER_OPEN_MIN	      (KEEPER_ID_SIZE + 16u)

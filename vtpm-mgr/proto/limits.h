@@ -10,7 +10,12 @@
 #define SWTPM_FILE_MAX	  SEALED_STATE_MAX /* a file of swtpm that is taken over */
 #define SEALED_BLOB_MAX	  1024u /* TPM2B_PUBLIC or TPM2B_PRIVATE of a sealed object or key */
 #define CERT_MAX	  2048u /* one X.509 certificate, DER; also what one NV index of libtpms holds */
-#define PUBLIC_MAX	  512u	/* a TPM2B_PUBLIC of an EK */
+#define CREATION_MAX	  512u	/* TPM2B_CREATION_DATA and TPMT_TK_CREATION of the CA key */
+#define PUBLIC_MAX	  512u	/* a TPM2B_PUBLIC of an EK or AK */
+#define ATTEST_MAX	  512u	/* TPMS_ATTEST */
+#define ATTEST_SIG_MAX	  128u	/* TPMT_SIGNATURE of ECDSA P-256 */
+#define NV_PUBLIC_LEN	  14u	/* TPMS_NV_PUBLIC of an index without a policy */
+#define SERIAL_LEN	  16u	/* of a certificate; 01 in its highest bits, so that it is positive and always of this length */
 #define PCR_COUNT	  24u
 #define TEXT_MAX	  512u /* an explanation for a person, without the NUL */
 #define TPM_NAME_MAX	  68u  /* a TPM2B_NAME's contents: algorithm and up to SHA-512 */

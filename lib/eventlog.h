@@ -6,8 +6,8 @@
  *
  * Events are views into the caller's bytes, which must outlive them.
  */
-#ifndef VTPM_PREDICT_EVENTLOG_H
-#define VTPM_PREDICT_EVENTLOG_H
+#ifndef VTPM_LIB_EVENTLOG_H
+#define VTPM_LIB_EVENTLOG_H
 
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vtpm-mgr/predict/eventlog.h"
+#include "lib/eventlog.h"
 
 #include <stdbool.h>
 #include <stdio.h>
