@@ -12,7 +12,7 @@ mkdir -p "$lab" "$out"
 . tests/lab/packages.sh
 . tests/lab/initramfs.sh
 
-PACKAGES="libc6 libgcc-s1 libssl3 libjansson4 libseccomp2 libsqlite3-0 libtpms0 libtss2-esys-3.0.2-0 libtss2-mu0 libtss2-rc0
+PACKAGES="libc6 libgcc-s1 libssl3 libcbor0.8 libjansson4 libseccomp2 libsqlite3-0 libtpms0 libtss2-esys-3.0.2-0 libtss2-mu0 libtss2-rc0
 	libtss2-sys1 libtss2-tctildr0 libtss2-tcti-device0 busybox-static e2fsprogs libext2fs2 libcom-err2 libblkid1 libuuid1"
 MODULES="xen-blkfront xen-evtchn xen-gntdev xen-gntalloc xen-privcmd crc32c_generic ext4"
 DEVICE_TCTI=libtss2-tcti-device.so.0 # loaded by name; libgcc_s, too, when a thread is cancelled
