@@ -55,7 +55,7 @@ help:
 ## make lab-qemu   Debian's kernel in QEMU on our TPM; LAB_PEERS=swtpm for the reference (docs/lab.md)
 ## make lab-xen   Debian's Xen in QEMU, our manager in dom0, guests; LAB_XEN=short for the essence (docs/lab.md)
 ## make lab-flask  the same with a Xen that enforces the XSM policy of hv/flask, which is built from source once
-## make lab-launch   guests of Xen that vtpm-launch makes, and others that come without; LAB_LAUNCH=short for the essence (docs/lab.md)
+## make lab-launch   guests of Xen that vtpm-launch makes, others that come without, and all of it from the firmware on in one boot; LAB_LAUNCH=short for the essence (docs/lab.md)
 ## make lab-host   a measured boot: OVMF, GRUB, Xen, dom0; LAB_HOST=short for the essence (docs/lab.md)
 ## make lab-libvirt   Debian's libvirt with vtpm-swtpm in swtpm's place, through virsh
 ## make torture    CUTS power cuts of processes, chip and disk; SEED=n does one life again (docs/continuity.md)
@@ -202,8 +202,8 @@ lab-flask: programs stubdom $(GUEST) $(BUILD)/tests/xenback
 	TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-flask tests/lab/flask/run.sh
 
 LAB_LAUNCH ?= long
-lab-launch: programs stubdom $(GUEST) $(BUILD)/tests/xenback
-	LAB_LAUNCH='$(LAB_LAUNCH)' TEST_TIMEOUT=900 tests/run.sh --build $(BUILD) --name lab-launch tests/lab/launch/run.sh
+lab-launch: programs stubdom efi $(GUEST) $(BUILD)/tests/xenback
+	LAB_LAUNCH='$(LAB_LAUNCH)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-launch tests/lab/launch/run.sh
 
 LAB_HOST ?= long
 lab-host: programs efi $(GUEST)

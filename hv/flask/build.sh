@@ -29,7 +29,7 @@ for f; do
 done
 version=$(checkpolicy -V | awk '{ print ($1 < 30) ? $1 : 30 }') # Xen reads 24 to 30
 
-# dom0 of Xen's own policy may switch enforcement off and relabel devices; a rule cannot be taken back, so it is left out
+# dom0 of Xen's own policy may switch enforcement off, relabel devices, patch Xen and replace it by kexec; a rule cannot be taken back, so it is left out
 # here. Were it written otherwise in another Xen, vtpm.te's neverallow rules would say so.
 m4 -D self_contained_policy -D mls_num_sens=16 -D mls_num_cats=256 -s \
 	"$classes/security_classes" "$classes/initial_sids" "$classes/access_vectors" \
@@ -39,6 +39,7 @@ m4 -D self_contained_policy -D mls_num_sens=16 -D mls_num_cats=256 -s \
 	"$xen/policy/global_tunables" $rules "$here/vtpm.te" $site_rules \
 	"$xen/policy/users" $constraints "$xen/policy/initial_sids" "$xen/policy/device_contexts" "$here/device_contexts" |
 	sed -e '/^allow dom0_t security_t:security { load_policy setenforce setbool };$/d' \
-		-e '/^allow dom0_t security_t:security { add_ocontext del_ocontext };$/d' >"$out.conf"
+		-e '/^allow dom0_t security_t:security { add_ocontext del_ocontext };$/d' \
+		-e '/^allow dom0_t xen_t:xen2\{0,1\} {$/,/^};$/s/ \(kexec\|livepatch_op\)\>//' >"$out.conf"
 checkpolicy -t Xen -c "$version" "$out.conf" -o "$out" >"$out.log" 2>&1 || { cat "$out.log" >&2; exit 1; }
 rm "$out.log"

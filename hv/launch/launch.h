@@ -146,6 +146,8 @@ void xl_config_free(struct xl_config *c);
 
 /* Returns when the domain, by its number, has ended. *end: how, of xl_ends; XL_ENDS: in another way, or it is gone. */
 CHECKED int xl_wait(const char *id, size_t *end, struct ctl_error *e);
+/* Whether that is so, by what "xl list -v" of it says. A domain that is suspended, as while it is saved, goes on or goes away. */
+bool xl_domain_has_ended(const char *list, size_t *end);
 
 /* --- report.c --- */
 

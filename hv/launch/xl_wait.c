@@ -9,24 +9,27 @@
 
 #define ENDS	  "@releaseDomain" /* xenstored says so whenever a domain has ended or gone */
 #define ANSWER_MS 10000u
+#define SUSPENDED 2u /* SHUTDOWN_suspend of xen/sched.h */
 
 /*
  * "xl list -v ID": a line of headings, and one of
- *	name, number, memory, vcpus, state ("---sr-": s has ended), time, uuid, reason (hex, or "-"), label
+ *	name, number, memory, vcpus, state ("---s--": it has shut down), time, uuid, reason (hex, or "-"), label
  * A name has no spaces: xl_config.c.
  */
-static bool has_ended(const char *list, size_t *end)
+bool xl_domain_has_ended(const char *list, size_t *end)
 {
 	const char *line = strchr(list, '\n');
 	char state[16], reason[16];
+	unsigned long how;
 
 	*end = XL_ENDS;
 	if (!line || sscanf(line + 1, "%*s %*s %*s %*s %15s %*s %*s %15s", state, reason) != 2)
 		return true;
-	if (!strchr(state, 's'))
+	how = strtoul(reason, NULL, 16);
+	if (!strchr(state, 's') || how == SUSPENDED)
 		return false;
 	for (size_t i = 0; i < XL_ENDS; i++)
-		if (strtoul(reason, NULL, 16) == xl_ends[i].reason)
+		if (how == xl_ends[i].reason)
 			*end = i;
 	return true;
 }
@@ -41,7 +44,7 @@ static bool look(const char *id, size_t *end)
 	*end = XL_ENDS;
 	snprintf(number, sizeof(number), "%s", id);
 	if (run_program(argv, &list, XL_CONFIG_MAX, &gone) == 0)
-		ended = has_ended(list, end);
+		ended = xl_domain_has_ended(list, end);
 	free(list);
 	return ended;
 }

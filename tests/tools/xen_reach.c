@@ -5,6 +5,7 @@
  *	xen_reach offer DOMID			grants it a page and has a port for it, 0 if that is refused; prints "REF PORT", stays
  *	xen_reach take DOMID REF PORT		maps that page, binds that port; prints "page" and "port", for what it got
  *	xen_reach deny FIRST COUNT		in dom0: gives pages of MMIO up until the host boots anew
+ *	xen_reach kexec				in dom0: asks Xen where it would load another kernel; loads none
  *
  * Exit status: 0, done; 1, not.
  */
@@ -23,7 +24,9 @@
 #include <xen/xen.h>
 #include <xen/gntalloc.h>
 #include <xen/sys/evtchn.h>
+#include <xen/kexec.h>
 #include <xen/sys/gntdev.h>
+#include <xen/sys/privcmd.h>
 
 #include "hv/xen/hypercall.h"
 
@@ -92,6 +95,16 @@ static int deny(uint64_t first, uint64_t count)
 	return err ? 1 : 0;
 }
 
+/* Xen asks its policy before it looks at anything else, and would then find no argument. */
+static int kexec(void)
+{
+	struct privcmd_hypercall call = { .op = __HYPERVISOR_kexec_op, .arg = { KEXEC_CMD_kexec_get_range } };
+
+	if (ioctl(device("/dev/xen/privcmd"), IOCTL_PRIVCMD_HYPERCALL, &call) != 0 && errno != EFAULT)
+		fail("kexec");
+	return 0;
+}
+
 static unsigned long number(const char *text)
 {
 	return strtoul(text, NULL, 0);
@@ -105,6 +118,8 @@ int main(int argc, char **argv)
 		return take((uint16_t)number(argv[2]), (uint32_t)number(argv[3]), (uint32_t)number(argv[4]));
 	if (argc == 4 && !strcmp(argv[1], "deny"))
 		return deny(number(argv[2]), number(argv[3]));
-	fprintf(stderr, "usage: xen_reach offer DOMID | take DOMID REF PORT | deny FIRST COUNT\n");
+	if (argc == 2 && !strcmp(argv[1], "kexec"))
+		return kexec();
+	fprintf(stderr, "usage: xen_reach offer DOMID | take DOMID REF PORT | deny FIRST COUNT | kexec\n");
 	return 1;
 }

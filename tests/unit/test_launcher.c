@@ -515,6 +515,40 @@ static void events_beyond_the_bounds_are_refused(void **state)
 	assert_int_equal(n, LAUNCH_LOG_MAX / LAUNCH_DATA_MAX);
 }
 
+/* --- how a domain ends --- */
+
+#define LIST(state, reason)                                                                                                                    \
+	"Name ID Mem VCPUs State Time(s) UUID Reason-Code Security Label\n"                                                                         \
+	"web1 7 160 1 " state " 12.3 5761b7d3-f18b-4927-890c-5cab56dca4ae " reason " -\n"
+
+static void ends_of_a_domain(void **state)
+{
+	static const struct {
+		const char *list;
+		bool ended;
+		size_t end;
+	} cases[] = {
+		{LIST("r-----", "-"), false, XL_ENDS},
+		{LIST("-b----", "-"), false, XL_ENDS},
+		{LIST("---s--", "0"), true, 0},
+		{LIST("---s--", "1"), true, 1},
+		{LIST("---s--", "2"), false, XL_ENDS}, /* it is being saved */
+		{LIST("---sc-", "3"), true, 2},
+		{LIST("---s--", "4"), true, 3},
+		{LIST("---s--", "9"), true, XL_ENDS},
+		{"Name ID\n", true, XL_ENDS},
+		{"", true, XL_ENDS},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		size_t end = 77;
+
+		assert_int_equal(xl_domain_has_ended(cases[i].list, &end), cases[i].ended);
+		assert_int_equal(end, cases[i].end);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -526,6 +560,7 @@ int main(void)
 		cmocka_unit_test(a_configuration_is_taken),
 		cmocka_unit_test(what_is_absent_has_its_default),
 		cmocka_unit_test(a_configuration_that_cannot_be_measured_is_refused),
+		cmocka_unit_test(ends_of_a_domain),
 		cmocka_unit_test(a_copy_is_sealed),
 		cmocka_unit_test(a_file_that_is_too_long_or_missing_is_refused),
 		cmocka_unit_test(a_boot_is_measured_in_order),

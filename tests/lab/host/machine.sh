@@ -31,7 +31,7 @@ grub_cfg() {
 		# not even GRUB sees this
 			multiboot2 /xen \${xen_options} $1
 			module2 /vmlinuz-1 console=hvc0 rdinit=/init loglevel=4 lab.talk=ttyS1 'lab.words=a b' $2
-			module2 --nounzip /initrd.img
+			module2 --nounzip /initrd.img${XEN_MODULE:+; module2 --nounzip /${XEN_MODULE##*/}}
 		}
 		menuentry 'Xen, kernel 2' --class xen \$menuentry_id_option two {
 			multiboot2 /xen \$xen_options $1
@@ -45,11 +45,11 @@ grub_cfg() {
 esp_make() {
 	local esp=$LAB/$1.esp
 	rm -f "$esp"
-	truncate -s 96M "$esp"
+	truncate -s "${ESP_SIZE:-96M}" "$esp"
 	mformat -i "$esp" -F -N 76545054 -v HOST ::
 	mmd -i "$esp" ::/EFI ::/EFI/BOOT ::/grub
 	mcopy -i "$esp" "$FILES/bootx64.efi" "$FILES/grubx64.efi" ::/EFI/BOOT/
-	mcopy -i "$esp" "$FILES"/{xen,vmlinuz-1,vmlinuz-2,initrd.img} ::/
+	mcopy -i "$esp" "$FILES"/{xen,vmlinuz-*,initrd.img} ${XEN_MODULE:+"$XEN_MODULE"} ::/
 	esp_configure "$1" lab=a lab.byte=a one
 }
 esp_configure() { grub_cfg "$2" "$3" "$4" | mcopy -o -i "$LAB/$1.esp" - ::/grub/grub.cfg; } # machine, as grub_cfg

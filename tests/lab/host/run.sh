@@ -15,16 +15,6 @@ up() { chip_make "$VM" && vm_start "$VM" "$VM${1:+_$1}" "$VM" "$VM"; } # what it
 order() { vm_plan "$VM" "$1"; }
 down() { order stop && vm_end "$VM"; }
 
-# The firmware's log, as dom0's kernel shows it, replayed by somebody else's program, is what the PCRs hold.
-event_log_is_true() {
-	local i
-	file "$VM.event_log"
-	tpm2_eventlog "$LAB/$VM.event_log" | sed -n '/^pcrs:/,$p' | sed -n '/sha256:/,/sha384:/p' >"$LAB/$VM.replayed"
-	for i in 0 1 2 3 4 5 6 7 8 9; do
-		is "${VM}_replay_is_pcr_$i" "$(sed -n "s/^ *$i *: 0x//p" "$LAB/$VM.replayed")" "${NOTE[$VM.pcr$i]:-nothing}"
-	done
-}
-
 # Files for dom0, and from it.
 give() {
 	local order
@@ -46,7 +36,7 @@ keys() {
 
 machine_host() {
 	esp_make host
-	up && order measured && event_log_is_true && order provision && down
+	up && order measured && firmware_log_is_true "$VM" && order provision && down
 }
 # A boot as the one before, a policy with keys, and the files of the next.
 machine_again() {

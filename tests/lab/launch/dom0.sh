@@ -13,7 +13,8 @@ plan_launch_make() { # name…
 # name, digit, pv or pvh, arguments of the kernel: a domain with the vTPM of its name, or of another
 launch_config() {
 	guest_config "$1" "$2" "$3" "lab.modules=xen-tpm2front lab.wait=tpmrm0 $4" <<-END
-		vtpm = [ "backend=0,uuid=$(uuid_of "${5:-$1}")" ]
+		vtpm = [ "backend=${launch_backend:-0},uuid=$(uuid_of "${5:-$1}")" ]
+		${launch_lines:-}
 	END
 }
 launch_create() { # name
@@ -68,6 +69,7 @@ plan_launch_swap() { # name, digit
 	say "ok $1_boots_the_measured_kernel_not_the_file_of_now"
 	guest_plan "$1" launched
 	is "$1_the_file_is_no_kernel_now" "$(head -c 4 /run/vmlinux | od -An -tx1 | tr -d ' ')" 00000000
+	launch_config "$1" "$2" pv "word=a"
 	rm /run/vmlinux /run/ramdisk
 }
 
@@ -112,6 +114,31 @@ plan_launch_reboot() { # name
 	guest_end "$1"
 	until_works no_launcher
 }
+# A checkpoint is no end. Saved and restored it goes on with its PCRs, if that was announced.
+plan_launch_saved() { # name
+	check "$1_checkpoint" xl save -c "$1" /run/saved
+	guest_plan "$1" launched
+	is "$1_launcher_stays" "$(launchers)" 1
+	check "$1_suspend" ctl suspend "$1"
+	check "$1_save" xl save "$1" /run/saved
+	until_works no_launcher
+	check "$1_restore" xl restore /run/saved
+	guest_attach "$1"
+	guest_plan "$1" launched
+}
+# Its launcher has ended with the domain that it made: a reboot is the end, until somebody launches it.
+plan_launch_saved_reboot() { # name
+	guest_say "$1" reboot
+	guest_hear "$1" "done reboot" && until_works has_ended "$1"
+	is "$1_nobody_launches_it" "$(launchers)" 0
+	check "$1_destroy" xl destroy "$1"
+	until_works vtpm_is "$1" stopped
+	launch_create "$1" && guest_plan "$1" launched
+	guest_end "$1"
+	until_works no_launcher
+	rm /run/saved
+}
+has_ended() { xl list "$1" | awk 'NR == 2 && $5 ~ /s/ { n++ } END { exit !n }'; }
 launchers() { grep -lx vtpm-launch /proc/[0-9]*/comm 2>/dev/null | wc -l; }
 no_launcher() { [ "$(launchers)" = 0 ]; }
 
@@ -122,15 +149,15 @@ stub_measured() { # options, assignments
 	vtpm-launch ${stub_options:-} stub /run/vtpmmgr.cfg "$@"
 }
 stub_is_up() { until_works stub status; }
-plan_launch_stub_init() {
-	local value
+plan_launch_stub_init() { # PCRs of the seal
+	local value seal="vtpm.init vtpm.arg=--seal-pcrs=$1"
 	check mkfs /bin/mke2fs -q -t ext4 $stub_disk
 	stub_config
 	value=$(vtpm-launch measure stub /run/vtpmmgr.cfg | awk '$1 == "PCR" { print $3 }')
 	note stub_value "$value"
-	is init_is_measured_as_the_next_start "$(vtpm-launch measure stub /run/vtpmmgr.cfg "extra=\"$stub_extra vtpm.init vtpm.arg=--seal-pcrs=15\"" |
+	is init_is_measured_as_the_next_start "$(vtpm-launch measure stub /run/vtpmmgr.cfg "extra=\"$stub_extra $seal\"" |
 		awk '$1 == "PCR" { print $3 }')" "$value"
-	check init stub_measured "extra=\"$stub_extra vtpm.init vtpm.arg=--seal-pcrs=15\""
+	check init stub_measured "extra=\"$stub_extra $seal\""
 	until_works stub_gone
 	check init_says_so stub_says "the store is made"
 }
@@ -173,4 +200,46 @@ plan_launch_stub_guest() { # name, digit
 plan_launch_stub_end() {
 	check end stub_end
 	refused not_again "given the TPM up" stub_measured
+}
+
+# --- all of it: a measured boot, a Xen that enforces, a stub domain of a measured image, guests that are launched ---
+plan_measured_boot() {
+	stub_scripts
+	stub_labels=yes stub_disk=/dev/vdc # vdb is what firmware booted from
+	note_boot
+}
+plan_labelled_stub() { # PCRs of its seal
+	stub_config
+	plan_launch_stub_give_up
+	flask_stub_is enforcing
+	stub policy show >/run/shown
+	is seal "$(sed -n 's/^PCRs *//p' /run/shown)" "$1"
+	check unsealed_without_a_hand grep -q '^this boot *unseals it' /run/shown
+	stub ca >/run/ca.pem
+	note_file ca /run/ca.pem
+	ctl() { stub "$@"; }
+	launch_backend=vtpmmgr back_domain=$(xl domid vtpmmgr)
+}
+# The same, but something before dom0 is another: whatever dom0 says then, the TPM says no.
+plan_labelled_stub_in_vain() { # PCR
+	stub_config
+	check start stub_measured
+	until_works stub_says "PCR $1"
+	refused nothing_is_unsealed "PCR $1" stub create web9
+	check end stub_end
+}
+plan_labelled_up() { # name, digit, type
+	launch_lines=$(label_lines "$3")
+	plan_launch_up "$1" "$2" pv
+	is "$1_label" "$(xl list -Z "$1" | awk 'NR == 2 { print $NF }')" "$(label "$3")"
+}
+# With label and uuid, but made by xl itself.
+plan_labelled_stranger() { # a vTPM that is free
+	guest_config plain 6 pv "lab.modules=xen-tpm2front" <<-END
+		vtpm = [ "backend=vtpmmgr,uuid=$(uuid_of "$1")" ]
+		$(label_lines vtpm_guest_t)
+	END
+	guest_create plain && unlaunched plain
+	guest_end plain
+	until_works vtpm_is "$1" stopped
 }

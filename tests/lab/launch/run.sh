@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Guests of Xen that vtpm-launch makes, and such that come by another way. docs/lab.md says more. Logs go to BUILD/lab/log.
-# LAB_LAUNCH: machines by name; "short" leaves the PVH guest, the reboot and the stub domain out.
+# LAB_LAUNCH: machines by name; "short" leaves the PVH guest, the reboot, the stub domain and the host that boots measured out.
 set -u
 cd "$(dirname "$0")/../../.."
 . tests/lib.sh
@@ -35,12 +35,19 @@ machine_launch() {
 	fi
 	order "launch_other_byte web1 4" && order "launch_swap web3 4" || return
 	pcrs_are_the_logs $vm.web3 web3
-	order "down web3" && order log && vm_end launch
+	if [ "${LAB_LAUNCH:-}" != short ]; then
+		order "launch_saved web3" || return
+		pcrs_are_the_logs $vm.web3 web3_restored
+		order "launch_saved_reboot web3" || return
+	else
+		order "down web3" || return
+	fi
+	order log && vm_end launch
 }
 
 # The stub domain's image is measured into the machine's TPM, and its store sealed to that: on two boots of the machine.
 machine_stubdom() {
-	stub_boot launch_stub stub stub && order launch_stub_init && order "launch_stub_up web1" && order "launch_stub_up web2" || return
+	stub_boot launch_stub stub stub && order "launch_stub_init 15" && order "launch_stub_up web1" && order "launch_stub_up web2" || return
 	order launch_stub_other && vm_end "$vm" || return
 	stub_boot launch_stub_on stub stub && order launch_stub_unmeasured && order launch_stub_give_up && order "launch_stub_guest web1 4" || return
 	pcrs_are_the_logs $vm.web1 stub_web1
@@ -51,9 +58,16 @@ lab_init
 image_build || { echo "not ok image"; exit 1; }
 case ${LAB_LAUNCH:-long} in
 short) machines=(launch) ;;
-long) machines=(launch stubdom) ;;
+long) machines=(whole launch stubdom) ;;
 *) machines=($LAB_LAUNCH) ;;
 esac
-for vm in "${machines[@]}"; do run_machine "$vm" >"$LAB/$vm.results" & done
+# A machine that is none of the Xen lab's has a file of its own.
+for vm in "${machines[@]}"; do
+	while [ "$(jobs -rp | wc -l)" -ge "${LAB_LANES:-2}" ]; do wait -n; done
+	(
+		[ ! -e "tests/lab/launch/$vm.sh" ] || . "tests/lab/launch/$vm.sh"
+		run_machine "$vm"
+	) >"$LAB/$vm.results" &
+done
 wait $(jobs -p)
 for vm in "${machines[@]}"; do cat "$LAB/$vm.results"; done

@@ -29,6 +29,9 @@ plan_flask_stub() {
 	until_works stub_gone
 	check init_says_so stub_says "the store is made"
 	plan_stub_up
+	flask_stub_is "$1"
+}
+flask_stub_is() { # enforcing or permissive
 	is stub_label "$(xl list -Z vtpmmgr | awk 'NR == 2 { print $NF }')" "$(label vtpmmgr_t)"
 	is status_says_xsm "$(stub status | awk '$1 == "XSM" { print $2 }')" "$1"
 }
@@ -48,17 +51,20 @@ dom0_may_touch_the_tpm() {
 		while read -r first last; do [ $((0x$first)) -gt $((0xfed40)) ] || [ $((0x$last)) -lt $((0xfed40)) ] || echo yes; done | grep -q yes
 }
 
-flask_guest() { # name, digit, type, init type or -
+label_lines() { # of xl's configuration, for a guest of that type: a sealed one is built under another
+	echo "seclabel = \"$(label "$1")\""
+	[ "$1" != vtpm_sealed_guest_t ] || echo "init_seclabel = \"$(label "$1_building")\""
+}
+flask_guest() { # name, digit, type
 	guest_config "$1" "$2" pv "lab.modules=xen-tpm2front,xen-gntalloc,xen-gntdev,xen-evtchn lab.wait=tpmrm0" <<-END
 		vtpm = [ "backend=vtpmmgr,uuid=$(stub_uuid "$1")" ]
-		seclabel = "$(label "$3")"
-		$([ "$4" = - ] || echo "init_seclabel = \"$(label "$4")\"")
+		$(label_lines "$3")
 	END
 	guest_create "$1"
 	is "$1_label" "$(xl list -Z "$1" | awk 'NR == 2 { print $NF }')" "$(label "$3")"
 }
 plan_flask_guests() {
-	flask_guest web1 4 vtpm_guest_t - && flask_guest web2 5 vtpm_sealed_guest_t vtpm_sealed_guest_t_building
+	flask_guest web1 4 vtpm_guest_t && flask_guest web2 5 vtpm_sealed_guest_t
 }
 plan_flask_nothing_denied() { nothing_denied nothing_was_denied; }
 
@@ -109,6 +115,10 @@ plan_flask_dom0() {
 	denied loadpolicy_is_denied load_policy security 'dom0_t.*security_t'
 	refused label . flask-label-pci 0000:00:02.0 "$(label dom0_t)"
 	denied label_is_denied '(add|del)_ocontext' security 'dom0_t.*security_t'
+	refused livepatch . xen-livepatch list
+	denied livepatch_is_denied livepatch_op xen2 'dom0_t.*xen_t'
+	refused kexec . xen_reach kexec
+	denied kexec_is_denied kexec xen 'dom0_t.*xen_t'
 	is still_enforcing "$(xl getenforce)" Enforcing
 }
 # Lost with the stub domain, until the host boots anew.

@@ -36,7 +36,7 @@ dom0_root() {
 	local root=$1 p tools=()
 	mkdir -p "$root"/{bin,dev,proc,sys,tmp,run,etc,guest,var/lib/xen,var/lib/xenstored,var/log/xen,var/lib/vtpm,usr/bin,usr/lib/xen-4.17} "$root$XEN_BIN"
 	ln -s /run "$root/var/run"
-	for p in xl xenstored oxenstored xen-init-dom0 xenconsoled libxl-save-helper vchan-socket-proxy flask-label-pci; do tools+=("$xen$XEN_BIN/$p"); done
+	for p in xl xenstored oxenstored xen-init-dom0 xenconsoled libxl-save-helper vchan-socket-proxy flask-label-pci xen-livepatch; do tools+=("$xen$XEN_BIN/$p"); done
 	install -m 755 "${tools[@]}" "$root$XEN_BIN/"
 	# Xen's device scripts are written for bash, and look for it and the others where Debian has them.
 	install -m 755 $DOM0_TOOLS "$xen"/usr/bin/xenstore* "$root/bin/"

@@ -1,6 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# The manager in dom0, on the machine's TPM. Read by dom0.sh of this lab and of the host's; busybox sh.
+# The manager in dom0, on the machine's TPM, and what a measured boot has left there. Read by dom0.sh of this lab and of the
+# host's; busybox sh.
 state=/var/lib/vtpm
+measurements=/sys/kernel/security/tpm0/binary_bios_measurements
+
+pcr() { tr A-F a-f </sys/class/tpm/tpm0/pcr-sha256/$1; }
+note_boot() { # for firmware_log_is_true
+	local i
+	check event_log grep -q . $measurements
+	note_file event_log $measurements
+	for i in 0 1 2 3 4 5 6 7 8 9; do note "pcr$i" "$(pcr "$i")"; done
+}
 
 # A daemon says nothing when it is ready. What is not so after two minutes never will be: then all that is known is shown.
 until_works() {

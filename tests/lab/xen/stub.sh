@@ -23,9 +23,12 @@ stub_create() {
 stub_gone() { ! xl domid vtpmmgr; }
 stub_end() { xl shutdown vtpmmgr && until_works stub_gone; }
 
-plan_stub_release() {
-	ln -s /proc/self/fd /dev/fd # the scripts of Xen expect what udev makes
+stub_scripts() { # those of Xen expect what udev makes
+	ln -s /proc/self/fd /dev/fd
 	ln -s /proc/self/fd/0 /dev/stdin
+}
+plan_stub_release() {
+	stub_scripts
 	echo MSFT0101:00 >/sys/bus/platform/drivers/tpm_tis/unbind
 	check dom0_has_let_go_of_the_tpm test ! -e /dev/tpm0
 }

@@ -10,7 +10,7 @@ stub_rows() {
 	sqlite3 "$LAB/rows.db" .dump | sha256sum
 }
 
-# Label, chip, disks. The stub domain's disk is dom0's second.
+# Label, chip, disks, what dom0 does first if not that it lets go of the TPM. The stub domain's disk is dom0's last.
 stub_boot() {
 	local machine BOOT_LIMIT=$((BOOT_LIMIT * 3)) # several domains are started there, one after the other
 	[ -e "$LAB/$3.store" ] || truncate -s 64M "$LAB/$3.store"
@@ -18,7 +18,7 @@ stub_boot() {
 	machine_command "$2" "$3" ""
 	machine+=(-drive "if=virtio,format=raw,file=$LAB/$3.store")
 	vm_run "$vm" "$1" "${machine[@]}"
-	vm_ready "$vm" && order stub_release
+	vm_ready "$vm" && order "${4:-stub_release}"
 }
 stub_both() { order "stub_guest web1 4 pv" && order "stub_guest web2 5 $1"; } # pv or pvh
 

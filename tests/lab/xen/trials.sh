@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What guests, toolstack and accidents do to the manager of a dom0, and what must come of it. Read by dom0.sh; busybox sh.
 
-back_node() { echo "/local/domain/0/backend/vtpm/$(xl domid "$1")/0/$2"; } # guest, node
+back_node() { echo "/local/domain/${back_domain:-0}/backend/vtpm/$(xl domid "$1")/0/$2"; } # guest, node
 back_state() { xenstore-read "$(back_node "$1" state)"; }
 in_state() { [ "$(back_state "$1")" = "$2" ]; }
 vtpm_state() { ctl list | awk -v n="$1" '$1 == n { print $4 }'; }
