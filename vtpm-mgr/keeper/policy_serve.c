@@ -56,7 +56,7 @@ static int take_root(struct keeper *k, const char *group, uint32_t flags)
 	if (!r)
 		r = groups_open(&k->groups, group, k->root);
 	if (r == ERR_EXISTS)
-		return tpm_fail(&k->tpm, r, "group %s is open with another root", group);
+		return tpm_fail(&k->tpm, r, "group %s is open with another root: its row was changed meanwhile, by a rotation or on the disk", group);
 	if (!r)
 		groups_shut(&k->groups, group, false);
 	if (!r)
