@@ -260,7 +260,7 @@ static int check_banks(struct backend *b, struct tpmrun *t, const struct launch_
 int launch_extend(struct backend *b)
 {
 	struct launch_event e;
-	struct launch_log l;
+	struct launch_log l = { 0 };
 	struct tpmrun t;
 	int err;
 

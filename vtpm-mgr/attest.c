@@ -96,7 +96,7 @@ static void node_ask(struct attest_node *n)
 		n->asked = !err;
 		n->first_gave_up = false;
 		if (err)
-			attest_end(node_take(n), err, "its backend cannot be asked", NULL);
+			attest_end(node_take(n), err, "its backend cannot be asked, and is perhaps being replaced; ask again", NULL);
 	}
 }
 

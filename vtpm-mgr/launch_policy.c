@@ -106,7 +106,7 @@ int launch_judge(struct mgr *m, const struct store_vtpm *row, struct launch *l, 
 		.digest = l->digest, .log = l->log, .log_len = l->len, .signature = signature, .signature_len = len };
 	char digest[2 * DIGEST_LEN + 1] = "";
 	struct launch_policy p;
-	uint8_t mismatch;
+	uint8_t mismatch = MISMATCH_REFUSE;
 	int err = effective(m, row, &p, &mismatch);
 
 	if (!err)

@@ -255,7 +255,7 @@ static void on_last_row(void *arg, const struct keeper_reply *reply)
 	struct leaves *leaves = &r->m->continuity.leaves;
 	struct journal_row row;
 	struct row_view view = {0};
-	uint8_t root[DIGEST_LEN];
+	uint8_t root[DIGEST_LEN] = {0};
 	struct buf b, in;
 	int err = reply->code;
 
