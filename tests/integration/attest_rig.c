@@ -7,18 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <tss2/tss2_mu.h>
 #include <tss2/tss2_tctildr.h>
 
 #include "lib/util.h"
+#include "tests/integration/software_tpm.h"
 #include "vtpm-mgr/keeper/ek.h"
 
 #define CA_ATTRIBUTES                                                                                                        \
@@ -43,17 +40,6 @@ static const TPML_PCR_SELECTION no_pcrs;
 
 /* ---- TPMs ---- */
 
-__attribute__((format(printf, 1, 2))) static void run(const char *fmt, ...)
-{
-	char cmd[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(cmd, sizeof(cmd), fmt, ap);
-	va_end(ap);
-	assert_int_equal(system(cmd), 0);
-}
-
 static void connect_esys(struct chip *c)
 {
 	char tcti[128];
@@ -65,40 +51,20 @@ static void connect_esys(struct chip *c)
 
 static void chip_start(struct chip *c)
 {
-	char path[128];
-	FILE *f;
-
 	strcpy(c->dir, "/tmp/test_verify.XXXXXX");
 	assert_non_null(mkdtemp(c->dir));
-	run("mkdir %s/state && swtpm socket --tpm2 --tpmstate dir=%s/state --server type=unixio,path=%s/tpm --ctrl type=unixio,path=%s/tpm.ctrl "
-	    "--flags not-need-init,startup-clear --daemon --pid file=%s/pid >/dev/null 2>&1",
-	    c->dir, c->dir, c->dir, c->dir, c->dir);
-	snprintf(path, sizeof(path), "%s/pid", c->dir);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%d", &c->pid), 1);
-	fclose(f);
+	c->pid = software_tpm_start(c->dir);
 	connect_esys(c);
 }
 
-/* It is nobody's child: its death shows as a closed control socket. */
 static void chip_stop(struct chip *c)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	char byte;
-
 	if (!c->pid)
 		return;
 	Esys_Finalize(&c->esys);
 	Tss2_TctiLdr_Finalize(&c->tcti);
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s/tpm.ctrl", c->dir);
-	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	kill(c->pid, SIGKILL);
-	while (read(fd, &byte, 1) > 0)
-		;
-	close(fd);
-	run("rm -rf %s", c->dir);
+	software_tpm_kill(c->dir, c->pid);
+	shell("rm -rf %s", c->dir);
 	c->pid = 0;
 }
 
@@ -365,7 +331,7 @@ void host_reset(struct host *h)
 	ok(Esys_Shutdown(h->chip.esys, NONE, TPM2_SU_CLEAR));
 	Esys_Finalize(&h->chip.esys);
 	Tss2_TctiLdr_Finalize(&h->chip.tcti);
-	run("swtpm_ioctl --unix %s/tpm.ctrl -i", h->chip.dir);
+	shell("swtpm_ioctl --unix %s/tpm.ctrl -i", h->chip.dir);
 	connect_esys(&h->chip);
 	ok(Esys_Startup(h->chip.esys, TPM2_SU_CLEAR));
 	load_keys(h);

@@ -4,10 +4,13 @@ What an enrolment says, looked at without our code: signatures, Names, hashes. U
 written it. Prints what is wrong, and fails.
 """
 import hashlib
-import struct
+import os
 import subprocess
 import sys
 import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
+from tpm_cursor import Cursor  # noqa: E402
 
 DIR = sys.argv[1]
 GENERATED, CERTIFY, CREATION = 0xff544347, 0x8017, 0x801a
@@ -16,22 +19,6 @@ GENERATED, CERTIFY, CREATION = 0xff544347, 0x8017, 0x801a
 def read(name):
     with open(DIR + "/" + name, "rb") as f:
         return f.read()
-
-
-class Cursor:
-    def __init__(self, data):
-        self.data = data
-
-    def take(self, n):
-        out, self.data = self.data[:n], self.data[n:]
-        assert len(out) == n, "it is cut off"
-        return out
-
-    def number(self, fmt):
-        return struct.unpack(">" + fmt, self.take(struct.calcsize(">" + fmt)))[0]
-
-    def sized(self):
-        return self.take(self.number("H"))
 
 
 def name_of(file):

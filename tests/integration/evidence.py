@@ -9,6 +9,9 @@ import os
 import struct
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
+from tpm_cursor import Cursor  # noqa: E402
+
 FILE, NONCE, DIR = sys.argv[1:4]
 GENERATED, QUOTE, NV, CERTIFY, CREATION = 0xff544347, 0x8018, 0x8014, 0x8017, 0x801a
 
@@ -17,22 +20,8 @@ def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-class Cursor:
-    def __init__(self, data):
-        self.data = data
-
-    def take(self, n):
-        out, self.data = self.data[:n], self.data[n:]
-        assert len(out) == n, "it is cut off"
-        return out
-
-    def number(self, fmt):
-        return struct.unpack(">" + fmt, self.take(struct.calcsize(">" + fmt)))[0]
-
-    def sized(self):
-        return self.take(self.number("H"))
-
-    # Deterministic CBOR (RFC 8949, 4.2.1): numbers, byte strings, arrays, maps.
+class Evidence(Cursor):
+    """Deterministic CBOR (RFC 8949, 4.2.1): numbers, byte strings, arrays, maps."""
     def head(self):
         first = self.number("B")
         more, n = first & 31, first & 31
@@ -57,7 +46,7 @@ class Cursor:
 
 
 def whole(data):
-    c = Cursor(data)
+    c = Evidence(data)
     out = c.item()
     assert not c.data, "something is left over"
     return out

@@ -12,47 +12,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
 import launch  # noqa: E402
 import ptm  # noqa: E402
-from qemu_peer import Gone, Qemu  # noqa: E402
+from managed import RUN, backend_of, connect, ctl, expect, off, report, show, until  # noqa: E402
+from qemu_peer import Gone  # noqa: E402
 
-VTPMCTL, RUN = sys.argv[1:3]
 BANKS = {"sha256": "000b", "sha384": "000c"}
-
-
-def ctl(*words):
-    return subprocess.run([VTPMCTL, "--runtime-dir", RUN, *words], capture_output=True, timeout=60)
-
-
-def show(name):
-    return json.loads(ctl("show", name, "--json").stdout)["vtpm"]
-
-
-def until(condition):
-    """What another process does, it has done a moment later."""
-    for _ in range(1200):
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def off(name):
-    return until(lambda: show(name)["state"] == "stopped")
-
-
-def report(name, complaints):
-    for complaint in complaints:
-        print("#", complaint)
-    print("%s %s" % ("not ok" if complaints else "ok", name), flush=True)
-
-
-def expect(complaints, what, got, want):
-    if got != want:
-        complaints.append("%s: %r, not %r" % (what, got, want))
 
 
 def do_launch(name, events, **more):
@@ -95,25 +62,9 @@ EXTEND_4 = ptm.command(0x8002, "00000182" "00000004" + ptm.PASSWORD + "00000001"
 PLATFORM_CHANGE_AUTH = ptm.command(0x8002, "00000129" "4000000c" + ptm.PASSWORD + "0000")
 
 
-def connect(name):
-    return Qemu("%s/%s.swtpm" % (RUN, name))
-
-
-def backend(qemu):
-    """The process at the other end of the data channel: only the backend has it."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for fd in os.listdir("/proc/%s/fd" % pid):
-                if int(pid) != os.getpid() and os.readlink("/proc/%s/fd/%s" % (pid, fd)) == "socket:[%d]" % qemu.data_inode:
-                    return int(pid)
-        except OSError:
-            continue
-    return None
-
-
 def kill_backend(name, qemu):
     before = show(name).get("replacements", 0)
-    os.kill(backend(qemu), signal.SIGKILL)
+    os.kill(backend_of(qemu), signal.SIGKILL)
     return until(lambda: show(name).get("replacements", 0) > before and show(name)["state"] == "running")
 
 

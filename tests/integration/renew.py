@@ -13,23 +13,20 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
-from qemu_peer import STARTUP, Gone, Qemu  # noqa: E402
+import managed  # noqa: E402
+from managed import ctl  # noqa: E402
+from qemu_peer import STARTUP, Qemu  # noqa: E402
 
-VTPMCTL, RUN, LOG, NAME, PID = sys.argv[1:6]
+RUN, LOG, NAME, PID = sys.argv[2:6]
 FAIL = 9
 RECVMSG = "47 "
 ENDED = "another one goes on with its guest"
 
 
-def ctl(*words):
-    return subprocess.run([VTPMCTL, "--runtime-dir", RUN, *words], capture_output=True, text=True, timeout=60)
-
-
 def show():
-    return json.loads(ctl("show", NAME, "--json").stdout)["vtpm"]
+    return managed.show(NAME)
 
 
 def reseal():
@@ -38,12 +35,7 @@ def reseal():
 
 
 def until(condition):
-    """What another process does, it has done a moment later."""
-    for _ in range(600):
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
+    return managed.until(condition, 600)
 
 
 def connect():

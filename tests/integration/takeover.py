@@ -5,54 +5,17 @@
 Usage: takeover.py VTPMCTL RUNTIME-DIR LOG
 """
 import itertools
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
+from managed import backend_of, connect, ctl, expect, off, report, show, until  # noqa: E402
 from qemu_peer import Gone, Qemu  # noqa: E402
 
-VTPMCTL, RUN, LOG = sys.argv[1:4]
+LOG = sys.argv[3]
 FAIL = 9
-
-
-def ctl(*words):
-    return subprocess.run([VTPMCTL, "--runtime-dir", RUN, *words], capture_output=True, text=True, timeout=60)
-
-
-def show(name):
-    return json.loads(ctl("show", name, "--json").stdout)["vtpm"]
-
-
-def until(condition):
-    """What another process does, it has done a moment later."""
-    for _ in range(1200):
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def connect(name):
-    return Qemu("%s/%s.swtpm" % (RUN, name))
-
-
-def off(name):
-    return until(lambda: show(name)["state"] == "stopped")
-
-
-def report(name, complaints):
-    for complaint in complaints:
-        print("#", complaint)
-    print("%s %s" % ("not ok" if complaints else "ok", name), flush=True)
-
-
-def expect(complaints, what, got, want):
-    if got != want:
-        complaints.append("%s: %r, not %r" % (what, got, want))
 
 
 def is_gone(step):
@@ -66,19 +29,6 @@ def is_gone(step):
 def logged(text):
     with open(LOG) as log:
         return text in log.read()
-
-
-def backend_of(qemu):
-    """The process at the other end of the data channel: only the backend has it."""
-    wanted = qemu.data_inode
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for fd in os.listdir("/proc/%s/fd" % pid):
-                if os.readlink("/proc/%s/fd/%s" % (pid, fd)) == "socket:[%d]" % wanted:
-                    return int(pid)
-        except OSError:
-            continue
-    return None
 
 
 # --- every order ---

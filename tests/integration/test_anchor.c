@@ -26,27 +26,6 @@ static struct anchor_view view;
 static struct journal_row row;
 static uint8_t mac[DIGEST_LEN];
 
-static int setup(void **state)
-{
-	(void)state;
-	rig_start(&rig);
-	return 0;
-}
-
-static int group_setup(void **state)
-{
-	(void)state;
-	rig_check();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	rig_stop(&rig);
-	return 0;
-}
-
 /* --- requests --- */
 
 static int take_view(int r, bool with_record)
@@ -584,7 +563,7 @@ static void test_changed_quotes(void **state)
 	assert_true(changed > 20 && refused > 10);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, manager_setup, manager_teardown)
 
 int main(void)
 {
@@ -596,5 +575,5 @@ int main(void)
 		TEST(test_without_room_for_v),	    TEST(test_quotes_and_certifies),	   TEST(test_changed_quotes),
 	};
 
-	return cmocka_run_group_tests(tests, group_setup, NULL);
+	return cmocka_run_group_tests(tests, manager_check, NULL);
 }

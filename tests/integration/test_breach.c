@@ -16,25 +16,11 @@
 
 #define DRTM (1u << 17) /* swtpm's control channel measures into it, whoever is connected */
 
-static int group_setup(void **state)
-{
-	(void)state;
-	rig_check();
-	return 0;
-}
-
 static int setup(void **state)
 {
 	(void)state;
 	rig_start(&rig);
 	rig_pcr_extend(&rig, 4);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	rig_stop(&rig);
 	return 0;
 }
 
@@ -202,7 +188,7 @@ static void test_hidden_ek(void **state)
 	expect_same_key();
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, manager_teardown)
 
 int main(void)
 {
@@ -211,5 +197,5 @@ int main(void)
 		TEST(test_other_srk),	TEST(test_other_ek), TEST(test_hidden_ek),
 	};
 
-	return cmocka_run_group_tests(tests, group_setup, NULL);
+	return cmocka_run_group_tests(tests, manager_check, NULL);
 }

@@ -27,27 +27,6 @@ enum {
 	CC_SIGN = 0x15d
 };
 
-static int setup(void **state)
-{
-	(void)state;
-	rig_start(&rig);
-	return 0;
-}
-
-static int group_setup(void **state)
-{
-	(void)state;
-	rig_check();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	rig_stop(&rig);
-	return 0;
-}
-
 static void test_status(void **state)
 {
 	struct keeper_status s;
@@ -584,7 +563,7 @@ static void test_asked_again(void **state)
 	rig_expect_closed(fd);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, manager_setup, manager_teardown)
 
 int main(void)
 {
@@ -596,5 +575,5 @@ int main(void)
 		TEST(test_asked_again),	 TEST(test_unread_replies),
 	};
 
-	return cmocka_run_group_tests(tests, group_setup, NULL);
+	return cmocka_run_group_tests(tests, manager_check, NULL);
 }

@@ -12,6 +12,27 @@ struct rig rig;
 struct answer a;
 struct store store;
 
+int manager_check(void **state)
+{
+	(void)state;
+	rig_check();
+	return 0;
+}
+
+int manager_setup(void **state)
+{
+	(void)state;
+	rig_start(&rig);
+	return 0;
+}
+
+int manager_teardown(void **state)
+{
+	(void)state;
+	rig_stop(&rig);
+	return 0;
+}
+
 void keep_root(void)
 {
 	struct buf b;

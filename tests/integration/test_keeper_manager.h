@@ -18,6 +18,11 @@ extern struct rig rig;
 extern struct answer a; /* to the last request */
 extern struct store store;
 
+/* Fixtures: what the rig starts is there; a rig of its own for each test. */
+int manager_check(void **state);
+int manager_setup(void **state);
+int manager_teardown(void **state);
+
 /* Puts the root of the last answer into the store. */
 void keep_root(void);
 int key_new(const struct key_binding *b);

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/integration/software_tpm.h"
 #include "vtpm-mgr/proto/backend.h"
 #include "vtpm-mgr/proto/spawn.h"
 
@@ -26,83 +27,44 @@
 #define HEADER	  10u
 #define PATIENCE  20000 /* ms: a keeper that does not answer by then has failed */
 
-static void run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void run(const char *fmt, ...)
-{
-	char cmd[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(cmd, sizeof(cmd), fmt, ap);
-	va_end(ap);
-	assert_int_equal(system(cmd), 0);
-}
-
-/* With --daemon it returns when its sockets are there. */
-static void swtpm_start(struct rig *g)
-{
-	char path[128];
-	FILE *f;
-
-	run("mkdir -p %s/state && swtpm socket --tpm2 --tpmstate dir=%s/state --server type=unixio,path=%s/tpm "
-	    "--ctrl type=unixio,path=%s/tpm.ctrl --flags not-need-init,startup-clear --daemon --pid file=%s/pid "
-	    ">/dev/null 2>&1",
-	    g->dir, g->dir, g->dir, g->dir, g->dir);
-	snprintf(path, sizeof(path), "%s/pid", g->dir);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%d", &g->swtpm), 1);
-	fclose(f);
-}
-
 void rig_start(struct rig *g)
 {
 	memset(g, 0, sizeof(*g));
 	strcpy(g->dir, "/tmp/test_keeper.XXXXXX");
 	assert_non_null(mkdtemp(g->dir));
 	g->mgr = g->spawn = -1;
-	run("mkdir %s/empty", g->dir);
-	swtpm_start(g);
+	shell("mkdir %s/empty", g->dir);
+	g->swtpm = software_tpm_start(g->dir);
 }
 
-/* It is nobody's child: its death shows as a closed control socket. */
 void rig_tpm_kill(struct rig *g)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	char c;
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s/tpm.ctrl", g->dir);
-	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	kill(g->swtpm, SIGKILL);
-	while (read(fd, &c, 1) > 0)
-		;
-	close(fd);
+	software_tpm_kill(g->dir, g->swtpm);
 	g->swtpm = 0;
 }
 
 void rig_tpm_reset(struct rig *g)
 {
-	run("swtpm_ioctl --unix %s/tpm.ctrl -i", g->dir);
+	shell("swtpm_ioctl --unix %s/tpm.ctrl -i", g->dir);
 }
 
 void rig_tpm_restart(struct rig *g)
 {
 	rig_tpm_kill(g);
-	run("rm -rf %s/tpm %s/tpm.ctrl %s/pid", g->dir, g->dir, g->dir);
-	swtpm_start(g);
+	shell("rm -rf %s/tpm %s/tpm.ctrl %s/pid", g->dir, g->dir, g->dir);
+	g->swtpm = software_tpm_start(g->dir);
 }
 
 void rig_tpm_replace(struct rig *g)
 {
 	rig_tpm_kill(g);
-	run("rm -rf %s/state %s/tpm %s/tpm.ctrl %s/pid", g->dir, g->dir, g->dir, g->dir);
-	swtpm_start(g);
+	shell("rm -rf %s/state %s/tpm %s/tpm.ctrl %s/pid", g->dir, g->dir, g->dir, g->dir);
+	g->swtpm = software_tpm_start(g->dir);
 }
 
 void rig_pcr_extend(struct rig *g, unsigned pcr)
 {
-	run("tpm2_pcrextend -T swtpm:path=%s/tpm "
+	shell("tpm2_pcrextend -T swtpm:path=%s/tpm "
 	    "%u:sha256=0101010101010101010101010101010101010101010101010101010101010101",
 	    g->dir, pcr);
 }
@@ -187,7 +149,7 @@ void rig_proxy_start(struct rig *g)
 	assert_true(g->plan != MAP_FAILED);
 	assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof(a)), 0);
 	assert_int_equal(listen(listener, 4), 0);
-	run("ln -s tpm.ctrl %s/proxy.ctrl", g->dir);
+	shell("ln -s tpm.ctrl %s/proxy.ctrl", g->dir);
 	g->proxy = fork();
 	if (!g->proxy)
 		proxy_loop(g, listener);
@@ -288,7 +250,7 @@ void rig_stop(struct rig *g)
 	}
 	if (g->swtpm)
 		rig_tpm_kill(g);
-	run("rm -rf %s", g->dir);
+	shell("rm -rf %s", g->dir);
 	assert_int_equal(status, 0);
 }
 

@@ -52,13 +52,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	rig_stop(&rig);
-	return 0;
-}
-
 /* The host boots again, into what extends PCR 4 so often. */
 static void boot(unsigned times)
 {
@@ -462,7 +455,7 @@ static void test_recovery_of_fixed(void **state)
 	assert_int_equal(ask_open(NULL), ERR_PCR);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, manager_teardown)
 
 int main(void)
 {

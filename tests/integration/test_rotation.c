@@ -20,27 +20,6 @@
 
 #define DRTM (1u << 17) /* the PCR that swtpm's control channel extends, while the keeper has the TPM's other one */
 
-static int setup(void **state)
-{
-	(void)state;
-	rig_start(&rig);
-	return 0;
-}
-
-static int group_setup(void **state)
-{
-	(void)state;
-	rig_check();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	rig_stop(&rig);
-	return 0;
-}
-
 static void measure(const char *what)
 {
 	char cmd[256];
@@ -283,7 +262,7 @@ static void test_nobody_could_answer(void **state)
 	assert_non_null(strstr(a.r.text, "recovery key"));
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, manager_setup, manager_teardown)
 
 int main(void)
 {
@@ -296,5 +275,5 @@ int main(void)
 		TEST(test_nobody_could_answer),
 	};
 
-	return cmocka_run_group_tests(tests, group_setup, NULL);
+	return cmocka_run_group_tests(tests, manager_check, NULL);
 }

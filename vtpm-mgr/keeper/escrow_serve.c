@@ -323,28 +323,25 @@ int serve_group_switch(void *peer, struct ipc_msg *m)
 	return serve_reply(k, id, r, NULL, 0);
 }
 
-int serve_group_switched(void *peer, struct ipc_msg *m)
+static int end_rotation(struct keeper *k, struct ipc_msg *m, void (*end)(struct groups *g, const char *group))
 {
-	struct keeper *k = peer;
 	char group[NAME_MAX_LEN + 1];
 	uint64_t id;
 
 	if (read_group(m, &id, group))
 		return ERR_PROTO;
-	groups_forget_former(&k->groups, group);
+	end(&k->groups, group);
 	return serve_reply(k, id, 0, NULL, 0);
+}
+
+int serve_group_switched(void *peer, struct ipc_msg *m)
+{
+	return end_rotation(peer, m, groups_forget_former);
 }
 
 int serve_group_return(void *peer, struct ipc_msg *m)
 {
-	struct keeper *k = peer;
-	char group[NAME_MAX_LEN + 1];
-	uint64_t id;
-
-	if (read_group(m, &id, group))
-		return ERR_PROTO;
-	groups_return(&k->groups, group);
-	return serve_reply(k, id, 0, NULL, 0);
+	return end_rotation(peer, m, groups_return);
 }
 
 int serve_group_former(void *peer, struct ipc_msg *m)
