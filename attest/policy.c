@@ -152,7 +152,7 @@ static bool signed_by(json_t *signers, const uint8_t digest[static EVIDENCE_DIGE
 	json_array_foreach(signers, i, pem)
 	{
 		BIO *bio = BIO_new_mem_buf(json_string_value(pem), -1);
-		EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+		EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, (void *)"") : NULL;
 		EVP_MD_CTX *md = EVP_MD_CTX_new();
 
 		if (key && md && EVP_DigestVerifyInit(md, NULL, EVP_sha256(), NULL, key) == 1)

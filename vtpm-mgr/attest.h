@@ -101,9 +101,6 @@ json_t *attest_describe(const struct mgr *m);
 /* Ends it; evidence NULL: code and text say why not. */
 void attest_end(struct attest_request *r, int code, const char *text, json_t *evidence);
 
-/* methods.c: the row of the parameter name, freed by the caller; NULL: the call has been answered. */
-struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params);
-
 /* ---- attest_host.c ---- */
 
 /* Its vTPM has quoted: it goes into the next root. */

@@ -127,7 +127,6 @@ static uint64_t quota_wait_ms(struct vtpm *v)
 
 static struct change *change_of(struct vtpm *v, const struct store_commit *c)
 {
-	const struct leaf *leaf = leaves_find(&v->m->continuity.leaves, v->row.uuid);
 	struct change *ch = change_new(STORE_UPDATE, on_committed, v);
 
 	if (!ch)
@@ -144,7 +143,7 @@ static struct change *change_of(struct vtpm *v, const struct store_commit *c)
 	ch->c.sealed_len = c->sealed_len;
 	ch->c.rollback = v->rollback_to != 0;
 	ch->anchors = c->flags & (COMMIT_AUTH_FAILED | COMMIT_ANCHOR | COMMIT_RENEWED);
-	v->anchoring = c->flags & (COMMIT_AUTH_FAILED | COMMIT_ANCHOR) || (leaf && leaf->l.mode == MODE_STRICT);
+	v->anchoring = change_anchors(v->m, ch);
 	if (c->flags & COMMIT_RENEWED) {
 		ch->rewrap.id = v->row.id;
 		memcpy(ch->rewrap.old, v->row.wrapped, WRAPPED_KEY_LEN);

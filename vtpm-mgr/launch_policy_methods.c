@@ -22,9 +22,6 @@ struct target {
 	struct launch_policy was, want;
 	uint8_t hash[DIGEST_LEN];
 	char detail[TEXT_MAX + 1];
-	uint8_t mem[LAUNCH_POLICY_MAX]; /* as it is stored; of a group */
-	struct store_meta meta;
-	struct store_reseal store;
 };
 
 static void target_free(struct target *t)
@@ -172,22 +169,20 @@ static void on_gate(void *arg, const struct keeper_reply *r)
 {
 	struct target *t = arg;
 	struct change *ch = r->code ? NULL : change_new(STORE_GROUP_LAUNCH, on_stored, t);
+	char key[NAME_MAX_LEN + 16];
+	uint8_t mem[LAUNCH_POLICY_MAX];
 	struct buf b;
 
-	buf_init(&b, t->mem, sizeof(t->mem));
+	launch_meta_key(t->group, key);
+	buf_init(&b, mem, sizeof(mem));
 	if (!ch || buf_put_u8(&b, t->want.mode) || buf_put_bytes(&b, t->want.rules.data, t->want.rules.len) ||
-	    leaf_of_launch(t->group, t->mem, b.len, &ch->leaf)) {
+	    leaf_of_launch(t->group, mem, b.len, &ch->leaf) || metas_add(&ch->metas, key, mem, b.len)) {
 		if (ch)
 			change_free(ch);
 		finish_group(t, r->code ? r->code : ERR_NOMEM, r->text);
 		return;
 	}
-	launch_meta_key(t->group, t->meta.key);
-	t->meta.value = t->mem;
-	t->meta.len = b.len;
-	t->store = (struct store_reseal){ .meta = &t->meta, .nmeta = 1 };
 	ch->c.group = t->group;
-	ch->c.reseal = &t->store;
 	memcpy(ch->c.uuid, ch->leaf.uuid, UUID_LEN);
 	memcpy(ch->was, t->hash, DIGEST_LEN);
 	change_submit(t->m, ch);

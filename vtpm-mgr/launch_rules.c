@@ -139,7 +139,7 @@ static bool key_permitted(const EVP_PKEY *key)
 int rules_key_of_pem(const char *pem, uint8_t *der, size_t *len)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
-	EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, (void *)"") : NULL;
 	unsigned char *out = NULL;
 	int n = key && key_permitted(key) ? i2d_PUBKEY(key, &out) : 0;
 	int err = n > 0 && (size_t)n <= *len ? 0 : ERR_INVAL;

@@ -35,8 +35,7 @@ static void init_end(struct initing *in, int code, const char *text)
 
 static void init_group(struct initing *in);
 
-/* What was kept before is for keys of before: it goes. */
-/* ERR_BUSY: what was wrapped is not the group's root any more. */
+/* What was kept before is for keys of before: it goes. ERR_BUSY: what was wrapped is not the group's root any more. */
 static int keep(struct initing *in, uint8_t what, const uint8_t *set, size_t len)
 {
 	char key[NAME_MAX_LEN + 16];

@@ -112,7 +112,7 @@ enum store_op {
 	STORE_RELEASE, /* the same, and its quarantine is over */
 	STORE_RESTORE, /* vTPMs of a backup, each in the place of what there is of its uuid: restore */
 	STORE_GROUP,  /* a group: group, sealed (its encoded struct sealed_root) */
-	STORE_GROUP_LAUNCH, /* what its vTPMs demand of launches: the meta of reseal */
+	STORE_GROUP_LAUNCH, /* what its vTPMs demand of launches: meta */
 	STORE_GROUP_SEAL, /* its sealed root in the place of the one there was: the same, and what reseal says. ERR_NOTFOUND: there is no such group, or a
 			   * key is not what it was any more */
 };
@@ -161,7 +161,7 @@ struct store_change {
 	bool rollback; /* of STORE_UPDATE: it is an older state taken back: count it */
 	const struct store_rewrap *rewrap; /* of STORE_UPDATE: the key that the state is under; NULL: that of before */
 	const struct store_vtpm *to; /* of STORE_CONFIGURE and STORE_RELEASE: settings, key and epoch as they are to be */
-	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP and STORE_GROUP_LAUNCH its meta */
+	const struct store_reseal *reseal; /* of STORE_GROUP_SEAL; NULL: nothing; of STORE_GROUP its meta */
 	const struct store_restore *restore;
 	const struct store_meta *meta; /* of any */
 	size_t nmeta;

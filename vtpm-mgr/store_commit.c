@@ -234,7 +234,7 @@ static int apply_op(struct store *s, const struct store_change *c)
 	case STORE_GROUP:
 		return insert_group(s, c);
 	case STORE_GROUP_LAUNCH:
-		return put_meta(s, c->reseal->meta, c->reseal->nmeta);
+		return 0; /* its meta is all */
 	case STORE_GROUP_SEAL:
 		return seal_group(s, c);
 	case STORE_RESTORE:

@@ -6,6 +6,9 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
+#include <pty.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -292,6 +295,26 @@ static void keys_that_may_not_be(void **state)
 	assert_int_equal(rules_key_of_pem("", der, &(size_t){ sizeof(der) }), ERR_INVAL);
 }
 
+/* One that says it is encrypted has nobody asked for a password: the manager may have a terminal. */
+static void keys_that_ask(void **state)
+{
+	static const char pem[] = "-----BEGIN PUBLIC KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n"
+				  "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n-----END PUBLIC KEY-----\n";
+	uint8_t der[LAUNCH_KEY_MAX];
+	char asked;
+	int terminal, status;
+	pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
+
+	(void)state;
+	if (pid == 0)
+		_exit(rules_key_of_pem(pem, der, &(size_t){ sizeof(der) }) == ERR_INVAL ? 0 : 1);
+	assert_true(pid > 0);
+	assert_true(read(terminal, &asked, 1) <= 0);
+	close(terminal);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +327,7 @@ int main(void)
 		cmocka_unit_test(damaged_rules_allow_nothing),
 		cmocka_unit_test(keys_sign_launches),
 		cmocka_unit_test(keys_that_may_not_be),
+		cmocka_unit_test(keys_that_ask),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

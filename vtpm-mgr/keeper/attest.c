@@ -105,6 +105,8 @@ static int certify_anchor(struct tpm *t, struct attest_job *job, ESYS_TR ak)
 	if (!r && state != ANCHOR_VALUE)
 		r = tpm_fail(t, ERR_WRONG_STATE, "anchor A is not what was defined there any more");
 	if (!r)
+		r = nv_public(a->handle, a->attributes | TPMA_NV_WRITTEN, job->mem->anchor_public);
+	if (!r)
 		r = enroll_second_session(t, &second);
 	if (!r)
 		r = tpm_check(t,
@@ -116,8 +118,6 @@ static int certify_anchor(struct tpm *t, struct attest_job *job, ESYS_TR ak)
 	job->q->anchor_sig = job->mem->anchor_sig;
 	job->q->anchor_public = job->mem->anchor_public;
 	job->q->anchor_public_len = NV_PUBLIC_LEN;
-	if (!r)
-		r = nv_public(a->handle, a->attributes | TPMA_NV_WRITTEN, job->mem->anchor_public);
 	return r ? r : enroll_take_attest(t, attest, sig, job->mem->anchor, &job->q->anchor_len, job->mem->anchor_sig, &job->q->anchor_sig_len);
 }
 
@@ -157,14 +157,13 @@ int serve_host_quote(void *peer, struct ipc_msg *m)
 	struct host_quote quote = {0};
 	uint8_t mem[HOST_QUOTE_MAX];
 	struct enrolment e;
-	struct buf b, record;
+	struct buf b;
 	uint64_t id;
 	int r;
 
 	if (buf_get_u64le(&m->body, &id) || host_quote_request_decode(&m->body, &q) || buf_left(&m->body))
 		return ERR_PROTO;
-	buf_wrap(&record, q.record, q.record_len);
-	r = enrolment_decode(&record, &e) || buf_left(&record) ? tpm_fail(&k->tpm, ERR_AUTH, "the record of the attestation key is damaged") : 0;
+	r = enroll_record_decode(q.record, q.record_len, &e) ? tpm_fail(&k->tpm, ERR_AUTH, "the record of the attestation key is damaged") : 0;
 	if (!r)
 		r = attest_host(&k->ca, &k->anchor, &e, &q, &blob, &quote);
 	buf_init(&b, mem, sizeof(mem));

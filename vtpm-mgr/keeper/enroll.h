@@ -15,6 +15,8 @@ struct enrolment_blob { /* storage for the views of a struct enrolment */
 		creation_attest[ATTEST_MAX], creation_sig[ATTEST_SIG_MAX];
 };
 
+/* A record as the manager has it from the disk. ERR_AUTH: it is damaged. */
+CHECKED int enroll_record_decode(const uint8_t *p, size_t len, struct enrolment *e);
 /* Texts are left in the TPM's. Makes an AK and has it certify the CA key. */
 CHECKED int enroll_new(struct ca *ca, struct enrolment_blob *mem, struct enrolment *e);
 /* Whether it is of the CA that is open, in this TPM. ERR_AUTH: no. */

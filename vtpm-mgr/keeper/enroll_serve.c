@@ -7,8 +7,7 @@
 #include "vtpm-mgr/keeper/enroll.h"
 #include "vtpm-mgr/keeper/serve.h"
 
-/* A record as the manager has it from the disk. */
-static int record_decode(const uint8_t *p, size_t len, struct enrolment *e)
+int enroll_record_decode(const uint8_t *p, size_t len, struct enrolment *e)
 {
 	struct buf b;
 
@@ -31,7 +30,7 @@ int serve_enroll(void *peer, struct ipc_msg *m)
 	if (buf_get_u64le(&m->body, &id) || buf_get_var(&m->body, ENROLMENT_MAX, &record, &len) || buf_left(&m->body))
 		return ERR_PROTO;
 	buf_init(&b, mem, sizeof(mem));
-	r = record_decode(record, len, &e);
+	r = enroll_record_decode(record, len, &e);
 	if (!r)
 		r = enroll_check(&k->ca, &e);
 	if (r == ERR_AUTH) {
@@ -74,7 +73,7 @@ int serve_activate(void *peer, struct ipc_msg *m)
 	if (buf_get_u64le(&m->body, &id) || buf_get_var(&m->body, ENROLMENT_MAX, &record, &record_len) ||
 	    buf_get_var(&m->body, CREDENTIAL_MAX, &blob, &len) || buf_left(&m->body))
 		return ERR_PROTO;
-	r = record_decode(record, record_len, &e);
+	r = enroll_record_decode(record, record_len, &e);
 	if (!r)
 		r = enroll_activate(&k->ca, &e, blob, len, secret, &secret_len);
 	r = serve_reply(k, id, r, secret, secret_len);

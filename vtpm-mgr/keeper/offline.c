@@ -36,7 +36,7 @@ static EVP_PKEY *read_key(int dir, const char *name)
 	if (fstat(fd, &sb) || !S_ISREG(sb.st_mode) || !trusted(&sb)) {
 		log_error("recovery key %s is left out: it must be a file that only root can write", name);
 	} else {
-		key = PEM_read_PUBKEY(f, NULL, NULL, NULL);
+		key = PEM_read_PUBKEY(f, NULL, NULL, (void *)""); /* a password that is none: nobody is asked for one */
 		if (!key || envelope_check_key(key)) {
 			log_error("recovery key %s is left out: it must be one public key in PEM, RSA of 2048 to 4096 bits or on P-256 "
 				  "or P-384",
