@@ -287,7 +287,6 @@ hostile_LIBS := -lpthread
 neighbour_SRCS := tests/tools/neighbour.c tests/tools/command.c $(LIBVTPM_SRCS)
 neighbour_LIBS := -lcrypto
 # The real backend and spawner, with a gap between them and the engine.
-comma := ,
 ROGUE_SRCS := tests/tools/rogue.c tests/tools/rogue_attempts.c tests/unit/sandbox_attempts.c
 rogue_backend_SRCS := $(BACKEND_SRCS) $(ROGUE_SRCS)
 rogue_backend_LIBS := $(LIBS_BACKEND) -Wl,--wrap=engine_process

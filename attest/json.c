@@ -10,14 +10,15 @@
 void json_wrong(struct reader *r, const char *fmt, ...)
 {
 	va_list ap;
-	int n;
+	size_t n;
 
 	if (r->bad)
 		return;
 	r->bad = true;
-	n = snprintf(r->why, VTPM_VERIFY_TEXT, "%s: ", r->what);
+	snprintf(r->why, VTPM_VERIFY_TEXT, "%s: ", r->what);
+	n = strlen(r->why); /* a long name is cut off */
 	va_start(ap, fmt);
-	vsnprintf(r->why + n, VTPM_VERIFY_TEXT - (size_t)n, fmt, ap);
+	vsnprintf(r->why + n, VTPM_VERIFY_TEXT - n, fmt, ap);
 	va_end(ap);
 }
 

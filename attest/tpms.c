@@ -236,6 +236,13 @@ int tpms_public_parse(const struct evidence_view *v, struct tpms_public *p)
 	return r;
 }
 
+bool tpms_public_attests(const struct tpms_public *p)
+{
+	const uint32_t want = OBJECT_OF_THIS_TPM | OBJECT_RESTRICTED | OBJECT_SIGN;
+
+	return (p->attributes & (want | OBJECT_DECRYPT)) == want && p->signs_sha256;
+}
+
 void tpms_public_free(struct tpms_public *p)
 {
 	EVP_PKEY_free(p->key);

@@ -22,6 +22,7 @@
 #define OBJECT_RESTRICTED   (1u << 16)
 #define OBJECT_DECRYPT	    (1u << 17)
 #define OBJECT_SIGN	    (1u << 18)
+#define OBJECT_OF_THIS_TPM  (OBJECT_FIXED_TPM | OBJECT_FIXED_PARENT | OBJECT_ORIGIN)
 
 struct evp_pkey_st; /* OpenSSL's EVP_PKEY */
 
@@ -49,6 +50,8 @@ struct tpms_public {
 };
 CHECKED int tpms_public_parse(const struct evidence_view *v, struct tpms_public *p);
 void tpms_public_free(struct tpms_public *p);
+/* A key that signs nothing but what its TPM says. */
+bool tpms_public_attests(const struct tpms_public *p);
 
 /* TPMS_NV_PUBLIC (13.6) */
 struct tpms_nv {

@@ -94,7 +94,6 @@ static bool add_root(struct vtpm_trust *t, const unsigned char *der, long len)
 	bool ok = x && X509_STORE_add_cert(t->roots, x) == 1;
 
 	X509_free(x);
-	t->nroots += ok ? 1 : 0;
 	return ok;
 }
 

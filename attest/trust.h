@@ -23,7 +23,6 @@ struct vtpm_trust {
 	struct trust_host *hosts;
 	size_t nhosts;
 	X509_STORE *roots;
-	size_t nroots;
 	STACK_OF(X509_CRL) *crls;
 };
 

@@ -11,7 +11,6 @@
 
 enum vtpm_outcome step_ak(struct verify *v)
 {
-	const uint32_t want = OBJECT_FIXED_TPM | OBJECT_FIXED_PARENT | OBJECT_ORIGIN | OBJECT_RESTRICTED | OBJECT_SIGN;
 	char uuid[UUID_STR_LEN + 1];
 
 	uuid_format(v->b.uuid, uuid);
@@ -19,7 +18,7 @@ enum vtpm_outcome step_ak(struct verify *v)
 		return failed(v, "the public area of the vTPM's attestation key is damaged");
 	if (memcmp(v->ak.name, v->b.ak_name, EVIDENCE_NAME) != 0)
 		return failed(v, "the vTPM's attestation key %s is not the one that the binding names", verify_hex(v->ak.name, EVIDENCE_NAME));
-	if ((v->ak.attributes & (want | OBJECT_DECRYPT)) != want || !v->ak.signs_sha256)
+	if (!tpms_public_attests(&v->ak))
 		return failed(v, "the vTPM's attestation key is not one that signs only what its TPM says");
 	v->ak_cert = cert_parse(&v->e.ak.cert);
 	if (!v->ak_cert || !cert_has_key(v->ak_cert, v->ak.key))

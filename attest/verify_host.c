@@ -14,16 +14,6 @@
 #define NV_ORDERLY   (1u << 26)
 #define NV_WRITTEN   (1u << 29)
 
-#define OF_THIS_TPM (OBJECT_FIXED_TPM | OBJECT_FIXED_PARENT | OBJECT_ORIGIN)
-
-/* A key that signs nothing but what its TPM says. */
-static bool attests(const struct tpms_public *p)
-{
-	const uint32_t want = OF_THIS_TPM | OBJECT_RESTRICTED | OBJECT_SIGN;
-
-	return (p->attributes & (want | OBJECT_DECRYPT)) == want && p->signs_sha256;
-}
-
 enum vtpm_outcome step_host_key(struct verify *v)
 {
 	const char *name;
@@ -34,7 +24,7 @@ enum vtpm_outcome step_host_key(struct verify *v)
 	v->host = trust_find(v->in->trust, v->host_ak.name);
 	if (!v->host)
 		return failed(v, "the host's attestation key %s is not enrolled: nobody has shown that a physical TPM has it", name);
-	if (!attests(&v->host_ak))
+	if (!tpms_public_attests(&v->host_ak))
 		return failed(v, "the host's attestation key %s is not one that signs only what its TPM says", name);
 	return passed(v, "the host's attestation key %s is enrolled%s%s", name, v->host->name[0] ? " as " : "", v->host->name);
 }
@@ -159,7 +149,7 @@ enum vtpm_outcome step_ca(struct verify *v)
 		return failed(v, "the host's attestation key has not certified this CA key: it is of another host, or not in a TPM");
 	if (tpms_sha256(&v->e.ca.cert, digest) || !tpms_equal(&a.extra, digest, sizeof(digest)))
 		return failed(v, "the host's attestation key has certified the CA key with another certificate than this one");
-	if ((v->ca.attributes & (OF_THIS_TPM | OBJECT_SIGN | OBJECT_DECRYPT)) != (OF_THIS_TPM | OBJECT_SIGN))
+	if ((v->ca.attributes & (OBJECT_OF_THIS_TPM | OBJECT_SIGN | OBJECT_DECRYPT)) != (OBJECT_OF_THIS_TPM | OBJECT_SIGN))
 		return failed(v, "the CA key may have come from outside of the host's TPM");
 	v->ca_cert = cert_parse(&v->e.ca.cert);
 	if (!v->ca_cert || !cert_has_key(v->ca_cert, v->ca.key) || X509_check_ca(v->ca_cert) != 1 ||

@@ -90,6 +90,11 @@ mgr_stop() { # $1: signal, default TERM
 	return $rc
 }
 
+# The manager's processes. A backend has a second thread; the one in reserve has not.
+spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
+keeper() { pgrep -P "$(spawner)" -x vtpm-keeper | head -n 1; }
+backends() { local p; for p in $(pgrep -P "$(spawner)"); do [ "$(ls "/proc/$p/task" 2>/dev/null | wc -l)" -ne 2 ] || [ "$p" = "$(keeper)" ] || echo "$p"; done; }
+
 ctl() { "$B/vtpmctl" --runtime-dir "$LAB/run" "$@"; }
 db() { sqlite3 "$LAB/state/vtpm.db" "$@"; }
 

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "lib/secmem.h"
 #include "vtpm-backend/ek.h"
 #include "vtpm-backend/state.h"
 #include "vtpm-backend/tpm.h"
@@ -62,6 +63,7 @@ static int make(struct tpmrun *t, const struct ak_secret *s, uint8_t out[static 
 		err = check(&tmpl, pub, *n);
 	if (err == 0)
 		memcpy(out, pub, *n);
+	secmem_wipe(mem, sizeof(mem)); /* unique is in it */
 	return err;
 }
 

@@ -247,7 +247,7 @@ static int check_banks(struct backend *b, struct tpmrun *t, const struct launch_
 
 	if (l->sha1)
 		return 0;
-	err = tpmcmd_get_banks(&t->cmd);
+	err = tpmcmd_get_capability(&t->cmd, TPM_CAP_PCRS, 0, 1);
 	if (err == 0)
 		err = tpmrun(t, 0);
 	if (err == 0)

@@ -54,7 +54,8 @@ enum {
 	TPM_RH_PLATFORM = 0x4000000c,
 };
 
-#define TPM_CAP_PCRS 5u
+#define TPM_CAP_AUDIT_COMMANDS 4u
+#define TPM_CAP_PCRS 5u /* which PCRs each bank has */
 #define TPM_HT_PERSISTENT 0x81u /* the top byte of a persistent object's handle */
 
 enum {
@@ -95,7 +96,6 @@ enum {
 	TPM_CC_CreateLoaded = 0x191,
 };
 
-#define TPM_CAP_AUDIT_COMMANDS 4u
 #define TPMA_OBJECT_NODA       (1u << 10)
 
 /* TPMA_NV, Part 2, 13.4 */

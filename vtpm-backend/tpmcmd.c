@@ -124,14 +124,6 @@ int tpmcmd_pcr_extend(struct buf *c, uint32_t pcr, const struct tpm_digest *dige
 	return cmd_end(c);
 }
 
-int tpmcmd_get_banks(struct buf *c)
-{
-	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_GetCapability) || buf_put_u32be(c, TPM_CAP_PCRS) ||
-	    buf_put_u32be(c, 0) || buf_put_u32be(c, 1))
-		return ERR_RANGE;
-	return cmd_end(c);
-}
-
 int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t auth_n, const uint8_t *pub, size_t n)
 {
 	/* TPM2B_SENSITIVE_CREATE: the object's auth, and no data */

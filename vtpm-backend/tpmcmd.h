@@ -42,8 +42,6 @@ struct tpm_digest {
 	size_t len;
 };
 CHECKED int tpmcmd_pcr_extend(struct buf *c, uint32_t pcr, const struct tpm_digest *digests, unsigned n);
-/* Which PCRs each bank has. */
-CHECKED int tpmcmd_get_banks(struct buf *c);
 /* auth: the object's. pub: the template, a TPMT_PUBLIC. */
 CHECKED int tpmcmd_create_primary(struct buf *c, uint32_t hierarchy, const uint8_t *auth, size_t auth_n, const uint8_t *pub, size_t n);
 CHECKED int tpmcmd_evict_control(struct buf *c, uint32_t hierarchy, uint32_t object, uint32_t persistent);

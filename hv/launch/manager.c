@@ -52,10 +52,11 @@ int manager_launch(const struct ctl_target *at, const char *name, int64_t domid,
 	uint8_t binary[32];
 	int err;
 
-	if (params && domid >= 0 && json_object_set_new(params, "domain", json_integer(domid)))
+	if (params && ((domid >= 0 && json_object_set_new(params, "domain", json_integer(domid))) ||
+		       (signature && json_object_set_new(params, "signature", json_string(signature))))) {
+		json_decref(params);
 		return no_memory(e);
-	if (params && signature && json_object_set_new(params, "signature", json_string(signature)))
-		return no_memory(e);
+	}
 	err = ask(at, "Launch", params, &reply, e);
 	if (err)
 		return err;

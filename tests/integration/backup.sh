@@ -30,7 +30,6 @@ counter_guest() { # NAME OPTION…
 }
 on() { local g; for g in "$@"; do ctl start $g >/dev/null; line_open $g; done; }
 off() { local g; for g in "$@"; do line_close $g; ctl stop $g; done; }
-discontinuities() { [ "$(field "$1" discontinuities)" = "$2" ] || { echo "$1 has $(field "$1" discontinuities), not $2"; return 1; }; }
 content() { db "SELECT * FROM leaf; SELECT id, hex(uuid), name, epoch, hex(wrapped) FROM vtpm; SELECT hex(uuid), version, hex(sealed) FROM state" | sha256sum; }
 set_aside() { find "$LAB/state" -name 'replaced-*' | wc -l; }
 whole() { # GUEST NUMBER: it is the TPM that guest_make made, and counts so far

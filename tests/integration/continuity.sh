@@ -51,9 +51,7 @@ counter_guest() { # NAME OPTION…: one with a number and a PIN to lose
 on() { local g; for g in "$@"; do ctl start $g >/dev/null; line_open $g; done; }
 off() { local g; for g in "$@"; do line_close $g; done; }
 
-until_true() { local i; for ((i = 0; i < 500; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.02; done; "$@"; }
 
-keeper() { pgrep -P "$(pgrep -P "$MGR_PID" -x vtpm-spawn)" -x vtpm-keeper | head -n 1; }
 waits() { [ "$(awk '{ print $3 }' "/proc/$1/stat")" = S ]; }
 # Of a release and another command, while the keeper is being waited for: who comes second finds what the first has made of it.
 release_beside() { # GUEST TEXT COMMAND…

@@ -13,7 +13,6 @@ disk_back() { rm -f "$LAB"/state/vtpm.db*; cp -a "$LAB/disk.$1/"vtpm.db* "$LAB/s
 continuity() { ctl status --json | json "['status']['continuity'].get('$1', '')"; }
 wear() { ctl status --json | json "['status']['continuity']['wear']['$1']"; }
 is_found() { continuity found | grep -qE -- "$1" || { continuity found; return 1; }; }
-discontinuities() { [ "$(field "$1" discontinuities)" = "$2" ] || { echo "$1 has $(field "$1" discontinuities), not $2"; return 1; }; }
 
 # The manager is up, says why, serves nothing and writes nothing.
 store_refused() { # TEXT GUEST…

@@ -41,6 +41,9 @@ all() {
 }
 no() { ! "$@"; }
 
+discontinuities() { [ "$(field "$1" discontinuities)" = "$2" ] || { echo "$1 has $(field "$1" discontinuities), not $2"; return 1; }; }
+until_true() { local i; for ((i = 0; i < 500; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.02; done; "$@"; }
+
 # What the manager has logged since the last log_mark.
 log_mark() { MARK=$(cat "$LAB/mgr.log" 2>/dev/null | wc -l); }
 in_log() { tail -n "+$((MARK + 1))" "$LAB/mgr.log" | grep -E -- "$1" >/dev/null; }

@@ -20,8 +20,6 @@ is() { [ "$("${@:2}")" = "$1" ]; } # value, command…
 
 manager() { pgrep -P "$MGR_PID" -x vtpm-mgr; } # of this generation: children of vtpm-hold
 spawner() { pgrep -P "$(manager)" -x vtpm-spawn; }
-keeper() { pgrep -P "$(spawner)" -x vtpm-keeper; }
-backends() { local p; for p in $(pgrep -P "$(spawner)"); do [ "$(ls "/proc/$p/task" 2>/dev/null | wc -l)" -ne 2 ] || [ "$p" = "$(keeper)" ] || echo "$p"; done; }
 slay() { [ "${2:-0}" -le 1 ] || kill "-$1" "${@:2}" 2>/dev/null; } # signal, processes of ours
 another() { # after that generation
 	[ "$(status generation)" -gt "$1" ] && [ "$(status waiting)" -eq 0 ] && [ "$(show good state)" = running ]

@@ -8,15 +8,6 @@ cd "$(dirname "$0")/../.."
 . tests/checks.sh
 lab_init
 
-# A chip from its maker: an RSA EK, with a certificate in NV. $1: directory.
-chip_made() {
-	mkdir -p "$1" "$LAB/maker"
-	printf 'statedir = %s\nsigningkey = %s/sign.pem\nissuercert = %s/issuer.pem\ncertserial = %s/serial\n' \
-		"$LAB/maker" "$LAB/maker" "$LAB/maker" "$LAB/maker" >"$LAB/maker.conf"
-	printf 'create_certs_tool = /usr/bin/swtpm_localca\ncreate_certs_tool_config = %s\ncreate_certs_tool_options = /dev/null\n' \
-		"$LAB/maker.conf" >"$LAB/setup.conf"
-	swtpm_setup --tpm2 --tpmstate "$1" --config "$LAB/setup.conf" --createek --create-ek-cert --lock-nvram
-}
 credential() { # KIND NAME FILE: for the EK of that kind and the AK of that Name
 	tpm2_makecredential -Q -T none -G "$1" -u "$LAB/host/ek-$1.pem" -s "$LAB/secret" -n "$2" -o "$3" 2>/dev/null
 }
@@ -24,7 +15,7 @@ answers() { # FILE: the host opens the credential
 	[ "$(ctl enroll activate "$1")" = "$(od -An -v -tx1 "$LAB/secret" | tr -d ' \n')" ]
 }
 
-check maker chip_made "$LAB/chip"
+check maker chip_made
 chip_start
 check init mgr_init --insecure-pcrs
 check start mgr_start --pool 1

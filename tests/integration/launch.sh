@@ -137,7 +137,6 @@ else
 fi
 
 # --- killed in the middle: while the chip does not answer, the launch cannot become durable ---
-spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
 backend() { # the newest one that is no reserve: it has a second thread
 	local p
 	for p in $(pgrep -P "$(spawner)" | sort -rn); do

@@ -22,7 +22,6 @@ key stranger P-256
 
 warned() { ctl status | grep -q "^warning .*$1" || { ctl status; return 1; }; }
 kept() { [ "$(ctl recovery show --json | json "['recovery']['groups'].__len__()")" = "$1" ] && ! ctl recovery show | grep -q "or none"; }
-discontinuities() { [ "$(field "$1" discontinuities)" = "$2" ] || { echo "$1 has $(field "$1" discontinuities), not $2"; return 1; }; }
 serves_none() { refused "" ctl start web1; }
 
 chip_and_store

@@ -30,7 +30,6 @@ counter_guest() { # NAME OPTION…
 	line_open "$1"
 	count_up "$1"
 }
-discontinuities() { [ "$(field "$1" discontinuities)" = "$2" ] || { echo "$1 has $(field "$1" discontinuities), not $2"; return 1; }; }
 wrapped() { db -readonly "SELECT hex(wrapped) FROM vtpm ORDER BY id"; }
 roots() { db -readonly "SELECT hex(root) FROM grp ORDER BY name"; }
 is_open() { [ "$(ctl status --json | json "['status']['continuity']['state']")" = open ]; }

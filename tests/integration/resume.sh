@@ -21,10 +21,7 @@ audited() { grep -q "$1" "$LAB/state/audit.log" || { tail -3 "$LAB/state/audit.l
 
 soon_logged() { for _ in {1..200}; do grep -q "$1" "$LAB/mgr.log" && return 0; pause 0.05; done; return 1; }
 
-spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
-keeper() { pgrep -P "$(spawner)" -x vtpm-keeper; }
 # Backends have a second thread; the one in reserve has not.
-backends() { local p; for p in $(pgrep -P "$(spawner)"); do [ "$(ls "/proc/$p/task" 2>/dev/null | wc -l)" -ne 2 ] || [ "$p" = "$(keeper)" ] || echo "$p"; done; }
 newest() { backends | sort -n | tail -n 1; }
 kill_backend() { # signal: of the one guest that runs
 	local p

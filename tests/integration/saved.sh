@@ -9,7 +9,6 @@ cd "$(dirname "$0")/../.."
 lab_init
 CHIP_RESETS=yes
 
-until_true() { local i; for ((i = 0; i < 500; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.02; done; "$@"; }
 qemu() { # ACT…: what it said is in $LAB/said
 	local act=$1
 	shift

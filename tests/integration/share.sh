@@ -105,9 +105,6 @@ ctl ca >"$LAB/ca.pem"
 check and-the-share-still-opens-it all until_unlocks vault keyfile -- guest_works v
 
 # The keeper ends, which locks the group, and then the backend of one that runs: its guest waits for the share, and goes on as it was.
-spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
-keeper() { pgrep -P "$(spawner)" -x vtpm-keeper; }
-backends() { local p; for p in $(pgrep -P "$(spawner)"); do [ "$(ls "/proc/$p/task" 2>/dev/null | wc -l)" -ne 2 ] || [ "$p" = "$(keeper)" ] || echo "$p"; done; }
 until_true() { local i; for ((i = 0; i < 600; i++)); do "$@" && return; sleep 0.05; done; ctl status; ctl show v; return 1; }
 waiting() { [ "$(field v state)" = starting ] && ctl show v | grep -q "needs its second share: vtpmctl group unlock vault"; }
 pcr() { guest "$1" tpm2_pcrread sha256:16; }

@@ -11,7 +11,6 @@ CHIP_RESETS=yes
 
 store_rows() { db "SELECT key, hex(value) FROM meta WHERE key <> 'wear'; SELECT name, hex(root) FROM grp; SELECT name, hex(wrapped) FROM vtpm"; }
 tpm_is() { [ "$(tpm_field state)" = "$1" ] || { ctl status; return 1; }; }
-keeper() { pgrep -P "$(pgrep -P "$MGR_PID" -x vtpm-spawn)" -x vtpm-keeper | head -n 1; }
 
 # --- the chip is missing, restarts, was booted otherwise, is another one ---
 chip_start

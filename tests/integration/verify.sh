@@ -41,7 +41,7 @@ exits it_verifies 0 verify a
 says the_whole_chain "leads to a trusted root"
 is without_a_warning "$(tail -1 "$LAB/out")" verified
 is as_an_attestation_result "$(verify a --json | field submods vtpm ear.status)" affirming
-is with_the_nonce "$(verify a --json | field eat_nonce)" "$(xxd -r -p "$LAB/a.nonce" | base64 -w0 | tr '+/' '-_' | tr -d =)"
+is with_the_nonce "$(verify a --json | field eat_nonce)" "$(tr a-f A-F <"$LAB/a.nonce" | basenc -d --base16 | base64 -w0 | tr '+/' '-_' | tr -d =)"
 is its_hardware_is_genuine "$(verify a --json | field submods vtpm ear.trustworthiness-vector hardware)" 2
 exits from_standard_input 0 eval '"$B/vtpm-verify" --nonce "$(cat "$LAB/a.nonce")" --trust "$LAB/hosts.json" --policy "$LAB/any.json" - <"$LAB/a.ev"'
 

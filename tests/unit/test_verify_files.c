@@ -13,6 +13,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include "attest/json.h"
 #include "attest/policy.h"
 #include "attest/trust.h"
 
@@ -209,6 +210,28 @@ static void test_damaged_list(void **state)
 	EVP_PKEY_free(key);
 }
 
+/* What is wrong is said of a file whose name alone is longer than the text. */
+static void test_long_name(void **state)
+{
+	struct {
+		char why[VTPM_VERIFY_TEXT], behind[64];
+	} m;
+	char name[VTPM_VERIFY_TEXT + 8];
+	struct reader r = {.what = name, .why = m.why};
+
+	(void)state;
+	memset(m.behind, 'x', sizeof(m.behind));
+	for (size_t n = sizeof(m.why) - 4; n < sizeof(name); n++) {
+		memset(name, 'n', n);
+		name[n] = '\0';
+		r.bad = false;
+		json_wrong(&r, "damaged");
+		assert_true(memchr(m.why, '\0', sizeof(m.why)) && !strncmp(m.why, name, strlen(m.why) - 3));
+		for (size_t i = 0; i < sizeof(m.behind); i++)
+			assert_int_equal(m.behind[i], 'x');
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,6 +240,7 @@ int main(void)
 		cmocka_unit_test(test_signers),
 		cmocka_unit_test(test_trust),
 		cmocka_unit_test(test_damaged_list),
+		cmocka_unit_test(test_long_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

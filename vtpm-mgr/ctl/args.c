@@ -163,8 +163,6 @@ static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *
 		a->share_file = value;
 	else if (strcmp(o->name, "--dir") == 0)
 		a->dir = value;
-	else if (strcmp(o->name, "--out") == 0)
-		a->out = value;
 	else if (strcmp(o->name, "--pwd") == 0)
 		a->pwd = value;
 	else if (a->nkeys < (o->max ? o->max : 1))
