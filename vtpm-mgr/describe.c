@@ -42,13 +42,27 @@ json_t *describe_pem(const char *label, const uint8_t *der, size_t len)
 	return json_string(pem);
 }
 
+/* Why it takes its time; text: where that may be put. */
+static const char *waits_for(const struct vtpm *v, char *text, size_t cap)
+{
+	const uint64_t now = loop_now_ms();
+
+	if (v->state == VTPM_FAILED || v->waits_share)
+		return v->reason;
+	if (v->state == VTPM_STOPPING || v->held_until <= now)
+		return NULL;
+	snprintf(text, cap, "its quota of anchored changes (--anchors-per-guest) is spent: its guest gets the next answer in %llu s",
+		 (unsigned long long)((v->held_until - now + 999) / 1000));
+	return text;
+}
+
 static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 {
 	static const char *const words[] = { "stopped", "starting", "running", "stopping", "failed", "launched" };
 	struct vtpm *v = vtpm_find(m, row->uuid), *waiting = takeover_waiting(m, row->uuid);
 	const char *state = v ? words[v->state] : "stopped";
-	const char *reason = v && (v->state == VTPM_FAILED || v->waits_share) ? v->reason : NULL;
-	char path[128];
+	char path[128], held[160];
+	const char *reason = v ? waits_for(v, held, sizeof(held)) : NULL;
 
 	if (row->quarantine[0] && !(v && v->state == VTPM_RUNNING)) {
 		state = "quarantined";

@@ -281,7 +281,6 @@ void held_guests_go(struct mgr *m)
 			continue;
 		/* An answer that its quota of anchored changes held back is not to be had earlier this way. */
 		resume_in(v, v->held_until > now && !v->stop_asked ? v->held_until - now : 0);
-		v->held_until = 0;
 		v->inherited = false;
 	}
 }

@@ -309,7 +309,7 @@ struct vtpm {
 	bool anchoring;		  /* it is anchored at once */
 	bool held;		  /* it is durable, and its answer waits for the quota of anchored changes */
 	struct loop_timer held_timer;
-	uint64_t held_until; /* on the clock of loop_now_ms; 0: not held */
+	uint64_t held_until; /* until when the quota of anchored changes holds it back, on the clock of loop_now_ms; 0: it does not */
 	bool startup_seen; /* the first change of this power-on has come */
 	struct loop_timer change_timer;
 	double bucket;

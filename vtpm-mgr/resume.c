@@ -22,6 +22,7 @@ static void on_resume(void *arg)
 	struct vtpm *v = arg;
 
 	v->waits_share = false;
+	v->held_until = 0;
 	vtpm_start_again(v);
 }
 
@@ -45,12 +46,11 @@ static bool count_end(struct vtpm *v, bool crashed)
 
 bool resume_try(struct vtpm *v, uint32_t status)
 {
-	const uint64_t now = loop_now_ms(), held_until = v->held_until;
+	const uint64_t now = loop_now_ms();
 	const bool crashed = WTERMSIG((int)status) != SIGKILL;
 	const bool planned = v->renewing && v->w.killed && !crashed;
 	char detail[TEXT_MAX + 1];
 
-	v->held_until = 0;
 	if (v->resuming && status == SPAWN_NOT_BORN) {
 		v->failed_code = ERR_AGAIN;
 		vtpm_reason_set(v, "there is no room for another process");
@@ -79,10 +79,10 @@ bool resume_try(struct vtpm *v, uint32_t status)
 	changes_wait_no_more(v->m, v);
 	xen_backend_lost(v);
 	/* An answer that its quota of anchored changes held back is not to be had earlier this way. */
-	if (held_until > now && !v->stop_asked)
-		resume_in(v, held_until - now);
+	if (v->held_until > now && !v->stop_asked)
+		resume_in(v, v->held_until - now);
 	else
-		vtpm_start_again(v);
+		on_resume(v);
 	return true;
 }
 

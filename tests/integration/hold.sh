@@ -39,7 +39,7 @@ strike() { # whom: at once, or one a little after the other
 HOLD="--restarts 1000"
 chip_start
 mgr_init --insecure-pcrs >/dev/null
-mgr_start --pool 0
+mgr_start --pool 0 --anchors-per-guest 0
 ctl create good --commit-rate 0 >/dev/null
 ctl create idle >/dev/null
 ctl start good >/dev/null

@@ -165,10 +165,12 @@ before=$(show held version)
 writer=$!
 durable() { for _ in {1..200}; do [ "$(show held version)" -gt "$before" ] && return 0; pause 0.05; done; return 1; }
 check the_change_is_durable durable
+check it_is_said_what_its_guest_waits_for grep -q "quota of anchored changes .* is spent: .* in [1-9][0-9]* s" <(show held reason)
 kill_backend KILL
 check another_one_waits_for_the_quota becomes held starting
 pause 0.5
 check still_waiting test "$(show held state)" = starting
+check it_is_still_said grep -q "quota of anchored changes .* is spent" <(show held reason)
 check and_nobody_is_answered test ! -e "$LAB/answered"
 check stop_does_not_wait_for_it timeout 20 "$B/vtpmctl" --runtime-dir "$LAB/run" stop held
 wait $writer # what it sends after that is sent to a TPM that is off

@@ -26,7 +26,8 @@ left_behind() { ls -l "/proc/$(pgrep -P "$MGR_PID" -x vtpm-spawn)/fd" | grep -c 
 chip_start && mgr_init --insecure-pcrs >/dev/null || { echo "not ok start"; exit 1; }
 seed=${RESUME_SEED:-$RANDOM}
 for how in fork exec; do
-	[ $how = fork ] && mgr_start --pool 0 || mgr_start --pool 0 --no-prefork || { echo "not ok start"; exit 1; }
+	[ $how = fork ] && fork=() || fork=(--no-prefork)
+	mgr_start --pool 0 --anchors-per-guest 0 "${fork[@]}" || { echo "not ok start"; exit 1; }
 	check "${how}_create" ctl create "$how" --commit-rate 0
 	check "${how}_guest_noticed_nothing_seed_$seed" timeout 300 python3 tests/integration/resume_qemu.py "$B/vtpmctl" "$LAB/run" $how "$seed" "${RESUME_STEPS:-1500}"
 	sed 's/^/    /' "$LAB/out"
