@@ -182,6 +182,11 @@ static int on_quoted(void *arg, struct ipc_msg *msg)
 	return attest_quoted(arg, msg);
 }
 
+static int on_ask(void *arg, struct ipc_msg *msg)
+{
+	return attest_asked(arg, msg);
+}
+
 static int on_take(void *arg, struct ipc_msg *msg)
 {
 	return takeover_ask(arg, msg);
@@ -195,6 +200,7 @@ static const struct ipc_rule rules[] = {
 	{ BACKEND_ATTACHED, WORKER_OWNS, BACKEND_ATTACHED_SIZE, BACKEND_ATTACHED_SIZE, 0, 0, on_attached },
 	{ BACKEND_DETACHED, WORKER_OWNS, 0, 0, 0, 0, on_detached },
 	{ BACKEND_QUOTED, WORKER_OWNS, BACKEND_QUOTED_MIN, BACKEND_QUOTED_MAX, 0, 0, on_quoted },
+	{ BACKEND_ASK, WORKER_OWNS, BACKEND_ASK_MIN, BACKEND_ASK_MAX, 0, 0, on_ask },
 	{ STORE_COMMIT, WORKER_OWNS, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
 	{ STORE_TAKE, BOTH, STORE_TAKE_SIZE, STORE_TAKE_SIZE, 0, 0, on_take },
 };
