@@ -130,6 +130,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/hold.sh \
             tests/integration/verify.sh \
             tests/integration/attest.sh \
+            tests/integration/evidence_nv.sh \
             tests/integration/launch.sh \
             tests/integration/launch_qemu.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh

@@ -113,7 +113,7 @@ static bool over_quota(const struct backend *b, size_t len)
 
 	if (engine_state(&state, &state_len) != 0)
 		state_len = SEALED_STATE_MAX;
-	return quota_refuses(b->cmd, len, state_len, (size_t)b->start.state_max + GUEST_EVIDENCE_STATE);
+	return quota_refuses(b->cmd, len, state_len, b->start.state_max);
 }
 
 /* Steps 2 to 5. A non-zero return is the end of the process. */

@@ -312,12 +312,14 @@ void method_attest(void *arg, struct call *c, json_t *params)
 json_t *attest_describe(const struct mgr *m)
 {
 	const struct attesting *a = m->attesting;
-	int waiting = 0;
+	int waiting = 0, guests = 0;
 
+	for (const struct vtpm *v = m->vtpms; v; v = v->next)
+		guests += v->asking != NULL;
 	for (const struct attest_request *r = a ? a->ready : NULL; r; r = r->next)
 		waiting++;
-	return json_pack("{s:I, s:I, s:I, s:i}", "evidence", (json_int_t)(a ? a->evidence : 0), "by_guests",
-			 (json_int_t)(a ? a->by_guests : 0), "host_quotes", (json_int_t)(a ? a->host_quotes : 0), "waiting", waiting);
+	return json_pack("{s:I, s:I, s:i, s:I, s:i}", "evidence", (json_int_t)(a ? a->evidence : 0), "by_guests",
+			 (json_int_t)(a ? a->by_guests : 0), "guests_waiting", guests, "host_quotes", (json_int_t)(a ? a->host_quotes : 0), "waiting", waiting);
 }
 
 void attest_close(struct mgr *m)

@@ -113,7 +113,7 @@ struct backend_start {
 	uint8_t from_uuid[UUID_LEN]; /* the given state was sealed for it; the same but for a pool instance that gets its name */
 	uint64_t version;	     /* of the given state; 0: none given */
 	uint64_t line;		     /* what a hypervisor saved is taken back on the same line alone */
-	uint32_t state_max;	     /* quota: bytes of plaintext state; a change that exceeds it fails */
+	uint32_t state_max;	     /* quota: bytes of plaintext state, with what is the host's in it; a change that exceeds it fails */
 	uint8_t locality_max;	     /* 0 … 4 */
 	const uint8_t *sealed;	     /* view */
 	size_t sealed_len;
