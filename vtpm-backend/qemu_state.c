@@ -280,13 +280,14 @@ uint32_t qemu_state_set(struct backend *b, struct qemu_job *job)
 /* The state that the store has, for a backend that was started without. */
 static int open_stored(struct backend *b, const struct store_taken *t)
 {
-	const struct state_id id = blob_id(b, STATE_PERMANENT, t->version);
+	struct state_id id = { .kind = STATE_PERMANENT, .version = t->version };
 	size_t n = 0;
 	uint8_t *plain;
 	int err;
 
 	if (t->sealed_len <= STATE_OVERHEAD)
 		return ERR_AUTH;
+	memcpy(id.uuid, b->start.uuid, UUID_LEN);
 	plain = malloc(t->sealed_len - STATE_OVERHEAD);
 	if (plain == NULL)
 		return ERR_NOMEM;

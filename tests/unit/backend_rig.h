@@ -48,6 +48,7 @@ struct rig_disk {
 	bool renew;	     /* with the key goes another, as the keeper makes one each time, until a commit is under it */
 	uint8_t next[KEY_LEN];
 	unsigned renewed;
+	uint64_t line;	     /* of what a QEMU saves: not 0 once the vTPM was restored */
 	uint64_t version;
 	uint8_t sealed[SEALED_STATE_MAX];
 	size_t sealed_len;
