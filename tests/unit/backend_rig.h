@@ -80,6 +80,8 @@ void rig_keeper_main(int argc, char **argv);
 void rig_open(struct rig *r, bool no_prefork);
 void rig_close(struct rig *r);
 void rig_disk_init(struct rig_disk *d);
+/* Opens what is on it; blob, of SEALED_STATE_MAX bytes, is then libtpms's, whose length is returned. */
+size_t rig_disk_open(const struct rig_disk *d, uint8_t secret[static KEY_LEN], uint8_t *blob);
 
 /* Spawns a backend, sends START with these flags and gives it the disk's key. */
 void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);
