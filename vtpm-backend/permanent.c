@@ -2,7 +2,6 @@
 #include "vtpm-backend/permanent.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "lib/secmem.h"
 
@@ -12,29 +11,33 @@ int permanent_seal(struct sealer *s, const struct state_id *id, const uint8_t se
 		   struct buf *out)
 {
 	const uint8_t format = PERMANENT_FORMAT;
-	const struct state_part parts[] = { { &format, 1 }, { secret, KEY_LEN }, { blob, n } };
+	struct state_part parts[2 + PACK_PARTS_MAX] = { { &format, 1 }, { secret, KEY_LEN } };
+	uint8_t head[PACK_HEAD_MAX];
+	unsigned packed;
+	int err;
 
-	return n > PERMANENT_MAX ? ERR_FULL : state_seal_parts(s, id, parts, ARRAY_LEN(parts), out);
+	if (n > PERMANENT_MAX)
+		return ERR_FULL;
+	packed = pack(blob, n, head, parts + 2);
+	err = state_seal_parts(s, id, parts, 2 + packed, out);
+	secmem_wipe(head, sizeof(head));
+	secmem_wipe(parts, sizeof(parts));
+	return err;
 }
 
 static int decode(struct buf *b, uint8_t secret[static KEY_LEN], uint8_t **blob, size_t *len)
 {
-	const size_t n = buf_left(b) > 1 + KEY_LEN ? buf_left(b) - 1 - KEY_LEN : 0;
-	const uint8_t *p;
 	uint8_t format;
+	int err;
 
 	if (buf_get_u8(b, &format))
 		return ERR_AUTH;
 	if (format > PERMANENT_FORMAT)
 		return ERR_VERSION;
-	if (format != PERMANENT_FORMAT || n == 0 || buf_get_bytes(b, secret, KEY_LEN) || buf_get_view(b, n, &p))
+	if (format != PERMANENT_FORMAT || buf_get_bytes(b, secret, KEY_LEN))
 		return ERR_AUTH;
-	*blob = malloc(n);
-	if (*blob == NULL)
-		return ERR_NOMEM;
-	memcpy(*blob, p, n);
-	*len = n;
-	return 0;
+	err = unpack(b, PERMANENT_MAX, blob, len);
+	return err == ERR_PROTO || err == ERR_FULL ? ERR_AUTH : err;
 }
 
 int permanent_open(const uint8_t key[static KEY_LEN], const struct state_id *id, const uint8_t *sealed, size_t n,

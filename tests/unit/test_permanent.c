@@ -76,6 +76,35 @@ static void test_round_trip(void **state)
 	}
 }
 
+/* What a TPM has room for and nothing in it costs next to nothing. */
+static void test_packed(void **state)
+{
+	(void)state;
+	memset(blob + 100, 0, 20000);
+	assert_int_equal(permanent_seal(&sealer, &id, secret, blob, 20200, &sealed), 0);
+	assert_int_equal(sealed.len, 200 + 9 + PERMANENT_OVERHEAD);
+	assert_int_equal(try_open(&id, 20200), 0);
+}
+
+/* A few bytes that unpack to more than any state has. */
+static void test_bomb(void **state)
+{
+	uint8_t payload[1 + KEY_LEN + PACK_HEAD_MAX];
+	struct buf b;
+
+	(void)state;
+	for (uint32_t len = PERMANENT_MAX; len < PERMANENT_MAX + 2; len++) {
+		buf_init(&b, payload, sizeof(payload));
+		memset(blob, 0, sizeof(blob));
+		assert_int_equal(buf_put_u8(&b, 1) | buf_put_bytes(&b, secret, KEY_LEN) | buf_put_u8(&b, 1) | buf_put_u32le(&b, 0) |
+					 buf_put_u32le(&b, len) | buf_put_u8(&b, 0),
+				 0);
+		buf_reset(&sealed);
+		assert_int_equal(state_seal(&sealer, &id, b.data, b.len, &sealed), 0);
+		assert_int_equal(try_open(&id, PERMANENT_MAX), len > PERMANENT_MAX ? ERR_AUTH : 0);
+	}
+}
+
 static void test_largest(void **state)
 {
 	(void)state;
@@ -108,7 +137,9 @@ static void test_other_forms(void **state)
 			assert_int_equal(try_payload(payload, sizeof(payload)), format > 1 ? ERR_VERSION : ERR_AUTH);
 	}
 	payload[0] = 1;
-	for (size_t n = 1; n <= 1 + KEY_LEN; n++)
+	assert_int_equal(try_payload(payload, sizeof(payload)), ERR_AUTH); /* no packed one: a table of 0x33 runs */
+	payload[1 + KEY_LEN] = 0;
+	for (size_t n = 1; n <= 1 + KEY_LEN + 1; n++)
 		assert_int_equal(try_payload(payload, n), ERR_AUTH);
 	buf_reset(&sealed);
 	assert_int_equal(try_open(&id, 0), ERR_AUTH);
@@ -118,6 +149,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_packed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bomb, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_largest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_forms, setup, teardown),
 	};
