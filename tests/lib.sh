@@ -102,7 +102,6 @@ uuid_of() { ctl show "$1" --json | python3 -c 'import json,sys; print(json.load(
 
 # What an operator does once per host, whose chip is chip_made: "rack 1" is in $1, for vtpm-verify --trust.
 enroll() {
-	mkdir -p "$LAB/host"
 	ctl enroll show --dir "$LAB/host" >/dev/null && head -c 32 /dev/urandom >"$LAB/secret" &&
 		tpm2_makecredential -Q -T none -G rsa -u "$LAB/host/ek-rsa.pem" -s "$LAB/secret" -n "$(cat "$LAB/host/ak.name")" -o "$LAB/challenge" &&
 		[ "$(ctl enroll activate "$LAB/challenge")" = "$(od -An -v -tx1 "$LAB/secret" | tr -d ' \n')" ] &&

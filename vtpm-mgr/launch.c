@@ -27,7 +27,7 @@ static void on_too_late(void *arg)
 
 	describe(v->launch, detail, sizeof(detail));
 	log_warn("%s: it was launched, and who it was launched for has not come in %u s; it is powered off", v->row.name,
-		 LAUNCH_WAIT_MS / 1000u);
+		 v->m->cfg.launch_wait_s);
 	mgr_audit(v->m, NULL, "launch", &v->row, ERR_TIMEOUT, detail);
 	v->launch->waits = false;
 	vtpm_deserted(v);
@@ -39,7 +39,7 @@ void launch_wait(struct vtpm *v)
 	struct launch *l = v->launch;
 
 	if (l->until_ms == 0)
-		l->until_ms = now + LAUNCH_WAIT_MS;
+		l->until_ms = now + v->m->cfg.launch_wait_s * (uint64_t)1000;
 	loop_timer_set(&v->m->loop, &l->timer, l->until_ms > now ? l->until_ms - now : 1, on_too_late, v);
 }
 

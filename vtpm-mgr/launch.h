@@ -19,8 +19,6 @@
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/proto/launch.h"
 
-#define LAUNCH_WAIT_MS 300000u
-
 struct launch {
 	bool for_domain; /* domid is who it is for; otherwise a QEMU, or a ring */
 	uint32_t domid;

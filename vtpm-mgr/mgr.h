@@ -60,6 +60,7 @@
 #define WORKER_TIMEOUT_MS   120000u /* to power on, or to make a TPM with its keys */
 #define KEEPER_TIMEOUT_MS   180000u /* for one answer: longer than the keeper waits for a TPM */
 #define RECHECK_DEFAULT_S   60u
+#define LAUNCH_WAIT_DEFAULT_S 300u
 #define RESPAWN_MIN_MS	    1000u
 #define RESPAWN_MAX_MS	    30000u
 #define AUDIT_DELAY_MS	    2u /* from a line of the audit log to its sync */
@@ -84,6 +85,7 @@ struct config {
 	uint32_t anchors_per_guest; /* a day; 0: no quota */
 	uint32_t checkpoint_s;
 	uint32_t recheck_s; /* 0: never */
+	uint32_t launch_wait_s;
 	enum { CHANGE_KEEP, CHANGE_STOP, CHANGE_ACCEPT } on_change; /* what becomes of what runs when the TPM is not what it was; accept: it may be reset */
 };
 

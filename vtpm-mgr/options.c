@@ -33,6 +33,8 @@ static const char usage[] =
 	"                       how often it is seen whether the TPM still unseals what is open (60); 0: never\n"
 	"  --on-tpm-change WHAT when it does not: keep, what runs goes on (the default); stop, it is powered off; accept, a TPM that\n"
 	"                       was reset is as good as before: for a software TPM\n"
+	"  --launch-wait SECONDS\n"
+	"                       how long a vTPM that was launched waits for its guest (300)\n"
 	"  --pool N             vTPMs to make ahead, so that create is immediate (4)\n"
 	"  --user USER          when started as root: user to run as (vtpm); root keeps root\n"
 	"  --uid-base N         when started as root: first of the uids for keeper and backends (1879048192)\n"
@@ -52,7 +54,7 @@ static const char usage[] =
 	"\n"
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
-enum { OPT_INIT = 256, OPT_FROM, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_RECHECK, OPT_CHANGE, OPT_USER, OPT_UID, OPT_OPERATOR,
+enum { OPT_INIT = 256, OPT_FROM, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_RECHECK, OPT_CHANGE, OPT_LAUNCH_WAIT, OPT_USER, OPT_UID, OPT_OPERATOR,
        OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_RECOVERY_KEYS, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_HOLD, OPT_HOLD_SPAWNER, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
@@ -71,6 +73,7 @@ static const struct option options[] = {
 	{ "checkpoint-interval", required_argument, NULL, OPT_CHECKPOINT },
 	{ "recheck-interval", required_argument, NULL, OPT_RECHECK },
 	{ "on-tpm-change", required_argument, NULL, OPT_CHANGE },
+	{ "launch-wait", required_argument, NULL, OPT_LAUNCH_WAIT },
 	{ "user", required_argument, NULL, OPT_USER },
 	{ "uid-base", required_argument, NULL, OPT_UID },
 	{ "operator-group", required_argument, NULL, OPT_OPERATOR },
@@ -188,6 +191,7 @@ static void set_option(struct config *cfg, int opt, char *value)
 	case OPT_CHECKPOINT: cfg->checkpoint_s = number(value, 86400, "--checkpoint-interval"); break;
 	case OPT_RECHECK: cfg->recheck_s = number(value, 86400, "--recheck-interval"); break;
 	case OPT_CHANGE: set_change(cfg, value); break;
+	case OPT_LAUNCH_WAIT: cfg->launch_wait_s = number(value, 86400, "--launch-wait"); break;
 	case OPT_USER: cfg->user = value; break;
 	case OPT_UID: cfg->uid_base = number(value, UINT32_MAX - 2 - SPAWN_SLOT_MAX, "--uid-base"); break;
 	case OPT_OPERATOR: cfg->operator_group = value; break;
@@ -224,6 +228,7 @@ void options_parse(int argc, char **argv, struct config *cfg)
 				.anchors_per_guest = ANCHORS_PER_GUEST,
 				.checkpoint_s = CHECKPOINT_DEFAULT_S,
 				.recheck_s = RECHECK_DEFAULT_S,
+				.launch_wait_s = LAUNCH_WAIT_DEFAULT_S,
 				.ready_fd = -1,
 				.hold_fd = -1,
 				.hold_spawner_fd = -1,
@@ -240,6 +245,8 @@ void options_parse(int argc, char **argv, struct config *cfg)
 		usage_error("--hold and --hold-spawner go together, and not with --init", NULL);
 	if (cfg->from && (!cfg->init || cfg->seal_pcrs || cfg->insecure_pcrs || cfg->anchors_given || cfg->shared_chip))
 		usage_error("--from goes with --init, and what the other options of --init choose is in the backup", NULL);
+	if (cfg->launch_wait_s == 0)
+		usage_error("--launch-wait must be a second at least", NULL);
 	if (cfg->uid_base == 0)
 		usage_error("--uid-base 0 is root", NULL);
 	if (strlen(cfg->tcti) >= sizeof(((struct keeper_status *)NULL)->tcti))

@@ -337,6 +337,10 @@ static void on_handed(void *arg, const struct keeper_reply *r)
 		vtpm_start_failed(v, ERR_PROTO, err_text(ERR_PROTO));
 		return;
 	}
+	if (r->code == ERR_AUTH && renew_overtook(v)) { /* asked for under a root that has been replaced since */
+		vtpm_start_again(v);
+		return;
+	}
 	if (r->code == ERR_AUTH) {
 		vtpm_start_failed(v, ERR_AUTH, "its key does not verify: the row was changed, damaged or swapped");
 		return;

@@ -33,7 +33,6 @@ pcr_of() { guest "$1" tpm2_pcrread "sha256:$2" | sed -n 's/.*0x//p' | tr 'A-F' '
 check init eval 'chip_start && mgr_init --insecure-pcrs && mgr_start --pool 2'
 ctl group create hard --insecure-pcrs --mode strict >/dev/null
 ctl create web1 >/dev/null && ctl create web2 --group hard >/dev/null && ctl start web1 >/dev/null && ctl start web2 >/dev/null
-mkdir "$LAB/host"
 
 # --- one piece of it ---
 check attest attest web1 a

@@ -21,7 +21,6 @@ check init mgr_init --insecure-pcrs
 check start mgr_start --pool 1
 
 # --- the host ---
-mkdir "$LAB/host" "$LAB/again"
 check enroll ctl enroll show --dir "$LAB/host"
 check its_word_holds python3 tests/integration/attested.py "$LAB/host"
 ctl ca >"$LAB/ca.pem"
@@ -55,7 +54,6 @@ mgr_stop
 db "UPDATE meta SET value = substr(value, 1, 100) WHERE key = 'enrolment'"
 check start_with_a_damaged_record mgr_start --pool 1
 rm -rf "$LAB/host"
-mkdir "$LAB/host"
 check it_enrols_anew ctl enroll show --dir "$LAB/host"
 check and_its_word_holds python3 tests/integration/attested.py "$LAB/host"
 is with_another_key "$([ "$(cat "$LAB/again/ak.name")" != "$(cat "$LAB/host/ak.name")" ] && echo another)" another

@@ -270,3 +270,15 @@ ctl stop web1
 check off state_is web1 stopped
 tests/integration/launch_qemu.py "$B/vtpmctl" "$LAB/run" "$MGR_PID" 2>&1
 check ends mgr_stop
+
+# --- a guest that does not come ---
+HOLD=
+mgr_start --pool 0 --launch-wait 5
+digest=$(launch web1)
+check is_not_waited_for_without_end soon state_is web1 stopped
+check it_is_said grep -q "web1: it was launched, and who it was launched for has not come in 5 s" "$LAB/mgr.log"
+check and_audited grep -q "\"action\":\"launch\",\"vtpm\":\"web1\".*\"result\":\"timed out\".*$digest" "$LAB/state/audit.log"
+launch web1 >/dev/null
+check one_who_comes_in_time ctl start web1
+check has_it_as_launched replays web1
+check last_one_ends mgr_stop

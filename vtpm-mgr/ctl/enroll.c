@@ -5,12 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/util.h"
 #include "vtpm-mgr/ctl/ctl.h"
+#include "vtpm-mgr/proto/enroll.h"
 
-#define BLOB_MAX 1024u /* proto/enroll.h: CREDENTIAL_MAX */
 #define FILE_MAX 4096u
 
 static int put_bytes(const char *dir, const char *name, const void *p, size_t n)
@@ -68,9 +69,14 @@ static int write_files(const char *dir, json_t *o)
 		{"ca.sig", ca, "signature"},	 {"creation.data", made, "data"}, {"creation.attest", made, "attest"},
 		{"creation.sig", made, "signature"},
 	};
-	int err = put_text(dir, "ak.name", str(ak, "name"));
 	size_t i;
+	int err;
 
+	if (mkdir(dir, 0777) && errno != EEXIST) {
+		fprintf(stderr, "vtpmctl: %s: %s\n", dir, strerror(errno));
+		return ERR_IO;
+	}
+	err = put_text(dir, "ak.name", str(ak, "name"));
 	if (!err)
 		err = put_text(dir, "ak.pem", str(ak, "public_pem"));
 	if (!err)
@@ -111,28 +117,31 @@ int print_credential(const struct ctl_args *a, json_t *params)
 	return EXIT_OK;
 }
 
-static int read_blob(const char *path, uint8_t mem[static BLOB_MAX + 1], size_t *len, struct ctl_error *e)
+static int read_blob(const char *path, uint8_t mem[static CREDENTIAL_MAX + 1], size_t *len, struct ctl_error *e)
 {
 	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = 1;
+	int err = 0;
 
 	*len = 0;
-	while (fd >= 0 && n > 0 && *len <= BLOB_MAX) {
-		n = read(fd, mem + *len, BLOB_MAX + 1 - *len);
+	while (fd >= 0 && n > 0 && *len <= CREDENTIAL_MAX) {
+		n = read(fd, mem + *len, CREDENTIAL_MAX + 1 - *len);
 		*len += n > 0 ? (size_t)n : 0;
 	}
 	if (fd < 0 || n < 0)
-		return ctl_fail(e, ERR_IO, EXIT_FAILED, "%s: %s", path, strerror(errno));
+		err = ctl_fail(e, ERR_IO, EXIT_FAILED, "%s: %s", path, strerror(errno));
 	fd_close(&fd);
-	if (!*len || *len > BLOB_MAX)
+	if (err)
+		return err;
+	if (!*len || *len > CREDENTIAL_MAX)
 		return ctl_fail(e, ERR_INVAL, EXIT_FAILED, "%s: this is no credential as tpm2_makecredential writes it", path);
 	return 0;
 }
 
 int enroll_activate_prepare(struct ctl_args *a, struct ctl_error *e)
 {
-	char hex[2 * BLOB_MAX + 1];
-	uint8_t mem[BLOB_MAX + 1];
+	char hex[2 * CREDENTIAL_MAX + 1];
+	uint8_t mem[CREDENTIAL_MAX + 1];
 	size_t len;
 	int err = read_blob(a->name, mem, &len, e);
 

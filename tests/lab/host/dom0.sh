@@ -50,6 +50,20 @@ plan_unsealed() {
 	use_web1
 }
 
+# --- evidence, for somebody who is not here ---
+plan_enrol() {
+	check enroll_show ctl enroll show --dir /run/enrolment
+	note_file ek /run/enrolment/ek-rsa.pem
+	note_file ak /run/enrolment/ak.name
+}
+plan_activate() { note secret "$(ctl enroll activate /run/credential)"; }
+plan_attest() { # nonce
+	check start_web1 ctl start web1
+	check attest ctl attest web1 --nonce "$1" --out /run/evidence
+	check stop_web1 ctl stop web1
+	note_file evidence /run/evidence
+}
+
 # --- policies: the keys are on the host, which is where the operator is ---
 plan_put() { echo "$2" | base64 -d >"/run/$1"; } # name, content
 set_of() { "$@" >/run/set; } # command that writes one

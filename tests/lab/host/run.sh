@@ -38,10 +38,33 @@ machine_host() {
 	esp_make host
 	up && order measured && firmware_log_is_true "$VM" && order provision && down
 }
+# What is said elsewhere of evidence, by a policy with these rules for events: STATUS WORDS RULES
+judged() {
+	local rc
+	printf '{"host": {"log": true, "events": [%s]}}\n' "$3" >"$LAB/policy.json"
+	"$B/vtpm-verify" --nonce "$(cat "$LAB/nonce")" --trust "$LAB/hosts.json" --policy "$LAB/policy.json" "$LAB/evidence" >"$LAB/verdict"
+	rc=$?
+	[ $rc -eq "$1" ] && grep -q "$2" "$LAB/verdict" || { cat "$LAB/verdict"; return 1; }
+}
+digest_of() { sha256sum "$1" | cut -d' ' -f1; }
+# Somebody elsewhere, who has enrolled the chip and has the files that ought to be booted, learns whether they were.
+evidence_of_the_boot() {
+	order enrol && took ek && took ak || return
+	openssl rand 32 >"$LAB/secret" && openssl rand -hex 32 >"$LAB/nonce"
+	check "${VM}_makecredential" tpm2_makecredential -Q -T none -G rsa -u "$LAB/ek" -s "$LAB/secret" -n "$(cat "$LAB/ak")" -o "$LAB/credential"
+	give credential && order activate || return
+	is "${VM}_has_that_key" "${NOTE[$VM.secret]:-nothing}" "$(od -An -v -tx1 "$LAB/secret" | tr -d ' \n')"
+	printf '{"hosts": [{"name": "%s", "ak": "%s"}]}\n' "$VM" "$(cat "$LAB/ak")" >"$LAB/hosts.json"
+	order "attest $(cat "$LAB/nonce")" && took evidence || return
+	check "${VM}_has_booted_these_files" judged 0 '^host-events *passed' \
+		'{"pcr": 9, "required": ["'"$(digest_of "$FILES/xen")"'", "'"$(digest_of "$FILES/initrd.img")"'"]}'
+	check "${VM}_has_not_booted_that_one" judged 1 '^host-events *FAILED .*PCR 9' '{"pcr": 9, "required": ["'"$(digest_of "$FILES/vmlinuz-2")"'"]}'
+	check "${VM}_has_booted_what_is_forbidden" judged 1 '^host-events *FAILED .*PCR 9' '{"pcr": 9, "forbidden": ["'"$(digest_of "$FILES/initrd.img")"'"]}'
+}
 # A boot as the one before, a policy with keys, and the files of the next.
 machine_again() {
 	keys
-	up && order measured && order unsealed && order current && took set && sign policy set "--number 1" || return
+	up && order measured && order unsealed && evidence_of_the_boot && order current && took set && sign policy set "--number 1" || return
 	give signed && give policy.pub && give recovery.pub && order signed_policy && order update || return
 	give offline.pub && order offline_key || return
 	took set && sign policy set "--number 2" && give signed && order apply && down
