@@ -201,6 +201,9 @@ ctl start web1 >/dev/null
 is nothing_is_left "$(status web1)" "no evidence: nobody has asked for it"
 check it_can_ask gets web1 a
 check with_its_new_certificate verify a
+check its_key_is_rotated eval 'ctl reseal && ctl stop web1 && ctl start web1'
+check and_it_goes_on_asking gets web1 a
+check that_is_believed verify a
 ctl create web4 >/dev/null
 digest=$(python3 tests/tools/launch.py "$LAB/run" web4) && ctl start web4 >/dev/null
 check of_a_launched_one gets web4 l
