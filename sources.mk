@@ -86,7 +86,7 @@ EFI_SRCS     := hv/launch/efi.c
 UNIT_TESTS := test_held_launch test_launch_policy test_launch_begin test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
               test_state test_permanent test_pack test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_crl test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
-UNIT_TESTS += test_evidence_nv test_predict test_bootlog test_evidence test_attest test_verify_files test_launch test_backend_launch test_launcher test_launch_stub
+UNIT_TESTS += test_evidence_nv test_guest_evidence test_predict test_bootlog test_evidence test_attest test_verify_files test_launch test_backend_launch test_launcher test_launch_stub
 INTEGRATION_TESTS := test_keeper test_rotation test_anchor test_policy test_breach test_verify test_verify_hostile
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/guest.sh \
@@ -199,6 +199,8 @@ test_tpmcmd_SRCS := $(BACKEND_LIB_SRCS)
 test_tpmcmd_LIBS := $(LIBS_BACKEND)
 test_ak_SRCS := $(BACKEND_LIB_SRCS)
 test_ak_LIBS := $(LIBS_BACKEND)
+test_guest_evidence_SRCS := tests/unit/backend_rig.c tests/unit/backend_rig_store.c tests/unit/backend_rig_procs.c tests/unit/backend_guest.c $(BACKEND_LIB_SRCS)
+test_guest_evidence_LIBS := $(LIBS_BACKEND)
 test_evidence_nv_SRCS := $(BACKEND_LIB_SRCS)
 test_evidence_nv_LIBS := $(LIBS_BACKEND)
 test_quote_SRCS := tests/unit/audit_session.c $(BACKEND_LIB_SRCS)
