@@ -14,7 +14,7 @@ qemu() { # ACT…: what it said is in $LAB/said
 	shift
 	timeout 60 python3 tests/integration/saved.py "$B/vtpmctl" "$LAB/run" v "$LAB/saved" "$act" "$@" >"$LAB/said" 2>&1 ||
 		{ cat "$LAB/said"; return 1; }
-	until_true is_state v stopped
+	becomes v stopped
 }
 said() { grep -qx "$1" "$LAB/said" || { cat "$LAB/said"; return 1; }; }
 number() { awk -v w="$1" '$1 == w { n = $2 } END { print n }' "$LAB/said"; }
@@ -84,7 +84,7 @@ spent=$(wear total)
 (qemu save 2 || true) >/dev/null &
 waits=$!
 anchored() { [ "$(wear total)" = $((spent + 1)) ]; }
-check beyond-its-quota-a-save-is-anchored until_true anchored
+check beyond-its-quota-a-save-is-anchored soon anchored
 check and-waits test ! -s "$LAB/saved"
 check a-stop-ends-the-wait all ctl stop v -- wait $waits
 mgr_stop
