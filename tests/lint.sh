@@ -91,6 +91,6 @@ fi
 for s in "${scripts[@]}"; do
 	case $s in *.sh | .ci/run) bash -n "$s" || complain "$s: syntax" ;; esac
 done
-tests/model/names.sh | grep '^#' && complain "the model of state continuity and the code do not name each other"
+named=$(tests/model/names.sh) || { echo "$named"; complain "the model of state continuity and the code do not name each other"; }
 [ $bad -eq 0 ] && echo "lint: clean"
 exit $bad
