@@ -36,7 +36,7 @@ KEEPER_LIB_SRCS := $(ESCROW_SRCS) vtpm-mgr/keeper/attest.c vtpm-mgr/keeper/enrol
 KEEPER_SRCS := vtpm-mgr/keeper/main.c vtpm-mgr/keeper/ossl.c $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 BACKEND_LIB_SRCS := vtpm-backend/checkpoint.c vtpm-backend/commit.c vtpm-backend/control.c vtpm-backend/ak.c vtpm-backend/ek.c vtpm-backend/ek_find.c vtpm-backend/engine.c \
             vtpm-backend/import.c vtpm-backend/launch.c vtpm-backend/swtpm_state.c \
-            vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/quote.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
+            vtpm-backend/pack.c vtpm-backend/permanent.c vtpm-backend/power.c vtpm-backend/provision.c vtpm-backend/quote.c vtpm-backend/qemu_control.c vtpm-backend/qemu_data.c \
             vtpm-backend/qemu_job.c vtpm-backend/qemu_link.c vtpm-backend/qemu_proto.c vtpm-backend/qemu_state.c vtpm-backend/quota.c vtpm-backend/resume.c vtpm-backend/ring.c vtpm-backend/run.c vtpm-backend/serve.c vtpm-backend/state.c \
             vtpm-backend/store.c vtpm-backend/tpmcmd.c vtpm-backend/tpmrun.c vtpm-backend/transfer.c vtpm-backend/warm.c vtpm-backend/xen.c \
             $(PROTO_SRCS) $(HV_SRCS) $(XEN_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
@@ -85,7 +85,7 @@ EFI_SRCS     := hv/launch/efi.c
 # Tests: NAME, NAME_SRCS besides tests/…/NAME.c, NAME_LIBS. Unit tests need nothing but themselves.
 UNIT_TESTS := test_held_launch test_launch_policy test_launch_begin test_policy_digest test_policy_file test_buf test_util test_log test_loop test_ipc test_secmem test_sandbox test_chan test_local test_libvtpm test_tcti test_stream \
               test_store test_store_disk test_merkle test_recovery test_swtpm test_audit test_control test_control_fds test_ctl \
-              test_state test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_crl test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
+              test_state test_permanent test_pack test_swtpm_state test_tpmcmd test_ak test_quote test_quote_serve test_ek test_crl test_engine test_backend test_backend_hostile test_backend_import test_checkpoint test_transfer test_resume test_resume_qemu test_qemu test_qemu_data test_qemu_saved test_xen_device test_xen_nodes test_hold test_hold_life test_held_guests test_xenstore test_vchan test_backend_xen test_escrow test_keeper_wrap test_backup
 UNIT_TESTS += test_predict test_bootlog test_evidence test_attest test_verify_files test_launch test_backend_launch test_launcher test_launch_stub
 INTEGRATION_TESTS := test_keeper test_rotation test_anchor test_policy test_breach test_verify test_verify_hostile
 INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
@@ -135,7 +135,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
-FUZZERS := fuzz_chan fuzz_engine fuzz_swtpm fuzz_predict fuzz_evidence fuzz_launch
+FUZZERS := fuzz_chan fuzz_engine fuzz_pack fuzz_swtpm fuzz_predict fuzz_evidence fuzz_launch
 
 LIBTEST_SRCS := $(LIB_SRCS)
 test_launcher_SRCS := $(LAUNCH_LIB_SRCS)
@@ -189,6 +189,9 @@ test_ctl_SRCS := $(CTL_LIB_SRCS)
 test_ctl_LIBS := -ljansson -lcrypto
 test_state_SRCS := $(BACKEND_LIB_SRCS)
 test_state_LIBS := $(LIBS_BACKEND)
+test_pack_SRCS := vtpm-backend/pack.c lib/buf.c lib/err.c lib/secmem.c
+test_permanent_SRCS := $(BACKEND_LIB_SRCS)
+test_permanent_LIBS := $(LIBS_BACKEND)
 test_swtpm_state_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c lib/err.c lib/secmem.c lib/util.c
 test_swtpm_state_LIBS := -lcrypto
 test_tpmcmd_SRCS := $(BACKEND_LIB_SRCS)
@@ -268,6 +271,7 @@ test_anchor_LIBS := -lcrypto
 test_anchor_SRCS := tests/integration/test_keeper_rig.c tests/integration/software_tpm.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 fuzz_engine_SRCS := $(BACKEND_LIB_SRCS)
 fuzz_engine_LIBS := $(LIBS_BACKEND)
+fuzz_pack_SRCS := vtpm-backend/pack.c lib/buf.c lib/err.c lib/secmem.c
 fuzz_swtpm_SRCS := tests/unit/swtpm_file.c vtpm-backend/swtpm_state.c lib/buf.c lib/err.c lib/secmem.c lib/util.c
 fuzz_swtpm_LIBS := -lcrypto
 fuzz_evidence_SRCS := $(VERIFY_LIB_SRCS)

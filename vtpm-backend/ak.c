@@ -15,13 +15,13 @@
 
 #define SIZE_LEN 2u /* of a TPM2B's size field */
 
-int ak_derive(struct ak_secret *s, const uint8_t key[static KEY_LEN])
+int ak_derive(struct ak_secret *s, const uint8_t secret[static KEY_LEN])
 {
-	int err = state_derive(key, "vtpm attestation key auth v1", s->auth, sizeof(s->auth));
+	int err = state_derive(secret, "vtpm attestation key auth v1", s->auth, sizeof(s->auth));
 
 	/* A TPM drops trailing zeros of an auth value (Part 1, 19.6.4.3): there shall be none. */
 	s->auth[KEY_LEN - 1] |= 1;
-	return err != 0 ? err : state_derive(key, "vtpm attestation key unique v1", s->unique, sizeof(s->unique));
+	return err != 0 ? err : state_derive(secret, "vtpm attestation key unique v1", s->unique, sizeof(s->unique));
 }
 
 int ak_template(const struct ak_secret *s, struct buf *out)

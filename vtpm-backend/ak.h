@@ -2,7 +2,7 @@
 /*
  * The attestation key of a vTPM: a restricted signing key, ECDSA over P-256 with SHA-256, which signs quotes and what the TPM says of
  * itself. It is a primary key of the platform hierarchy, persistent at 0x81810001, so the guest's owner can neither evict nor replace it,
- * and TPM2_Clear leaves it alone. Two secrets, derived from the vTPM's key, keep it ours:
+ * and TPM2_Clear leaves it alone. Two secrets, derived from the vTPM's (permanent.h), keep it ours:
  *
  *	auth	without it nobody uses the key, and no guest has it signed anything;
  *	unique	is in its template, where a key's own public part stands afterwards: firmware, which has the platform hierarchy
@@ -29,7 +29,7 @@ struct ak_secret {
 	uint8_t unique[AK_UNIQUE_LEN];
 };
 
-CHECKED int ak_derive(struct ak_secret *s, const uint8_t key[static KEY_LEN]);
+CHECKED int ak_derive(struct ak_secret *s, const uint8_t secret[static KEY_LEN]);
 /* Its template as a TPMT_PUBLIC, with s's unique in it. */
 CHECKED int ak_template(const struct ak_secret *s, struct buf *out);
 /*

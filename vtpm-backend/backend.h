@@ -20,7 +20,7 @@
 #include "vtpm-backend/ak.h"
 #include "vtpm-backend/checkpoint.h"
 #include "vtpm-backend/commit.h"
-#include "vtpm-backend/state.h"
+#include "vtpm-backend/permanent.h"
 #include "vtpm-mgr/proto/backend.h"
 
 /* Where the descriptors of a backend are when it starts, prefork or exec. 0, 1 and 2 are /dev/null. */
@@ -52,7 +52,8 @@ struct backend {
 	bool renews;	      /* the next commit is sealed under another key, and with it that is the one: */
 	struct sealer next_sealer;
 	uint8_t next_key[KEY_LEN]; /* as key */
-	struct ak_secret ak;
+	uint8_t secret[KEY_LEN];  /* goes with the state: permanent.h */
+	struct ak_secret ak;	  /* derived from it */
 	struct commit commit;
 	const struct transport *transport; /* to the guest; NULL: a worker, which has none */
 	struct chan chan;    /* with transport_ring and transport_xen */

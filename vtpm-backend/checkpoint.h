@@ -63,7 +63,7 @@ struct checkpoint {
 	uint32_t job_result;
 	struct state_part response; /* of that command; may be empty */
 	struct state_part volatile_state; /* engine_volatile */
-	struct state_part permanent; /* empty: the store has it */
+	struct state_part permanent; /* libtpms's; empty: the store has it */
 	struct state_part redo; /* of checkpoint_open: records for checkpoint_redo_next */
 };
 

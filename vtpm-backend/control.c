@@ -182,17 +182,15 @@ static int use_key(struct backend *b, const struct key_give *k)
 	if (k->renew && (b->start.version == 0 || b->transport == NULL))
 		return ERR_PROTO; /* there is nothing under the key that it has */
 	err = prepare_sealers(b, k);
-	if (err == 0)
-		err = ak_derive(&b->ak, k->key);
-	if (err != 0 || b->start.version == 0)
+	if (err != 0 || (b->start.flags & RUN_STANDBY))
 		return err;
-	if (b->start.sealed_len <= STATE_OVERHEAD)
-		return ERR_AUTH;
 	memcpy(id.uuid, b->start.from_uuid, UUID_LEN);
-	b->plain = malloc(b->start.sealed_len - STATE_OVERHEAD);
-	if (b->plain == NULL)
-		return ERR_NOMEM;
-	err = state_open(k->key, &id, b->start.sealed, b->start.sealed_len, b->plain, &b->plain_len);
+	if (b->start.version == 0)
+		err = random_bytes(b->secret, sizeof(b->secret)); /* of a TPM that is to be made, or taken over */
+	else
+		err = permanent_open(k->key, &id, b->start.sealed, b->start.sealed_len, b->secret, &b->plain, &b->plain_len);
+	if (err == 0)
+		err = ak_derive(&b->ak, b->secret);
 	if (err == 0 && (b->start.flags & RUN_RESUME))
 		resume_open(b, k->key);
 	return err;

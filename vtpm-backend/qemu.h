@@ -75,6 +75,7 @@ struct qemu_saved {
 	uint8_t *p; /* NULL: none */
 	size_t len;
 	uint64_t version; /* of the permanent state in the store, to which it belongs */
+	uint8_t secret[KEY_LEN]; /* of a permanent one: permanent.h */
 };
 
 struct qemu {

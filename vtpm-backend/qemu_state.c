@@ -26,7 +26,7 @@ static void saved_forget(struct qemu *q, unsigned which)
 	if (s->p != NULL)
 		secmem_wipe(s->p, s->len);
 	free(s->p);
-	*s = (struct qemu_saved){ 0 };
+	secmem_wipe(s, sizeof(*s));
 }
 
 void qemu_state_forget(struct qemu *q)
@@ -73,38 +73,52 @@ static struct state_id blob_id(const struct backend *b, uint8_t kind, uint64_t v
 	return id;
 }
 
-static int seal(struct backend *b, uint8_t kind, const uint8_t *plain, size_t n, struct qemu_reply *r)
+/* Room for a blob of n bytes. */
+static int blob_begin(struct qemu_reply *r, size_t n, struct buf *out)
 {
-	const struct state_id id = blob_id(b, kind, b->commit.version);
-	struct buf out;
-	int err;
-
-	r->blob = malloc(n + STATE_OVERHEAD);
+	r->blob = malloc(n);
 	if (r->blob == NULL)
 		return ERR_NOMEM;
-	buf_init(&out, r->blob, n + STATE_OVERHEAD);
-	err = state_seal(&b->sealer, &id, plain, n, &out);
-	r->blob_len = err == 0 ? out.len : 0;
-	return err;
+	buf_init(out, r->blob, n);
+	return 0;
 }
 
 static int seal_permanent(struct backend *b, struct qemu_reply *r)
 {
+	const struct state_id id = blob_id(b, STATE_SAVED_PERMANENT, b->commit.version);
 	const uint8_t *plain;
+	struct buf out;
 	size_t n;
 	int err = engine_state(&plain, &n);
 
-	return err != 0 ? err : seal(b, STATE_SAVED_PERMANENT, plain, n, r);
+	if (err == 0)
+		err = blob_begin(r, n + PERMANENT_OVERHEAD, &out);
+	if (err == 0)
+		err = permanent_seal(&b->sealer, &id, b->secret, plain, n, &out);
+	r->blob_len = err == 0 ? out.len : 0;
+	return err;
 }
 
-static int seal_volatile(struct backend *b, struct qemu_reply *r)
+static int seal_volatile(struct backend *b, const uint8_t *plain, size_t n, struct qemu_reply *r)
+{
+	const struct state_id id = blob_id(b, STATE_SAVED_VOLATILE, b->commit.version);
+	struct buf out;
+	int err = blob_begin(r, n + STATE_OVERHEAD, &out);
+
+	if (err == 0)
+		err = state_seal(&b->sealer, &id, plain, n, &out);
+	r->blob_len = err == 0 ? out.len : 0;
+	return err;
+}
+
+static int get_volatile(struct backend *b, struct qemu_reply *r)
 {
 	uint8_t *plain;
 	size_t n;
 	int err = engine_volatile(&plain, &n);
 
 	if (err == 0) {
-		err = seal(b, STATE_SAVED_VOLATILE, plain, n, r);
+		err = seal_volatile(b, plain, n, r);
 		secmem_wipe(plain, n);
 	}
 	free(plain);
@@ -126,7 +140,7 @@ uint32_t qemu_state_keep(struct backend *b)
 		return result;
 	err = engine_volatile(&s->p, &s->len);
 	if (err == 0)
-		err = seal(b, STATE_SAVED_VOLATILE, s->p, s->len, &r);
+		err = seal_volatile(b, s->p, s->len, &r);
 	s->version = b->commit.version;
 	if (err == 0)
 		saved_note(q, SAVED_VOLATILE, r.blob, r.blob_len);
@@ -147,7 +161,7 @@ static uint32_t get_blob(struct backend *b, struct qemu_reply *r, uint32_t type)
 	result = give_away(b);
 	if (result != QEMU_SUCCESS)
 		return result;
-	err = type == BLOB_PERMANENT ? seal_permanent(b, r) : seal_volatile(b, r);
+	err = type == BLOB_PERMANENT ? seal_permanent(b, r) : get_volatile(b, r);
 	return err == 0 ? QEMU_SUCCESS : QEMU_FAIL;
 }
 
@@ -177,26 +191,38 @@ static int claimed_version(const uint8_t *blob, size_t n, uint64_t *version)
 	return buf_skip(&head, STATE_VERSION_OFF) || buf_get_u64le(&head, version) || *version == 0 ? ERR_AUTH : 0;
 }
 
+static int open_volatile(const struct backend *b, const struct state_id *id, const uint8_t *blob, size_t n, struct qemu_saved *s)
+{
+	int err;
+
+	if (n <= STATE_OVERHEAD || n > SEALED_STATE_MAX)
+		return ERR_AUTH;
+	s->p = malloc(n - STATE_OVERHEAD);
+	if (s->p == NULL)
+		return ERR_NOMEM;
+	err = state_open(b->key, id, blob, n, s->p, &s->len);
+	if (err == 0)
+		return 0;
+	free(s->p); /* wiped by state_open */
+	s->p = NULL;
+	return err;
+}
+
 /* Opens a blob into *s, which is empty. */
 static int open_blob(const struct backend *b, unsigned which, const uint8_t *blob, size_t n, struct qemu_saved *s)
 {
-	static const uint8_t kinds[SAVED_KINDS] = {
-		[SAVED_PERMANENT] = STATE_SAVED_PERMANENT, [SAVED_VOLATILE] = STATE_SAVED_VOLATILE };
-	struct qemu_saved got = { 0 };
 	struct state_id id;
+	uint64_t version;
 	int err;
 
-	if (n <= STATE_OVERHEAD || n > SEALED_STATE_MAX || claimed_version(blob, n, &got.version))
+	if (claimed_version(blob, n, &version))
 		return ERR_AUTH;
-	got.p = malloc(n - STATE_OVERHEAD);
-	if (got.p == NULL)
-		return ERR_NOMEM;
-	id = blob_id(b, kinds[which], got.version);
-	err = state_open(b->key, &id, blob, n, got.p, &got.len);
-	if (err != 0)
-		free(got.p); /* wiped by state_open */
+	id = blob_id(b, which == SAVED_PERMANENT ? STATE_SAVED_PERMANENT : STATE_SAVED_VOLATILE, version);
+	if (which == SAVED_PERMANENT)
+		err = permanent_open(b->key, &id, blob, n, s->secret, &s->p, &s->len);
 	else
-		*s = got;
+		err = open_volatile(b, &id, blob, n, s);
+	s->version = err == 0 ? version : 0;
 	return err;
 }
 
@@ -280,22 +306,25 @@ uint32_t qemu_state_set(struct backend *b, struct qemu_job *job)
 /* The state that the store has, for a backend that was started without. */
 static int open_stored(struct backend *b, const struct store_taken *t)
 {
-	const struct state_id id = blob_id(b, STATE_PERMANENT, t->version);
-	size_t n = 0;
+	struct state_id id = { .kind = STATE_PERMANENT, .version = t->version };
+	size_t n;
 	uint8_t *plain;
 	int err;
 
-	if (t->sealed_len <= STATE_OVERHEAD)
-		return ERR_AUTH;
-	plain = malloc(t->sealed_len - STATE_OVERHEAD);
-	if (plain == NULL)
-		return ERR_NOMEM;
-	err = state_open(b->key, &id, t->sealed, t->sealed_len, plain, &n);
-	if (err == 0)
+	memcpy(id.uuid, b->start.uuid, UUID_LEN);
+	err = permanent_open(b->key, &id, t->sealed, t->sealed_len, b->secret, &plain, &n);
+	if (err == 0) {
 		err = engine_load(plain, n);
-	secmem_wipe(plain, n);
+		secmem_wipe(plain, n);
+	}
 	free(plain);
 	return err;
+}
+
+static int load_saved(struct backend *b, const struct qemu_saved *s)
+{
+	memcpy(b->secret, s->secret, sizeof(b->secret));
+	return engine_load(s->p, s->len);
 }
 
 int qemu_state_take(struct backend *b)
@@ -315,7 +344,9 @@ int qemu_state_take(struct backend *b)
 	if (t.code == 0) {
 		checkpoint_power_set(&b->area, CHECKPOINT_CHANGING);
 		power_cut(b);
-		err = s->p != NULL ? engine_load(s->p, s->len) : open_stored(b, &t);
+		err = s->p != NULL ? load_saved(b, s) : open_stored(b, &t);
+		if (err == 0)
+			err = ak_derive(&b->ak, b->secret);
 		if (err != 0)
 			backend_fail(b, err, "open the state");
 		commit_init(&b->commit, t.version);

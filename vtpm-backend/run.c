@@ -29,6 +29,7 @@ static void wipe_keys(struct backend *b)
 	sealer_wipe(&b->next_sealer);
 	secmem_wipe(b->key, sizeof(b->key));
 	secmem_wipe(b->next_key, sizeof(b->next_key));
+	secmem_wipe(b->secret, sizeof(b->secret));
 	secmem_wipe(&b->ak, sizeof(b->ak));
 }
 

@@ -61,7 +61,7 @@ struct sealer {
 	uint64_t counter; /* last used */
 };
 
-/* n bytes of the vTPM's key for another use: HKDF-SHA256, no salt, info. */
+/* n bytes of a secret for one use: HKDF-SHA256, no salt, info. */
 CHECKED int state_derive(const uint8_t key[static KEY_LEN], const char *info, uint8_t *out, size_t n);
 /* Draws a salt and derives the subkey; key is not kept. */
 CHECKED int sealer_init(struct sealer *s, const uint8_t key[static KEY_LEN]);

@@ -10,17 +10,15 @@
 int store_seal_newest(struct backend *b, uint64_t version, struct buf *out)
 {
 	struct state_id id = { .kind = STATE_PERMANENT, .version = version };
-	const uint8_t *plain;
+	const uint8_t *blob;
 	size_t n;
 	int err;
 
-	err = engine_state(&plain, &n);
+	err = engine_state(&blob, &n);
 	if (err != 0)
 		return err;
-	if (n > STATE_PLAIN_MAX)
-		return ERR_FULL;
 	memcpy(id.uuid, b->start.uuid, UUID_LEN);
-	return state_seal(store_sealer(b), &id, plain, n, out);
+	return permanent_seal(store_sealer(b), &id, b->secret, blob, n, out);
 }
 
 struct sealer *store_sealer(struct backend *b)
@@ -43,16 +41,16 @@ static void renewed(struct backend *b)
 static int build_commit(struct backend *b, struct buf *msg, uint8_t **mem)
 {
 	struct store_commit m = { .version = commit_next(&b->commit) };
-	const uint8_t *plain;
+	const uint8_t *blob;
 	struct buf sealed;
 	size_t n, cap;
 	int err;
 
 	*mem = NULL;
-	err = engine_state(&plain, &n);
+	err = engine_state(&blob, &n);
 	if (err != 0)
 		return err;
-	cap = n + STATE_OVERHEAD;
+	cap = n + PERMANENT_OVERHEAD;
 	*mem = malloc(2 * cap + STORE_COMMIT_MIN);
 	if (*mem == NULL)
 		return ERR_NOMEM;

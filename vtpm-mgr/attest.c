@@ -119,8 +119,8 @@ static const char *refusal(int code)
 {
 	switch (code) {
 	case ERR_NOTFOUND:
-		return "its TPM has no attestation key that is ours: its key was rotated since (vtpmctl reseal), or the firmware of its guest has "
-		       "removed it; vtpmctl certify makes another while it is off";
+		return "its TPM has no attestation key that is ours: the firmware of its guest has removed it; vtpmctl certify puts it back while it is "
+		       "off";
 	case ERR_WRONG_STATE:
 		return "its TPM is off, or its guest's firmware has not started it up";
 	case ERR_BUSY:

@@ -269,9 +269,6 @@ void certify_vtpm(struct mgr *m, const struct store_vtpm *row, struct call *call
 		call_error(call, ERR_BUSY, "%s %s", row->name, vtpm_held_back(m, row->uuid));
 	else if (changes_destroy(m, row->id) || changes_configure(m, row->uuid))
 		call_error(call, ERR_BUSY, "%s is being destroyed or changed", row->name);
-	else if (row->key_due) /* and with it goes what the attestation key's secrets are derived from */
-		call_error(call, ERR_WRONG_STATE, "%s: its key is due to be replaced, and an attestation key of this one would not last: power it on "
-			   "once, and stop it", row->name);
 	else if (m->reseal || m->draining)
 		call_error(call, ERR_BUSY, "%s: its group's root is being rotated, or the manager is stopping; try again", row->name);
 	else

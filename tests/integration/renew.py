@@ -182,7 +182,8 @@ def killed_with_a_target():
     check("qemu_source_killed_likewise", (cut(source, *backends), (True, True, [0])), (show()["key_due"], False))
     source.hang_up()
     until(lambda: show()["key_due"] is False)
-    check("qemu_target_of_before_is_refused", (target.init(), FAIL), (logged("was replaced; start it once more"), True))
+    check("qemu_target_of_before_is_refused", (target.init(), FAIL),
+          (until(lambda: logged("was replaced; start it once more")), True))
     target.hang_up()
     off()
     qemu = connect()

@@ -275,7 +275,7 @@ void rig_spawn_start(struct rig *r, struct rig_backend *b, struct rig_disk *d, c
 
 static void fill_start(struct backend_start *start, const struct rig_disk *d, uint32_t flags)
 {
-	*start = (struct backend_start){ .flags = flags, .state_max = 64 * 1024 };
+	*start = (struct backend_start){ .flags = flags, .line = d->line, .state_max = 64 * 1024 };
 	memcpy(start->uuid, d->uuid, UUID_LEN);
 	memcpy(start->from_uuid, d->uuid, UUID_LEN);
 	if (flags & (RUN_MANUFACTURE | RUN_STANDBY))

@@ -48,6 +48,7 @@ struct rig_disk {
 	bool renew;	     /* with the key goes another, as the keeper makes one each time, until a commit is under it */
 	uint8_t next[KEY_LEN];
 	unsigned renewed;
+	uint64_t line;	     /* of what a QEMU saves: not 0 once the vTPM was restored */
 	uint64_t version;
 	uint8_t sealed[SEALED_STATE_MAX];
 	size_t sealed_len;
@@ -79,6 +80,8 @@ void rig_keeper_main(int argc, char **argv);
 void rig_open(struct rig *r, bool no_prefork);
 void rig_close(struct rig *r);
 void rig_disk_init(struct rig_disk *d);
+/* Opens what is on it; blob, of SEALED_STATE_MAX bytes, is then libtpms's, whose length is returned. */
+size_t rig_disk_open(const struct rig_disk *d, uint8_t secret[static KEY_LEN], uint8_t *blob);
 
 /* Spawns a backend, sends START with these flags and gives it the disk's key. */
 void rig_spawn(struct rig *r, struct rig_backend *b, struct rig_disk *d, uint32_t flags);

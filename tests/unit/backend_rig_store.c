@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tests/unit/backend_rig.h"
+#include "vtpm-backend/permanent.h"
 
 void rig_disk_init(struct rig_disk *d)
 {
@@ -69,6 +70,19 @@ bool rig_serve_store(struct rig_backend *b)
 	buf_init(&msg, out, sizeof(out));
 	MUST(store_done_encode(&msg, &done) == 0);
 	return ipc_send(b->store, STORE_DONE, &msg, NULL, 0) == 0;
+}
+
+size_t rig_disk_open(const struct rig_disk *d, uint8_t secret[static KEY_LEN], uint8_t *blob)
+{
+	struct state_id id = { .kind = STATE_PERMANENT, .version = d->version };
+	uint8_t *opened;
+	size_t n;
+
+	memcpy(id.uuid, d->uuid, UUID_LEN);
+	MUST(permanent_open(d->key, &id, d->sealed, d->sealed_len, secret, &opened, &n) == 0);
+	memcpy(blob, opened, n);
+	free(opened);
+	return n;
 }
 
 /* --- new ones --- */

@@ -70,6 +70,34 @@ static void test_banks_and_eks(void **state)
 	guest_power_off(&b);
 }
 
+static void secret_of(const struct rig_disk *d, uint8_t secret[static KEY_LEN])
+{
+	static uint8_t blob[SEALED_STATE_MAX];
+
+	assert_true(rig_disk_open(d, secret, blob) > 0);
+}
+
+/* Each TPM that is made has its own, and to certify its keys leaves it. */
+static void test_secrets(void **state)
+{
+	uint8_t first[KEY_LEN], second[KEY_LEN], cert[100] = { 0x5a };
+	struct rig_backend b;
+
+	(void)state;
+	secret_of(&disk, first);
+	secret_of(&other, second);
+	assert_memory_not_equal(first, second, KEY_LEN);
+	rig_spawn(&rig, &b, &other, RUN_CERTIFY);
+	rig_provisioned(&b, cert, sizeof(cert));
+	rig_forget(&b);
+	secret_of(&other, first);
+	assert_memory_equal(first, second, KEY_LEN);
+	guest_power_on(&b);
+	guest_power_off(&b);
+	secret_of(&disk, second);
+	assert_memory_not_equal(first, second, KEY_LEN);
+}
+
 static void test_certify_renames(void **state)
 {
 	struct backend_start start = { .flags = RUN_CERTIFY, .state_max = 65536 };
@@ -419,6 +447,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_provision_serve_restart),
 		cmocka_unit_test(test_banks_and_eks),
+		cmocka_unit_test(test_secrets),
 		cmocka_unit_test(test_certify_renames),
 		cmocka_unit_test(test_store_failure_is_no_oracle),
 		cmocka_unit_test(test_stop_and_kill),

@@ -15,22 +15,20 @@
 
 #include "tests/unit/backend_guest.h"
 #include "tests/unit/swtpm_file.h"
-#include "vtpm-backend/state.h"
+#include "vtpm-backend/permanent.h"
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 static uint8_t plain[SEALED_STATE_MAX], mem[SEALED_STATE_MAX];
 static size_t plain_len;
 static struct buf file;
+static uint8_t beside[KEY_LEN]; /* what the store has beside it, and swtpm has not */
 static const uint8_t key[33] = "this is a key, 32 bytes of it...";
 
 /* The state of the rig's vTPM, as swtpm would have it. */
 static void take_plain(void)
 {
-	struct state_id id = { .kind = STATE_PERMANENT, .version = disk.version };
-
-	memcpy(id.uuid, disk.uuid, UUID_LEN);
-	assert_int_equal(state_open(disk.key, &id, disk.sealed, disk.sealed_len, plain, &plain_len), 0);
+	plain_len = rig_disk_open(&disk, beside, plain);
 	buf_init(&file, mem, sizeof(mem));
 }
 
@@ -56,12 +54,17 @@ static void give(struct rig_backend *b, struct rig_disk *d, enum import_secret k
 	fd_close(&fds[1]);
 }
 
-/* It is a vTPM like any other, and has the EKs that it had. */
+/* It is a vTPM like any other, with a secret of its own, and has the EKs that it had. */
 static void expect_imported(struct rig_backend *b, struct rig_disk *d)
 {
+	static uint8_t blob[SEALED_STATE_MAX];
+	uint8_t own[KEY_LEN];
+
 	rig_provisioned(b, NULL, 0);
 	rig_forget(b);
 	assert_int_equal(d->version, 1);
+	rig_disk_open(d, own, blob);
+	assert_memory_not_equal(own, beside, KEY_LEN);
 	rig_spawn(&rig, b, d, RUN_SERVE | RUN_STARTUP);
 	rig_ready(b);
 	assert_int_equal(tpmcmd_read_public(&cmd, 0x81010001), 0);
@@ -148,7 +151,7 @@ static void test_own_state_is_refused(void **state)
 	memcpy(id.uuid, d.uuid, UUID_LEN);
 	assert_int_equal(sealer_init(&s, d.key), 0);
 	buf_init(&out, d.sealed, sizeof(d.sealed));
-	assert_int_equal(state_seal(&s, &id, key, sizeof(key), &out), 0);
+	assert_int_equal(permanent_seal(&s, &id, beside, key, sizeof(key), &out), 0);
 	sealer_wipe(&s);
 	d.sealed_len = out.len;
 	rig_spawn(&rig, &b, &d, RUN_SERVE | RUN_STARTUP);

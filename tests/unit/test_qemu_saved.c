@@ -241,6 +241,28 @@ static void test_standby(void **state)
 	rig_forget(&b);
 }
 
+/* What the store has is of no line, also where what a QEMU saves is of one. */
+static void test_standby_after_restore(void **state)
+{
+	struct rig_backend source, target;
+
+	(void)state;
+	disk.line = 5;
+	arrive(&target, true);
+	assert_int_equal(client_command_u32(&target, CMD_INIT, 0), 0);
+	startup(&target);
+	assert_int_equal(client_hang_up(&target), 0);
+	client_power_on(&source, &disk);
+	client_extend_pcr16(&source);
+	save(&source, &first);
+	arrive(&target, true);
+	assert_int_equal(bring(&target, &first), 0);
+	assert_false(client_pcr16_is_zero(&target));
+	assert_int_equal(client_hang_up(&target), 0);
+	(void)client_hang_up(&source);
+	disk.line = 0;
+}
+
 /* A target that goes away at any step before INIT leaves the source as it was. */
 static void test_target_goes_away(void **state)
 {
@@ -419,6 +441,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_gone_on),
 		cmocka_unit_test(test_gone_on_with_full_store),
 		cmocka_unit_test(test_standby),
+		cmocka_unit_test(test_standby_after_restore),
 		cmocka_unit_test(test_target_goes_away),
 		cmocka_unit_test(test_standby_damaged),
 		cmocka_unit_test(test_older),

@@ -3,6 +3,7 @@
 #include "tests/unit/audit_session.h"
 #include "tests/unit/qemu_client.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include "vtpm-backend/tpm.h"
@@ -207,6 +208,64 @@ static void test_of_a_saved_guest(void **state)
 	assert_int_equal(client_hang_up(&b), 0);
 }
 
+static void kill_and_replace(struct rig_backend *b)
+{
+	rig_kill_newest(&rig, SIGKILL);
+	assert_int_equal(rig_exited(b) & 0x7f, SIGKILL);
+	rig_resume(b, 0);
+	rig_ready(b);
+}
+
+/* The vTPM's key is replaced, while it runs and while it is off: the one that quotes stays. */
+static void test_with_other_keys(void **state)
+{
+	unsigned renewed = disk.renewed;
+	struct rig_backend b;
+
+	(void)state;
+	guest_power_on(&b);
+	assert_int_equal(quote(&b), 0);
+	disk.renew = true;
+	kill_and_replace(&b);
+	assert_int_equal(disk.renewed, renewed + 1);
+	assert_int_equal(quote(&b), 0);
+	kill_and_replace(&b);
+	assert_int_equal(quote(&b), 0);
+	guest_power_off(&b);
+	disk.renew = true;
+	guest_power_on(&b);
+	assert_int_equal(disk.renewed, renewed + 2);
+	assert_int_equal(quote(&b), 0);
+	guest_power_off(&b);
+}
+
+/* One that was started without a state quotes once it has one: of the store, or of what another QEMU saved. */
+static void test_of_one_that_waited(void **state)
+{
+	static struct blob permanent, memory;
+	struct rig_backend source, target;
+
+	(void)state;
+	client_connect_standby(&target, &disk);
+	assert_int_equal(client_set_datafd(&target), 0);
+	assert_int_equal(client_command_u32(&target, CMD_INIT, 0), 0);
+	assert_int_equal(tpmcmd_startup(&cmd, TPM_SU_CLEAR), 0);
+	assert_int_equal(guest_run(&target), 0);
+	assert_int_equal(quote(&target), 0);
+	assert_int_equal(client_hang_up(&target), 0);
+	client_power_on(&source, &disk);
+	assert_int_equal(client_get_blob(&source, BLOB_PERMANENT, &permanent), 0);
+	assert_int_equal(client_get_blob(&source, BLOB_VOLATILE, &memory), 0);
+	client_connect_standby(&target, &disk);
+	assert_int_equal(client_set_datafd(&target), 0);
+	assert_int_equal(client_set_blob(&target, BLOB_PERMANENT, permanent.data, permanent.len), 0);
+	assert_int_equal(client_set_blob(&target, BLOB_VOLATILE, memory.data, memory.len), 0);
+	assert_int_equal(client_command_u32(&target, CMD_INIT, 0), 0);
+	assert_int_equal(quote(&target), 0);
+	assert_int_equal(client_hang_up(&target), 0);
+	(void)client_hang_up(&source);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +277,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_of_a_worker),
 		cmocka_unit_test(test_with_a_qemu),
 		cmocka_unit_test(test_of_a_saved_guest),
+		cmocka_unit_test(test_with_other_keys),
+		cmocka_unit_test(test_of_one_that_waited),
 	};
 
 	return guest_test_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
