@@ -15,11 +15,11 @@ NONCE=0x01407700 STATUS=0x01407701 KEY=0x01407702 ROWS="0x01407710 0x01407711 0x
 nonce() { head -c "${1:-32}" /dev/urandom; }
 hex() { od -An -v -tx1 "$@" | tr -d ' \n'; }
 # What guest $1 does, with stock tools and nothing else; its nonce is in $LAB/$2.nonce, the evidence in $LAB/$2.ev.
-status() { guest "$1" tpm2_nvread $STATUS 2>/dev/null | tr -d '\0'; }
+told() { guest "$1" tpm2_nvread $STATUS 2>/dev/null | tr -d '\0'; }
 asks() { nonce >"$LAB/$2.nonce" && guest "$1" tpm2_nvwrite $NONCE -i "$LAB/$2.nonce"; }
 reads() {
 	local i n
-	n=$(status "$1" | sed -n 's/^evidence of \([0-9]*\) bytes$/\1/p')
+	n=$(told "$1" | sed -n 's/^evidence of \([0-9]*\) bytes$/\1/p')
 	[ -n "$n" ] || return 1
 	for i in $ROWS; do guest "$1" tpm2_nvread "$i" 2>/dev/null; done >"$LAB/$2.rows" # whole: a tool that is cut off leaves its session loaded
 	head -c "$n" "$LAB/$2.rows" >"$LAB/$2.ev"
@@ -29,13 +29,12 @@ gets() {
 	local s
 	while asks "$1" "$2" || return 1; do
 		reads "$1" "$2" && return
-		s=$(status "$1")
-		case $s in *"ask again"* | *"again in"*) sleep 0.2 ;; *) echo "$s"; return 1 ;; esac
+		s=$(told "$1")
+		case $s in *"ask again"* | *"again in"*) pause 0.2 ;; *) echo "$s"; return 1 ;; esac
 	done
 }
 verify() { "$B/vtpm-verify" --nonce "$(hex "$LAB/${2:-$1}.nonce")" --trust "$LAB/hosts.json" --policy "$LAB/policy.json" "$LAB/$1.ev"; }
-number() { ctl status --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["status"]["attestation"][sys.argv[1]])' "$1"; }
-no() { ! "$@"; }
+waits() { [ "$(status attestation guests_waiting)" = "$1" ]; } # that many guests do
 
 check maker chip_made
 check start eval 'chip_start && mgr_init --insecure-pcrs && mgr_start --pool 2'
@@ -44,14 +43,14 @@ echo '{}' >"$LAB/policy.json"
 ctl create web1 >/dev/null && ctl create web2 >/dev/null && ctl start web1 >/dev/null && ctl start web2 >/dev/null
 
 # --- as a new user would ---
-is before_anybody_has_asked "$(status web1)" "no evidence: nobody has asked for it"
+is before_anybody_has_asked "$(told web1)" "no evidence: nobody has asked for it"
 is there_are_only_zeros "$(for i in $ROWS; do guest web1 tpm2_nvread "$i" 2>/dev/null; done | tr -d '\0' | wc -c)" 0
 check write_a_nonce asks web1 a
 check read_evidence reads web1 a
 check it_verifies verify a
 says without_the_hosts_log "no event log of the host"
 is behind_it_are_zeros "$(for i in $ROWS; do guest web1 tpm2_nvread "$i" 2>/dev/null; done | tail -c +$(($(stat -c %s "$LAB/a.ev") + 1)) | tr -d '\0' | wc -c)" 0
-is it_is_counted "$(number by_guests)" 1
+is it_is_counted "$(status attestation by_guests)" 1
 is about_that_vtpm "$("$B/vtpm-verify" --uuid "$(uuid_of web1)" --nonce "$(hex "$LAB/a.nonce")" --trust "$LAB/hosts.json" --policy "$LAB/policy.json" "$LAB/a.ev" | grep -c '^subject *passed')" 1
 check another_time gets web1 b
 check that_verifies verify b
@@ -75,10 +74,10 @@ check which_verifies verify c
 # --- a nonce that is none ---
 nonce 7 >"$LAB/short" && nonce 8 >"$LAB/x.nonce" && nonce 65 >"$LAB/long"
 check a_short_one guest web3 tpm2_nvwrite $NONCE -i "$LAB/short"
-is is_told_so "$(status web3)" "no evidence: a nonce has 8 to 64 bytes, and is written at once"
+is is_told_so "$(told web3)" "no evidence: a nonce has 8 to 64 bytes, and is written at once"
 is and_has_nothing_to_read "$(for i in $ROWS; do guest web3 tpm2_nvread "$i" 2>/dev/null; done | tr -d '\0' | wc -c)" 0
 check one_at_an_offset guest web3 tpm2_nvwrite $NONCE --offset 8 -i "$LAB/x.nonce"
-is is_told_so_too "$(status web3)" "no evidence: a nonce has 8 to 64 bytes, and is written at once"
+is is_told_so_too "$(told web3)" "no evidence: a nonce has 8 to 64 bytes, and is written at once"
 check one_that_is_too_long no guest web3 tpm2_nvwrite $NONCE -i "$LAB/long"
 check the_shortest eval 'guest web3 tpm2_nvwrite $NONCE -i "$LAB/x.nonce" && reads web3 x && verify x'
 check the_longest eval 'nonce 64 >"$LAB/x.nonce" && guest web3 tpm2_nvwrite $NONCE -i "$LAB/x.nonce" && reads web3 x && verify x'
@@ -130,7 +129,7 @@ for i in $2 $3 ${REPLY:20:8}; do say web2 "$(command_hex 8001 "00000165$i")"; do
 for i in $(seq 12); do say web2 "$(ask_hex "00112233445566$(printf %02x "$i")")"; done
 line_close web2
 is every_write_succeeds "$(rc_of "$REPLY")" 00000000
-check too_often grep -qx "no evidence: asked too often; again in [12] s" <(status web2)
+check too_often grep -qx "no evidence: asked too often; again in [12] s" <(told web2)
 check another_guest_may gets web3 c
 check later_it_may_again gets web2 b
 check and_it_verifies verify b
@@ -138,14 +137,14 @@ check and_it_verifies verify b
 # --- many share a quote: while the chip stands still they gather ---
 # With a chip that stands still a guest that has asked too often is not even told: these have not asked yet.
 for i in 1 2 3; do ctl create "slow$i" >/dev/null && ctl start "slow$i" >/dev/null; done
-quotes=$(number host_quotes)
+quotes=$(status attestation host_quotes)
 kill -STOP "$CHIP_PID"
 pids=
 for i in 1 2 3; do gets "slow$i" "g$i" >/dev/null & pids="$pids $!"; done
-until [ "$(number guests_waiting)" = 3 ]; do sleep 0.02; done
+soon waits 3
 kill -CONT "$CHIP_PID"
 check all_get_theirs wait $pids
-took=$(($(number host_quotes) - quotes))
+took=$(($(status attestation host_quotes) - quotes))
 echo "    $took quotes of the chip for 3 pieces of evidence"
 is fewer_quotes_than_guests "$([ "$took" -le 2 ] && echo fewer)" fewer
 for i in 1 2 3; do check "shared_$i" verify "g$i"; done
@@ -154,11 +153,11 @@ for i in 1 2 3; do check "shared_$i" verify "g$i"; done
 kill -STOP "$CHIP_PID"
 began=$(date +%s%N)
 asks slow3 x & waiter=$!
-until [ "$(number guests_waiting)" = 1 ]; do sleep 0.02; done
-until [ $((($(date +%s%N) - began) / 1000000)) -gt 5500 ]; do sleep 0.1; done
+soon waits 1
+until [ $((($(date +%s%N) - began) / 1000000)) -gt 5500 ]; do pause 0.1; done
 kill -CONT "$CHIP_PID"
 check the_write_ends wait $waiter
-is and_says_why "$(status slow3)" "no evidence: the host has not answered in time; ask again"
+is and_says_why "$(told slow3)" "no evidence: the host has not answered in time; ask again"
 check the_next_one_has_its_own gets slow3 b
 check as_before verify b
 kill -KILL "$(keeper)"
@@ -169,7 +168,7 @@ check as_before_that verify b
 asks_meanwhile() { # guest $1 does, as $2, and the chip stands still
 	kill -STOP "$CHIP_PID"
 	asks "$1" "$2" & waiter=$!
-	until [ "$(number guests_waiting)" = 1 ]; do sleep 0.02; done
+	soon waits 1
 }
 asks_meanwhile slow1 k
 for p in $(backends); do kill -KILL "$p"; done
@@ -182,12 +181,12 @@ check which_another_backend_has_asked_for grep -q "slow1: goes on where its last
 # --- one that is stopped while it waits ---
 asks_meanwhile slow2 t
 ctl stop slow2 & stopper=$!
-until ctl show slow2 --json | grep -q '"stopping"'; do sleep 0.02; done
+becomes slow2 stopping
 kill -CONT "$CHIP_PID"
 check it_stops wait $stopper
 wait $waiter
 ctl start slow2 >/dev/null
-is nothing_hangs "$(status slow2)" "no evidence: the command was cancelled"
+is nothing_hangs "$(told slow2)" "no evidence: the command was cancelled"
 
 # --- what stays, and what does not ---
 check once_more gets web1 a
@@ -198,7 +197,7 @@ exits but_is_not_for_another_nonce 1 verify a n
 ctl stop web1
 check certified_anew ctl certify web1
 ctl start web1 >/dev/null
-is nothing_is_left "$(status web1)" "no evidence: nobody has asked for it"
+is nothing_is_left "$(told web1)" "no evidence: nobody has asked for it"
 check it_can_ask gets web1 a
 check with_its_new_certificate verify a
 check its_key_is_rotated eval 'ctl reseal && ctl stop web1 && ctl start web1'
@@ -235,7 +234,7 @@ ctl stop web2
 ctl backup "$LAB/backup" >/dev/null && ctl restore "$LAB/backup" --only web2 --accept-rollback >/dev/null
 ctl start web2 >/dev/null
 check asks_a_restored_one asks web2 r
-is which_is_told "$(status web2)" "no evidence: this TPM has no certified attestation key"
+is which_is_told "$(told web2)" "no evidence: this TPM has no certified attestation key"
 
 # --- a QEMU's guest, and one that hangs up while it asks ---
 ctl create web6 >/dev/null
