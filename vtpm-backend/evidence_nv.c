@@ -193,6 +193,18 @@ int evidence_nv_settle(const struct ak_secret *s)
 
 /* --- the guest's --- */
 
+/* Another's under the dictionary-attack lockout is not to be tried: that would be a failed authorisation. */
+static bool key_is_ours(struct tpmrun *t)
+{
+	uint32_t attributes;
+	uint16_t size;
+	int err = tpmcmd_nv_read_public(&t->cmd, EVIDENCE_NV_KEY);
+
+	if (err == 0)
+		err = tpmrun(t, 0);
+	return err == 0 && tpmrsp_nv_public(&t->rsp, &attributes, &size) == 0 && attributes == KEY_ATTRIBUTES;
+}
+
 static bool is_full(uint32_t rc)
 {
 	return rc == TPM_RC_SESSION_MEMORY || rc == TPM_RC_SESSION_HANDLES || rc == TPM_RC_CONTEXT_GAP;
@@ -204,7 +216,10 @@ int evidence_nv_ready(const struct ak_secret *s, uint32_t *rc)
 	struct tpmrun t;
 	int err, ended;
 
+	*rc = TPM_RC_SUCCESS;
 	tpmrun_init(&t);
+	if (!key_is_ours(&t))
+		return ERR_NOTFOUND;
 	err = begin(&t, &session);
 	*rc = err == ERR_ENGINE ? t.rsp.rc : TPM_RC_SUCCESS;
 	if (err == 0) {

@@ -40,6 +40,19 @@ static void expect(uint32_t index, uint16_t at, const void *data, uint16_t n)
 	assert_memory_equal(got, data, n);
 }
 
+/* TPM_PT_LOCKOUT_COUNTER */
+static uint32_t lockout_counter(void)
+{
+	struct tpmrun t;
+	uint32_t value;
+
+	tpmrun_init(&t);
+	assert_int_equal(tpmcmd_get_capability(&t.cmd, 6, 0x20e, 1), 0);
+	assert_int_equal(run(&t, 0), 0);
+	assert_int_equal(buf_skip(&t.rsp.params, 1 + 4 + 4 + 4) | buf_get_u32be(&t.rsp.params, &value), 0);
+	return value;
+}
+
 static size_t state_size(void)
 {
 	const uint8_t *state;
@@ -142,6 +155,31 @@ static void test_another_secret(void **state)
 	assert_int_equal(evidence_nv_settle(&other), 0);
 	expect(EVIDENCE_NV_ROW, 0, zeros, sizeof(zeros));
 	assert_int_equal(evidence_nv_ready(&secret, &rc), ERR_NOTFOUND);
+	assert_int_equal(evidence_nv_settle(&secret), 0);
+	assert_int_equal(evidence_nv_ready(&secret, &rc), 0);
+}
+
+/* One that firmware has put in the key's place, under the lockout, is not even tried. */
+static void test_key_under_the_lockout(void **state)
+{
+	const struct tpm_nv bait = { .index = EVIDENCE_NV_KEY,
+				     .attributes = TPMA_NV_PLATFORMCREATE | TPMA_NV_AUTHREAD | TPMA_NV_AUTHWRITE,
+				     .size = 1,
+				     .auth = evidence,
+				     .auth_len = 8 };
+	struct tpmrun t;
+	uint32_t rc;
+
+	(void)state;
+	tpmrun_init(&t);
+	assert_int_equal(tpmcmd_nv_undefine_space(&t.cmd, EVIDENCE_NV_KEY), 0);
+	assert_int_equal(run(&t, 0), 0);
+	assert_int_equal(evidence_nv_ready(&secret, &rc), ERR_NOTFOUND);
+	assert_int_equal(tpmcmd_nv_define_space(&t.cmd, &bait), 0);
+	assert_int_equal(run(&t, 0), 0);
+	for (unsigned i = 0; i < 2; i++) /* the first time would only be TPM_RC_RETRY */
+		assert_int_equal(evidence_nv_ready(&secret, &rc), ERR_NOTFOUND);
+	assert_int_equal(lockout_counter(), 0);
 	assert_int_equal(evidence_nv_settle(&secret), 0);
 	assert_int_equal(evidence_nv_ready(&secret, &rc), 0);
 }
@@ -269,6 +307,7 @@ int main(void)
 		cmocka_unit_test(test_put),
 		cmocka_unit_test(test_nobody_else_writes),
 		cmocka_unit_test(test_another_secret),
+		cmocka_unit_test(test_key_under_the_lockout),
 		cmocka_unit_test(test_sessions_full),
 		cmocka_unit_test(test_no_place),
 		cmocka_unit_test(test_parse),
