@@ -20,7 +20,7 @@ step build make -s -j2 all
 step lint make -s lint
 step unit make -s unit
 step integration make -s integration
-step model tests/run.sh --name model tests/model/run.sh tests/model/names.sh tests/model/trace_test.sh
+step model tests/run.sh --name model tests/model/run.sh tests/model/trace_test.sh
 step attack tests/run.sh --name attack tests/powercut/attack.sh
 step torture make -s torture CUTS=100
 step demo tests/demo.sh build

@@ -50,6 +50,17 @@ chip_start() {
 # Waits for a process that is nobody's child any more. One that has ended may stay a zombie for as long as init likes.
 ended() { while [ -e "/proc/$1/exe" ]; do sleep 0.01; done; }
 
+# No event tells that a process of others has come so far.
+pause() { read -rt "$1" _ <> <(:) || true; }
+soon() { # command…: within half a minute
+	local i
+	for ((i = 0; i < 1500; i++)); do
+		"$@" >/dev/null 2>&1 && return
+		pause 0.02
+	done
+	"$@"
+}
+
 chip_stop() {
 	[ -n "$CHIP_PID" ] || return 0
 	kill "$CHIP_PID" 2>/dev/null || true
@@ -94,11 +105,28 @@ mgr_stop() { # $1: signal, default TERM
 spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
 keeper() { pgrep -P "$(spawner)" -x vtpm-keeper | head -n 1; }
 backends() { local p; for p in $(pgrep -P "$(spawner)"); do [ "$(ls "/proc/$p/task" 2>/dev/null | wc -l)" -ne 2 ] || [ "$p" = "$(keeper)" ] || echo "$p"; done; }
+newest() { backends | sort -n | tail -n 1 | grep .; }
+areas() { ls -l "/proc/$1/fd" | grep -c vtpm-checkpoint; } # that such a process has open
+as() { setpriv --reuid "$1" --regid "$2" --clear-groups "${@:3}"; } # uid, gid, command…
 
 ctl() { "$B/vtpmctl" --runtime-dir "$LAB/run" "$@"; }
 db() { sqlite3 "$LAB/state/vtpm.db" "$@"; }
 
-uuid_of() { ctl show "$1" --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["vtpm"]["uuid"])'; }
+json() { python3 -c 'import json, sys; print(eval("j" + sys.argv[1], {"j": json.load(sys.stdin)}))' "$1"; } # json PATH <JSON
+uuid_of() { ctl show "$1" --json | json "['vtpm']['uuid']"; }
+field() { ctl show "$1" --json | json "['vtpm'].get('$2', '')"; } # guest, member
+status() { ctl status --json | json "['status']$(printf "['%s']" "$@")"; } # member, member of that…
+# One value of what vtpmctl says with --json, a line each. Asked all the time, so no Python.
+value_of() { sed -n "s/^ *\"$1\": \"\{0,1\}\(.*[^\",]\)\"\{0,1\},\{0,1\}\$/\\1/p"; }
+is_state() { [ "$(field "$1" state)" = "$2" ] || { echo "$1 is $(field "$1" state), not $2"; return 1; }; }
+becomes() { soon is_state "$@"; }
+
+# What the manager has logged since the last log_mark. The log comes through a pipe and a process: a moment later.
+MARK=0
+log_mark() { MARK=$(cat "$LAB/mgr.log" 2>/dev/null | wc -l); }
+in_log() { tail -n "+$((MARK + 1))" "$LAB/mgr.log" | grep -E -- "$1" >/dev/null; }
+logged() { soon in_log "$1" || { echo "not in the log: $1"; return 1; }; }
+audited() { grep -qE -- "$1" "$LAB/state/audit.log" || { echo "not in the audit log: $1"; return 1; }; }
 
 # What an operator does once per host, whose chip is chip_made: "rack 1" is in $1, for vtpm-verify --trust.
 enroll() {

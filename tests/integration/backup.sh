@@ -9,26 +9,10 @@ cd "$(dirname "$0")/../.."
 . tests/integration/raw.sh
 lab_init
 
-COUNT=01500031
-value() { printf '%016x' "$1"; }
-declare -A LAST
-count_up() {
-	LAST[$1]=$((LAST[$1] + 1))
-	succeeds "$1" "$(nv_write_hex $COUNT "$(value "${LAST[$1]}")")"
-}
-count_to() { local i; for ((i = 0; i < $2; i++)); do count_up "$1" || return 1; done; }
-has() { # GUEST NUMBER
-	succeeds "$1" "$(nv_read_hex $COUNT 8)" || return 1
-	[ $((16#${REPLY:32:16})) -eq "$2" ] || { echo "$1 has $((16#${REPLY:32:16})), not $2"; return 1; }
-}
-counter_guest() { # NAME OPTION…
+proof_guest() { # NAME OPTION…
 	guest_make "$@" --commit-rate 0
-	guest "$1" tpm2_nvdefine -Q -C o -s 8 -a 'ownerread|ownerwrite' 0x$COUNT
-	LAST[$1]=0
-	line_open "$1"
-	count_to "$1" 3
+	counter_open "$1" 3
 }
-on() { local g; for g in "$@"; do ctl start $g >/dev/null; line_open $g; done; }
 off() { local g; for g in "$@"; do line_close $g; ctl stop $g; done; }
 content() { db "SELECT * FROM leaf; SELECT id, hex(uuid), name, epoch, hex(wrapped) FROM vtpm; SELECT hex(uuid), version, hex(sealed) FROM state" | sha256sum; }
 set_aside() { find "$LAB/state" -name 'replaced-*' | wc -l; }
@@ -45,13 +29,13 @@ restore() { ctl restore "$@" --accept-rollback; }
 chip_and_store
 mgr_start --pool 0
 ctl group create vault --pcrs 0,4 --mode strict >/dev/null
-counter_guest a
-counter_guest s --group vault
+proof_guest a
+proof_guest s --group vault
 
 # --- while guests run ---
 check a-backup-while-guests-run ctl backup "$LAB/one"
 check only-its-owner-reads-it test "$(stat -c %a "$LAB/one")" = 600
-check its-guests-go-on all count_to a 2 -- count_to s 2
+check its-guests-go-on all count_up a 2 -- count_up s 2
 check no-name-in-it no grep -aqE 'vault|SQLite|web' "$LAB/one"
 check it-is-in-the-audit-log audited '"action":"backup","result":"ok"'
 check a-backup-replaces-no-file refused "is there already" ctl backup "$LAB/one"
@@ -62,7 +46,7 @@ rm "$LAB/two.part"
 check json eval 'ctl --json backup "$LAB/two" >"$LAB/json"; [ "$(json "[\"bytes\"]" <"$LAB/json")" = "$(stat -c %s "$LAB/two")" ]'
 
 # Each state in it is the one that its journal vouches for, whatever is committed meanwhile, and commits do not wait.
-write_on() { while count_up a >&2; do echo "${LAST[a]}"; done >"$LAB/acks" 2>/dev/null; }
+write_on() { while count_up a >&2; do echo "${ACKED[a]}"; done >"$LAB/acks" 2>/dev/null; }
 under_load() {
 	local i writer n
 	write_on &
@@ -81,8 +65,8 @@ under_load() {
 check under-load under_load
 off a s
 on a
-succeeds a "$(nv_read_hex $COUNT 8)"
-LAST[a]=$((16#${REPLY:32:16}))
+reads a
+LAST[a]=$N
 line_close a
 
 # --- whose word it takes ---
@@ -93,11 +77,11 @@ ctl stop a
 check not-what-it-has-not refused "no vTPM named b" restore "$LAB/one" --only b
 check not-what-is-no-name refused "not a valid" restore "$LAB/one" --only a,../b
 on a s
-count_to a 2; count_to s 2
+count_up a 2; count_up s 2
 off a s
 ctl backup "$LAB/newer" >/dev/null
 mkdir -m 777 "$LAB/public"
-stranger() { if [ "$(id -u)" = 0 ]; then setpriv --reuid 65533 --regid 65533 --clear-groups "$@"; else echo "uid 1 may not call"; return 5; fi; }
+stranger() { if [ "$(id -u)" = 0 ]; then as 65533 65533 "$@"; else echo "uid 1 may not call"; return 5; fi; }
 check not-for-everybody refused "may not call" stranger "$B/vtpmctl" --runtime-dir "$LAB/run" backup "$LAB/public/x"
 check and-leaves-nothing test -z "$(ls "$LAB/public")"
 
@@ -212,17 +196,16 @@ qemu() { # NAME FILE save|bring: boots, extends a PCR and saves; or brings that 
 		q.hang_up()
 	END
 }
-is_off() { local i; for ((i = 0; i < 500; i++)); do [ "$(field "$1" state)" = stopped ] && return; sleep 0.02; done; return 1; }
 lines() {
 	local first second
-	ctl create v >/dev/null && ctl backup "$LAB/line" >/dev/null && qemu v "$LAB/saved.0" save && is_off v || return 1
-	restore "$LAB/line" --only v && qemu v "$LAB/saved.1" save && is_off v || return 1
+	ctl create v >/dev/null && ctl backup "$LAB/line" >/dev/null && qemu v "$LAB/saved.0" save && becomes v stopped || return 1
+	restore "$LAB/line" --only v && qemu v "$LAB/saved.1" save && becomes v stopped || return 1
 	first=$(field v version)
-	restore "$LAB/line" --only v && qemu v "$LAB/saved.2" save && is_off v || return 1
+	restore "$LAB/line" --only v && qemu v "$LAB/saved.2" save && becomes v stopped || return 1
 	second=$(field v version)
 	[ "$first" = "$second" ] || { echo "versions $first and $second show nothing"; return 1; }
-	[ "$(qemu v "$LAB/saved.0" bring)" = "9 9 " ] && is_off v && [ "$(qemu v "$LAB/saved.1" bring)" = "9 9 " ] && is_off v || { echo "taken back"; return 1; }
-	ctl show v | grep "from before this one was restored" && [ "$(qemu v "$LAB/saved.2" bring)" = "0 0 " ] && is_off v
+	[ "$(qemu v "$LAB/saved.0" bring)" = "9 9 " ] && becomes v stopped && [ "$(qemu v "$LAB/saved.1" bring)" = "9 9 " ] && becomes v stopped || { echo "taken back"; return 1; }
+	ctl show v | grep "from before this one was restored" && [ "$(qemu v "$LAB/saved.2" bring)" = "0 0 " ] && becomes v stopped
 }
 check saved-states-of-before-are-refused lines
 
@@ -291,7 +274,7 @@ check nor-beside-an-import beside_an_import
 # What is quarantined when the backup is taken does not come back.
 ctl create q >/dev/null
 mgr_stop
-flip state sealed "uuid = $(uuid_of q)" 400
+flip state sealed "uuid = $(uuid_in_db q)" 400
 mgr_start --pool 0
 ctl backup "$LAB/damaged" >/dev/null
 check not-what-was-damaged refused "q: it was damaged, or not the newest, when the backup was taken" restore "$LAB/damaged" --only q

@@ -14,12 +14,11 @@ fi
 lab_init
 powercut_init
 
-
 GUESTS="a b c"
 of_all() { local g; for g in $GUESTS; do ctl show $g --json | value_of "$1"; done | tr '\n' ' '; }
 versions() { of_all version; }
 marks() { of_all discontinuities; }
-opens() {
+all_start() {
 	local g
 	for g in $GUESTS; do ctl start $g >/dev/null && ctl stop $g || return 1; done
 }
@@ -61,7 +60,7 @@ judge() {
 		echo "versions $now, discontinuities $marks; before: $NEW, in the backup: $OLD"
 		return 1
 	fi
-	opens || return 1
+	all_start || return 1
 	mgr_stop
 }
 
@@ -157,6 +156,6 @@ check no-room-for-a-backup refused "No space left" ctl backup "$LAB/small/backup
 check and-none-is-left test -z "$(ls "$LAB/small")"
 free_disk
 check once-there-is-room ctl restore "$LAB/backup" --accept-rollback
-check it-is-restored all test "$(versions)" = "$OLD" -- test "$(marks)" = "1 1 1 " -- opens
+check it-is-restored all test "$(versions)" = "$OLD" -- test "$(marks)" = "1 1 1 " -- all_start
 mgr_stop
 exit $FAILED

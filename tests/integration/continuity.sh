@@ -11,47 +11,20 @@ cd "$(dirname "$0")/../.."
 lab_init
 CHIP_RESETS=yes
 
-COUNT=01500031 INDEX=01500030
+INDEX=01500030
 RIGHT=34373131 WRONG=34373132
-declare -A ACKED LAST
-value() { printf '%016x' "$1"; }
-count_up() { # GUEST: writes the next number; ACKED moves only if the TPM says success
-	LAST[$1]=$((LAST[$1] + 1))
-	say "$1" "$(nv_write_hex $COUNT "$(value "${LAST[$1]}")")"
-	[ "$(rc_of "$REPLY")" = 00000000 ] || { echo "$1 answers $REPLY"; return 1; }
-	ACKED[$1]=${LAST[$1]}
-}
-count_to() { local i; for ((i = 0; i < $2; i++)); do count_up "$1" || return 1; done; }
-reads() { # GUEST: N is the number it has
-	say "$1" "$(nv_read_hex $COUNT 8)"
-	[ "$(rc_of "$REPLY")" = 00000000 ] || { echo "$1 cannot read: $REPLY"; return 1; }
-	N=$((16#${REPLY:32:16}))
-}
-nothing_lost() {
-	reads "$1" || return 1
-	[ $N -ge "${ACKED[$1]}" ] && [ $N -le "${LAST[$1]}" ] || { echo "$1 has $N, acknowledged was ${ACKED[$1]}"; return 1; }
-	LAST[$1]=$N ACKED[$1]=$N
-}
-has() { reads "$1" && [ $N -eq "$2" ] || { echo "$1 has $N, not $2"; return 1; }; }
 tries() { say "$1" "$(lockout_counter_hex)"; TRIES=$((16#${REPLY: -8})); }
 tried() { tries "$1"; [ $TRIES -eq "$2" ] || { echo "$1 counts $TRIES failed authorisations, not $2"; return 1; }; }
 wrong_pin() { say "$1" "$(nv_read_pin_hex $INDEX 4 $WRONG)"; [ "$(rc_of "$REPLY")" = 0000098e ] || { echo "answered $REPLY"; return 1; }; }
 
-counter_guest() { # NAME OPTION…: one with a number and a PIN to lose
+pin_guest() { # NAME OPTION…: one with a number and a PIN to lose
 	ctl create "$@" --commit-rate 0 >/dev/null
 	ctl start "$1" >/dev/null
-	guest "$1" tpm2_nvdefine -Q -C o -s 8 -a 'ownerread|ownerwrite' 0x$COUNT
 	guest "$1" tpm2_dictionarylockout -s -n 31 -t 100000 -l 100000
 	guest "$1" tpm2_nvdefine -Q -C o -s 4 -a 'authread|authwrite' -p 4711 0x$INDEX
 	printf 0123 | guest "$1" tpm2_nvwrite -Q -C 0x$INDEX -P 4711 -i - 0x$INDEX
-	ACKED[$1]=0 LAST[$1]=0
-	line_open "$1"
-	count_to "$1" 3
+	counter_open "$1" 3
 }
-on() { local g; for g in "$@"; do ctl start $g >/dev/null; line_open $g; done; }
-off() { local g; for g in "$@"; do line_close $g; done; }
-
-
 waits() { [ "$(awk '{ print $3 }' "/proc/$1/stat")" = S ]; }
 # Of a release and another command, while the keeper is being waited for: who comes second finds what the first has made of it.
 release_beside() { # GUEST TEXT COMMAND…
@@ -61,11 +34,11 @@ release_beside() { # GUEST TEXT COMMAND…
 	kill -STOP "$k"
 	ctl quarantine release "$g" --i-accept-rollback >"$LAB/released" 2>&1 &
 	first=$!
-	until_true waits $first
+	soon waits $first
 	ctl list >/dev/null
 	"$@" &
 	second=$!
-	until_true waits $second
+	soon waits $second
 	ctl list >/dev/null
 	kill -CONT "$k"
 	wait $second || return 1
@@ -75,13 +48,13 @@ release_beside() { # GUEST TEXT COMMAND…
 chip_and_store
 mgr_start --pool 0
 ctl group create vault --pcrs 0,4 --mode strict >/dev/null
-counter_guest a
-counter_guest b
-counter_guest s --group vault
+pin_guest a
+pin_guest b
+pin_guest s --group vault
 ctl create gone >/dev/null
 check modes all test "$(field a mode)" = bounded -- test "$(field s mode)" = strict
 check status-names-the-anchors all test "$(continuity anchor_a)" = 0x01805640 -- test "$(continuity owner)" = ours
-off a b s
+line_close a b s
 mgr_stop
 
 # --- after an orderly stop ---
@@ -89,8 +62,8 @@ disk_copy old
 mgr_start --pool 0
 check orderly-stop-is-known is_found "last commit|orderly|in order"
 on a b s gone
-count_to a 2; count_to b 2; count_to s 2
-off a b s gone
+count_up a 2; count_up b 2; count_up s 2
+line_close a b s gone
 mgr_stop
 disk_copy now
 disk_back old
@@ -101,7 +74,7 @@ disk_back now
 check the-newest-is-accepted-all-the-same all accepted -- is_found "last stop was in order" -- discontinuities a 0
 on a b s
 check and-has-lost-nothing all nothing_lost a -- nothing_lost b -- nothing_lost s
-off a b s
+line_close a b s
 mgr_stop
 disk_copy now
 
@@ -125,7 +98,7 @@ check release-of-one all ctl quarantine release a --i-accept-rollback -- discont
 line_open a
 check it-is-the-older-one has a 3
 LAST[a]=3 ACKED[a]=3
-off a
+line_close a
 mgr_stop
 mgr_start --pool 0
 check the-mark-stays discontinuities a 1
@@ -175,12 +148,11 @@ check and-that-copy-is-an-older-one-now store_refused "no row of the journal has
 mgr_start --pool 0
 check release-of-the-store-wants-a-word refused "i-accept-rollback" ctl quarantine release --store
 check release-of-the-store all ctl quarantine release --store --i-accept-rollback -- audited '"release".*"result":"ok"'
-is_open() { [ "$(continuity state)" = open ]; }
-check it-is-open-again until_true is_open
+check it-is-open-again soon is_open
 on a b s
 check released-ones-are-marked all discontinuities a 2 -- discontinuities b 1 -- discontinuities s 1
-check released-ones-work all nothing_lost a -- nothing_lost b -- nothing_lost s -- count_to a 2 -- count_to s 2
-off a b s
+check released-ones-work all nothing_lost a -- nothing_lost b -- nothing_lost s -- count_up a 2 -- count_up s 2
+line_close a b s
 mgr_stop
 disk_copy now
 disk_back old
@@ -191,9 +163,9 @@ disk_back now
 mgr_start --pool 0
 on a b
 disk_copy open # just after the open row
-count_to a 4
+count_up a 4
 mgr_stop KILL || true
-off a b
+line_close a b
 disk_copy now
 disk_back open
 check killed-older-store-is-refused store_refused "no row of the journal has the value of anchor V" a b
@@ -203,9 +175,9 @@ on a b
 check killed-has-lost-nothing all nothing_lost a -- nothing_lost b
 
 # A power cut loses nothing that is on the disk. That it does not cannot be proven for bounded guests, which is said.
-count_to a 4
+count_up a 4
 host_cut
-off a b
+line_close a b
 check cut-is-accepted all accepted -- is_found "reset without an orderly stop" -- discontinuities a 3 -- discontinuities b 2 -- discontinuities s 1
 on a b
 check cut-has-lost-nothing all nothing_lost a -- nothing_lost b
@@ -213,15 +185,15 @@ check cut-has-lost-nothing all nothing_lost a -- nothing_lost b
 # What bounded may accept: changes since the last anchored row, and no other.
 disk_copy anchored
 was=${LAST[a]}
-count_to a 3
+count_up a 3
 host_cut
-off a b
+line_close a b
 disk_back anchored
 check bounded-accepts-the-last-anchored all accepted -- is_found "reset without an orderly stop" -- discontinuities a 4
 on a b
 check and-it-is-the-one has a $was
 LAST[a]=$was ACKED[a]=$was
-off a b
+line_close a b
 mgr_stop
 mgr_start --pool 0
 check and-says-so-after-a-restart all discontinuities a 4 -- discontinuities s 1
@@ -234,7 +206,7 @@ tries a; before=$TRIES
 disk_copy untried
 check wrong-pins all wrong_pin a -- wrong_pin a -- wrong_pin a -- tried a $((before + 3))
 host_cut
-off a s
+line_close a s
 disk_copy now
 disk_back untried
 check wrong-pins-buy-no-try store_refused "no row of the journal has the value of anchor A" a s
@@ -246,9 +218,9 @@ check all-of-them test "$TRIES" -ge $((before + 3))
 
 # Strict: every change.
 disk_copy untouched
-count_to s 1
+count_up s 1
 host_cut
-off a s
+line_close a s
 disk_copy now
 disk_back untouched
 check strict-accepts-nothing-older store_refused "no row of the journal has the value of anchor A" a s
@@ -285,7 +257,7 @@ under_load() { # NAME COMMAND…: a and b write; after some answers the command;
 	for g in a b; do LAST[$g]=$((ACKED[$g] + 1)); done
 }
 killed_manager() { mgr_stop KILL || true; }
-reconnect() { local g; for g in a b; do line_close $g; line_open $g; done; }
+reconnect() { line_close a b; line_open a; line_open b; }
 kill_keeper() { local k; k=$(keeper); kill -KILL "$k"; ended "$k"; }
 was=$(field a discontinuities)
 under_load keeper-killed kill_keeper
@@ -294,15 +266,15 @@ check keeper-killed-loses-nothing all nothing_lost a -- nothing_lost b -- discon
 under_load chip-cut chip_cut
 reconnect
 check chip-cut-loses-nothing all nothing_lost a -- nothing_lost b -- discontinuities a $((was + 1)) -- discontinuities s 1
-off s
+line_close s
 for i in 1 2 3 4; do
 	if [ $((i % 2)) = 0 ]; then under_load "killed-$i" killed_manager; else under_load "killed-$i" host_cut; fi
-	off a b
+	line_close a b
 	accepted
 	on a b
 	check "killed-$i-loses-nothing" all nothing_lost a -- nothing_lost b
 done
-off a b
+line_close a b
 mgr_stop
 
 # --- wear ---
@@ -311,14 +283,14 @@ on a
 left() { [ "$(wear left)" = 0 ]; }
 written() { [ "$(wear total)" = "$1" ] || { echo "$(wear total) writes, not $1"; return 1; }; } # to the chip, in all
 dirty() { [ -n "$(continuity dirty_since)" ]; }
-for ((i = 0; i < 5; i++)); do count_up a; done
-check budget-is-spent until_true left
+count_up a 5
+check budget-is-spent soon left
 spent=$(wear total)
-check without-budget-writes-go-on count_to a 20
+check without-budget-writes-go-on count_up a 20
 check without-budget-no-checkpoint all written "$spent" -- dirty
 right_pin a; right_pin a
 check without-budget-what-must-is-anchored all wrong_pin a -- written $((spent + 1)) -- no dirty
-off a
+line_close a
 mgr_stop
 
 mgr_start --pool 0 --anchors-per-guest 3
@@ -328,16 +300,16 @@ spent=$(wear total)
 check a-guest-within-its-quota all wrong_pin a -- wrong_pin a -- written $((spent + 2))
 (say a "$(nv_read_pin_hex $INDEX 4 $WRONG)"; echo "$REPLY" >"$LAB/third") &
 third=$!
-check its-third-is-anchored until_true written $((spent + 3))
+check its-third-is-anchored soon written $((spent + 3))
 check and-its-answer-waits test ! -s "$LAB/third"
-check others-do-not count_to b 5
+check others-do-not count_up b 5
 check a-restart-of-it-gives-no-new-quota all ctl stop a -- wait $third
 line_close a
 ctl start a >/dev/null
 line_open a
 tries a
 check the-try-is-counted test "$TRIES" -ge 6
-off a b
+line_close a b
 mgr_stop
 
 # --- another's hands on the chip ---
@@ -348,8 +320,8 @@ chip_measure
 mgr_init --seal-pcrs 0,4 --shared-chip >/dev/null
 mgr_start --pool 0
 check shared-chip-says-so eval 'ctl status | grep -q "warning .*shared"'
-counter_guest a
-off a
+pin_guest a
+line_close a
 mgr_stop
 chip tpm2_nvundefine -Q -C o 0x01805641
 check v-removed-is-refused store_refused "no index at the handle of anchor V" a
@@ -363,7 +335,7 @@ mgr_start --pool 0
 check a-new-start all ctl quarantine release --store --i-accept-rollback -- ctl start a -- discontinuities a 1
 line_open a
 check and-nothing-is-lost nothing_lost a
-off a
+line_close a
 mgr_stop
 
 # --- a chip that has no room for V ---
@@ -377,11 +349,11 @@ done
 mgr_init --seal-pcrs 0,4 >/dev/null
 mgr_start --pool 0
 check without-v-says-so all test "$(continuity strict_only)" = True -- eval 'ctl status | grep -q "warning .*orderly"'
-counter_guest a
+pin_guest a
 disk_copy older
-count_to a 1
+count_up a 1
 host_cut
-off a
+line_close a
 disk_copy now
 disk_back older
 check without-v-nothing-older-is-accepted store_refused "no row of the journal has the value of anchor A" a
@@ -389,6 +361,6 @@ disk_back now
 check without-v-the-newest-is-accepted all accepted -- discontinuities a 0
 on a
 check without-v-nothing-is-lost nothing_lost a
-off a
+line_close a
 mgr_stop
 exit $FAILED

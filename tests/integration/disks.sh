@@ -11,7 +11,7 @@ host_cut() { mgr_stop KILL || true; chip_cut; } # all of the host
 disk_copy() { rm -rf "$LAB/disk.$1"; cp -a "$LAB/state" "$LAB/disk.$1"; }
 disk_back() { rm -f "$LAB"/state/vtpm.db*; cp -a "$LAB/disk.$1/"vtpm.db* "$LAB/state/"; }
 continuity() { ctl status --json | json "['status']['continuity'].get('$1', '')"; }
-wear() { ctl status --json | json "['status']['continuity']['wear']['$1']"; }
+wear() { status continuity wear "$1"; }
 is_found() { continuity found | grep -qE -- "$1" || { continuity found; return 1; }; }
 
 # The manager is up, says why, serves nothing and writes nothing.

@@ -1,62 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# What the fault scripts share, on top of tests/lib.sh: checks that count, a guest with something to lose, and its proof.
+# What the fault scripts share, on top of tests/lib.sh: a guest with something to lose, and its proof.
 
-FAILED=0
-ok() { echo "ok $1"; }
-not_ok() { # $1: name, $2: file with what was seen
-	echo "not ok $1"
-	FAILED=1
-	[ ! -s "${2:-/dev/null}" ] || sed 's/^/# /' "$2"
-	[ ! -s "$LAB/mgr.log" ] || tail -n 8 "$LAB/mgr.log" | sed 's/^/# log: /'
-}
+. tests/checks.sh
 set -E
-trap 'not_ok "line $LINENO: $BASH_COMMAND"' ERR # what is no check must not fail either (set -e)
-# check NAME COMMAND…: the command must succeed.
-check() {
-	local name=$1
-	shift
-	if "$@" >"$LAB/out" 2>&1; then ok "$name"; else not_ok "$name" "$LAB/out"; fi
-}
-# refused TEXT COMMAND…: it must fail, in order (no signal), and say TEXT (an extended regular expression).
-refused() {
-	local text=$1 rc=0
-	shift
-	"$@" >"$LAB/said" 2>&1 || rc=$?
-	cat "$LAB/said"
-	[ $rc -gt 0 ] && [ $rc -lt 124 ] && grep -qE -- "$text" "$LAB/said" && return 0
-	echo "status $rc; expected a failure that says: $text"
-	return 1
-}
-# all COMMAND… -- COMMAND… -- …: each must succeed.
-all() {
-	local cmd=() a
-	for a in "$@" --; do
-		if [ "$a" != -- ]; then
-			cmd+=("$a")
-		elif [ ${#cmd[@]} -gt 0 ]; then
-			"${cmd[@]}" || { echo "failed: ${cmd[*]}"; return 1; }
-			cmd=()
-		fi
-	done
-}
-no() { ! "$@"; }
+trap 'not_ok "line $LINENO: $BASH_COMMAND" /dev/null' ERR # what is no check must not fail either (set -e)
 
 discontinuities() { [ "$(field "$1" discontinuities)" = "$2" ] || { echo "$1 has $(field "$1" discontinuities), not $2"; return 1; }; }
-until_true() { local i; for ((i = 0; i < 500; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.02; done; "$@"; }
-
-# What the manager has logged since the last log_mark.
-log_mark() { MARK=$(cat "$LAB/mgr.log" 2>/dev/null | wc -l); }
-in_log() { tail -n "+$((MARK + 1))" "$LAB/mgr.log" | grep -E -- "$1" >/dev/null; }
-logged() { # the log comes through a pipe and a process: a moment later
-	local i
-	for ((i = 0; i < 100; i++)); do
-		in_log "$1" && return
-		sleep 0.05
-	done
-	echo "not in the log: $1"
-	return 1
-}
-audited() { grep -qE -- "$1" "$LAB/state/audit.log" || { echo "not in the audit log: $1"; return 1; }; }
 
 # A chip with two PCRs measured into, a store on it.
 pcr_digest() { printf '%s' "$1" | sha256sum | cut -d' ' -f1; }
@@ -100,21 +49,17 @@ guest_is_whole() {
 }
 # Powered on, it can use its TPM.
 guest_works() { all ctl start "$1" -- guest_is_whole "$1"; }
-json() { python3 -c 'import json, sys; print(eval("j" + sys.argv[1], {"j": json.load(sys.stdin)}))' "$1"; } # json PATH <JSON
-field() { ctl show "$1" --json | json "['vtpm'].get('$2', '')"; }
+is_open() { [ "$(status continuity state)" = open ]; }
 tpm_field() { ctl status --json | json "['status']['tpm'].get('$1', '')"; }
-is_state() { [ "$(field "$1" state)" = "$2" ] || { echo "$1 is $(field "$1" state), not $2"; return 1; }; }
 
 # A challenge to the recovery keys, into $LAB/challenge; CODE is what the keeper has logged of it.
 codes() { sed -n 's/^vtpm-keeper.*the code of the challenge is \([0-9a-f-]*\);.*/\1/p' "$LAB/mgr.log"; }
+more_codes() { [ "$(codes | wc -l)" -gt "$1" ]; }
 challenge() {
-	local n i
+	local n
 	n=$(codes | wc -l)
 	ctl recovery challenge >"$LAB/challenge" 2>/dev/null || return 1
-	for ((i = 0; i < 500; i++)); do # the log takes its way through a pipe
-		[ "$(codes | wc -l)" -eq "$n" ] || break
-		sleep 0.01
-	done
+	soon more_codes "$n" || return 1
 	CODE=$(codes | tail -n 1)
 }
 # Its answer, into $LAB/answer. $1: the private key $LAB/$1.key; $2: another file than the challenge.
@@ -125,7 +70,7 @@ restores() { ctl recovery restore --response "$LAB/answer" --pcrs 0,4 "$@"; }
 store_keep() { cat "$LAB/state/vtpm.db" >"$LAB/good.db"; }
 store_put_back() { cat "$LAB/good.db" >"$LAB/state/vtpm.db"; }
 store_sum() { (cd "$LAB/state" && sha256sum vtpm.db*); }
-uuid_of() { echo "(SELECT uuid FROM vtpm WHERE name = '$1')"; }
+uuid_in_db() { echo "(SELECT uuid FROM vtpm WHERE name = '$1')"; }
 # flip TABLE COLUMN WHERE OFFSET: one bit of the byte at OFFSET, counted from the end if it is negative.
 flip() {
 	local hex at

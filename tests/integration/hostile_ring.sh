@@ -94,13 +94,13 @@ exits free_again 0 neighbour evil open
 # --- who may connect ---
 if [ "$(id -u)" -eq 0 ]; then
 	cp "$B/tests/neighbour" "$LAB/neighbour"
-	as() { setpriv --reuid="$1" --regid="$1" --clear-groups "$LAB/neighbour" "$LAB/run/$2.ring" open; }
+	opens_as() { as "$1" "$1" "$LAB/neighbour" "$LAB/run/$2.ring" open; }
 	ctl create users --user 64201 >/dev/null
 	ctl start users >/dev/null
-	exits permitted_uid_connects 0 as 64201 users
-	exits other_uid_is_refused 13 as 64202 users
+	exits permitted_uid_connects 0 opens_as 64201 users
+	exits other_uid_is_refused 13 opens_as 64202 users
 	says refusal_names_the_uid_and_the_way "uid 64202 may not use users; the operator can permit one user with create --user"
-	exits permitted_uid_of_one_is_a_stranger_to_another 13 as 64201 evil
+	exits permitted_uid_of_one_is_a_stranger_to_another 13 opens_as 64201 evil
 	exits operator_connects 0 neighbour users open
 else
 	echo "skip uids_on_the_ring: only root can become another user"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # A guest that minds its own business beside what a script does to another, and must notice none of it. Sourced, after
-# tests/lib.sh and a file with ok and not_ok.
+# tests/lib.sh and tests/checks.sh.
 
 # Starts a tool, returns when it has said its first line; its pid is in $started.
 start_tool() { # function, arguments…

@@ -3,42 +3,16 @@
 # NAME.swtpm: swtpm's own control program, and QEMU's TIS and CRB, against a real manager.
 set -u
 . tests/lib.sh
+. tests/checks.sh
 lab_init
-
-check() { # $1: name, the rest: a command
-	local name=$1
-	shift
-	if "$@"; then echo "ok $name"; else echo "not ok $name"; fi
-}
-
-state_is() { [ "$(ctl show "$1" --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["vtpm"]["state"])')" = "$2" ]; }
-
-# The end of a connection and what the manager makes of it are two events in two processes.
-becomes() {
-	local i
-	for i in $(seq 200); do
-		state_is "$1" "$2" && return 0
-		read -r -t 0.05 _ <> <(:) || true
-	done
-	return 1
-}
-
-logged() { # the log comes through a pipe and a process: a moment later
-	local i
-	for i in $(seq 200); do
-		grep -q -- "$1" "$LAB/mgr.log" && return 0
-		read -r -t 0.05 _ <> <(:) || true
-	done
-	return 1
-}
 
 # $1: text, the rest: what has the manager log it, unless it has just logged another of that kind
 is_logged() {
 	local i
 	for i in $(seq 100); do
 		"${@:2}" >/dev/null 2>&1
-		grep -q -- "$1" "$LAB/mgr.log" && return 0
-		read -r -t 0.1 _ <> <(:) || true
+		in_log "$1" && return 0
+		pause 0.1
 	done
 	return 1
 }
@@ -202,7 +176,7 @@ check "and the log says what to do" logged "the TPM has gone on since, to change
 becomes web1 stopped
 
 if [ "$(id -u)" -eq 0 ]; then
-	stranger() { setpriv --reuid 12345 --regid 12345 --clear-groups "$@"; }
+	stranger() { as 12345 12345 "$@"; }
 	check "not for everybody" is_logged "QEMU refused: uid 12345" stranger timeout 5 swtpm_ioctl --unix "$SOCK" -c
 	lines=$(wc -l <"$LAB/mgr.log")
 	SECONDS=0

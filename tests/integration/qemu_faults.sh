@@ -15,8 +15,6 @@ lab_init
 
 SOCK=$LAB/run/web1.swtpm
 fault() { timeout 120 tests/tools/ptm_faults.py "$SOCK" "$@"; }
-# The end of a connection and what the manager makes of it are two events in two processes.
-becomes() { local i; for ((i = 0; i < 200; i++)); do is_state "$@" >/dev/null && return; sleep 0.05; done; is_state "$@"; }
 beside() { # fault, arguments…
 	watch_start
 	check "$1" fault "$@"

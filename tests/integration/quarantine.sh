@@ -10,7 +10,7 @@ lab_init
 
 # How each vTPM's rows are damaged; the vTPM has the name of its damage. $U, $N: WHERE clauses for its state and its own row.
 damage() {
-	local U="uuid = $(uuid_of "$1")" N="name = '$1'"
+	local U="uuid = $(uuid_in_db "$1")" N="name = '$1'"
 	case $1 in
 	state-bit-*) flip state sealed "$U" "${1#state-bit-}" ;;
 	state-bitend) flip state sealed "$U" -1 ;;
@@ -64,7 +64,7 @@ damage() {
 # The two values of column $3 of table $1 exchanged, as somebody does who wants to have another's TPM. $2: what names a row.
 swap() {
 	local a="name = '$4'" b="name = '$5'"
-	[ "$2" = name ] || { a="uuid = $(uuid_of "$4")" b="uuid = $(uuid_of "$5")"; }
+	[ "$2" = name ] || { a="uuid = $(uuid_in_db "$4")" b="uuid = $(uuid_in_db "$5")"; }
 	db "CREATE TEMP TABLE t AS SELECT (SELECT $3 FROM $1 WHERE $a) AS x, (SELECT $3 FROM $1 WHERE $b) AS y; \
 		UPDATE $1 SET $3 = (SELECT y FROM t) WHERE $a; UPDATE $1 SET $3 = (SELECT x FROM t) WHERE $b"
 }
@@ -114,7 +114,7 @@ log_mark
 check "neighbour-starts" guest_works neighbour
 for c in $CASES; do check "$c" damaged_and_kept "$(now "$c")" "$c"; done
 check "neighbour-goes-on" guest_is_whole neighbour
-check "status-counts-them" test "$(ctl status --json | json "['status']['quarantined']")" = "$(wc -w <<<"$CASES")"
+check "status-counts-them" test "$(status quarantined)" = "$(wc -w <<<"$CASES")"
 mgr_stop
 mgr_start # and a second time: what is quarantined stays so, and is tried anew
 log_mark
@@ -128,7 +128,7 @@ db "ATTACH '$LAB/good.db' AS good; \
 	UPDATE vtpm SET (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, wrapped, cert_0) = \
 		(SELECT uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, wrapped, cert_0 FROM good.vtpm g WHERE g.id = vtpm.id) \
 		WHERE name <> 'neighbour'; \
-	INSERT OR REPLACE INTO state SELECT * FROM good.state WHERE uuid <> $(uuid_of neighbour)"
+	INSERT OR REPLACE INTO state SELECT * FROM good.state WHERE uuid <> $(uuid_in_db neighbour)"
 mgr_start
 log_mark
 for c in $CASES; do check "$c-back" all guest_works "$c" -- is_state "$c" running -- ctl stop "$c" -- is_state "$c" stopped; done

@@ -4,6 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.."
 . tests/lib.sh
+. tests/checks.sh
 if [ "$(id -u)" -ne 0 ]; then
 	echo "skip reach: only root can become others"
 	exit 0
@@ -14,23 +15,14 @@ mgr_init --insecure-pcrs >/dev/null 2>&1
 mgr_start --pool 0 --viewer-group 64123 --operator-group 64124
 # The programs are copied: a stranger may not be able to reach the build directory.
 install -m 755 "$B/vtpmctl" "$TCTI" "$LAB/"
-as() { setpriv --reuid "$1" --regid "$2" --clear-groups env HOME=/ "${@:3}"; }
-exits() { # name, status, command…
-	local rc=0
-	"${@:3}" >"$LAB/out" 2>&1 || rc=$?
-	if [ $rc -eq "$2" ]; then echo "ok $1"; else echo "not ok $1"; echo "    status $rc, not $2"; sed 's/^/    /' "$LAB/out"; fi
-}
-mode() { if [ "$(stat -c %a "$1")" = "$2" ]; then echo "ok mode_of_$3"; else stat -c '    %a %n' "$1"; echo "not ok mode_of_$3"; fi; }
-
-mode "$LAB/run" 755 runtime_dir
-mode "$LAB/run/empty" 555 empty_dir
-mode "$LAB/state" 700 state_dir
+is mode_of_runtime_dir "$(stat -c %a "$LAB/run")" 755
+is mode_of_empty_dir "$(stat -c %a "$LAB/run/empty")" 555
+is mode_of_state_dir "$(stat -c %a "$LAB/state")" 700
 exits operator_creates 0 as 64300 64124 "$LAB/vtpmctl" --runtime-dir "$LAB/run" create web1 --user 64400
 exits operator_starts 0 as 64300 64124 "$LAB/vtpmctl" --runtime-dir "$LAB/run" start web1
 exits viewer_lists 0 as 64301 64123 "$LAB/vtpmctl" --runtime-dir "$LAB/run" list
 # What viewers ask of the chip is asked once at a time, and keeps no operator from asking.
-keeper=$(pgrep -P "$(pgrep -P "$MGR_PID" -x vtpm-spawn)" -x vtpm-keeper)
-exits viewers_wait_for_each_other 0 timeout 60 python3 - "$LAB/run/control.sock" "$keeper" <<-'END'
+exits viewers_wait_for_each_other 0 timeout 60 python3 - "$LAB/run/control.sock" "$(keeper)" <<-'END'
 	import json, os, select, signal, socket, sys
 	path, keeper = sys.argv[1], int(sys.argv[2])
 	def ask(uid, gid):
@@ -66,4 +58,4 @@ exits stranger_lists_nothing 5 as 64302 64302 "$LAB/vtpmctl" --runtime-dir "$LAB
 tcti=TPM2TOOLS_TCTI=$LAB/libtss2-tcti-vtpm.so.0:path=$LAB/run/web1.ring
 exits user_has_the_ring 0 as 64400 64400 env "$tcti" tpm2_getrandom --hex 8
 exits stranger_has_no_ring 1 as 64302 64302 env "$tcti" tpm2_getrandom --hex 8
-if grep -q 'may not use web1' "$LAB/out"; then echo "ok stranger_is_told_why"; else echo "not ok stranger_is_told_why"; fi
+says stranger_is_told_why 'may not use web1'

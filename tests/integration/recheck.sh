@@ -9,14 +9,9 @@ cd "$(dirname "$0")/../.."
 lab_init
 CTRL=$LAB/chip.sock.ctrl
 
-until_logged() { # TEXT: within ten seconds
-	for _ in {1..200}; do logged "$1" >/dev/null && return 0; sleep 0.05; done
-	logged "$1"
-}
 locked() { ctl group list | grep -E '^default +locked'; }
 open() { ctl group list | grep -E '^default +open'; }
-says() { ctl status | grep -qE -- "^warning .*$1" || { ctl status; return 1; }; }
-powered_off() { for _ in {1..500}; do is_state "$1" stopped >/dev/null && return 0; sleep 0.05; done; is_state "$1" stopped; }
+warns() { ctl status | grep -qE -- "^warning .*$1" || { ctl status; return 1; }; }
 
 chip_start
 chip_measure
@@ -28,19 +23,19 @@ ctl create web2 >/dev/null
 
 log_mark
 swtpm_ioctl --unix "$CTRL" -l 1
-check locality-is-noticed until_logged "cannot be unsealed any more.*another locality than 0.*what runs goes on"
-check status-says-locality all locked -- says "another locality"
+check locality-is-noticed logged "cannot be unsealed any more.*another locality than 0.*what runs goes on"
+check status-says-locality all locked -- warns "another locality"
 check what-runs-goes-on guest_is_whole web1
 check nothing-is-started refused "another locality" ctl start web2
 check nothing-is-made refused "another locality" ctl create web3
 swtpm_ioctl --unix "$CTRL" -l 0
-check locality-is-back until_logged "group default can be unsealed again"
+check locality-is-back logged "group default can be unsealed again"
 check served-again all open -- ctl start web2 -- ctl stop web2
 
 log_mark
 swtpm_ioctl --unix "$CTRL" -h measured-meanwhile
-check pcr-is-noticed until_logged "cannot be unsealed any more: PCR 17 is .*what runs goes on"
-check status-says-pcr all locked -- says "PCR 17 is"
+check pcr-is-noticed logged "cannot be unsealed any more: PCR 17 is .*what runs goes on"
+check status-says-pcr all locked -- warns "PCR 17 is"
 check what-runs-goes-on-after-pcr guest_is_whole web1
 check what-runs-is-durable all guest web1 tpm2_nvdefine -Q -C o -s 8 0x1500020 -- guest web1 tpm2_nvundefine -Q -C o 0x1500020
 check nothing-is-started-after-pcr refused "PCR 17 is" ctl start web2
@@ -58,8 +53,8 @@ mgr_start --pool 0 --recheck-interval 1 --on-tpm-change stop
 ctl start web1 >/dev/null
 log_mark
 swtpm_ioctl --unix "$CTRL" -h measured-meanwhile
-check pcr-is-noticed-and-stops until_logged "PCR 17 is .*what runs is powered off"
-check powered-off powered_off web1
+check pcr-is-noticed-and-stops logged "PCR 17 is .*what runs is powered off"
+check powered-off becomes web1 stopped
 mgr_stop
 
 # It loses its power, and the keeper with it: what the manager has seen first still counts.
@@ -69,8 +64,8 @@ ctl start web1 >/dev/null
 log_mark
 chip_stop
 chip_boot
-check another-power-on-is-noticed until_logged "cannot be unsealed any more: the TPM was reset while the host ran on.*powered off"
-check powered-off-after-that powered_off web1
+check another-power-on-is-noticed logged "cannot be unsealed any more: the TPM was reset while the host ran on.*powered off"
+check powered-off-after-that becomes web1 stopped
 check nothing-is-started-after-that refused "was reset while the host ran on" ctl start web2
 mgr_stop
 
@@ -80,8 +75,8 @@ mgr_start --pool 0 --recheck-interval 1
 ctl start web1 >/dev/null
 log_mark
 swtpm_ioctl --unix "$CTRL" -i
-check reset-is-noticed until_logged "cannot be unsealed any more: the TPM was reset while the host ran on"
+check reset-is-noticed logged "cannot be unsealed any more: the TPM was reset while the host ran on"
 check nothing-is-started-after-a-reset refused "was reset while the host ran on" ctl start web2
-check status-says-reset says "was reset while the host ran on"
+check status-says-reset warns "was reset while the host ran on"
 mgr_stop
 exit $FAILED

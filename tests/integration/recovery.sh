@@ -90,7 +90,7 @@ two_at_once() { # one of them recovers, the other is told
 	[ $((!one + !two)) -eq 1 ] && grep -qE "is on its way|nothing to recover" "$LAB/one" "$LAB/two"
 }
 check reroot-on-the-same-chip all opens b -- two_at_once
-check same-chip-is-no-loss all guest_works web1 -- discontinuities web1 0 -- test "$(ctl status --json | json "['status']['continuity']['state']")" = open
+check same-chip-is-no-loss all guest_works web1 -- discontinuities web1 0 -- is_open
 check vault-came-along all guest_works web2 -- discontinuities web2 0
 check used-answer-is-refused refused "nothing to recover" restores
 mgr_stop

@@ -10,29 +10,9 @@ cd "$(dirname "$0")/../.."
 lab_init
 CUTS=${CUTS:-12}
 
-COUNT=01500031
-declare -A LAST
-value() { printf '%016x' "$1"; }
-count_up() {
-	LAST[$1]=$((LAST[$1] + 1))
-	say "$1" "$(nv_write_hex $COUNT "$(value "${LAST[$1]}")")"
-	[ "$(rc_of "$REPLY")" = 00000000 ] || { echo "$1 answers $REPLY"; return 1; }
-}
-has_all() { # GUEST: the last number it was told is stored
-	say "$1" "$(nv_read_hex $COUNT 8)"
-	[ "$(rc_of "$REPLY")" = 00000000 ] && [ $((16#${REPLY:32:16})) -eq "${LAST[$1]}" ] || { echo "$1: $REPLY, not ${LAST[$1]}"; return 1; }
-}
-counter_guest() { # NAME OPTION…
-	ctl create "$@" --commit-rate 0 >/dev/null
-	ctl start "$1" >/dev/null
-	guest "$1" tpm2_nvdefine -Q -C o -s 8 -a 'ownerread|ownerwrite' 0x$COUNT
-	LAST[$1]=0
-	line_open "$1"
-	count_up "$1"
-}
+has_all() { has "$1" "${LAST[$1]}"; } # GUEST: the last number it was told is stored
 wrapped() { db -readonly "SELECT hex(wrapped) FROM vtpm ORDER BY id"; }
 roots() { db -readonly "SELECT hex(root) FROM grp ORDER BY name"; }
-is_open() { [ "$(ctl status --json | json "['status']['continuity']['state']")" = open ]; }
 keeper_pid() { local p; for p in /proc/[0-9]*; do { tr '\0' ' ' <"$p/cmdline"; } 2>/dev/null | grep -q "^vtpm-keeper .*$LAB/" && { basename "$p"; return; }; done; }
 
 mkdir -m 755 "$LAB/recovery.d"
@@ -51,7 +31,8 @@ wrapped >"$LAB/wrapped.0"
 roots >"$LAB/roots.0"
 cp -a "$LAB/state" "$LAB/before"
 mgr_start --pool 2
-for g in a s; do line_close $g; ctl start $g >/dev/null; line_open $g; done
+line_close a s
+on a s
 
 check reseal-while-guests-run all ctl reseal -- count_up a -- count_up s -- has_all a -- has_all s
 check another-guest-starts all guest_works off -- ctl stop off
@@ -64,7 +45,7 @@ check unknown-group refused "no group" ctl reseal --group nobody
 check audited audited '"reseal".*default'
 kill -KILL "$(keeper_pid)"
 check after-the-keeper-has-ended all count_up a -- count_up s -- has_all a
-for g in a s; do line_close $g; done
+line_close a s
 mgr_stop
 wrapped >"$LAB/wrapped.1"
 roots >"$LAB/roots.1"
@@ -74,9 +55,9 @@ check nothing-of-the-root-before-is-left test "$(db "SELECT count(*) FROM meta W
 check nor-in-the-log no python3 -c 'import sys; sys.exit(not any(bytes.fromhex(k) in open(f, "rb").read() for k in open(sys.argv[1]).read().split() for f in sys.argv[2:]))' \
 	"$LAB/wrapped.0" "$LAB"/state/vtpm.db*
 mgr_start --pool 0
-for g in a s; do ctl start $g >/dev/null; line_open $g; done
+on a s
 check a-restart-is-as-usual all is_open -- has_all a -- has_all s -- discontinuities a 0
-for g in a s; do line_close $g; done
+line_close a s
 mgr_stop
 
 # The store from before it.
@@ -104,14 +85,14 @@ mgr_start --pool 0
 challenge
 opens a
 check recovery-keys-follow-the-rotation all restores --i-accept-rollback -- guest_works off -- ctl stop off
-for g in a s; do ctl start $g >/dev/null; line_open $g; done
+on a s
 
 # Killed at any instant.
 all_whole() { local g; for g in a s; do all has_all $g -- count_up $g || return 1; done; }
 again() { # the manager, and what runs
 	mgr_start --pool 0 || return 1
-	local g
-	for g in a s; do line_close $g 2>/dev/null || true; ctl start $g >/dev/null || return 1; line_open $g; done
+	line_close a s 2>/dev/null
+	on a s
 }
 cut() { # SECONDS: kills the manager that long after reseal began
 	ctl reseal >/dev/null 2>&1 &
@@ -163,20 +144,15 @@ check another-policy-meanwhile test $n -eq $CUTS
 check and-the-others-are-whole all guest_works off -- ctl stop off -- ctl start new
 
 # Another manager takes over in the middle of it, and the guests' lines stay what they are.
-for g in a s; do line_close $g; done
+line_close a s
 mgr_stop
 HOLD="--restarts 1000" mgr_start --pool 0
-for g in a s; do ctl start $g >/dev/null; line_open $g; done
-generation() { ctl status --json | json "['status']['hold']['generation']" 2>/dev/null || echo 0; }
-taken_over() { # by the manager after that one
-	local i
-	for ((i = 0; i < 600; i++)); do [ "$(generation)" -le "$1" ] || return 0; sleep 0.05; done
-	echo "no manager after the $1. one"
-	return 1
-}
+on a s
+later() { [ "$(status hold generation)" -gt "$1" ]; }
+taken_over() { soon later "$1" || { echo "no manager after the $1. one"; return 1; }; } # by the manager after that one
 upgrade_in_between() { # SECONDS after reseal began
 	local was bg
-	was=$(generation)
+	was=$(status hold generation)
 	ctl reseal >"$LAB/reseal.said" 2>&1 &
 	bg=$!
 	sleep "$1"

@@ -25,32 +25,19 @@ done
 # --- from outside ---
 
 children() { cat "/proc/$1/task/$1/children"; }
-# Of the manager's children: the harness hangs its log on it, too.
-spawner() {
-	local p
-	for p in $(children "$MGR_PID"); do
-		case $(tr '\0' ' ' <"/proc/$p/cmdline") in vtpm-spawn*) echo "$p" ;; esac
-	done
-}
 # Of the spawner's children, those that serve: one in reserve has no guest, no second thread and no filter yet.
 others() { # value of Seccomp
 	local p
 	for p in $(children "$(spawner)"); do
 		case $(tr '\0' ' ' <"/proc/$p/cmdline") in
 		vtpm-keeper*) ;;
-		*) [ "$(field "$p" Seccomp)" != "$1" ] || echo "$p" ;;
+		*) [ "$(proc_field "$p" Seccomp)" != "$1" ] || echo "$p" ;;
 		esac
 	done
 }
 backends() { others 2; }
 reserve() { others 0; }
-keeper() {
-	local p
-	for p in $(children "$(spawner)"); do
-		case $(tr '\0' ' ' <"/proc/$p/cmdline") in vtpm-keeper*) echo "$p" ;; esac
-	done
-}
-field() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
+proc_field() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
 # What its descriptors are, in order of their numbers, without the inodes.
 fds() {
 	local fd
@@ -67,23 +54,23 @@ VICTIM=$(backends | sed -n 2p)
 
 confined() { # name, pid, threads
 	local t
-	is "$1_no_new_privs" "$(field "$2" NoNewPrivs)" 1
-	is "$1_seccomp" "$(field "$2" Seccomp)" 2
+	is "$1_no_new_privs" "$(proc_field "$2" NoNewPrivs)" 1
+	is "$1_seccomp" "$(proc_field "$2" Seccomp)" 2
 	is "$1_threads" "$(ls "/proc/$2/task" | wc -l)" "$3"
 	for t in /proc/$2/task/*; do
 		is "$1_thread_filtered" "$(awk '$1 == "Seccomp:" || $1 == "NoNewPrivs:" { printf "%s", $2 }' "$t/status")" 12
 	done
 	is "$1_core_limit" "$(awk '/^Max core file size/ { print $5, $6 }' "/proc/$2/limits")" "0 0"
 	for c in CapInh CapPrm CapEff CapAmb; do
-		root && is "$1_$c" "$(field "$2" $c)" 0000000000000000
+		root && is "$1_$c" "$(proc_field "$2" $c)" 0000000000000000
 	done
 	if root && setpriv --dump | grep -q '^Capability bounding set:.*setpcap'; then
-		is "$1_CapBnd" "$(field "$2" CapBnd)" 0000000000000000
+		is "$1_CapBnd" "$(proc_field "$2" CapBnd)" 0000000000000000
 	fi
 }
 unreadable() { # name, pid: not by its own uid
 	local uid
-	uid=$(field "$2" Uid | cut -f1)
+	uid=$(proc_field "$2" Uid | cut -f1)
 	is "$1_is_not_dumpable" "$(stat -c %u "/proc/$2/mem" "/proc/$2/environ" | sort -u)" 0
 	for f in mem maps environ; do
 		if setpriv --reuid="$uid" --regid="$uid" --clear-groups dd if="/proc/$2/$f" of=/dev/null count=1 2>"$LAB/out"; then
@@ -96,7 +83,7 @@ unreadable() { # name, pid: not by its own uid
 locked_in() { # name, pid
 	is "$1_root_directory_is_empty" "$(ls -A "/proc/$2/root/" | wc -l)" 0
 	is "$1_root_directory" "$(stat -c %i "/proc/$2/root/")" "$(stat -c %i "$LAB/run/empty")"
-	is "$1_groups" "$(field "$2" Groups | tr -d ' ')" ""
+	is "$1_groups" "$(proc_field "$2" Groups | tr -d ' ')" ""
 }
 
 confined backend "$BACKEND" 2
@@ -111,15 +98,15 @@ if root; then
 		"$LAB/state/keeper.lock"
 	is keeper_cannot_write_its_fence "$(awk '$1 == "flags:" { print substr($2, length($2)) }' "/proc/$KEEPER/fdinfo/5")" 0 # O_RDONLY
 	echo "    manager: $(kinds "$MGR_PID" | sed "s|$LAB|…|g")"
-	is backend_has_a_uid_of_its_own "$(field "$BACKEND" Uid | tr '\t' '\n' | sort -u | wc -l) $(field "$BACKEND" Uid | cut -f1 | grep -cxE "0|$(id -u nobody)|$(field "$VICTIM" Uid | cut -f1)|$(field "$KEEPER" Uid | cut -f1)")" "1 0"
-	is backend_group_is_its_own "$(field "$BACKEND" Gid)" "$(field "$BACKEND" Uid)"
-	is manager_uid "$(field "$MGR_PID" Uid | tr '\t' ' ')" "65534 65534 65534 65534"
+	is backend_has_a_uid_of_its_own "$(proc_field "$BACKEND" Uid | tr '\t' '\n' | sort -u | wc -l) $(proc_field "$BACKEND" Uid | cut -f1 | grep -cxE "0|$(id -u nobody)|$(proc_field "$VICTIM" Uid | cut -f1)|$(proc_field "$KEEPER" Uid | cut -f1)")" "1 0"
+	is backend_group_is_its_own "$(proc_field "$BACKEND" Gid)" "$(proc_field "$BACKEND" Uid)"
+	is manager_uid "$(proc_field "$MGR_PID" Uid | tr '\t' ' ')" "65534 65534 65534 65534"
 	for p in backend:$BACKEND keeper:$KEEPER; do
 		locked_in "${p%:*}" "${p#*:}"
 		unreadable "${p%:*}" "${p#*:}"
 	done
 	unreadable manager "$MGR_PID"
-	is manager_groups "$(field "$MGR_PID" Groups | tr -d ' ')" ""
+	is manager_groups "$(proc_field "$MGR_PID" Groups | tr -d ' ')" ""
 	if [ "$(readlink "/proc/$BACKEND/ns/net")" = "$(readlink /proc/self/ns/net)" ]; then
 		echo "skip backend_network: this machine does not permit network namespaces"
 	else
@@ -128,7 +115,7 @@ if root; then
 		is backends_share_it "$(readlink "/proc/$BACKEND/ns/net")" "$(readlink "/proc/$VICTIM/ns/net")"
 	fi
 	# The one process that keeps rights, because only it can give others a uid: no filter, but also nothing to attack it with.
-	is spawner_keeps_root "$(field "$SPAWNER" Uid | cut -f1) seccomp $(field "$SPAWNER" Seccomp)" "0 seccomp 0"
+	is spawner_keeps_root "$(proc_field "$SPAWNER" Uid | cut -f1) seccomp $(proc_field "$SPAWNER" Seccomp)" "0 seccomp 0"
 	is spawner_threads "$(ls "/proc/$SPAWNER/task" | wc -l)" 1
 	is spawner_core_limit "$(awk '/^Max core file size/ { print $5, $6 }' "/proc/$SPAWNER/limits")" "0 0"
 	is spawner_descriptors "$(fds "$SPAWNER" | tr ' ' '\n' | grep . | grep -v '^[012]:' | sed 's/^[0-9]*://' | sort -u | tr '\n' ' ')" \
@@ -188,7 +175,7 @@ attempts fork
 
 # --- the directory they are locked in: its place belongs to the manager's user ---
 
-refused() { # name: what is at that place now is neither taken nor changed
+not_taken() { # name: what is at that place now is neither taken nor changed
 	local before after
 	before=$(stat -Lc '%a %u %g' "$LAB/run/empty/.")
 	if mgr_start --pool 0; then
@@ -203,13 +190,13 @@ refused() { # name: what is at that place now is neither taken nor changed
 rmdir "$LAB/run/empty"
 mkdir -m 700 "$LAB/elsewhere"
 ln -s ../elsewhere "$LAB/run/empty"
-refused empty_is_no_link
+not_taken empty_is_no_link
 mkdir -m 755 "$LAB/run/empty"
 touch "$LAB/run/empty/file"
-refused empty_is_empty
+not_taken empty_is_empty
 mkdir -m 777 "$LAB/run/empty"
 chmod 777 "$LAB/run/empty"
-refused empty_is_nobody_elses_to_write
+not_taken empty_is_nobody_elses_to_write
 check empty_is_made mgr_start --pool 0
 is empty_mode "$(stat -c %a "$LAB/run/empty")" 555
 check empty_stop mgr_stop

@@ -14,7 +14,7 @@ head -c 64 /dev/urandom >"$LAB/otherfile"
 head -c 16 /dev/urandom >"$LAB/short"
 unlock() { ctl group unlock "$1" --ca "${CA:-$LAB/ca.pem}" --share-file "$LAB/$2"; }
 locked() { ctl group list | grep -qE "^$1 +not open .*needs its second share: vtpmctl group unlock $1"; }
-is_locked() { local i; for ((i = 0; i < 100; i++)); do locked "$1" && return; sleep 0.02; done; ctl group list; return 1; }
+is_locked() { soon locked "$1" || { ctl group list; return 1; }; }
 until_unlocks() { local i; for ((i = 0; i < 200; i++)); do unlock "$1" "$2" >"$LAB/said" 2>&1 && return; grep -q "try again in" "$LAB/said" || break; sleep 0.1; done; cat "$LAB/said"; return 1; }
 
 mkdir -m 755 "$LAB/recovery.d"
@@ -105,7 +105,6 @@ ctl ca >"$LAB/ca.pem"
 check and-the-share-still-opens-it all until_unlocks vault keyfile -- guest_works v
 
 # The keeper ends, which locks the group, and then the backend of one that runs: its guest waits for the share, and goes on as it was.
-until_true() { local i; for ((i = 0; i < 600; i++)); do "$@" && return; sleep 0.05; done; ctl status; ctl show v; return 1; }
 waiting() { [ "$(field v state)" = starting ] && ctl show v | grep -q "needs its second share: vtpmctl group unlock vault"; }
 pcr() { guest "$1" tpm2_pcrread sha256:16; }
 guest v tpm2_pcrextend "16:sha256=$(pcr_digest kept)"
@@ -113,7 +112,7 @@ pcr v >"$LAB/pcr.before"
 kill -KILL "$(keeper)"
 check the-keeper-is-another-and-has-no-share all is_locked vault -- is_state v running
 kill -KILL $(backends)
-check its-guest-waits until_true waiting
+check its-guest-waits soon waiting
 check and-goes-on all until_unlocks vault keyfile -- guest_is_whole v
 pcr v >"$LAB/pcr.after"
 check as-it-was cmp "$LAB/pcr.before" "$LAB/pcr.after"
@@ -121,21 +120,20 @@ mgr_stop
 
 # Under vtpm-hold: another manager has no share, and a guest of that group that runs waits for it, and goes on as it was.
 HOLD="--restarts 1000" mgr_start --pool 0
-status() { ctl status --json | json "['status']['hold']['$1']" 2>/dev/null; }
-waits() { [ "$(status generation)" = "$1" ] && [ "$(status waiting)" = 1 ] && waiting; } # for the N-th manager: v, and nobody else
+waits() { [ "$(status hold generation)" = "$1" ] && [ "$(status hold waiting)" = 1 ] && waiting; } # for the N-th manager: v, and nobody else
 check two-guests-run all until_unlocks vault keyfile -- ctl start v -- ctl start other -- guest v tpm2_pcrextend "16:sha256=$(pcr_digest held)"
 pcr v >"$LAB/pcr.before"
-check another-manager all ctl upgrade -- until_true waits 2
+check another-manager all ctl upgrade -- soon waits 2
 check the-others-have-gone-on all pcr other -- is_locked vault
 pcr v >"$LAB/pcr.after" &
 READER=$!
-check and-another-one all ctl upgrade -- until_true waits 3
+check and-another-one all ctl upgrade -- soon waits 3
 check a-wrong-share-does-not-help all refused "stays locked" unlock vault otherfile -- waits 3
 check unlocked-it-goes-on all until_unlocks vault keyfile -- wait $READER -- cmp "$LAB/pcr.before" "$LAB/pcr.after" -- guest_is_whole v -- is_state v running
 pcr v >"$LAB/pcr.after"
-check nothing-of-it-was-lost all cmp "$LAB/pcr.before" "$LAB/pcr.after" -- test "$(status waiting)" = 0
-check one-that-waits-is-stopped all ctl upgrade -- until_true waits 4 -- refused "v is off, but did not stop in order: .*second share" ctl stop v -- is_state v stopped -- refused "needs its second share" ctl start v
+check nothing-of-it-was-lost all cmp "$LAB/pcr.before" "$LAB/pcr.after" -- test "$(status hold waiting)" = 0
+check one-that-waits-is-stopped all ctl upgrade -- soon waits 4 -- refused "v is off, but did not stop in order: .*second share" ctl stop v -- is_state v stopped -- refused "needs its second share" ctl start v
 check and-starts-again-unlocked all until_unlocks vault keyfile -- guest_works v
 ctl upgrade
-check one-that-waits-ends-in-order all until_true waits 5 -- mgr_stop
+check one-that-waits-ends-in-order all soon waits 5 -- mgr_stop
 exit $FAILED

@@ -192,7 +192,7 @@ def once():
         qemu.hang_up()
     off("web1")
     expect(complaints, "show says what to do", "--snapshots allow" in show("web1").get("refusal", ""), True)
-    expect(complaints, "and so does the log", logged("boot the machine instead of resuming it"), True)
+    expect(complaints, "and so does the log", until(lambda: logged("boot the machine instead of resuming it")), True)
     report("a_state_is_resumed_once", complaints)
 
 

@@ -3,13 +3,8 @@
 # Two QEMUs and one vTPM, in every order: takeover.py says what is tested. Here: the manager, its audit log and its end.
 set -u
 . tests/lib.sh
+. tests/checks.sh
 lab_init
-
-check() { # $1: name, the rest: a command
-	local name=$1
-	shift
-	if "$@"; then echo "ok $name"; else echo "not ok $name"; fi
-}
 
 chip_start
 mgr_init --insecure-pcrs >/dev/null 2>&1

@@ -15,9 +15,7 @@ chmod 777 "$LAB/copies"
 GUESTS=(a b s)
 RINGS=("$LAB/run/a.ring" "$LAB/run/b.ring" "$LAB/run/s.ring")
 write() { "$B/tests/powercut_guests" write "$LAB/know" "$@"; }
-discontinuities() { ctl show "$1" --json | value_of discontinuities; }
 killed() { kill -KILL "$MGR_PID"; traced_down; }
-until_true() { local i; for ((i = 0; i < 1000; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.02; done; "$@"; }
 all_guests() { local g; for g in "${GUESTS[@]}"; do ctl start "$g" >/dev/null || return 1; done; }
 
 # ---- a keeper does not outlive who started it: a row that it extends later would be one too many for the next one ----
@@ -27,7 +25,6 @@ chip_measure
 traced_init --seal-pcrs 0,4
 stands() { sed -n 's/^vtpm-keeper: powercut stands //p' "$LAB/mgr.log" | tail -n 1 | grep .; }
 gone() { [ ! -e "/proc/$1/exe" ]; }
-spawner() { pgrep -P "$MGR_PID" -x vtpm-spawn; }
 outlives() { # COMMAND that prints whom to kill: while the keeper is in the middle of an extend
 	local client keeper
 	arm 0 6
@@ -37,10 +34,10 @@ outlives() { # COMMAND that prints whom to kill: while the keeper is in the midd
 	ENV=()
 	ctl group create "x$RANDOM" --pcrs 0 >/dev/null 2>&1 &
 	client=$!
-	until_true stands >/dev/null
+	soon stands >/dev/null
 	keeper=$(stands)
 	kill -KILL "$("$@")"
-	until_true gone "$keeper" || { echo "the keeper $keeper is still there"; kill -KILL "$keeper"; return 1; }
+	soon gone "$keeper" || { echo "the keeper $keeper is still there"; kill -KILL "$keeper"; return 1; }
 	wait "$client" || true
 	kill -KILL "$MGR_PID" 2>/dev/null || true
 	traced_down
@@ -58,13 +55,13 @@ fenced() {
 	traced_start || return 1
 	ctl group create "x$RANDOM" --pcrs 0 >/dev/null 2>&1 &
 	client=$!
-	until_true stands >/dev/null
+	soon stands >/dev/null
 	spawn=$(spawner)
 	kill -STOP "$spawn"
 	kill -KILL "$MGR_PID"
 	wait "$MGR_PID" "$client" || true
 	ENV=()
-	(until_true waits; kill -KILL "$spawn") &
+	(soon waits; kill -KILL "$spawn") &
 	local waiter=$!
 	traced_start || return 1
 	wait "$waiter" || true
@@ -123,20 +120,20 @@ differs() { # from the newest
 	BEFORE=$(content "$LAB/state/vtpm.db")
 	[ "$BEFORE" != "$CONTENT" ]
 }
-state_is() { # quarantined or open; the manager is gone afterwards
+store_is() { # quarantined or open; the manager is gone afterwards
 	local is why
 	traced_start || return 1
 	is=$(continuity state) why=$(continuity found)
 	[ "$is" = "$1" ] || echo "$is: $why"
-	[ "$is" != open ] || { DISC_A=$(discontinuities a) DISC_S=$(discontinuities s); }
+	[ "$is" != open ] || { DISC_A=$(field a discontinuities) DISC_S=$(field s discontinuities); }
 	killed
 	[ "$is" = "$1" ]
 }
 same() { [ "$(content "$LAB/state/vtpm.db")" = "$1" ] || { echo "the store has changed"; return 1; }; }
-refuses() { # and touches nothing
+store_is_refused() { # and touches nothing
 	local before=$BEFORE
 	[ -n "$before" ] || before=$(content "$LAB/state/vtpm.db")
-	state_is quarantined && same "$before"
+	store_is quarantined && same "$before"
 }
 
 # The chip still has its power.
@@ -146,7 +143,7 @@ every_older_one() { # how to put one back, first copy
 		[ "$n" -lt "$NEWEST" ] || continue
 		"$1" "$n" || continue
 		tried=$((tried + 1))
-		refuses || { echo "row $n of $NEWEST, $1"; return 1; }
+		store_is_refused || { echo "row $n of $NEWEST, $1"; return 1; }
 	done
 	echo "$tried"
 	[ $tried -gt 5 ]
@@ -171,10 +168,10 @@ every_older_one_cut() {
 		chip_as_cut
 		tried=$((tried + 1))
 		if [ "$1" = put_back ] && [ "$n" -ge "$ANCHORED" ]; then # what bounded may accept, and marks
-			state_is open && [ "$DISC_A" = 1 ] && [ "$DISC_S" = 0 ] || { echo "row $n: a $DISC_A, s $DISC_S"; return 1; }
+			store_is open && [ "$DISC_A" = 1 ] && [ "$DISC_S" = 0 ] || { echo "row $n: a $DISC_A, s $DISC_S"; return 1; }
 			flagged=$((flagged + 1))
 		else
-			refuses || { echo "row $n of $NEWEST, anchored $ANCHORED, $1"; return 1; }
+			store_is_refused || { echo "row $n of $NEWEST, anchored $ANCHORED, $1"; return 1; }
 		fi
 	done
 	echo "$tried, $flagged of them accepted"
@@ -240,7 +237,7 @@ tampered() { # TEXT ROW COMMAND INDEX…
 	chip_as_cut
 	for x in "$@"; do "$how" "$x" || return 1; done
 	: >"$LAB/mgr.log"
-	refuses && grep -E "the store is quarantined: .*$text" "$LAB/mgr.log"
+	store_is_refused && grep -E "the store is quarantined: .*$text" "$LAB/mgr.log"
 }
 for row in "$NEWEST" "$OLDER"; do
 	[ "$row" = "$OLDER" ] && age=older || age=newest

@@ -76,6 +76,4 @@ chip_again() {
 }
 # What the disk holds after the cut, chosen by a number.
 disk_cut() { "$B/tests/powercut_disk" "$LAB/base" "$LAB/state" "$LAB/cut/disk" "$1"; }
-# One value of what vtpmctl says with --json, a line each. Asked all the time, so no Python.
-value_of() { sed -n "s/^ *\"$1\": \"\{0,1\}\(.*[^\",]\)\"\{0,1\},\{0,1\}\$/\\1/p"; }
 continuity() { ctl status --json | sed -n '/^ *"continuity": {/,/^    }/p' | value_of "$1"; }

@@ -34,8 +34,8 @@ print(n)' "$LAB/cut/disk"
 }
 settled() { until [ "$(grep -c 'trace acked' "$LAB/mgr.log")" -eq "$(grep -c 'trace writing' "$LAB/mgr.log")" ]; do sleep 0.01; done; } # the log comes through a pipe
 due() { [ "$(ctl status --json | value_of keys_due)" -eq "$1" ]; }
-is_open() { local i; for ((i = 0; i < 3000; i++)); do [ "$(continuity state 2>/dev/null)" != open ] || return 0; up || return 1; sleep 0.01; done; return 1; }
-begin() { : >"$LAB/mgr.log"; traced_start && is_open && ctl start a >/dev/null && ctl start s >/dev/null; }
+opens_up() { local i; for ((i = 0; i < 3000; i++)); do [ "$(continuity state 2>/dev/null)" != open ] || return 0; up || return 1; sleep 0.01; done; return 1; }
+begin() { : >"$LAB/mgr.log"; traced_start && opens_up && ctl start a >/dev/null && ctl start s >/dev/null; }
 whole() { guests check "$LAB/know" "$RING" "$LAB/run/s.ring"; }
 # Everything is there, goes on, and nobody is due after one more rotation.
 as_promised() {
@@ -58,7 +58,7 @@ cut_at() {
 	bg=$!
 	if [ "$kind" = keeper ]; then
 		wait $bg || true
-		is_open && whole && finish || return 1
+		opens_up && whole && finish || return 1
 		[ "$(grep -c 'trace recovered' "$LAB/mgr.log")" -ge 2 ] || { echo "the keeper was not cut"; return 1; }
 		as_promised && finish
 		return

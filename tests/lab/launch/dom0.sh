@@ -98,7 +98,8 @@ plan_launch_strangers() { # a vTPM that is free, one that is in use
 	until_works vtpm_is "$1" stopped
 
 	launch_config twin 6 pv "word=a" "$2"
-	refused twin_launch "" vtpm-launch xl /run/twin.cfg
+	refused twin_launch "unable to add vtpm" vtpm-launch xl /run/twin.cfg
+	check twin_log_says_why log_has "another domain, or a program, has the TPM of its uuid"
 	check twin_left_no_domain is_no_domain twin
 	guest_plan "$2" neighbour 2
 }
