@@ -79,7 +79,6 @@ valid() { openssl verify -x509_strict -crl_check -CRLfile "$LAB/$1.crl" -CAfile 
 revoked() { ! valid "$1" "$2" >"$LAB/said" 2>&1 && grep -q "certificate revoked" "$LAB/said"; }
 number() { openssl crl -in "$LAB/$1.crl" -noout -crlnumber | cut -d= -f2; }
 serials() { openssl crl -in "$LAB/$1.crl" -noout -text | grep -c "Serial Number:"; }
-field() { ctl show "$1" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["vtpm"][sys.argv[1]])' "$2"; } # NAME FIELD
 state() { field "$1" certificates; }
 ctl stop web1
 pem web1 "ek-cert ecc" ek1
