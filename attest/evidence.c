@@ -203,29 +203,21 @@ static int get_anchor(struct buf *b, struct evidence *e)
 	return get_view(b, &e->anchor_pub, 1, EVIDENCE_NV_PUBLIC_MAX);
 }
 
-/* Where nothing is known of its creation, all three of that are empty. */
-static bool creation_whole(const struct evidence *e)
-{
-	bool has = e->ca_creation.n != 0;
-
-	return has == (e->ca_created.attest.n != 0) && has == (e->ca_created.signature.n != 0);
-}
-
 static int put_ca(struct buf *b, const struct evidence *e)
 {
-	if (!creation_whole(e) || item_put_array(b, 7) || put_view(b, &e->ca.pub, 1, EVIDENCE_PUBLIC_MAX) ||
+	if (item_put_array(b, 7) || put_view(b, &e->ca.pub, 1, EVIDENCE_PUBLIC_MAX) ||
 	    put_view(b, &e->ca.cert, 1, EVIDENCE_CERT_MAX) || put_signed(b, &e->ca_certify, 1) ||
-	    put_view(b, &e->ca_creation, 0, EVIDENCE_CREATION_MAX))
+	    put_view(b, &e->ca_creation, 1, EVIDENCE_CREATION_MAX))
 		return ERR_RANGE;
-	return put_signed(b, &e->ca_created, 0);
+	return put_signed(b, &e->ca_created, 1);
 }
 
 static int get_ca(struct buf *b, struct evidence *e)
 {
 	if (get_array(b, 7) || get_view(b, &e->ca.pub, 1, EVIDENCE_PUBLIC_MAX) || get_view(b, &e->ca.cert, 1, EVIDENCE_CERT_MAX) ||
-	    get_signed(b, &e->ca_certify, 1) || get_view(b, &e->ca_creation, 0, EVIDENCE_CREATION_MAX) || get_signed(b, &e->ca_created, 0))
+	    get_signed(b, &e->ca_certify, 1) || get_view(b, &e->ca_creation, 1, EVIDENCE_CREATION_MAX))
 		return ERR_PROTO;
-	return creation_whole(e) ? 0 : ERR_PROTO;
+	return get_signed(b, &e->ca_created, 1);
 }
 
 static int put_chain(struct buf *b, const struct evidence *e)

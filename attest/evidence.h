@@ -69,7 +69,7 @@ struct evidence {
 	struct evidence_view host_ak;	   /* TPMT_PUBLIC of the pTPM's AK */
 	struct evidence_key ca;		   /* that certifies the vTPM's keys; its key is in the pTPM */
 	struct evidence_signed ca_certify; /* TPM2_Certify of that key, by the pTPM's AK; extraData: SHA-256 of the CA certificate */
-	struct evidence_view ca_creation;  /* TPMS_CREATION_DATA; empty, and the next with it: the key is of an earlier release */
+	struct evidence_view ca_creation;  /* TPMS_CREATION_DATA of that key */
 	struct evidence_signed ca_created; /* TPM2_CertifyCreation of it */
 	struct evidence_view chain[EVIDENCE_CHAIN_MAX]; /* of the pTPM's EK, its own first */
 	size_t nchain;

@@ -26,6 +26,8 @@ static const char usage[] =
 	"  --uuid UUID    the vTPM that it must be about\n"
 	"  --trust FILE   hosts that were enrolled (JSON), roots and revocation lists (PEM); may be repeated\n"
 	"  --policy FILE  what is demanded (JSON)\n"
+	"  --launch-log FILE\n"
+	"                 the launch event log of a guest that has asked for the evidence itself\n"
 	"  --known FILE   remember vTPMs here, so that rollback and clones show; made if it is not there\n"
 	"  --time N       verify as of N seconds after 1970 in place of now\n"
 	"  --json         an EAT attestation result\n"
@@ -51,12 +53,12 @@ static int nonce_read(struct tool *t, const char *hex)
 	return 0;
 }
 
-enum { OPT_NONCE = 256, OPT_UUID, OPT_TRUST, OPT_POLICY, OPT_KNOWN, OPT_TIME, OPT_JSON, OPT_HELP, OPT_VERSION };
+enum { OPT_NONCE = 256, OPT_UUID, OPT_TRUST, OPT_POLICY, OPT_LAUNCH_LOG, OPT_KNOWN, OPT_TIME, OPT_JSON, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{"nonce", required_argument, NULL, OPT_NONCE}, {"trust", required_argument, NULL, OPT_TRUST},
 	{"uuid", required_argument, NULL, OPT_UUID},   {"policy", required_argument, NULL, OPT_POLICY},
-	{"known", required_argument, NULL, OPT_KNOWN},
+	{"known", required_argument, NULL, OPT_KNOWN}, {"launch-log", required_argument, NULL, OPT_LAUNCH_LOG},
 	{"time", required_argument, NULL, OPT_TIME},   {"json", no_argument, NULL, OPT_JSON},
 	{"help", no_argument, NULL, OPT_HELP},	       {"version", no_argument, NULL, OPT_VERSION},
 	{NULL, 0, NULL, 0},
@@ -78,6 +80,9 @@ static const char *option_take(struct tool *t, int c)
 		return NULL;
 	case OPT_POLICY:
 		t->policy = optarg;
+		return NULL;
+	case OPT_LAUNCH_LOG:
+		t->launch_log = optarg;
 		return NULL;
 	case OPT_KNOWN:
 		t->known = optarg;
@@ -174,6 +179,15 @@ static int policy_read(const struct tool *t, struct vtpm_policy **policy, uint8_
 	return err;
 }
 
+static int launch_log_read(const struct tool *t, void **file, struct vtpm_verify_input *in)
+{
+	if (!t->launch_log)
+		return 0;
+	*file = file_read(t->launch_log, EVIDENCE_GUEST_LOG_MAX, &in->launch_log_len);
+	in->launch_log = *file;
+	return *file ? 0 : ERR_IO;
+}
+
 /* Says what came out, and remembers it. */
 static int conclude(const struct tool *t, struct known_file *known, const struct vtpm_report *r, const uint8_t id[static EVIDENCE_DIGEST])
 {
@@ -196,10 +210,11 @@ static int run(const struct tool *t)
 	struct vtpm_verify_input in = {.nonce = t->nonce, .nonce_len = t->nonce_len, .trust = trust, .time = t->time};
 	struct vtpm_report report;
 	uint8_t id[EVIDENCE_DIGEST];
-	void *file = NULL;
+	void *file = NULL, *log = NULL;
 	int status = EXIT_TROUBLE;
 
-	if (trust && !trust_read(t, trust) && !policy_read(t, &policy, id) && (!t->known || !known_open(&known, t->known)))
+	if (trust && !trust_read(t, trust) && !policy_read(t, &policy, id) && !launch_log_read(t, &log, &in) &&
+	    (!t->known || !known_open(&known, t->known)))
 		file = file_read(t->evidence, EVIDENCE_MAX + 1, &in.evidence_len);
 	if (file) {
 		in.evidence = file;
@@ -211,6 +226,7 @@ static int run(const struct tool *t)
 		status = conclude(t, &known, &report, id);
 	}
 	free(file);
+	free(log);
 	known_close(&known);
 	vtpm_policy_free(policy);
 	vtpm_trust_free(trust);

@@ -19,7 +19,7 @@ void *file_read(const char *path, size_t max, size_t *len);
 CHECKED int file_write(const char *dir, const char *name, const void *p, size_t n);
 
 struct tool {
-	const char *evidence, *policy, *known, *export_dir;
+	const char *evidence, *policy, *known, *launch_log, *export_dir;
 	const char *trust[TRUST_FILES_MAX];
 	size_t ntrust;
 	uint8_t nonce[EVIDENCE_NONCE_MAX];

@@ -54,6 +54,8 @@ enum vtpm_outcome step_format(struct verify *v)
 		return failed(v, "these %zu bytes are no evidence: not the deterministic CBOR of evidence.cddl", v->in->evidence_len);
 	if (binding_decode(v->e.binding.p, v->e.binding.n, &v->b))
 		return failed(v, "the binding in the evidence is not the deterministic CBOR of evidence.cddl");
+	if (!v->e.guest_log.n)
+		v->e.guest_log = (struct evidence_view){v->in->launch_log, v->in->launch_log_len};
 	uuid_format(v->b.uuid, uuid);
 	return passed(v, "%zu bytes of evidence, version %u, about vTPM %s", v->in->evidence_len, EVIDENCE_VERSION, uuid);
 }

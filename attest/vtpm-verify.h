@@ -50,6 +50,9 @@ struct vtpm_verify_input {
 	uint64_t time; /* seconds since 1970 */
 	const struct vtpm_known *known; /* all that are known */
 	size_t nknown;
+	/* The guest's launch event log, for evidence that has none (a guest that asks for it itself sends both); NULL, 0: there is none. */
+	const void *launch_log;
+	size_t launch_log_len;
 };
 
 enum vtpm_outcome {

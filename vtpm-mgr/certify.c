@@ -228,16 +228,6 @@ static void on_group(void *arg, const struct keeper_reply *r)
 		keeper_open_ca(c->m, on_ca, c);
 }
 
-/* One of an earlier release has EK certificates that nobody has a record of: they stay as they are. */
-static int read_record(struct certifying *c)
-{
-	int err = certs_load(c->m->store, c->of->row.uuid, &c->certs);
-	uint8_t kinds = c->certs.kinds;
-
-	c->certs = (struct certs){ .kinds = err == ERR_NOTFOUND || !kinds ? 1u << AK_ECC_P256 : kinds };
-	return err == ERR_NOTFOUND ? 0 : err;
-}
-
 static void certify_begin(struct mgr *m, const struct store_vtpm *row, struct call *call)
 {
 	struct certifying *c = calloc(1, sizeof(*c));
@@ -254,7 +244,7 @@ static void certify_begin(struct mgr *m, const struct store_vtpm *row, struct ca
 	*c = (struct certifying){ .m = m, .call = call, .of = of, .next = m->certifying };
 	c->w.control = c->w.store = c->w.control_io.fd = c->w.store_io.fd = -1;
 	m->certifying = c;
-	if (read_record(c))
+	if (certs_load(m->store, row->uuid, &c->certs))
 		certify_end(c, ERR_AUTH, "the record of its certificates is damaged");
 	else
 		keeper_open_group(m, row->group, on_group, c);

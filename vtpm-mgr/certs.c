@@ -34,7 +34,7 @@ static int certs_decode(struct buf *b, struct certs *c)
 {
 	const uint8_t *pub, *cert;
 
-	if (buf_get_u8(b, &c->kinds) || (c->kinds & ~ALL_KINDS) || buf_get_bytes(b, c->serial, SERIAL_LEN) ||
+	if (buf_get_u8(b, &c->kinds) || (c->kinds != ALL_KINDS && c->kinds != 1u << AK_ECC_P256) || buf_get_bytes(b, c->serial, SERIAL_LEN) ||
 	    buf_get_var(b, PUBLIC_MAX, &pub, &c->ak_public_len) || buf_get_var(b, CERT_MAX, &cert, &c->ak_cert_len) || buf_left(b))
 		return ERR_AUTH;
 	memcpy(c->ak_public, pub, c->ak_public_len);
@@ -58,7 +58,7 @@ int certs_load(struct store *s, const uint8_t uuid[static UUID_LEN], struct cert
 		err = certs_decode(&b, c);
 	if (err)
 		memset(c, 0, sizeof(*c));
-	return err == ERR_RANGE ? ERR_AUTH : err;
+	return err == ERR_RANGE || err == ERR_NOTFOUND ? ERR_AUTH : err;
 }
 
 bool certs_issued(const struct certs *c)
@@ -151,8 +151,8 @@ int certs_revoke(struct mgr *m, struct metas *list, struct store *from, const ui
 		log_warn("the record of a vTPM's certificates is damaged: it names none that could be revoked");
 		return 0;
 	}
-	if (err == ERR_NOTFOUND || (!err && !certs_issued(&c)))
-		return 0;
+	if (err || !certs_issued(&c))
+		return err;
 	for (unsigned kind = 0; kind < KEY_KINDS && !err; kind++) {
 		c.serial[SERIAL_LEN - 1] = (uint8_t)kind;
 		if (c.kinds >> kind & 1)
@@ -161,17 +161,17 @@ int certs_revoke(struct mgr *m, struct metas *list, struct store *from, const ui
 	return err;
 }
 
-int certs_restore(struct mgr *m, struct metas *list, struct store *from, const uint8_t uuid[static UUID_LEN])
+int certs_restore(struct mgr *m, struct metas *list, struct store *from, const uint8_t uuid[static UUID_LEN], bool there)
 {
 	struct certs was;
-	int err = certs_revoke(m, list, m->store, uuid, REVOKED_SUPERSEDED);
+	int err = there ? certs_revoke(m, list, m->store, uuid, REVOKED_SUPERSEDED) : 0;
 
 	if (!err)
 		err = certs_revoke(m, list, from, uuid, REVOKED_SUPERSEDED);
 	if (!err)
 		err = certs_load(from, uuid, &was);
 	if (err)
-		return err == ERR_NOTFOUND || err == ERR_AUTH ? certs_forget(list, uuid) : err;
+		return err == ERR_AUTH ? certs_forget(list, uuid) : err;
 	return certs_put(list, uuid, &(struct certs){ .kinds = was.kinds });
 }
 

@@ -6,9 +6,9 @@
  *	"revoked:SERIAL" u64 n | u64 seconds since 1970 | u8 CRLReason (RFC 5280, 5.3.1)
  *
  * kinds are those that we certify, a bit each; the certificates have the serial with the kind in the last byte, so that nobody has
- * to parse a certificate to revoke it. A serial of zeros: they were revoked, or never issued. No such value: a vTPM of an earlier
- * release. What is revoked goes into the store in the transaction that makes it so; n counts it, and the journal vouches for the list by
- * a leaf of its own: hash = SHA-256(hash of before | key | value), one after the other.
+ * to parse a certificate to revoke it. A serial of zeros: they were revoked. What is revoked goes into the store in the transaction that
+ * makes it so; n counts it, and the journal vouches for the list by a leaf of its own: hash = SHA-256(hash of before | key | value), one
+ * after the other.
  */
 #ifndef VTPM_MGR_CERTS_H
 #define VTPM_MGR_CERTS_H
@@ -26,7 +26,7 @@ struct certs {
 	uint8_t ak_public[PUBLIC_MAX], ak_cert[CERT_MAX];
 };
 
-/* ERR_NOTFOUND: there is no record; ERR_AUTH: it is damaged. */
+/* Every vTPM has a record. ERR_AUTH: it is damaged, or not there. */
 CHECKED int certs_load(struct store *s, const uint8_t uuid[static UUID_LEN], struct certs *c);
 /* Whether they are valid: issued, and not revoked since. */
 bool certs_issued(const struct certs *c);
@@ -36,12 +36,12 @@ bool certs_issued(const struct certs *c);
  */
 CHECKED int certs_take(struct certs *c, struct store_vtpm *row, const struct backend_provisioned *b, bool all);
 
-/* To go along with a change: the record; what is revoked by it, of the record that store from has, if it has one; its removal. */
+/* To go along with a change: the record; what is revoked by it, of the record that store from has; its removal. */
 CHECKED int certs_put(struct metas *list, const uint8_t uuid[static UUID_LEN], const struct certs *c);
 CHECKED int certs_revoke(struct mgr *m, struct metas *list, struct store *from, const uint8_t uuid[static UUID_LEN], uint8_t reason);
 CHECKED int certs_forget(struct metas *list, const uint8_t uuid[static UUID_LEN]);
-/* A restore: those of both are revoked, and what is to be certified anew is remembered. */
-CHECKED int certs_restore(struct mgr *m, struct metas *list, struct store *from, const uint8_t uuid[static UUID_LEN]);
+/* A restore: those of the backup, and of what is there, are revoked, and what is to be certified anew is remembered. */
+CHECKED int certs_restore(struct mgr *m, struct metas *list, struct store *from, const uint8_t uuid[static UUID_LEN], bool there);
 
 /* What of these is revoked is numbered, and l becomes the leaf of the list with it. False: nothing of it is. */
 bool revocations_extend(const struct leaves *leaves, struct metas *list, struct store_leaf *l);

@@ -132,7 +132,7 @@ void describe_ak(struct mgr *m, const struct store_vtpm *row, json_t *j)
 	int err = certs_load(m->store, row->uuid, &c);
 	char hex[2 * SERIAL_LEN + 1];
 
-	json_object_set_new(j, "certificates", json_string(err == ERR_AUTH ? "damaged" : err ? "none" : certs_issued(&c) ? "issued" : "revoked"));
+	json_object_set_new(j, "certificates", json_string(err ? "damaged" : certs_issued(&c) ? "issued" : "revoked"));
 	if (!err && certs_issued(&c) && !hex_encode(c.serial, SERIAL_LEN, hex, sizeof(hex)))
 		json_object_set_new(j, "serial", json_string(hex));
 	if (!err && c.ak_public_len)

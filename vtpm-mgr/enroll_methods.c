@@ -64,17 +64,13 @@ static json_t *describe(struct enrolling *e, const struct enrolment *r)
 	uint8_t mem[CA_KEY_MAX];
 	struct ca_key ca;
 	struct buf b;
-	json_t *j;
 
 	if (keeper_ca_request(e->m, mem, &b) || ca_key_decode(&b, &ca))
 		return NULL;
-	j = json_pack("{s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o, s:o}, s:O}", "ak", "public", hex(r->pub, r->pub_len), "public_pem",
-		      describe_spki(r->pub, r->pub_len), "name", name_of(r->pub, r->pub_len), "ca", "certificate",
-		      describe_pem("CERTIFICATE", ca.cert, ca.cert_len), "public", hex(ca.pub, ca.pub_len), "name", name_of(ca.pub, ca.pub_len),
-		      "attest", hex(r->attest, r->attest_len), "signature", hex(r->sig, r->sig_len), "eks", e->eks);
-	if (j && r->creation_len)
-		json_object_set_new(json_object_get(j, "ca"), "creation", describe_creation(r));
-	return j;
+	return json_pack("{s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o, s:o, s:o}, s:O}", "ak", "public", hex(r->pub, r->pub_len), "public_pem",
+			 describe_spki(r->pub, r->pub_len), "name", name_of(r->pub, r->pub_len), "ca", "certificate",
+			 describe_pem("CERTIFICATE", ca.cert, ca.cert_len), "public", hex(ca.pub, ca.pub_len), "name", name_of(ca.pub, ca.pub_len),
+			 "attest", hex(r->attest, r->attest_len), "signature", hex(r->sig, r->sig_len), "creation", describe_creation(r), "eks", e->eks);
 }
 
 static void show(struct enrolling *e)

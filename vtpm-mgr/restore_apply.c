@@ -128,8 +128,9 @@ static void submit(struct committing *c)
 		committing_end(c, err ? err : ERR_NOMEM, err ? why : err_text(ERR_NOMEM));
 		return;
 	}
-	for (size_t i = 0; i < c->set.n && !err; i++)
-		err = certs_restore(c->m, &ch->metas, c->from, c->set.v[i].uuid);
+	for (size_t i = 0; i < c->list->n && !err; i++)
+		if (c->list->v[i].chosen)
+			err = certs_restore(c->m, &ch->metas, c->from, c->list->v[i].uuid, c->list->v[i].known);
 	if (err) {
 		change_free(ch);
 		committing_end(c, err, "its record of certificates is damaged");

@@ -60,6 +60,8 @@ static void ask(const struct piece *p, const struct question *q)
 		.time = (uint64_t)(time(NULL) + q->later),
 		.known = q->known,
 		.nknown = q->known ? 1 : 0,
+		.launch_log = q->launch_log ? q->launch_log->bytes : NULL,
+		.launch_log_len = q->launch_log ? q->launch_log->n : 0,
 	};
 
 	vtpm_verify(&in, &report);

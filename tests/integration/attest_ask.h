@@ -16,6 +16,7 @@ struct question {
 	const char *policy;		/* NULL: ANY */
 	const uint8_t *nonce, *uuid;	/* NULL: the piece's */
 	const struct vtpm_known *known;
+	const struct blob *launch_log; /* beside the evidence */
 	int64_t later;
 };
 

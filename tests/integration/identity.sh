@@ -79,7 +79,7 @@ valid() { openssl verify -x509_strict -crl_check -CRLfile "$LAB/$1.crl" -CAfile 
 revoked() { ! valid "$1" "$2" >"$LAB/said" 2>&1 && grep -q "certificate revoked" "$LAB/said"; }
 number() { openssl crl -in "$LAB/$1.crl" -noout -crlnumber | cut -d= -f2; }
 serials() { openssl crl -in "$LAB/$1.crl" -noout -text | grep -c "Serial Number:"; }
-state() { ctl show "$1" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["vtpm"]["certificates"])'; }
+state() { field "$1" certificates; }
 ctl stop web1
 pem web1 "ek-cert ecc" ek1
 pem web1 ak-cert ak1
@@ -143,17 +143,28 @@ ctl start web2 --firmware >/dev/null
 p tpm2_startup -c
 p tpm2_readpublic -Q -c 0x81810001 -f pem -o "$LAB/there.pem"
 is and_is_at_the_handle_again "$(openssl pkey -pubin -in "$LAB/there.pem" -pubout)" "$(ctl show web2 --ak-public)"
-# One of an earlier release: no key, no record.
-p tpm2_evictcontrol -Q -C p -c 0x81810001
+# Without its record nobody knows what to revoke, so no other certificates are issued: that it is gone is as good as any damage.
 ctl stop web2
+r1=certs:$(field web1 uuid) r2=certs:$(field web2 uuid) r3=certs:$(field web3 uuid)
 mgr_stop
-db "DELETE FROM meta WHERE key LIKE 'certs:%'"
-check start_with_old_ones mgr_start --pool 0
-is an_old_one_has_none "$(state web2)" none
-pem web2 "ek-cert rsa" ekold
-check certify_an_old_one ctl certify web2
-check it_has_a_key_now eval 'pem web2 ak-cert now && list 7 && valid 7 now'
-is and_the_ek_certificate_it_had "$(ctl show web2 --ek-cert rsa)" "$(cat "$LAB/ekold.pem")"
+db "UPDATE meta SET value = substr(value, 1, 100) WHERE key = '$r1'; DELETE FROM meta WHERE key = '$r2';
+	UPDATE meta SET value = CAST(x'00' || substr(value, 2) AS BLOB) WHERE key = '$r3'"
+check start_with_damaged_records mgr_start --pool 0
+for n in web1 web2 web3; do
+	is "${n}_has_a_damaged_record" "$(state $n)" damaged
+	check "${n}_is_shown" ctl show $n
+	says "${n}_says_what_to_do" "restore a backup of before"
+	exits "${n}_is_not_certified" 6 ctl certify $n
+	says "${n}_and_it_says_why" "the record of its certificates is damaged"
+done
+check back_them_up_so ctl backup "$LAB/hurt"
+check destroy_one_of_them ctl destroy web1
+check and_take_it_back ctl restore "$LAB/hurt" --accept-rollback --only web1
+is it_is_as_it_was "$(state web1)" damaged
+check a_backup_brings_it_back ctl restore "$LAB/backup" --accept-rollback --only web2
+is to_be_certified_anew "$(state web2)" revoked
+check certify_it ctl certify web2
+check it_has_a_certificate_now eval 'pem web2 ak-cert now && list 7 && valid 7 now'
 # Who writes the disk cannot take a serial number off, change when it was, add one, or put all back.
 revocations() { db "SELECT key, hex(value) FROM meta WHERE key LIKE 'revoked:%' ORDER BY key"; }
 mgr_stop

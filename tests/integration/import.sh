@@ -204,6 +204,38 @@ is eks_that_cannot_be_seen "$(ctl show closed --json | eks)" ""
 check shown_without ctl show closed
 exits no_public_key_where_there_is_none 3 ctl show closed --ek-public rsa
 
+# --- no room for an attestation key ---
+
+fill() { # all of NV, and then what is set aside for persistent objects
+	local n=0
+	while sw tpm2_nvdefine -Q -C o -s 2048 "$(printf 0x15001%02x $n)" 2>/dev/null; do n=$((n + 1)); done
+	sw tpm2_createprimary -Q -C o -G ecc -c "$LAB/filler.ctx" || return 1
+	sw tpm2_flushcontext -t
+	n=0
+	while sw tpm2_evictcontrol -Q -C o -c "$LAB/filler.ctx" "$(printf 0x810000%02x $n)" 2>"$LAB/refused"; do
+		sw tpm2_flushcontext -t
+		n=$((n + 1))
+	done
+	grep "insufficient space for NV" "$LAB/refused"
+}
+sw_start "$D/full"
+check a_full_one fill
+sw_end
+check a_full_one_comes_in ctl import full --swtpm "$D/full" --state-max 200000
+check it_is_shown ctl show full
+says it_has_no_attestation_key "its TPM had no room for it"
+exits nor_a_certificate_for_one 3 ctl show full --ak-cert
+exits not_while_it_is_full 1 ctl certify full
+says it_is_full_and_says_so "no room for an attestation key"
+ctl start full >/dev/null
+exits no_evidence_without_the_key 3 ctl attest full --nonce 0011223344556677 --out "$LAB/none"
+says and_it_says_why_there_is_none "no certified attestation key"
+check its_guest_makes_room guest full tpm2_nvundefine -Q -C o 0x1500100
+ctl stop full
+check then_it_is_certified ctl certify full
+ctl show full --ak-cert >"$LAB/ak.pem"
+check with_a_key_of_its_own openssl verify -x509_strict -CAfile "$LAB/host.pem" "$LAB/ak.pem"
+
 # --- not while it is used ---
 
 sw_start "$D/busy"

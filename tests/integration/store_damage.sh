@@ -99,6 +99,14 @@ store_put_back
 chown 65534 "$LAB/state/vtpm.db" 2>/dev/null || true
 
 # --- what all share ---
+ca_without_creation() { # the length of what stands before the creation data
+	python3 -c '
+import struct, sys
+value, at = bytes.fromhex(sys.argv[1]), 0
+for _ in ("public", "private", "auth", "certificate"):
+    at += 4 + struct.unpack_from("<I", value, at)[0]
+print(at)' "$(db "SELECT hex(value) FROM meta WHERE key = 'ca'")"
+}
 shared_damage() { # NAME: damages the store as its name says
 	case $1 in
 	srk-flipped) flip meta value "key = 'srk_name'" 8 ;;
@@ -117,6 +125,7 @@ shared_damage() { # NAME: damages the store as its name says
 	ca-short) db "UPDATE meta SET value = substr(value, 1, length(value) - 1) WHERE key = 'ca'" ;;
 	ca-deleted) db "DELETE FROM meta WHERE key = 'ca'" ;;
 	ca-huge) db "UPDATE meta SET value = zeroblob(100000) WHERE key = 'ca'" ;;
+	ca-not-created) db "UPDATE meta SET value = substr(value, 1, $(ca_without_creation)) WHERE key = 'ca'" ;;
 	esac
 }
 # The right values in the place of the damaged ones. The whole file of then would be an older store, which is refused.
@@ -151,7 +160,7 @@ for d in root-empty root-short root-long root-huge root-deleted root-renamed; do
 done
 ca_refused() { all guest_works web1 -- refused "CA" ctl create web3 -- refused "web3" ctl show web3 -- guest_works web2; }
 ca_len=$(db "SELECT length(value) FROM meta WHERE key = 'ca'")
-for d in ca-bit-0 ca-bit-30 ca-bit-$((ca_len / 2)) ca-empty ca-short ca-deleted ca-huge; do
+for d in ca-bit-0 ca-bit-30 ca-bit-$((ca_len / 2)) ca-empty ca-short ca-deleted ca-huge ca-not-created; do
 	shared_case "$d" ca_refused
 done
 mgr_start

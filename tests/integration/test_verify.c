@@ -401,6 +401,7 @@ static void launch_logs(struct host *h, struct guest *g, const struct question *
 	static const char *const edited[] = {"shim", "grub", "xem", "linux"};
 	const uint8_t more[32] = {1};
 	struct blob right = g->log;
+	struct question beside = *q;
 	struct piece p;
 
 	piece_make(&p, h, g);
@@ -414,6 +415,14 @@ static void launch_logs(struct host *h, struct guest *g, const struct question *
 	piece_make(&p, h, g);
 	fails(&p, q, "launch-log", "does not lead to the guest's PCR 8");
 	g->log = right;
+	piece_make(&p, h, g);
+	p.e.guest_log.n = 0; /* the log comes beside it, or not */
+	fails(&p, q, "launch-log", "is not there");
+	beside.launch_log = &right;
+	verifies(&p, &beside);
+	right.bytes[right.n - 1] ^= 1;
+	fails(&p, &beside, "launch-log", "edited, reordered or cut");
+	right.bytes[right.n - 1] ^= 1;
 	guest_pcr_extend(g, 8, more);
 	piece_make(&p, h, g);
 	fails(&p, q, "launch-log", "has extended it");

@@ -50,13 +50,24 @@ static struct attest_request *request(unsigned n, struct store_vtpm *row)
 	return r;
 }
 
+static struct enrolment enrolled(void)
+{
+	return (struct enrolment){ .pub = bytes, .pub_len = 40, .priv = bytes, .priv_len = 1, .attest = bytes, .attest_len = 30, .sig = bytes,
+				   .sig_len = 20, .creation = bytes, .creation_len = 10, .creation_attest = bytes, .creation_attest_len = 30,
+				   .creation_sig = bytes, .creation_sig_len = 20 };
+}
+
+static struct ca_key ca_made(void)
+{
+	return (struct ca_key){ .pub = bytes, .pub_len = 30, .priv = bytes, .priv_len = 1, .auth = bytes, .auth_len = 1, .cert = bytes,
+				.cert_len = 50, .creation = bytes, .creation_len = 10 };
+}
+
 static int setup(void **state)
 {
 	static uint8_t record[ENROLMENT_MAX];
-	const struct enrolment e = { .pub = bytes, .pub_len = 40, .priv = bytes, .priv_len = 1, .attest = bytes, .attest_len = 30, .sig = bytes,
-				     .sig_len = 20 };
-	const struct ca_key ca = { .pub = bytes, .pub_len = 30, .priv = bytes, .priv_len = 1, .auth = bytes, .auth_len = 1, .cert = bytes,
-				   .cert_len = 50 };
+	const struct enrolment e = enrolled();
+	const struct ca_key ca = ca_made();
 	struct buf b;
 
 	(void)state;
@@ -251,6 +262,34 @@ static void test_damaged_identity(void **state)
 	free(row);
 }
 
+/* How the CA key came to be is part of both records. */
+static void test_creation(void **state)
+{
+	struct enrolment e;
+	size_t *const parts[] = { &e.creation_len, &e.creation_attest_len, &e.creation_sig_len };
+	struct ca_key ca = ca_made();
+	uint8_t mem[CA_KEY_MAX + ENROLMENT_MAX];
+	struct buf b;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		e = enrolled();
+		*parts[i] = 0;
+		buf_init(&b, mem, sizeof(mem));
+		assert_int_equal(enrolment_encode(&b, &e), 0);
+		assert_int_equal(enrolment_decode(&b, &e), ERR_PROTO);
+	}
+	buf_init(&b, mem, sizeof(mem));
+	assert_int_equal(ca_key_encode(&b, &ca), 0);
+	assert_int_equal(ca_key_decode(&b, &ca), 0);
+	ca.creation_len = 0;
+	buf_init(&b, mem, sizeof(mem));
+	assert_int_equal(ca_key_encode(&b, &ca), 0);
+	assert_int_equal(ca_key_decode(&b, &ca), ERR_PROTO);
+	buf_wrap(&b, mem, b.len - 4); /* and with nothing in its place */
+	assert_int_equal(ca_key_decode(&b, &ca), ERR_PROTO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -259,6 +298,7 @@ int main(void)
 		cmocka_unit_test(test_by_its_guest),
 		cmocka_unit_test(test_what_is_missing),
 		cmocka_unit_test(test_damaged_identity),
+		cmocka_unit_test(test_creation),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -147,7 +147,7 @@ static void test_evidence_bounds(void **state)
 	struct buf b;
 
 	(void)state;
-	in.ca_creation.n = 0; /* without what was signed of it */
+	in.ca_creation.n = 0;
 	buf_init(&b, mem, EVIDENCE_MAX);
 	assert_int_equal(evidence_encode(&in, &b), ERR_RANGE);
 	in = evidence_of();
@@ -160,6 +160,36 @@ static void test_evidence_bounds(void **state)
 	in.inner.pcrs.n = 33;
 	buf_reset(&b);
 	assert_int_equal(evidence_encode(&in, &b), ERR_RANGE);
+	free(mem);
+}
+
+/* How the CA key was made: TPMS_CREATION_DATA, TPMS_ATTEST and signature, none of which may be empty, nor all of them. */
+static void test_no_creation(void **state)
+{
+	static const uint8_t byte[] = {0xc4}, all[] = {0x41, 0xc4, 0x41, 0xc4, 0x41, 0xc4};
+	const struct evidence_view one = {byte, 1};
+	uint8_t *mem = malloc(EVIDENCE_MAX), *at;
+	struct evidence in = evidence_of(), out;
+	size_t n;
+
+	(void)state;
+	in.ca_creation = one;
+	in.ca_created = (struct evidence_signed){one, one};
+	for (unsigned gone = 0; gone < 8; gone++) {
+		n = encode(&in, mem, EVIDENCE_MAX);
+		at = memmem(mem, n, all, sizeof(all));
+		assert_non_null(at);
+		for (unsigned i = 0; i < 3; i++) {
+			if (!(gone >> i & 1)) {
+				at += 2;
+				continue;
+			}
+			*at++ = 0x40;
+			memmove(at, at + 1, (size_t)(mem + n - at - 1));
+			n--;
+		}
+		assert_int_equal(evidence_decode(mem, n, &out), gone ? ERR_PROTO : 0);
+	}
 	free(mem);
 }
 
@@ -376,6 +406,7 @@ int main(void)
 		cmocka_unit_test(test_not_deterministic), cmocka_unit_test(test_not_deterministic_bytes),
 		cmocka_unit_test(test_keys),		 cmocka_unit_test(test_proofs),
 		cmocka_unit_test(test_data),		 cmocka_unit_test(test_attached),
+		cmocka_unit_test(test_no_creation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

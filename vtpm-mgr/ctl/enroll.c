@@ -98,8 +98,7 @@ int print_enroll(const struct ctl_args *a, json_t *params)
 	json_array_foreach(json_object_get(params, "eks"), i, ek)
 		linef("ek", "%s, %s", str(ek, "kind"), str(ek, "certificate")[0] ? "certificate of its maker" : "no certificate in the TPM");
 	line("ak", str(json_object_get(params, "ak"), "name"));
-	linef("ca", "%s, certified by that%s", str(json_object_get(params, "ca"), "name"),
-	      json_object_get(json_object_get(params, "ca"), "creation") ? ", and how it was made" : "");
+	linef("ca", "%s, certified by that, and how it was made", str(json_object_get(params, "ca"), "name"));
 	return EXIT_OK;
 }
 

@@ -168,8 +168,10 @@ static void print_keys(json_t *vtpm)
 		print_key("ek", ek);
 	if (json_object_get(vtpm, "ak"))
 		print_key("ak", json_object_get(vtpm, "ak"));
-	if (strcmp(state, "none") == 0)
-		linef("certificates", "it has no attestation key yet; stop it, and vtpmctl certify %s", str(vtpm, "name"));
+	else if (strcmp(state, "issued") == 0)
+		linef("ak", "none: its TPM had no room for it when it was imported; make some, stop it, and vtpmctl certify %s", str(vtpm, "name"));
+	if (strcmp(state, "damaged") == 0)
+		line("certificates", "the record of them is damaged: they can be neither revoked nor replaced; restore a backup of before");
 	if (strcmp(state, "revoked") == 0)
 		linef("certificates", "they are revoked; stop it, and vtpmctl certify %s", str(vtpm, "name"));
 }

@@ -245,8 +245,7 @@ static int ca_read(struct ca *ca, const uint8_t key[static KEY_LEN], const struc
 		r = cert_open_ca(k->cert, k->cert_len, pkey, &ca->cert);
 	EVP_PKEY_free(pkey);
 	ca->creation_len = k->creation_len;
-	if (k->creation_len)
-		memcpy(ca->creation, k->creation, k->creation_len);
+	memcpy(ca->creation, k->creation, k->creation_len);
 	if (r)
 		return tpm_fail(ca->tpm, r,
 				"the stored CA is damaged: auth, key and certificate do not belong together");

@@ -17,7 +17,7 @@ struct ca {
 	uint8_t *auth; /* KEY_LEN bytes of locked memory */
 	X509 *cert;    /* NULL: there is no CA yet */
 	uint8_t creation[CREATION_MAX]; /* TPM2B_CREATION_DATA, TPMT_TK_CREATION */
-	size_t creation_len; /* 0: not known */
+	size_t creation_len;
 };
 struct ca_blob { /* storage for the views of a struct ca_key */
 	uint8_t pub[SEALED_BLOB_MAX], priv[SEALED_BLOB_MAX], auth[WRAPPED_KEY_LEN];

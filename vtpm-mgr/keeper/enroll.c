@@ -122,8 +122,6 @@ static int certify_creation(struct tpm *t, struct enroll_job *job, ESYS_TR ca, E
 	size_t at = 0;
 	int r;
 
-	if (!job->ca->creation_len)
-		return 0;
 	if (Tss2_MU_TPM2B_CREATION_DATA_Unmarshal(job->ca->creation, job->ca->creation_len, &at, &data))
 		return tpm_fail(t, ERR_AUTH, "what is stored of the certificate key's creation is damaged");
 	e->creation = job->mem->creation;

@@ -14,9 +14,9 @@ int enrolment_decode(struct buf *b, struct enrolment *e)
 {
 	if (buf_get_var(b, SEALED_BLOB_MAX, &e->pub, &e->pub_len) || buf_get_var(b, SEALED_BLOB_MAX, &e->priv, &e->priv_len) ||
 	    buf_get_var(b, ATTEST_MAX, &e->attest, &e->attest_len) || buf_get_var(b, ATTEST_SIG_MAX, &e->sig, &e->sig_len) ||
-	    buf_get_var(b, CREATION_MAX, &e->creation, &e->creation_len) ||
-	    buf_get_var(b, ATTEST_MAX, &e->creation_attest, &e->creation_attest_len) ||
-	    buf_get_var(b, ATTEST_SIG_MAX, &e->creation_sig, &e->creation_sig_len))
+	    buf_get_var(b, CREATION_MAX, &e->creation, &e->creation_len) || !e->creation_len ||
+	    buf_get_var(b, ATTEST_MAX, &e->creation_attest, &e->creation_attest_len) || !e->creation_attest_len ||
+	    buf_get_var(b, ATTEST_SIG_MAX, &e->creation_sig, &e->creation_sig_len) || !e->creation_sig_len)
 		return ERR_PROTO;
 	return 0;
 }

@@ -36,7 +36,7 @@ enum {
 struct enrolment {
 	const uint8_t *pub, *priv; /* views: of the attestation key, TPM2B_PUBLIC and TPM2B_PRIVATE under the SRK */
 	const uint8_t *attest, *sig; /* TPM2_Certify: TPMS_ATTEST, qualifying data SHA-256 of the CA certificate; TPMT_SIGNATURE */
-	const uint8_t *creation; /* TPMS_CREATION_DATA; empty: the CA key was made by an earlier release */
+	const uint8_t *creation; /* TPMS_CREATION_DATA of the CA key */
 	const uint8_t *creation_attest, *creation_sig; /* TPM2_CertifyCreation of that */
 	size_t pub_len, priv_len, attest_len, sig_len, creation_len, creation_attest_len, creation_sig_len;
 };

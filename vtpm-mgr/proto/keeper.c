@@ -66,9 +66,10 @@ int policy_look_decode(struct buf *b, struct policy_look *l)
 int ca_key_encode(struct buf *b, const struct ca_key *k)
 {
 	if (buf_put_var(b, k->pub, k->pub_len) || buf_put_var(b, k->priv, k->priv_len) ||
-	    buf_put_var(b, k->auth, k->auth_len) || buf_put_var(b, k->cert, k->cert_len))
+	    buf_put_var(b, k->auth, k->auth_len) || buf_put_var(b, k->cert, k->cert_len) ||
+	    buf_put_var(b, k->creation, k->creation_len))
 		return ERR_RANGE;
-	return k->creation_len && buf_put_var(b, k->creation, k->creation_len) ? ERR_RANGE : 0;
+	return 0;
 }
 
 int ca_key_decode(struct buf *b, struct ca_key *k)
@@ -76,11 +77,10 @@ int ca_key_decode(struct buf *b, struct ca_key *k)
 	if (buf_get_var(b, SEALED_BLOB_MAX, &k->pub, &k->pub_len) ||
 	    buf_get_var(b, SEALED_BLOB_MAX, &k->priv, &k->priv_len) ||
 	    buf_get_var(b, WRAPPED_KEY_LEN, &k->auth, &k->auth_len) ||
-	    buf_get_var(b, CERT_MAX, &k->cert, &k->cert_len))
+	    buf_get_var(b, CERT_MAX, &k->cert, &k->cert_len) ||
+	    buf_get_var(b, CREATION_MAX, &k->creation, &k->creation_len) || !k->creation_len)
 		return ERR_PROTO;
-	k->creation = NULL;
-	k->creation_len = 0;
-	return buf_left(b) && buf_get_var(b, CREATION_MAX, &k->creation, &k->creation_len) ? ERR_PROTO : 0;
+	return 0;
 }
 
 int key_binding_encode(struct buf *b, const struct key_binding *k)

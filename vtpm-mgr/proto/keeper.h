@@ -117,7 +117,7 @@ struct ca_key {
 	const uint8_t *pub, *priv; /* views: marshalled TPM2B_PUBLIC, TPM2B_PRIVATE under the SRK */
 	const uint8_t *auth;	   /* the key's auth value, wrapped under the root of "default" */
 	const uint8_t *cert;	   /* self-signed X.509, DER */
-	const uint8_t *creation;   /* TPM2B_CREATION_DATA, TPMT_TK_CREATION; absent where an earlier release made it */
+	const uint8_t *creation;   /* TPM2B_CREATION_DATA, TPMT_TK_CREATION */
 	size_t pub_len, priv_len, auth_len, cert_len, creation_len;
 };
 
@@ -198,8 +198,8 @@ struct keeper_reply {
 #define KEY_BINDING_MAX (KEY_BINDING_MIN - 1u + NAME_MAX_LEN)
 #define SEALED_ROOT_MIN (8u + POLICY_ENCODED_MIN + ROOT_ID_LEN)
 #define SEALED_ROOT_MAX (8u + POLICY_ENCODED_MAX + ROOT_ID_LEN + 2u * SEALED_BLOB_MAX)
-#define CA_KEY_MIN	16u
-#define CA_KEY_MAX	(CA_KEY_MIN + 4u + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX + CREATION_MAX)
+#define CA_KEY_MIN	20u
+#define CA_KEY_MAX	(CA_KEY_MIN + 2u * SEALED_BLOB_MAX + WRAPPED_KEY_LEN + CERT_MAX + CREATION_MAX)
 #define KEEPER_ID_SIZE	8u
 /* Whole bodies, id included. */
 #define KEEPER_OPEN_MIN	      (KEEPER_ID_SIZE + 16u)
