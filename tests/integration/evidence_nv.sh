@@ -279,6 +279,19 @@ P
 check of_a_qemu qemu
 check that_verifies_too verify q
 
+# --- another manager, while a guest waits ---
+mgr_stop
+HOLD="--restarts 100"
+check start_under_vtpm_hold mgr_start --pool 0
+unset HOLD
+ctl start web4 >/dev/null
+asks_meanwhile web4 h
+kill -KILL "$(pgrep -P "$MGR_PID" -x vtpm-mgr)"
+kill -CONT "$CHIP_PID"
+check its_write_succeeds wait $waiter
+check and_there_is_evidence reads web4 h
+check which_is_believed verify h
+
 # --- without a chip nothing becomes durable, evidence or not; a guest that asks for nothing goes on ---
 chip_stop
 check goes_on guest web4 tpm2_pcrread -Q sha256:0
