@@ -152,7 +152,7 @@ enum vtpm_outcome step_launch_log(struct verify *v)
 	uint32_t seen, look;
 
 	if (!v->e.guest_log.n)
-		return v->b.nlaunch ? failed(v, "the launch event log is not there, although the binding has its digest: it was taken out on the way")
+		return v->b.nlaunch ? failed(v, "the launch event log is not there, although the binding has its digest: it was taken out on the way, or its guest has asked, and not put it there")
 				    : skipped(v, "the evidence has no launch event log");
 	if (!v->b.nlaunch || tpms_sha256(&v->e.guest_log, digest) || memcmp(digest, v->b.launch[0], sizeof(digest)) != 0)
 		return failed(v, "the launch event log is not the one whose digest the binding has: it was edited, reordered or cut");

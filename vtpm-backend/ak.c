@@ -19,8 +19,11 @@ int ak_derive(struct ak_secret *s, const uint8_t secret[static KEY_LEN])
 {
 	int err = state_derive(secret, "vtpm attestation key auth v1", s->auth, sizeof(s->auth));
 
+	if (err == 0)
+		err = state_derive(secret, "vtpm evidence rows auth v1", s->rows, sizeof(s->rows));
 	/* A TPM drops trailing zeros of an auth value (Part 1, 19.6.4.3): there shall be none. */
 	s->auth[KEY_LEN - 1] |= 1;
+	s->rows[KEY_LEN - 1] |= 1;
 	return err != 0 ? err : state_derive(secret, "vtpm attestation key unique v1", s->unique, sizeof(s->unique));
 }
 

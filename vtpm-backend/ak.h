@@ -8,6 +8,8 @@
  *	unique	is in its template, where a key's own public part stands afterwards: firmware, which has the platform hierarchy
  *		until it gives it an auth value, could otherwise make the same key again with an auth of its own.
  *
+ * A third is of the same kind, and for evidence_nv.h.
+ *
  * So the seed makes it again for us alone: what is certified was made here, and is never what lies at a handle.
  */
 #ifndef VTPM_BACKEND_AK_H
@@ -27,6 +29,7 @@
 struct ak_secret {
 	uint8_t auth[KEY_LEN];
 	uint8_t unique[AK_UNIQUE_LEN];
+	uint8_t rows[KEY_LEN]; /* the auth that evidence for the guest is written by */
 };
 
 CHECKED int ak_derive(struct ak_secret *s, const uint8_t secret[static KEY_LEN]);

@@ -40,6 +40,17 @@ enum {
 	BACKEND_FD_STASH_OUT = 9,
 };
 
+/* What the guest asks for (guest_evidence.h). */
+struct guest_ask {
+	bool asks; /* the command in hand does */
+	size_t nonce_len, offset;
+	uint32_t id; /* of the last one that the manager was asked for */
+	/* id << 2, and who has the two below: enum of guest_evidence.c */
+	atomic_uint_fast64_t stage;
+	struct backend_evidence answer;
+	uint8_t *evidence; /* owned */
+};
+
 struct transport;
 struct qemu;
 struct xen_link;
@@ -84,13 +95,14 @@ struct backend {
 	int import_fd[IMPORT_FDS_MAX]; /* with RUN_IMPORT: swtpm's file, and what opens it; -1: none */
 
 	sem_t go;	     /* control thread -> engine thread: begin */
-	int stop_fd;	     /* eventfd, control thread -> engine thread: BACKEND_STOP, BACKEND_QUOTE; with transport_xen also: a ring comes or goes */
+	int stop_fd;	     /* eventfd, control thread -> engine thread: BACKEND_STOP, BACKEND_QUOTE, BACKEND_EVIDENCE; with transport_xen also: a ring comes or goes */
 	int busy_fd;	     /* eventfd, engine thread -> control thread: a long command begins, or a reply is ready */
 	atomic_bool busy;    /* a long command is in hand */
 	atomic_bool stopping; /* control thread's to set: BACKEND_STOP has come, or QEMU has gone */
 	/* BACKEND_QUOTE: what is to be quoted over is the engine thread's while quote_asked, the control thread's otherwise. */
 	atomic_bool quote_asked;
 	uint8_t quote_over[DIGEST_LEN];
+	struct guest_ask ask;
 
 	uint8_t cmd[CHAN_PACKET_MAX], rsp[CHAN_PACKET_MAX];
 };

@@ -9,6 +9,7 @@
 
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/guest_evidence.h"
 #include "vtpm-backend/qemu.h"
 #include "vtpm-backend/quote.h"
 #include "vtpm-backend/resume.h"
@@ -91,11 +92,17 @@ static int on_quote(void *peer, struct ipc_msg *m)
 	return quote_ask(peer, &m->body);
 }
 
+static int on_evidence(void *peer, struct ipc_msg *m)
+{
+	return guest_evidence_take(peer, &m->body);
+}
+
 static const struct ipc_rule control_rules[] = {
 	{ BACKEND_START, CONTROL_NEW, BACKEND_START_MIN, BACKEND_START_MAX, 0, IMPORT_FDS_MAX, on_start },
 	{ BACKEND_STOP, CONTROL_STARTED, 0, 0, 0, 0, on_stop },
 	{ BACKEND_DETACH, CONTROL_STARTED, 0, 0, 0, 0, on_detach },
 	{ BACKEND_QUOTE, CONTROL_STARTED, BACKEND_QUOTE_SIZE, BACKEND_QUOTE_SIZE, 0, 0, on_quote },
+	{ BACKEND_EVIDENCE, CONTROL_STARTED, BACKEND_EVIDENCE_MIN, BACKEND_EVIDENCE_MAX, 0, 0, on_evidence },
 };
 
 static int control_receive(struct backend *b, uint32_t state, void *mem, size_t cap)
@@ -258,7 +265,7 @@ static int control_watch(struct backend *b)
 				 { .fd = b->busy_fd, .events = POLLIN },
 				 { .fd = -1 },
 				 { .fd = b->xen != NULL ? BACKEND_FD_ATTACH : -1, .events = POLLIN } };
-	uint8_t body[BACKEND_QUOTE_SIZE];
+	uint8_t body[BACKEND_EVIDENCE_MAX];
 	uint64_t count;
 	int err;
 
@@ -279,8 +286,10 @@ static int control_watch(struct backend *b)
 				return err;
 		}
 		qemu_service(b, &fds[2]);
-		if (atomic_load(&b->busy) && (b->stopping || cancelled(b)))
+		if (atomic_load(&b->busy) && (b->stopping || cancelled(b))) {
 			engine_cancel();
+			guest_evidence_cancel(b);
+		}
 	}
 }
 

@@ -152,6 +152,7 @@ static int undefine(struct tpmrun *t, uint32_t index)
 int ek_write_cert(enum ek_kind kind, const uint8_t *der, size_t n)
 {
 	const uint32_t index = ek_places[kind].nv_index;
+	const struct tpm_nv nv = { .index = index, .attributes = EK_CERT_ATTRIBUTES, .size = (uint16_t)n };
 	struct tpmrun t;
 	int err;
 
@@ -160,7 +161,7 @@ int ek_write_cert(enum ek_kind kind, const uint8_t *der, size_t n)
 	tpmrun_init(&t);
 	err = undefine(&t, index);
 	if (err == 0)
-		err = tpmcmd_nv_define_space(&t.cmd, index, EK_CERT_ATTRIBUTES, (uint16_t)n);
+		err = tpmcmd_nv_define_space(&t.cmd, &nv);
 	if (err == 0)
 		err = tpmrun(&t, 0);
 	if (err == 0)

@@ -113,7 +113,7 @@ static int nv_read(struct tpmrun *t, uint32_t index, uint8_t *out, size_t n)
 
 	for (at = 0; at < n && err == 0; at += part) {
 		part = n - at < TPMCMD_NV_CHUNK ? n - at : TPMCMD_NV_CHUNK;
-		err = tpmcmd_nv_read(&t->cmd, index, (uint16_t)part, (uint16_t)at);
+		err = tpmcmd_nv_read(&t->cmd, TPM_RH_PLATFORM, index, (uint16_t)part, (uint16_t)at);
 		if (err == 0)
 			err = tpmrun(t, 0);
 		if (err == ERR_ENGINE) /* it was never written, or is locked */

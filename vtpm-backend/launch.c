@@ -58,7 +58,7 @@ static int compare(struct tpmrun *t, const struct part *p, bool *same)
 	*same = true;
 	for (uint16_t at = 0, n; err == 0 && *same && at < p->size; at = (uint16_t)(at + n)) {
 		n = (uint16_t)(p->size - at < (int)TPMCMD_NV_CHUNK ? p->size - at : (int)TPMCMD_NV_CHUNK);
-		err = tpmcmd_nv_read(&t->cmd, p->index, n, at);
+		err = tpmcmd_nv_read(&t->cmd, TPM_RH_PLATFORM, p->index, n, at);
 		if (err == 0)
 			err = tpmrun(t, 0);
 		if (err == 0)
@@ -93,13 +93,14 @@ static int undefine(struct tpmrun *t, uint32_t index)
 
 static int replace(struct tpmrun *t, const struct part *p, bool there)
 {
+	const struct tpm_nv nv = { .index = p->index, .attributes = LAUNCH_NV_ATTRIBUTES, .size = p->size };
 	int err = there ? undefine(t, p->index) : 0;
 
 	if (err == ERR_FULL && p->size == 0)
 		return 0; /* it stays: the log is not there, and what is there is no log */
 	if (err != 0 || p->size == 0)
 		return err;
-	err = tpmcmd_nv_define_space(&t->cmd, p->index, LAUNCH_NV_ATTRIBUTES, p->size);
+	err = tpmcmd_nv_define_space(&t->cmd, &nv);
 	if (err == 0)
 		err = tpmrun(t, 0);
 	return err;

@@ -8,6 +8,7 @@
 #include "vtpm-backend/ak.h"
 #include "vtpm-backend/ek.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/evidence_nv.h"
 #include "vtpm-backend/import.h"
 #include "vtpm-backend/store.h"
 #include "vtpm-backend/tpm.h"
@@ -133,6 +134,15 @@ static int settle_ak(const struct backend *b, struct product *p)
 	return err;
 }
 
+/* The same of the indices for evidence; the manager says so (on_provisioned). */
+static int settle_rows(const struct backend *b, struct product *p)
+{
+	int err = evidence_nv_settle(&b->ak);
+
+	p->rows = err == 0;
+	return err == ERR_ENGINE && !(b->start.flags & RUN_MANUFACTURE) ? 0 : err;
+}
+
 /* From power-on to orderly shutdown. */
 static int make(struct backend *b, struct product *p)
 {
@@ -145,6 +155,8 @@ static int make(struct backend *b, struct product *p)
 		err = provision_manufacture();
 	if (err == 0)
 		err = settle_ak(b, p);
+	if (err == 0)
+		err = settle_rows(b, p);
 	if (err == 0 && !(b->start.flags & RUN_CERTIFY_AK))
 		err = find_eks(b, p);
 	if (err == 0 && (b->start.flags & RUN_CERTIFY))
@@ -171,12 +183,14 @@ static int take_over(struct backend *b, struct product *p, const char **why)
 		err = import_identify(p);
 	if (err == 0)
 		err = settle_ak(b, p);
+	if (err == 0)
+		err = settle_rows(b, p);
 	return err != 0 ? err : shutdown_engine();
 }
 
 static int send_provisioned(const struct product *p, uint64_t version, const struct buf *sealed, struct buf *msg)
 {
-	struct backend_provisioned m = { .version = version, .sealed = sealed->data, .sealed_len = sealed->len };
+	struct backend_provisioned m = { .version = version, .rows = p->rows, .sealed = sealed->data, .sealed_len = sealed->len };
 
 	for (unsigned kind = 0; kind < KEY_KINDS; kind++) {
 		m.key_public[kind] = p->pub[kind];

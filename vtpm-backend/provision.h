@@ -11,6 +11,7 @@ struct product {
 	size_t pub_len[KEY_KINDS];
 	uint8_t cert[KEY_KINDS][CERT_MAX];
 	size_t cert_len[KEY_KINDS];
+	bool rows; /* evidence_nv.h */
 };
 
 /*

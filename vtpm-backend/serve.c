@@ -5,7 +5,7 @@
  *	1. take it from the transport; nonsense and too high a locality are answered here
  *	2. if an earlier commit failed, or QEMU was given the state, send the newest one to the store
  *	3. may it run? (commit.h, quota.c)
- *	4. run it
+ *	4. run it; if it asks for evidence, wait for that (guest_evidence.h)
  *	5. leave a checkpoint, if it can have changed anything (resume.h); if it changed the permanent state: seal,
  *	   send to the store, wait until it is durable
  *	6. only then answer
@@ -17,6 +17,7 @@
 
 #include "lib/secmem.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/guest_evidence.h"
 #include "vtpm-backend/power.h"
 #include "vtpm-backend/quote.h"
 #include "vtpm-backend/resume.h"
@@ -52,13 +53,14 @@ static bool is_long(uint32_t code)
 }
 
 /* The control thread learns of a long command, so that a short one costs no system call. */
-static void begin_long(struct backend *b)
+void serve_lengthy(struct backend *b, bool begins)
 {
 	const uint64_t one = 1;
 
-	atomic_store(&b->busy, true);
+	atomic_store(&b->busy, begins);
 	/* It can only fail with EAGAIN, when the counter is full: then it is readable anyway. */
-	(void)!write(b->busy_fd, &one, sizeof(one));
+	if (begins)
+		(void)!write(b->busy_fd, &one, sizeof(one));
 }
 
 static uint32_t response_code(const struct backend *b, size_t len)
@@ -80,21 +82,24 @@ static bool is_auth_failure(uint32_t rc)
 static size_t execute(struct backend *b, const struct chan_request *req, uint32_t code)
 {
 	bool lengthy = is_long(code);
+	uint32_t rc = TPM_RC_SUCCESS;
 	size_t len;
 	int err;
 
 	if (lengthy)
-		begin_long(b);
+		serve_lengthy(b, true);
 	resume_attempt(b);
 	err = power_stir(b);
 	if (err == 0)
+		err = guest_evidence_expect(b, req->len, &rc);
+	if (err == 0 && rc == TPM_RC_SUCCESS)
 		err = engine_process(b->cmd, req->len, req->locality, b->rsp, &len);
 	if (lengthy)
-		atomic_store(&b->busy, false);
+		serve_lengthy(b, false);
 	b->seq++;
 	b->hashing = false;
-	if (err != 0)
-		return serve_put_rc(b, TPM_RC_FAILURE);
+	if (err != 0 || rc != TPM_RC_SUCCESS)
+		return serve_put_rc(b, err != 0 ? TPM_RC_FAILURE : rc);
 	b->shutdown_seen = code == TPM_CC_Shutdown && response_code(b, len) == TPM_RC_SUCCESS;
 	/* Until that is anchored, a power cut and an older disk would give the try back. */
 	b->auth_failed |= is_auth_failure(response_code(b, len));
@@ -116,7 +121,7 @@ static int answer(struct backend *b, const struct chan_request *req, size_t *len
 {
 	struct tpm_header h;
 	struct buf c;
-	bool due;
+	bool due, asked;
 	int err;
 
 	buf_wrap(&c, b->cmd, req->len);
@@ -138,8 +143,11 @@ static int answer(struct backend *b, const struct chan_request *req, size_t *len
 	}
 	engine_clean();
 	*len = execute(b, req, h.code);
+	err = guest_evidence_answer(b, response_code(b, *len) == TPM_RC_SUCCESS, &asked);
+	if (err != 0)
+		return err;
 	due = resume_is_due(b, &h);
-	if (engine_dirty())
+	if (engine_dirty() || asked)
 		return resume_commit(b, len);
 	if (due && !resume_redo(b, req, response_code(b, *len) == TPM_RC_SUCCESS))
 		resume_keep(b, *len, false);

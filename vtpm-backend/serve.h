@@ -8,6 +8,9 @@
 /* Powers the engine on with b->plain, serves until BACKEND_STOP, shuts down in order, ends the process. */
 _Noreturn void serve_run(struct backend *b);
 
+/* What is in hand takes long, or is over: whether it is to be cancelled is looked at meanwhile. */
+void serve_lengthy(struct backend *b, bool begins);
+
 /* Puts a response into b->rsp that is only a code, and returns its length. */
 size_t serve_put_rc(struct backend *b, uint32_t rc);
 

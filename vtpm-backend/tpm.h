@@ -15,13 +15,17 @@ enum {
 enum {
 	TPM_RC_SUCCESS = 0,
 	TPM_RC_HANDLE_1 = 0x18b, /* TPM_RC_HANDLE of the first handle: there is no such object */
+	TPM_RC_HANDLE_2 = 0x28b, /* the same of the second handle */
 	TPM_RC_ATTRIBUTES_2 = 0x282, /* TPM_RC_ATTRIBUTES of the second handle: an index that only its policy undefines */
 	TPM_RC_AUTH_FAIL = 0x08e, /* with the number of a session in further bits */
 	TPM_RC_INITIALIZE = 0x100,
 	TPM_RC_FAILURE = 0x101,
 	TPM_RC_COMMAND_SIZE = 0x142,
 	TPM_RC_NV_SPACE = 0x14b,
+	TPM_RC_CONTEXT_GAP = 0x901,
 	TPM_RC_OBJECT_MEMORY = 0x902,
+	TPM_RC_SESSION_MEMORY = 0x903,
+	TPM_RC_SESSION_HANDLES = 0x905,
 	TPM_RC_LOCALITY = 0x907,
 	TPM_RC_LOCKOUT = 0x921,
 	TPM_RC_NV_UNAVAILABLE = 0x923,
@@ -47,8 +51,11 @@ enum {
 	TPM_ECC_NIST_P256 = 0x0003,
 };
 
+enum { TPM_SE_POLICY = 1 };
+
 enum {
 	TPM_RH_OWNER = 0x40000001,
+	TPM_RH_NULL = 0x40000007,
 	TPM_RS_PW = 0x40000009,
 	TPM_RH_ENDORSEMENT = 0x4000000b,
 	TPM_RH_PLATFORM = 0x4000000c,
@@ -77,12 +84,14 @@ enum {
 	TPM_CC_Shutdown = 0x145,
 	TPM_CC_StirRandom = 0x146,
 	TPM_CC_NV_Read = 0x14e,
+	TPM_CC_PolicySecret = 0x151,
 	TPM_CC_Create = 0x153,
 	TPM_CC_Quote = 0x158,
 	TPM_CC_SequenceUpdate = 0x15c,
 	TPM_CC_FlushContext = 0x165,
 	TPM_CC_NV_ReadPublic = 0x169,
 	TPM_CC_ReadPublic = 0x173,
+	TPM_CC_StartAuthSession = 0x176,
 	TPM_CC_ECC_Parameters = 0x178,
 	TPM_CC_GetCapability = 0x17a,
 	TPM_CC_GetRandom = 0x17b,
@@ -100,6 +109,9 @@ enum {
 
 /* TPMA_NV, Part 2, 13.4 */
 #define TPMA_NV_PPWRITE	       (1u << 0)
+#define TPMA_NV_OWNERWRITE     (1u << 1)
+#define TPMA_NV_AUTHWRITE      (1u << 2)
+#define TPMA_NV_POLICYWRITE    (1u << 3)
 #define TPMA_NV_POLICY_DELETE  (1u << 10)
 #define TPMA_NV_WRITELOCKED    (1u << 11)
 #define TPMA_NV_WRITEDEFINE    (1u << 13)

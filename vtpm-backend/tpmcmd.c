@@ -5,9 +5,13 @@
 
 #include "lib/util.h"
 #include "vtpm-backend/tpm.h"
+#include "vtpm-mgr/proto/limits.h"
 
 #define PCR_SELECT_LEN 3u /* 24 PCRs */
 #define SHA256_LEN     32u
+#define NONCE_MIN      16u /* that a session takes: Part 1, 19.6.6 */
+
+#define TPMA_SESSION_CONTINUE 1u
 
 int tpm_header_get(struct buf *b, struct tpm_header *h)
 {
@@ -30,13 +34,19 @@ static int cmd_end(struct buf *c)
 	return buf_set_u32be(c, 2, (uint32_t)c->len);
 }
 
-/* An authorisation area with one password session (Part 1, 19.4). */
-static int put_auth(struct buf *c, const uint8_t *auth, size_t n)
+/* An authorisation area with one session and no nonce (Part 1, 18.4). */
+static int put_session(struct buf *c, uint32_t session, uint8_t attributes, const uint8_t *auth, size_t n)
 {
-	if (buf_put_u32be(c, (uint32_t)(9 + n)) || buf_put_u32be(c, TPM_RS_PW) || buf_put_u16be(c, 0) || buf_put_u8(c, 0) ||
+	if (buf_put_u32be(c, (uint32_t)(9 + n)) || buf_put_u32be(c, session) || buf_put_u16be(c, 0) || buf_put_u8(c, attributes) ||
 	    buf_put_2b(c, auth, n))
 		return ERR_RANGE;
 	return 0;
+}
+
+/* A password (Part 1, 19.4). */
+static int put_auth(struct buf *c, const uint8_t *auth, size_t n)
+{
+	return put_session(c, TPM_RS_PW, 0, auth, n);
 }
 
 /* Header, one or two handles (second 0: none), authorisation of the first. */
@@ -187,12 +197,18 @@ int tpmcmd_pcr_read(struct buf *c, uint16_t mask)
 	return cmd_end(c);
 }
 
-int tpmcmd_nv_define_space(struct buf *c, uint32_t index, uint32_t attributes, uint16_t size)
+int tpmcmd_nv_public(struct buf *out, const struct tpm_nv *nv)
 {
-	/* empty auth; TPM2B_NV_PUBLIC of 14 bytes: index, nameAlg, attributes, empty policy, size */
-	if (auth_begin(c, TPM_CC_NV_DefineSpace, TPM_RH_PLATFORM, 0) || buf_put_u16be(c, 0) || buf_put_u16be(c, 14) ||
-	    buf_put_u32be(c, index) || buf_put_u16be(c, TPM_ALG_SHA256) || buf_put_u32be(c, attributes) ||
-	    buf_put_u16be(c, 0) || buf_put_u16be(c, size))
+	if (buf_put_u32be(out, nv->index) || buf_put_u16be(out, TPM_ALG_SHA256) || buf_put_u32be(out, nv->attributes) ||
+	    buf_put_2b(out, nv->policy, nv->policy_len) || buf_put_u16be(out, nv->size))
+		return ERR_RANGE;
+	return 0;
+}
+
+int tpmcmd_nv_define_space(struct buf *c, const struct tpm_nv *nv)
+{
+	if (auth_begin(c, TPM_CC_NV_DefineSpace, TPM_RH_PLATFORM, 0) || buf_put_2b(c, nv->auth, nv->auth_len) ||
+	    buf_put_u16be(c, (uint16_t)(NV_PUBLIC_LEN + nv->policy_len)) || tpmcmd_nv_public(c, nv))
 		return ERR_RANGE;
 	return cmd_end(c);
 }
@@ -224,23 +240,56 @@ int tpmcmd_nv_read_public(struct buf *c, uint32_t index)
 	return cmd_end(c);
 }
 
-int tpmcmd_nv_read(struct buf *c, uint32_t index, uint16_t size, uint16_t offset)
+int tpmcmd_nv_read(struct buf *c, uint32_t by, uint32_t index, uint16_t size, uint16_t offset)
 {
-	if (size > TPMCMD_NV_CHUNK || auth_begin(c, TPM_CC_NV_Read, TPM_RH_PLATFORM, index) || buf_put_u16be(c, size) ||
+	if (size > TPMCMD_NV_CHUNK || auth_begin(c, TPM_CC_NV_Read, by, index) || buf_put_u16be(c, size) ||
 	    buf_put_u16be(c, offset))
 		return ERR_RANGE;
 	return cmd_end(c);
 }
 
-/* nonceTPM, attributes and HMAC of a password session: 00 00 01 00 00 (Part 1, 19.4). */
-static int parse_password_ack(struct buf *b)
+int tpmcmd_start_policy(struct buf *c)
 {
-	uint16_t nonce, hmac;
+	static const uint8_t nonce[NONCE_MIN]; /* of the caller: nothing depends on it */
+
+	if (cmd_begin(c, TPM_ST_NO_SESSIONS, TPM_CC_StartAuthSession) || buf_put_u32be(c, TPM_RH_NULL) || buf_put_u32be(c, TPM_RH_NULL) ||
+	    buf_put_2b(c, nonce, sizeof(nonce)) || buf_put_u16be(c, 0) || buf_put_u8(c, TPM_SE_POLICY) || buf_put_u16be(c, TPM_ALG_NULL) ||
+	    buf_put_u16be(c, TPM_ALG_SHA256))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_policy_secret(struct buf *c, uint32_t entity, const uint8_t *auth, size_t n, uint32_t session)
+{
+	/* nonceTPM, cpHash, policyRef: empty; no expiration */
+	if (cmd_begin(c, TPM_ST_SESSIONS, TPM_CC_PolicySecret) || buf_put_u32be(c, entity) || buf_put_u32be(c, session) ||
+	    put_auth(c, auth, n) || buf_put_u16be(c, 0) || buf_put_u16be(c, 0) || buf_put_u16be(c, 0) || buf_put_u32be(c, 0))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+int tpmcmd_nv_write_policy(struct buf *c, uint32_t session, uint32_t index, const uint8_t *data, size_t n, uint16_t offset)
+{
+	if (n > TPMCMD_NV_CHUNK || cmd_begin(c, TPM_ST_SESSIONS, TPM_CC_NV_Write) || buf_put_u32be(c, index) || buf_put_u32be(c, index) ||
+	    put_session(c, session, TPMA_SESSION_CONTINUE, NULL, 0) || buf_put_2b(c, data, n) || buf_put_u16be(c, offset))
+		return ERR_RANGE;
+	return cmd_end(c);
+}
+
+/*
+ * nonceTPM, attributes and HMAC: 00 00 01 00 00 of a password (Part 1, 19.4); a policy that has no auth value in it has a nonce, and no HMAC
+ * either.
+ */
+static int parse_ack(struct buf *b)
+{
+	const uint8_t *nonce;
+	size_t n;
+	uint16_t hmac;
 	uint8_t attributes;
 
-	if (buf_get_u16be(b, &nonce) || buf_get_u8(b, &attributes) || buf_get_u16be(b, &hmac))
+	if (buf_get_2b(b, SHA256_LEN, &nonce, &n) || buf_get_u8(b, &attributes) || buf_get_u16be(b, &hmac))
 		return ERR_ENGINE;
-	return nonce == 0 && attributes == 1 && hmac == 0 && buf_left(b) == 0 ? 0 : ERR_ENGINE;
+	return attributes == TPMA_SESSION_CONTINUE && hmac == 0 && buf_left(b) == 0 ? 0 : ERR_ENGINE;
 }
 
 static int parse_params(struct tpmrsp *r, struct buf *b, bool sessions)
@@ -253,7 +302,7 @@ static int parse_params(struct tpmrsp *r, struct buf *b, bool sessions)
 	if (buf_get_view(b, size, &p))
 		return ERR_ENGINE;
 	buf_wrap(&r->params, p, size);
-	return sessions ? parse_password_ack(b) : 0;
+	return sessions ? parse_ack(b) : 0;
 }
 
 int tpmrsp_parse(struct tpmrsp *r, const uint8_t *rsp, size_t n, bool sessions, unsigned handles)

@@ -52,14 +52,29 @@ CHECKED int tpmcmd_get_capability(struct buf *c, uint32_t capability, uint32_t p
 CHECKED int tpmcmd_quote(struct buf *c, uint32_t key, const uint8_t *auth, size_t auth_n, const uint8_t *over, size_t n);
 /* Of the SHA-256 bank: those of mask, 8 at most. */
 CHECKED int tpmcmd_pcr_read(struct buf *c, uint16_t mask);
-/* Platform authorisation, nameAlg SHA-256, no policy, empty auth. */
-CHECKED int tpmcmd_nv_define_space(struct buf *c, uint32_t index, uint32_t attributes, uint16_t size);
+/* An index as it is defined, nameAlg SHA-256; auth and policy may be empty. */
+struct tpm_nv {
+	uint32_t index, attributes;
+	uint16_t size;
+	const uint8_t *auth, *policy;
+	size_t auth_len, policy_len;
+};
+/* Appends its TPMS_NV_PUBLIC: Part 2, 13.5. */
+CHECKED int tpmcmd_nv_public(struct buf *out, const struct tpm_nv *nv);
+/* Platform authorisation. */
+CHECKED int tpmcmd_nv_define_space(struct buf *c, const struct tpm_nv *nv);
 CHECKED int tpmcmd_nv_undefine_space(struct buf *c, uint32_t index);
 CHECKED int tpmcmd_nv_write(struct buf *c, uint32_t index, const uint8_t *data, size_t n, uint16_t offset);
 CHECKED int tpmcmd_nv_write_lock(struct buf *c, uint32_t index);
 CHECKED int tpmcmd_nv_read_public(struct buf *c, uint32_t index);
-/* Platform authorisation. size: at most TPMCMD_NV_CHUNK. */
-CHECKED int tpmcmd_nv_read(struct buf *c, uint32_t index, uint16_t size, uint16_t offset);
+/* By the auth, which is empty, of a hierarchy or of the index itself. size: at most TPMCMD_NV_CHUNK. */
+CHECKED int tpmcmd_nv_read(struct buf *c, uint32_t by, uint32_t index, uint16_t size, uint16_t offset);
+/* A policy session, neither salted nor bound: nothing that it authorises has an HMAC (Part 1, 19.6.5). It is the handle of the response. */
+CHECKED int tpmcmd_start_policy(struct buf *c);
+/* The auth of an entity, by password, into that session; no reference, no expiration. */
+CHECKED int tpmcmd_policy_secret(struct buf *c, uint32_t entity, const uint8_t *auth, size_t n, uint32_t session);
+/* By the policy of the index, which the session satisfies, and no longer does afterwards. */
+CHECKED int tpmcmd_nv_write_policy(struct buf *c, uint32_t session, uint32_t index, const uint8_t *data, size_t n, uint16_t offset);
 
 /* What a response says: views into it. */
 struct tpmrsp {
@@ -70,7 +85,7 @@ struct tpmrsp {
 
 /*
  * Takes a response apart, strictly: the size field is n, a failure has nothing behind its
- * header, and with sessions parameterSize leaves exactly one password acknowledgement.
+ * header, and with sessions parameterSize leaves exactly one acknowledgement without an HMAC: of a password, or of a policy.
  * sessions, handles: of the command that was sent; handles is 0 or 1. ERR_ENGINE: not a response to it.
  */
 CHECKED int tpmrsp_parse(struct tpmrsp *r, const uint8_t *rsp, size_t n, bool sessions, unsigned handles);

@@ -2,6 +2,7 @@
 /* Attest: who may ask what of a vTPM, and what its backend answers. One quote of a vTPM at a time. */
 #include "vtpm-mgr/attest.h"
 
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,13 +52,10 @@ static struct attest_node *node_of(struct attesting *a, struct vtpm *v)
 	return n;
 }
 
-void attest_end(struct attest_request *r, int code, const char *text, json_t *evidence)
+void attest_end(struct attest_request *r, int code, const char *text, const struct buf *evidence)
 {
 	loop_timer_cancel(&r->m->loop, &r->deadline);
-	if (evidence)
-		call_reply(r->call, json_pack("{s:o}", "evidence", evidence));
-	else
-		call_error(r->call, code, "%s: no evidence: %s", r->name, text && text[0] ? text : err_text(code));
+	r->done(r, code, text && text[0] ? text : err_text(code), evidence);
 	free(r->log);
 	free(r);
 }
@@ -166,6 +164,7 @@ void attest_backend_gone(struct vtpm *v)
 	struct attest_node **p = v->m->attesting ? &v->m->attesting->nodes : NULL;
 	struct attest_node *n;
 
+	attest_guest_gone(v);
 	while (p && *p && (*p)->v != v)
 		p = &(*p)->next;
 	if (!p || !*p)
@@ -229,7 +228,7 @@ static void ask(struct attesting *a, struct vtpm *v, struct attest_request *r)
 		attest_end(r, ERR_NOMEM, "out of memory", NULL);
 		return;
 	}
-	if (!pay(n)) {
+	if (!r->by_guest && !pay(n)) {
 		attest_end(r, ERR_BUSY, "it was asked too often; ask again in a moment", NULL);
 		return;
 	}
@@ -242,7 +241,7 @@ static void ask(struct attesting *a, struct vtpm *v, struct attest_request *r)
 	node_ask(n);
 }
 
-static void begin(struct mgr *m, struct call *c, const struct store_vtpm *row, struct attest_request *r)
+void attest_begin(struct mgr *m, const struct store_vtpm *row, struct attest_request *r)
 {
 	struct attesting *a = attesting_of(m);
 	struct vtpm *v = vtpm_find(m, row->uuid);
@@ -250,7 +249,6 @@ static void begin(struct mgr *m, struct call *c, const struct store_vtpm *row, s
 	int err;
 
 	r->m = m;
-	r->call = c;
 	r->binding.nonce = r->nonce;
 	snprintf(r->name, sizeof(r->name), "%s", row->name);
 	if (!a) {
@@ -268,6 +266,30 @@ static void begin(struct mgr *m, struct call *c, const struct store_vtpm *row, s
 	}
 }
 
+/* Base64, as text. */
+static json_t *text_of(const struct buf *b)
+{
+	char *text = malloc((b->len + 2) / 3 * 4 + 1);
+	json_t *j = NULL;
+
+	if (text) {
+		EVP_EncodeBlock((unsigned char *)text, b->data, (int)b->len);
+		j = json_string(text);
+	}
+	free(text);
+	return j;
+}
+
+static void on_done(struct attest_request *r, int code, const char *text, const struct buf *evidence)
+{
+	json_t *j = evidence ? text_of(evidence) : NULL;
+
+	if (j)
+		call_reply(r->call, json_pack("{s:o}", "evidence", j));
+	else
+		call_error(r->call, evidence ? ERR_NOMEM : code, "%s: no evidence: %s", r->name, evidence ? err_text(ERR_NOMEM) : text);
+}
+
 void method_attest(void *arg, struct call *c, json_t *params)
 {
 	struct attest_request *r = calloc(1, sizeof(*r));
@@ -277,22 +299,27 @@ void method_attest(void *arg, struct call *c, json_t *params)
 		call_error(c, ERR_NOMEM, "out of memory");
 	else if (!nonce_param(c, params, r->nonce, &r->binding.nonce_len))
 		row = row_of(arg, c, params);
-	if (row)
-		begin(arg, c, row, r);
-	else
+	if (row) {
+		r->call = c;
+		r->done = on_done;
+		attest_begin(arg, row, r);
+	} else {
 		free(r);
+	}
 	free(row);
 }
 
 json_t *attest_describe(const struct mgr *m)
 {
 	const struct attesting *a = m->attesting;
-	int waiting = 0;
+	int waiting = 0, guests = 0;
 
+	for (const struct vtpm *v = m->vtpms; v; v = v->next)
+		guests += v->asking != NULL;
 	for (const struct attest_request *r = a ? a->ready : NULL; r; r = r->next)
 		waiting++;
-	return json_pack("{s:I, s:I, s:i}", "evidence", (json_int_t)(a ? a->evidence : 0), "host_quotes",
-			 (json_int_t)(a ? a->host_quotes : 0), "waiting", waiting);
+	return json_pack("{s:I, s:I, s:i, s:I, s:i}", "evidence", (json_int_t)(a ? a->evidence : 0), "by_guests",
+			 (json_int_t)(a ? a->by_guests : 0), "guests_waiting", guests, "host_quotes", (json_int_t)(a ? a->host_quotes : 0), "waiting", waiting);
 }
 
 void attest_close(struct mgr *m)

@@ -4,6 +4,7 @@
  * physical TPM, which is the slow one:
  *
  *	attest.c	the method; what a vTPM is asked, and what it answers
+ *	attest_guest.c	guests that ask, by their backends
  *	attest_host.c	what comes within ATTEST_WINDOW_MS is bound together under one Merkle root, for which the physical TPM speaks
  *	attest_make.c	Names, bindings, and the evidence as it goes out
  *
@@ -25,13 +26,20 @@
 #define ATTEST_WAITING	  64u	 /* of one vTPM */
 #define ATTEST_BATCH	  1024u	 /* under one root */
 #define ATTEST_SLICE	  16u	 /* that are finished between two looks at what else there is to do */
+#define GUEST_RATE	  1u	 /* of one guest's own, a second */
+#define GUEST_BURST	  5u
 #define HOST_PCRS	  0x3ffu /* always quoted, besides those that group "default" is sealed to */
 
 /* One piece of evidence on its way. */
 struct attest_request {
 	struct attest_request *next;
 	struct mgr *m;
-	struct call *call;
+	/* Once, at its end; evidence NULL: code and text say why there is none. */
+	void (*done)(struct attest_request *r, int code, const char *text, const struct buf *evidence);
+	struct call *call;  /* an operator's */
+	struct vtpm *guest; /* by_guest, and its backend still waits */
+	uint32_t ask;	    /* number of that */
+	bool by_guest;	    /* without logs, and at the guest's own rate */
 	struct vtpm *v; /* NULL: its quote is there */
 	char name[NAME_MAX_LEN + 1];
 	uint8_t nonce[EVIDENCE_NONCE_MAX];
@@ -86,7 +94,7 @@ struct attesting {
 	struct attest_identity id;
 	uint8_t quote[HOST_QUOTE_MAX]; /* the physical TPM's, encoded */
 	size_t quote_len;
-	uint64_t evidence, host_quotes; /* since the start */
+	uint64_t evidence, by_guests, host_quotes; /* since the start */
 };
 
 /* ---- attest.c ---- */
@@ -98,8 +106,17 @@ CHECKED int attest_quoted(struct vtpm *v, struct ipc_msg *msg);
 void attest_backend_gone(struct vtpm *v);
 void attest_close(struct mgr *m);
 json_t *attest_describe(const struct mgr *m);
-/* Ends it; evidence NULL: code and text say why not. */
-void attest_end(struct attest_request *r, int code, const char *text, json_t *evidence);
+/* Of a vTPM of that row; r: done, who asked, and the nonce. It belongs to what is begun here. */
+void attest_begin(struct mgr *m, const struct store_vtpm *row, struct attest_request *r);
+/* Ends it, and frees it. */
+void attest_end(struct attest_request *r, int code, const char *text, const struct buf *evidence);
+
+/* ---- attest_guest.c ---- */
+
+/* BACKEND_ASK from v's backend. Not 0: it broke the protocol. */
+CHECKED int attest_asked(struct vtpm *v, struct ipc_msg *msg);
+/* Its backend has gone, and with it who waits. */
+void attest_guest_gone(struct vtpm *v);
 
 /* ---- attest_host.c ---- */
 

@@ -85,7 +85,7 @@ int attest_binding(struct attest_request *r, const struct attest_identity *id, c
 	memcpy(b->anchor, anchor, DIGEST_LEN);
 	err = leaf_hash(r->attest, r->attest_len, b->quote);
 	if (!err)
-		err = evidence_attached(&e, id->log ? id->log_hash : NULL, b->attached);
+		err = evidence_attached(&e, id->log && !r->by_guest ? id->log_hash : NULL, b->attached);
 	buf_init(&out, r->bound, sizeof(r->bound));
 	if (!err)
 		err = binding_encode(b, &out);
@@ -107,10 +107,10 @@ static void put_vtpm(struct evidence *e, const struct attest_request *r)
 	e->ek.pub = area(r->ek_public.data, r->ek_public.len);
 	e->ek.cert = view(r->ek_cert.data, r->ek_cert.len);
 	e->binding = view(r->bound, r->bound_len);
-	e->guest_log = view(r->log, r->log_len);
+	e->guest_log = view(r->log, r->by_guest ? 0 : r->log_len);
 }
 
-static int put_host(struct evidence *e, const struct attest_identity *id, const struct host_quote *q)
+static int put_host(struct evidence *e, const struct attest_request *r, const struct attest_identity *id, const struct host_quote *q)
 {
 	struct enrolment en;
 	struct ca_key ca;
@@ -132,7 +132,7 @@ static int put_host(struct evidence *e, const struct attest_identity *id, const 
 	e->ca_certify = signed_by(en.attest, en.attest_len, en.sig, en.sig_len);
 	e->ca_creation = view(en.creation, en.creation_len);
 	e->ca_created = signed_by(en.creation_attest, en.creation_attest_len, en.creation_sig, en.creation_sig_len);
-	e->host_log = view(id->log, id->log ? id->log_len : 0);
+	e->host_log = view(id->log, id->log && !r->by_guest ? id->log_len : 0);
 	return 0;
 }
 
@@ -148,6 +148,6 @@ int attest_make(const struct attest_request *r, const struct attest_identity *id
 	put_vtpm(&e, r);
 	put_chain(&e, id);
 	if (!err)
-		err = put_host(&e, id, q);
+		err = put_host(&e, r, id, q);
 	return err ? err : evidence_encode(&e, out);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/log.h"
 #include "vtpm-mgr/backup.h"
 #include "vtpm-mgr/enroll.h"
 
@@ -121,6 +122,8 @@ static int on_provisioned(void *arg, struct ipc_msg *msg)
 		snprintf(c->text, sizeof(c->text), "its TPM has no room for an attestation key");
 		return 0;
 	}
+	if (!b.rows)
+		log_warn("%s: there is no room in its NV for evidence: its guest cannot ask for it", c->of->row.name);
 	c->code = submit(c, &b);
 	return c->code == ERR_PROTO ? ERR_PROTO : 0;
 }

@@ -49,7 +49,7 @@
 
 #define DEFAULT_GROUP	    "default"
 #define STATE_MAX_DEFAULT   (128u * 1024u)
-#define SEAL_MARGIN	    (4096u + LAUNCH_LOG_MAX + 4096u) /* what the seal adds to a state, and what grows in it whatever its quota: a launch's log, in nine indices */
+#define SEAL_MARGIN	    (4096u + LAUNCH_LOG_MAX + 4096u + GUEST_EVIDENCE_STATE) /* what the seal adds to a state, and what is in it whatever its quota: a launch's log, in nine indices, and evidence */
 #define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - SEAL_MARGIN)
 #define COMMIT_RATE_DEFAULT 100u			/* a second; bursts of COMMIT_BURST seconds */
 #define COMMIT_BURST	    10u
@@ -295,6 +295,10 @@ struct vtpm {
 	bool asked;    /* STORE_TAKE has come and is not answered */
 	uint64_t asked_version;
 	uint64_t rollback_to; /* the version of an older state that was granted and is not committed yet; 0: none */
+	/* attest_guest.c */
+	struct attest_request *asking; /* its guest's, whose backend waits; NULL: there is none */
+	double asks;		       /* that it may have more of, at asks_ms */
+	uint64_t asks_ms;	       /* 0: it has not asked yet */
 	/* xen_serve.c */
 	bool xen;		 /* it is on for a guest of Xen */
 	int attach;		 /* how rings come to its backend; -1: it has none */

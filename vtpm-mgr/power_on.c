@@ -182,6 +182,11 @@ static int on_quoted(void *arg, struct ipc_msg *msg)
 	return attest_quoted(arg, msg);
 }
 
+static int on_ask(void *arg, struct ipc_msg *msg)
+{
+	return attest_asked(arg, msg);
+}
+
 static int on_take(void *arg, struct ipc_msg *msg)
 {
 	return takeover_ask(arg, msg);
@@ -195,6 +200,7 @@ static const struct ipc_rule rules[] = {
 	{ BACKEND_ATTACHED, WORKER_OWNS, BACKEND_ATTACHED_SIZE, BACKEND_ATTACHED_SIZE, 0, 0, on_attached },
 	{ BACKEND_DETACHED, WORKER_OWNS, 0, 0, 0, 0, on_detached },
 	{ BACKEND_QUOTED, WORKER_OWNS, BACKEND_QUOTED_MIN, BACKEND_QUOTED_MAX, 0, 0, on_quoted },
+	{ BACKEND_ASK, WORKER_OWNS, BACKEND_ASK_MIN, BACKEND_ASK_MAX, 0, 0, on_ask },
 	{ STORE_COMMIT, WORKER_OWNS, STORE_COMMIT_MIN, STORE_COMMIT_MAX, 0, 0, on_commit },
 	{ STORE_TAKE, BOTH, STORE_TAKE_SIZE, STORE_TAKE_SIZE, 0, 0, on_take },
 };
@@ -273,7 +279,8 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 {
 	struct backend_start s = { .flags = run_flags(v),
 				   .line = v->row.epoch >> EPOCH_LINE_SHIFT,
-				   .state_max = v->row.state_max,
+				   /* A row of an earlier release may have more than is left beside the indices for evidence. */
+				   .state_max = (v->row.state_max < STATE_MAX_LIMIT ? v->row.state_max : STATE_MAX_LIMIT) + GUEST_EVIDENCE_STATE,
 				   .locality_max = v->row.locality_max };
 	const uint64_t was = v->version;
 	uint8_t *sealed = malloc(SEALED_STATE_MAX);

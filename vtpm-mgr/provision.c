@@ -231,6 +231,8 @@ static int on_provisioned(void *arg, struct ipc_msg *msg)
 	if (err)
 		return err;
 	p->done = true;
+	if (!b.rows)
+		log_warn("%s: there is no room in its NV for evidence: its guest cannot ask for it", p->row.name);
 	err = ahead(p) ? pool_put(p, &b) : submit(p, &b);
 	p->failed_code = err;
 	return err == ERR_PROTO ? err : 0;

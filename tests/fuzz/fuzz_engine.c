@@ -10,6 +10,7 @@
 
 #include "lib/buf.h"
 #include "vtpm-backend/engine.h"
+#include "vtpm-backend/guest_evidence.h"
 #include "vtpm-backend/provision.h"
 #include "vtpm-backend/serve.h"
 #include "vtpm-backend/tpm.h"
@@ -59,7 +60,7 @@ static int one_command(struct buf *in)
 {
 	uint8_t cmd[CHAN_PACKET_MAX], rsp[CHAN_PACKET_MAX], locality, len;
 	struct buf c;
-	size_t n;
+	size_t n, at;
 
 	if (buf_get_u8(in, &locality) || buf_get_u8(in, &len) || len < TPM_HEADER_SIZE || len > buf_left(in))
 		return 0;
@@ -68,6 +69,7 @@ static int one_command(struct buf *in)
 	c.len = len;
 	demand(buf_set_u32be(&c, 2, len) == 0);
 	(void)quota_refuses(cmd, len, base_len, base_len);
+	demand(!guest_evidence_parse(cmd, len, &n, &at) || (n <= GUEST_NONCE_MAX && at <= UINT16_MAX));
 	demand(engine_process(cmd, len, locality % 5, rsp, &n) == 0);
 	check_response(rsp, n);
 	return 1;

@@ -45,15 +45,16 @@ setup_machine() {
 		--pcr-banks sha1,sha256 "$@"
 }
 
-# Everything that can be seen of a TPM, but for the attestation key, which is added; $@: what runs a tool in it.
+# Everything that can be seen of a TPM, but for the attestation key and the indices for evidence, which are added; $@: what runs a tool in it.
 persistent() { "$@" tpm2_getcap handles-persistent | grep -v -i 0x81810001; }
+indices() { "$@" tpm2_getcap handles-nv-index | grep -v -i 0x14077; }
 facts() {
 	local h
 	persistent "$@"
-	for c in handles-nv-index pcrs; do "$@" tpm2_getcap $c; done
+	"$@" tpm2_getcap pcrs
+	indices "$@"
 	for h in $(persistent "$@" | awk '{ print $2 }'); do "$@" tpm2_readpublic -c "$h"; done
-	"$@" tpm2_nvreadpublic
-	for h in $("$@" tpm2_getcap handles-nv-index | awk '{ print $2 }'); do "$@" tpm2_nvread -C o "$h" | sha256sum; done
+	for h in $(indices "$@" | awk '{ print $2 }'); do "$@" tpm2_nvreadpublic "$h"; "$@" tpm2_nvread -C o "$h" | sha256sum; done
 	"$@" tpm2_getcap properties-variable | grep -E 'LOCKOUT_COUNTER|MAX_AUTH_FAIL|ownerAuthSet|endorsementAuthSet'
 }
 

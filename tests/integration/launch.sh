@@ -217,7 +217,7 @@ ctl launch policy --group default --launch auto >/dev/null
 check key_goes ctl launch allow --group default --key "$LAB/ec.pub" --remove
 
 # --- QEMUs, and who means no good ---
-ctl create web1 --state-max 237568 >/dev/null
+ctl create web1 --state-max 217088 >/dev/null
 ctl create web2 --launch required >/dev/null
 tests/integration/launch_qemu.py "$B/vtpmctl" "$LAB/run" 2>&1
 check no_backend_broke_its_protocol test -z "$(grep 'broke its protocol' "$LAB/mgr.log")"

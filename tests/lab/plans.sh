@@ -140,6 +140,19 @@ differing() { # the PCRs among the replayed ones that hold something else
 	while read -r n v; do [ "$(pcr "$n")" = "$v" ] || echo "$n"; done <replay
 }
 
+# --- evidence about itself, of its own TPM ---
+plan_evidence() {
+	local i n
+	head -c 32 /dev/urandom >nonce
+	check evidence_asked_for tpm2 nvwrite 0x01407700 -i nonce
+	n=$(tpm2 nvread 0x01407701 2>/dev/null | tr -d '\0' | sed -n 's/^evidence of \([0-9]*\) bytes$/\1/p')
+	check evidence_is_there test -n "$n"
+	for i in 0 1 2 3 4 5 6 7; do tpm2 nvread 0x0140771$i 2>/dev/null; done >rows
+	head -c "${n:-0}" rows >evidence
+	note_file nonce nonce
+	note_file evidence evidence
+}
+
 plan_eventlog() {
 	local log=/sys/kernel/security/tpm0/binary_bios_measurements
 	cp $log log

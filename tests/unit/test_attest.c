@@ -183,6 +183,41 @@ static void test_launched(void **state)
 	free(row);
 }
 
+/* Its guest asks: neither log goes along, the launch is named all the same, and what the binding has of attachments is without them. */
+static void test_by_its_guest(void **state)
+{
+	static const uint8_t log[] = "what was measured";
+	static uint8_t mem[EVIDENCE_CORE_MAX];
+	struct store_vtpm *row = calloc(1, sizeof(*row));
+	struct attest_identity logged = id;
+	struct attest_request *r = request(1, row);
+	uint8_t hash[1][DIGEST_LEN], digest[DIGEST_LEN];
+	struct evidence e;
+	struct binding b;
+	struct buf out;
+
+	(void)state;
+	r->by_guest = true;
+	logged.log = log;
+	logged.log_len = sizeof(log);
+	assert_int_equal(leaf_hash(log, sizeof(log), logged.log_hash), 0);
+	assert_int_equal(attest_identify(r, row), 0);
+	assert_int_equal(attest_launched(r, logged.log_hash, log, sizeof(log)), 0);
+	assert_int_equal(attest_binding(r, &logged, &(struct store_leaf){ .version = 1 }, anchor, &tree, hash[0]), 0);
+	assert_int_equal(merkle_build(&tree, 1, (const uint8_t(*)[DIGEST_LEN])hash), 0);
+	buf_init(&out, mem, sizeof(mem));
+	assert_int_equal(attest_make(r, &logged, &tree, 0, &host, &out), 0);
+	assert_int_equal(evidence_decode(out.data, out.len, &e), 0);
+	assert_int_equal(binding_decode(e.binding.p, e.binding.n, &b), 0);
+	assert_int_equal(e.guest_log.n + e.host_log.n, 0);
+	assert_int_equal(b.nlaunch, 1);
+	assert_int_equal(evidence_attached(&e, NULL, digest), 0);
+	assert_memory_equal(b.attached, digest, DIGEST_LEN);
+	free(r->log);
+	free(r);
+	free(row);
+}
+
 static void test_what_is_missing(void **state)
 {
 	struct store_vtpm *row = calloc(1, sizeof(*row));
@@ -260,6 +295,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_of_many),
 		cmocka_unit_test(test_launched),
+		cmocka_unit_test(test_by_its_guest),
 		cmocka_unit_test(test_what_is_missing),
 		cmocka_unit_test(test_damaged_identity),
 		cmocka_unit_test(test_creation),

@@ -279,7 +279,7 @@ static void test_no_keeper(void **state)
 
 static void test_quota(void **state)
 {
-	struct backend_start start = { .flags = RUN_SERVE | RUN_STARTUP, .state_max = 24 * 1024 };
+	struct backend_start start = { .flags = RUN_SERVE | RUN_STARTUP, .state_max = 24 * 1024 + GUEST_EVIDENCE_STATE };
 	struct rig_backend b;
 	uint32_t rc = 0;
 	unsigned n;

@@ -182,6 +182,9 @@ static void test_firmware_starts_it(void **state)
  */
 static void test_index_that_stays(void **state)
 {
+	const struct tpm_nv nv = { .index = LAUNCH_NV_FIRST + 1,
+				   .attributes = TPMA_NV_PLATFORMCREATE | TPMA_NV_PPWRITE | TPMA_NV_PPREAD | TPMA_NV_POLICY_DELETE,
+				   .size = 8 };
 	struct rig_backend b;
 
 	(void)state;
@@ -189,7 +192,7 @@ static void test_index_that_stays(void **state)
 	rig_ready(&b);
 	assert_int_equal(tpmcmd_startup(&cmd, TPM_SU_CLEAR), 0);
 	assert_int_equal(guest_run(&b), 0);
-	assert_int_equal(tpmcmd_nv_define_space(&cmd, LAUNCH_NV_FIRST + 1, TPMA_NV_PLATFORMCREATE | TPMA_NV_PPWRITE | TPMA_NV_PPREAD | TPMA_NV_POLICY_DELETE, 8), 0);
+	assert_int_equal(tpmcmd_nv_define_space(&cmd, &nv), 0);
 	assert_int_equal(guest_run(&b), 0);
 	guest_power_off(&b);
 	assert_int_equal(launch_fixture_make(&fixture, false, true, 40), 0);

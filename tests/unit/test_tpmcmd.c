@@ -107,10 +107,10 @@ static void test_nv_responses(void **state)
 	assert_int_equal(tpmrsp_nv_data(&r, out, 2), ERR_ENGINE);
 	buf_wrap(&r.params, data, sizeof(data) - 1);
 	assert_int_equal(tpmrsp_nv_data(&r, out, 3), ERR_ENGINE);
-	assert_int_equal(tpmcmd_nv_read(&cmd, 0x01c00002, 16, 5), 0);
+	assert_int_equal(tpmcmd_nv_read(&cmd, TPM_RH_PLATFORM, 0x01c00002, 16, 5), 0);
 	ASSERT_COMMAND(0x80, 2, 0, 0, 0, 35, 0, 0, 1, 0x4e, 0x40, 0, 0, 0xc, 1, 0xc0, 0, 2, 0, 0, 0, 9, 0x40, 0, 0, 9, 0,
 		       0, 0, 0, 0, 0, 16, 0, 5);
-	assert_int_equal(tpmcmd_nv_read(&cmd, 1, TPMCMD_NV_CHUNK + 1, 0), ERR_RANGE);
+	assert_int_equal(tpmcmd_nv_read(&cmd, TPM_RH_PLATFORM, 1, TPMCMD_NV_CHUNK + 1, 0), ERR_RANGE);
 	assert_int_equal(tpmcmd_nv_read_public(&cmd, 0x01c00002), 0);
 	ASSERT_COMMAND(0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x69, 1, 0xc0, 0, 2);
 }
@@ -141,8 +141,10 @@ static void test_commit_machine(void **state)
 
 static void test_quota(void **state)
 {
+	const struct tpm_nv nv = { .index = 0x01500001, .size = 64 };
+
 	(void)state;
-	assert_int_equal(tpmcmd_nv_define_space(&cmd, 0x01500001, 0, 64), 0);
+	assert_int_equal(tpmcmd_nv_define_space(&cmd, &nv), 0);
 	assert_false(quota_refuses(cmd.data, cmd.len, 10000, 16384));
 	assert_true(quota_refuses(cmd.data, cmd.len, 15000, 16384));
 	assert_true(quota_refuses(cmd.data, cmd.len, SIZE_MAX / 2, 16384));

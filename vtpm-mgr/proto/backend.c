@@ -60,7 +60,7 @@ int backend_start_decode(struct buf *b, struct backend_start *m)
 
 int backend_provisioned_encode(struct buf *b, const struct backend_provisioned *m)
 {
-	if (buf_put_u64le(b, m->version) || buf_put_var(b, m->sealed, m->sealed_len))
+	if (buf_put_u64le(b, m->version) || buf_put_u8(b, m->rows) || buf_put_var(b, m->sealed, m->sealed_len))
 		return ERR_RANGE;
 	for (unsigned i = 0; i < KEY_KINDS; i++)
 		if (buf_put_var(b, m->key_public[i], m->key_public_len[i]) || buf_put_var(b, m->cert[i], m->cert_len[i]))
@@ -70,8 +70,11 @@ int backend_provisioned_encode(struct buf *b, const struct backend_provisioned *
 
 int backend_provisioned_decode(struct buf *b, struct backend_provisioned *m)
 {
-	if (buf_get_u64le(b, &m->version) || buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
+	uint8_t rows;
+
+	if (buf_get_u64le(b, &m->version) || buf_get_u8(b, &rows) || rows > 1 || buf_get_var(b, SEALED_STATE_MAX, &m->sealed, &m->sealed_len))
 		return ERR_PROTO;
+	m->rows = rows;
 	for (unsigned i = 0; i < KEY_KINDS; i++)
 		if (buf_get_var(b, PUBLIC_MAX, &m->key_public[i], &m->key_public_len[i]) ||
 		    buf_get_var(b, CERT_MAX, &m->cert[i], &m->cert_len[i]))
@@ -160,6 +163,31 @@ int backend_quoted_decode(struct buf *b, struct backend_quoted *m)
 	if (m->code != 0)
 		return m->attest_len != 0 || m->sig_len != 0 || pcrs != 0 ? ERR_PROTO : 0;
 	return m->attest_len == 0 || m->sig_len == 0 || pcrs != QUOTE_PCRS_LEN ? ERR_PROTO : 0;
+}
+
+int backend_ask_encode(struct buf *b, const struct backend_ask *m)
+{
+	return buf_put_u32le(b, m->id) || buf_put_var(b, m->nonce, m->nonce_len) ? ERR_RANGE : 0;
+}
+
+int backend_ask_decode(struct buf *b, struct backend_ask *m)
+{
+	if (buf_get_u32le(b, &m->id) || buf_get_var(b, GUEST_NONCE_MAX, &m->nonce, &m->nonce_len))
+		return ERR_PROTO;
+	return m->nonce_len < GUEST_NONCE_MIN ? ERR_PROTO : 0;
+}
+
+int backend_evidence_encode(struct buf *b, const struct backend_evidence *m)
+{
+	return buf_put_u32le(b, m->id) || buf_put_str(b, m->text) || buf_put_var(b, m->evidence, m->evidence_len) ? ERR_RANGE : 0;
+}
+
+int backend_evidence_decode(struct buf *b, struct backend_evidence *m)
+{
+	if (buf_get_u32le(b, &m->id) || buf_get_str(b, m->text, sizeof(m->text)) ||
+	    buf_get_var(b, GUEST_EVIDENCE_MAX, &m->evidence, &m->evidence_len))
+		return ERR_PROTO;
+	return (m->text[0] == '\0') == (m->evidence_len == 0) ? ERR_PROTO : 0;
 }
 
 int store_commit_encode(struct buf *b, const struct store_commit *m)

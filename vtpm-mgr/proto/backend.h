@@ -14,6 +14,8 @@
  *	b -> m  BACKEND_DETACHED {}		nothing of the guest's is mapped any more
  *	m -> b  BACKEND_QUOTE {32 bytes}	TPM2_Quote of PCRs 0 to 15 by the attestation key, over that; one at a time
  *	b -> m  BACKEND_QUOTED {i32 code, var attest, var signature, var PCRs}	the answer, after the command in hand
+ *	b -> m  BACKEND_ASK {u32 id, var nonce}	its guest asks for evidence with that nonce; ids rise
+ *	m -> b  BACKEND_EVIDENCE {u32 id, str text, var evidence}	the answer to each: why there is none, or the evidence
  *	m -> b  BACKEND_STOP {}		shut the engine down in order, commit, exit 0
  *	End of file: the manager has gone; the backend exits at once, having acknowledged nothing that is not stored.
  *
@@ -57,6 +59,8 @@ enum {
 	BACKEND_DETACHED = 0x42450009,
 	BACKEND_QUOTE = 0x4245000a,
 	BACKEND_QUOTED = 0x4245000b,
+	BACKEND_ASK = 0x4245000c,
+	BACKEND_EVIDENCE = 0x4245000d,
 	STORE_COMMIT = 0x42450011,
 	STORE_DONE = 0x42450012,
 	STORE_TAKE = 0x42450013,
@@ -109,7 +113,7 @@ struct backend_start {
 	uint8_t from_uuid[UUID_LEN]; /* the given state was sealed for it; the same but for a pool instance that gets its name */
 	uint64_t version;	     /* of the given state; 0: none given */
 	uint64_t line;		     /* what a hypervisor saved is taken back on the same line alone */
-	uint32_t state_max;	     /* quota: bytes of plaintext state; a change that exceeds it fails */
+	uint32_t state_max;	     /* quota: bytes of plaintext state, with what is the host's in it; a change that exceeds it fails */
 	uint8_t locality_max;	     /* 0 … 4 */
 	const uint8_t *sealed;	     /* view */
 	size_t sealed_len;
@@ -119,6 +123,7 @@ struct backend_start {
 
 struct backend_provisioned {
 	uint64_t version;
+	bool rows; /* its guest can ask for evidence: there was room for the indices */
 	const uint8_t *sealed; /* views */
 	size_t sealed_len;
 	const uint8_t *key_public[KEY_KINDS]; /* TPM2B_PUBLIC; length 0: there is none, or it cannot be had */
@@ -140,6 +145,18 @@ struct backend_quoted {
 	const uint8_t *attest, *sig; /* views: TPMS_ATTEST, TPMT_SIGNATURE; with code 0 */
 	const uint8_t *pcrs;	     /* QUOTE_PCRS_LEN bytes: the values that were quoted; with code 0 */
 	size_t attest_len, sig_len;
+};
+
+struct backend_ask {
+	uint32_t id;
+	const uint8_t *nonce; /* view */
+	size_t nonce_len;
+};
+struct backend_evidence {
+	uint32_t id;
+	char text[GUEST_TEXT_MAX + 1]; /* empty if there is evidence, and only then */
+	const uint8_t *evidence;       /* view */
+	size_t evidence_len;
 };
 
 #define COMMIT_STARTUP	   (1u << 0) /* the engine's first commit after a power-on */
@@ -186,13 +203,17 @@ struct cert_issued {
 
 #define BACKEND_START_MIN	65u
 #define BACKEND_START_MAX	(BACKEND_START_MIN + SEALED_STATE_MAX + LAUNCH_LOG_MAX)
-#define BACKEND_PROVISIONED_MIN 36u
+#define BACKEND_PROVISIONED_MIN 37u
 #define BACKEND_PROVISIONED_MAX (BACKEND_PROVISIONED_MIN + SEALED_STATE_MAX + KEY_KINDS * (PUBLIC_MAX + CERT_MAX))
 #define BACKEND_REFUSED_SIZE	4u
 #define BACKEND_ATTACHED_SIZE	4u
 #define BACKEND_QUOTE_SIZE	DIGEST_LEN
 #define BACKEND_QUOTED_MIN	16u
 #define BACKEND_QUOTED_MAX	(BACKEND_QUOTED_MIN + ATTEST_MAX + ATTEST_SIG_MAX + QUOTE_PCRS_LEN)
+#define BACKEND_ASK_MIN		(8u + GUEST_NONCE_MIN)
+#define BACKEND_ASK_MAX		(8u + GUEST_NONCE_MAX)
+#define BACKEND_EVIDENCE_MIN	13u
+#define BACKEND_EVIDENCE_MAX	(12u + GUEST_TEXT_MAX + GUEST_EVIDENCE_MAX)
 #define BACKEND_FAILED_MIN	8u
 #define BACKEND_FAILED_MAX	(BACKEND_FAILED_MIN + TEXT_MAX)
 #define STORE_COMMIT_MIN	13u
@@ -223,6 +244,10 @@ CHECKED int backend_quote_encode(struct buf *b, const uint8_t qualifying[static 
 CHECKED int backend_quote_decode(struct buf *b, uint8_t qualifying[static DIGEST_LEN]);
 CHECKED int backend_quoted_encode(struct buf *b, const struct backend_quoted *m);
 CHECKED int backend_quoted_decode(struct buf *b, struct backend_quoted *m);
+CHECKED int backend_ask_encode(struct buf *b, const struct backend_ask *m);
+CHECKED int backend_ask_decode(struct buf *b, struct backend_ask *m);
+CHECKED int backend_evidence_encode(struct buf *b, const struct backend_evidence *m);
+CHECKED int backend_evidence_decode(struct buf *b, struct backend_evidence *m);
 CHECKED int store_commit_encode(struct buf *b, const struct store_commit *m);
 CHECKED int store_commit_decode(struct buf *b, struct store_commit *m);
 CHECKED int store_done_encode(struct buf *b, const struct store_done *m);

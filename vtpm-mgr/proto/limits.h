@@ -14,6 +14,11 @@
 #define PUBLIC_MAX	  512u	/* a TPM2B_PUBLIC of an EK or AK */
 #define ATTEST_MAX	  512u	/* TPMS_ATTEST */
 #define ATTEST_SIG_MAX	  128u	/* TPMT_SIGNATURE of ECDSA P-256 */
+#define GUEST_NONCE_MIN	  8u   /* a guest's that asks for evidence */
+#define GUEST_NONCE_MAX	  64u
+#define GUEST_EVIDENCE_MAX 16384u /* as a guest reads it: without logs; eight NV indices of libtpms */
+#define GUEST_TEXT_MAX	  128u	 /* why it gets none */
+#define GUEST_EVIDENCE_STATE (20u * 1024u) /* what the indices for it take of a vTPM's state, whatever its quota */
 #define NV_PUBLIC_LEN	  14u	/* TPMS_NV_PUBLIC of an index without a policy */
 #define SERIAL_LEN	  16u	/* of a certificate; 01 in its highest bits, so that it is positive and always of this length */
 #define PCR_COUNT	  24u

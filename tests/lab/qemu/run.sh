@@ -20,6 +20,16 @@ ek_certificate_is_signed() { # openssl does not know the EK profile's critical e
 		openssl verify -partial_chain -ignore_critical -CAfile "$LAB/$vm.ca" "$LAB/$vm.ek.pem"
 }
 
+# What a guest of ours has had of its own TPM: somebody who has enrolled the chip believes it.
+evidence_is_believed() {
+	local vm=$1
+	file "$vm.nonce" && file "$vm.evidence" && mkdir -p "$LAB/$vm.host" &&
+		ctl enroll show --dir "$LAB/$vm.host" >/dev/null && echo '{}' >"$LAB/policy.json" &&
+		printf '{"hosts": [{"name": "lab", "ak": "%s"}]}' "$(cat "$LAB/$vm.host/ak.name")" >"$LAB/$vm.trust" &&
+		"$B/vtpm-verify" --nonce "$(od -An -v -tx1 "$LAB/$vm.nonce" | tr -d ' \n')" --uuid "$(uuid_of "$vm")" \
+			--trust "$LAB/$vm.trust" --policy "$LAB/policy.json" "$LAB/$vm.evidence"
+}
+
 by_bios() { # machine, device
 	local vm=$1 was
 	vm_start "$vm" "$2" bios "$SOCKET" "$vm" || return 1
@@ -27,6 +37,7 @@ by_bios() { # machine, device
 	check "${vm}_ek_is_the_certified_one" ek_is_the_certified_one "$vm"
 	check "${vm}_ek_certificate_is_signed" ek_certificate_is_signed "$vm"
 	check "${vm}_rsa_signature_is_good" rsa_signature_is_good "$vm"
+	case $vm in ours_*) vm_plan "$vm" evidence && check "${vm}_evidence_is_believed" evidence_is_believed "$vm" || return 1 ;; esac
 	was=("${NOTE[$vm.ek]:-}" "${NOTE[$vm.primary_name]:-}" "${NOTE[$vm.nv]:-}")
 	vm_reboot "$vm" && vm_plan "$vm" kernel "${vm}_rebooted" && vm_plan "$vm" again "${vm}_rebooted" || return 1
 	kept "$vm" "${vm}_reboot" "${was[@]}"
