@@ -132,7 +132,8 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/attest.sh \
             tests/integration/evidence_nv.sh \
             tests/integration/launch.sh \
-            tests/integration/launch_qemu.sh
+            tests/integration/launch_qemu.sh \
+            tests/integration/completion.sh
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log

@@ -4,7 +4,6 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-#include "lib/util.h"
 #include "vtpm-backend/tpm.h"
 #include "vtpm-backend/tpmrun.h"
 

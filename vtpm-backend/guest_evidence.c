@@ -10,7 +10,6 @@
 
 #include "lib/loop.h"
 #include "vtpm-backend/evidence_nv.h"
-#include "vtpm-backend/power.h"
 #include "vtpm-backend/quote.h"
 #include "vtpm-backend/serve.h"
 #include "vtpm-backend/tpm.h"

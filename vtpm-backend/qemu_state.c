@@ -93,8 +93,9 @@ static int seal_permanent(struct backend *b, struct qemu_reply *r)
 
 	if (err == 0)
 		err = blob_begin(r, n + PERMANENT_OVERHEAD, &out);
-	if (err == 0)
-		err = permanent_seal(&b->sealer, &id, b->secret, plain, n, &out);
+	if (err != 0)
+		return err;
+	err = permanent_seal(&b->sealer, &id, b->secret, plain, n, &out);
 	r->blob_len = err == 0 ? out.len : 0;
 	return err;
 }

@@ -213,9 +213,12 @@ static int identify(struct mgr *m, struct attest_request *r, const struct store_
 	if (!leaf || row->quarantine[0])
 		return ERR_QUARANTINE;
 	r->binding.epoch = leaf->l.epoch;
+	*why = err == ERR_AUTH ? "the record of its certificates is damaged; see vtpmctl show" : err_text(err);
+	if (err)
+		return err;
 	*why = "it has no certified attestation key, or no endorsement key that can be seen; see vtpmctl show";
-	if (err || !certs_issued(&r->certs))
-		return err ? err : ERR_NOTFOUND;
+	if (!certs_issued(&r->certs))
+		return ERR_NOTFOUND;
 	return attest_identify(r, row);
 }
 

@@ -121,6 +121,10 @@ int attest_asked(struct vtpm *v, struct ipc_msg *msg)
 
 	if (err)
 		return err;
+	if (v->m->cfg.no_guest_evidence) {
+		answer(v, q.id, "this host gives none to guests", NULL);
+		return 0;
+	}
 	wait = v->asking ? 0 : pay(v);
 	snprintf(text, sizeof(text), "asked too often; again in %u s", wait);
 	if (v->asking || wait)

@@ -72,7 +72,7 @@ struct config {
 	const char *from;				  /* with init: a backup to make the store of; NULL: it is new */
 	uint32_t seal_pcrs;				  /* 0: the default set */
 	const char *recovery_keys;			  /* directory */
-	bool insecure_pcrs, init, no_prefork, verbose;
+	bool insecure_pcrs, init, no_prefork, no_guest_evidence, verbose;
 	enum { XEN_AUTO, XEN_ON, XEN_NEVER } xen; /* guests of Xen: if this is a domain of Xen; must be; no */
 	bool autocreate;			  /* a vTPM for a domain whose uuid nobody knows */
 	uint32_t pool;

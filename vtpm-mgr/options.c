@@ -49,13 +49,14 @@ static const char usage[] =
 	"  --xen MODE           guests of Xen: auto, if this is a domain of Xen (the default); on, it must be; off\n"
 	"  --autocreate         make a vTPM for a domain of Xen whose uuid has none\n"
 	"  --no-prefork         start each backend by exec, with an address layout of its own\n"
+	"  --no-guest-evidence  give none to guests that ask their TPM for it\n"
 	"  --verbose            log more\n"
 	"  --help, --version\n"
 	"\n"
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
 enum { OPT_INIT = 256, OPT_FROM, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_RECHECK, OPT_CHANGE, OPT_LAUNCH_WAIT, OPT_USER, OPT_UID, OPT_OPERATOR,
-       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_RECOVERY_KEYS, OPT_NO_PREFORK, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_HOLD, OPT_HOLD_SPAWNER, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+       OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_RECOVERY_KEYS, OPT_NO_PREFORK, OPT_NO_EVIDENCE, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_HOLD, OPT_HOLD_SPAWNER, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "init", no_argument, NULL, OPT_INIT },
@@ -84,6 +85,7 @@ static const struct option options[] = {
 	{ "xen", required_argument, NULL, OPT_XEN },
 	{ "autocreate", no_argument, NULL, OPT_AUTOCREATE },
 	{ "no-prefork", no_argument, NULL, OPT_NO_PREFORK },
+	{ "no-guest-evidence", no_argument, NULL, OPT_NO_EVIDENCE },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "hold", required_argument, NULL, OPT_HOLD },
 	{ "hold-spawner", required_argument, NULL, OPT_HOLD_SPAWNER },
@@ -202,6 +204,7 @@ static void set_option(struct config *cfg, int opt, char *value)
 	case OPT_XEN: set_xen(cfg, value); break;
 	case OPT_AUTOCREATE: cfg->autocreate = true; break;
 	case OPT_NO_PREFORK: cfg->no_prefork = true; break;
+	case OPT_NO_EVIDENCE: cfg->no_guest_evidence = true; break;
 	case OPT_READY_FD: cfg->ready_fd = (int)number(value, 1023, "--ready-fd"); break;
 	case OPT_HOLD: cfg->hold_fd = (int)number(value, INT32_MAX, "--hold"); break;
 	case OPT_HOLD_SPAWNER: cfg->hold_spawner_fd = (int)number(value, INT32_MAX, "--hold-spawner"); break;

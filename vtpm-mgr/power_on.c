@@ -279,7 +279,7 @@ static int start_worker(struct vtpm *v, uint64_t token, const char **why)
 {
 	struct backend_start s = { .flags = run_flags(v),
 				   .line = v->row.epoch >> EPOCH_LINE_SHIFT,
-				   /* A row of an earlier release may have more than is left beside the indices for evidence. */
+				   /* Besides what the indices for evidence take. */
 				   .state_max = (v->row.state_max < STATE_MAX_LIMIT ? v->row.state_max : STATE_MAX_LIMIT) + GUEST_EVIDENCE_STATE,
 				   .locality_max = v->row.locality_max };
 	const uint64_t was = v->version;

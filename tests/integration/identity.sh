@@ -157,6 +157,10 @@ for n in web1 web2 web3; do
 	exits "${n}_is_not_certified" 6 ctl certify $n
 	says "${n}_and_it_says_why" "the record of its certificates is damaged"
 done
+ctl start web3 >/dev/null
+exits no_evidence_either 6 ctl attest web3 --nonce 0011223344556677 --out "$LAB/x"
+says for_that_reason "the record of its certificates is damaged"
+ctl stop web3
 check back_them_up_so ctl backup "$LAB/hurt"
 check destroy_one_of_them ctl destroy web1
 check and_take_it_back ctl restore "$LAB/hurt" --accept-rollback --only web1

@@ -214,6 +214,7 @@ exits destroyed_is_gone 3 ctl show web1
 check name_can_be_used_again ctl create web1 --json
 if [ "$(of_json "$LAB/out" 'd["vtpm"]["ek"][0]["public"]')" != "$(of_json "$LAB/web1.json" 'd["vtpm"]["ek"][0]["public"]')" ]; then ok new_identity; else not_ok new_identity; fi
 check methods_take_what_is_described python3 tests/integration/parameters.py "$LAB/run/control.sock"
+check and_answer_what_is_described python3 tests/integration/replies.py "$LAB/run/control.sock"
 exits status 0 ctl status
 says status_says_not_hardware "not hardware-backed"
 
