@@ -159,6 +159,8 @@ int fd_hurry_prepare(void)
 
 void fd_hurry_forget(void)
 {
+	if (hurry_ready)
+		(void)timer_delete(hurry_timer); /* a parent's is not there */
 	signal(SIGALRM, SIG_DFL);
 	hurry_ready = false;
 }

@@ -39,7 +39,8 @@ void fd_close(int *fd);
  * last of it: who closes the socket that it came over, or receives without taking it. For a process that serves many
  * and must not wait for one: once it has prepared this (one SIGALRM handler, one timer), neither fd_close nor what stands
  * between fd_hurry_begin and fd_hurry_end waits longer than half a millisecond; system calls there may fail with
- * EINTR. Without it they do nothing. Not for threads. A process that is forked has no such timer, and must forget it.
+ * EINTR. Without it they do nothing. Not for threads. A process that is forked has no such timer, and must forget it, or prepare one
+ * of its own: what its parent has closed meanwhile is for it to close.
  */
 CHECKED int fd_hurry_prepare(void);
 void fd_hurry_forget(void);

@@ -82,6 +82,20 @@ static int place_fds(const int *fds, unsigned n)
 	return close_range(FD_FIRST + n, ~0u, 0) == 0 ? 0 : err_from_errno(errno);
 }
 
+/* The same where a QEMU's socket may be among what is closed: it may linger, and be the last of it if the spawner has closed its own by now. */
+static int place_fds_in_a_hurry(const int *fds, unsigned n)
+{
+	int err = fd_hurry_prepare();
+
+	if (err != 0)
+		return err;
+	fd_hurry_begin();
+	err = place_fds(fds, n);
+	fd_hurry_end();
+	fd_hurry_forget();
+	return err;
+}
+
 /* Standard input and output are nothing; so is standard error for those who must not speak. */
 static int silence(const struct spawner *s, bool stderr_too)
 {
@@ -138,10 +152,9 @@ static struct run_config backend_config(const struct spawner *s, uint32_t slot, 
 /* What every backend does first, with n descriptors for a start. */
 static void enter_child(const struct spawner *s, const int *fds, unsigned n)
 {
-	fd_hurry_forget();
 	if (s->netns_fd >= 0 && setns(s->netns_fd, CLONE_NEWNET) != 0)
 		_exit(1);
-	if (silence(s, true) != 0 || place_fds(fds, n) != 0 || unblock_signals() != 0)
+	if (silence(s, true) != 0 || place_fds_in_a_hurry(fds, n) != 0 || unblock_signals() != 0)
 		_exit(1);
 }
 
@@ -293,7 +306,7 @@ pid_t birth_keeper(struct spawner *s, int sock, int link, int fence)
 
 	pid = fork();
 	if (pid == 0) {
-		if (silence(s, false) != 0 || place_fds(fds, ARRAY_LEN(fds)) != 0 || unblock_signals() != 0)
+		if (silence(s, false) != 0 || place_fds_in_a_hurry(fds, ARRAY_LEN(fds)) != 0 || unblock_signals() != 0)
 			_exit(1);
 		exec_keeper(s);
 	}
