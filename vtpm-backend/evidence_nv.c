@@ -193,15 +193,15 @@ int evidence_nv_settle(const struct ak_secret *s)
 /* --- the guest's --- */
 
 /* Another's under the dictionary-attack lockout is not to be tried: that would be a failed authorisation. */
-static bool key_is_ours(struct tpmrun *t)
+static bool is_ours(struct tpmrun *t, uint32_t index, uint32_t expected)
 {
 	uint32_t attributes;
 	uint16_t size;
-	int err = tpmcmd_nv_read_public(&t->cmd, EVIDENCE_NV_KEY);
+	int err = tpmcmd_nv_read_public(&t->cmd, index);
 
 	if (err == 0)
 		err = tpmrun(t, 0);
-	return err == 0 && tpmrsp_nv_public(&t->rsp, &attributes, &size) == 0 && attributes == KEY_ATTRIBUTES;
+	return err == 0 && tpmrsp_nv_public(&t->rsp, &attributes, &size) == 0 && (attributes & ~TPMA_NV_WRITTEN) == expected;
 }
 
 static bool is_full(uint32_t rc)
@@ -217,7 +217,7 @@ int evidence_nv_ready(const struct ak_secret *s, uint32_t *rc)
 
 	*rc = TPM_RC_SUCCESS;
 	tpmrun_init(&t);
-	if (!key_is_ours(&t))
+	if (!is_ours(&t, EVIDENCE_NV_KEY, KEY_ATTRIBUTES) || !is_ours(&t, EVIDENCE_NV_NONCE, NONCE_ATTRIBUTES))
 		return ERR_NOTFOUND;
 	err = begin(&t, &session);
 	*rc = err == ERR_ENGINE ? t.rsp.rc : TPM_RC_SUCCESS;

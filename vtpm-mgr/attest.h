@@ -94,6 +94,7 @@ struct attesting {
 	struct attest_identity id;
 	uint8_t quote[HOST_QUOTE_MAX]; /* the physical TPM's, encoded */
 	size_t quote_len;
+	int told; /* the code of why the physical TPM did not speak for the host, as the log has it; 0: it did */
 	uint64_t evidence, by_guests, host_quotes; /* since the start */
 };
 

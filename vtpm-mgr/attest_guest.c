@@ -57,12 +57,14 @@ static const char *guest_text(int code)
 	}
 }
 
+/* The host's log has each reason once, however often its guest asks. */
 static void on_done(struct attest_request *r, int code, const char *text, const struct buf *evidence)
 {
-	if (!evidence)
-		log_info("%s: its guest has asked for evidence, and gets none: %s", r->name, text);
 	if (!r->guest)
 		return;
+	if (!evidence && code != r->guest->told)
+		log_info("%s: its guest has asked for evidence, and gets none: %s", r->name, text);
+	r->guest->told = evidence ? 0 : code;
 	r->guest->asking = NULL;
 	answer(r->guest, r->ask, guest_text(code), evidence);
 }

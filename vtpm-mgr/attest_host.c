@@ -30,10 +30,12 @@ static void end_all(struct attest_request **list, int code, const char *text)
 	}
 }
 
-/* It came to nothing for those that it was for. */
+/* It came to nothing for those that it was for. Guests can have that come as often as they like: the log has it once. */
 static void host_failed(struct attesting *a, int code, const char *text)
 {
-	log_warn("the physical TPM does not speak for the host: %s (%s)", text, err_text(code));
+	if (code != a->told)
+		log_warn("the physical TPM does not speak for the host: %s (%s)", text, err_text(code));
+	a->told = code;
 	end_all(&a->flying, code, text);
 	a->going = false;
 	host_next(a);
@@ -97,6 +99,7 @@ static void on_quote(void *arg, const struct keeper_reply *reply)
 	memcpy(a->quote, reply->result, reply->result_len);
 	a->quote_len = reply->result_len;
 	a->host_quotes++;
+	a->told = 0;
 	a->made = a->flying;
 	a->flying = NULL;
 	a->made_at = 0;

@@ -299,6 +299,7 @@ struct vtpm {
 	struct attest_request *asking; /* its guest's, whose backend waits; NULL: there is none */
 	double asks;		       /* that it may have more of, at asks_ms */
 	uint64_t asks_ms;	       /* 0: it has not asked yet */
+	int told;		       /* the code of why it had none, as the log has it; 0: it had some, or has not asked yet */
 	/* xen_serve.c */
 	bool xen;		 /* it is on for a guest of Xen */
 	int attach;		 /* how rings come to its backend; -1: it has none */

@@ -228,6 +228,8 @@ ctl backup "$LAB/backup" >/dev/null && ctl restore "$LAB/backup" --only web2 --a
 ctl start web2 >/dev/null
 check asks_a_restored_one asks web2 r
 is which_is_told "$(told web2)" "no evidence: this TPM has no certified attestation key"
+check however_often_it_asks asks web2 r
+is the_log_has_it_once "$(grep -c "web2: its guest has asked for evidence, and gets none: it has no certified" "$LAB/mgr.log")" 1
 
 # --- a QEMU's guest, and one that hangs up while it asks ---
 ctl create web6 >/dev/null

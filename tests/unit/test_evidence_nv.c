@@ -184,6 +184,33 @@ static void test_key_under_the_lockout(void **state)
 	assert_int_equal(evidence_nv_ready(&secret, &rc), 0);
 }
 
+/* One in the nonce's place: what the guest writes there, by an auth of its own, is not tried to be read without. */
+static void test_nonce_under_the_lockout(void **state)
+{
+	const struct tpm_nv bait = { .index = EVIDENCE_NV_NONCE,
+				     .attributes = TPMA_NV_PLATFORMCREATE | TPMA_NV_AUTHREAD | TPMA_NV_AUTHWRITE | TPMA_NV_PPWRITE,
+				     .size = GUEST_NONCE_MAX,
+				     .auth = evidence,
+				     .auth_len = 8 };
+	struct tpmrun t;
+	uint32_t rc;
+
+	(void)state;
+	tpmrun_init(&t);
+	assert_int_equal(tpmcmd_nv_undefine_space(&t.cmd, EVIDENCE_NV_NONCE), 0);
+	assert_int_equal(run(&t, 0), 0);
+	assert_int_equal(evidence_nv_ready(&secret, &rc), ERR_NOTFOUND);
+	assert_int_equal(tpmcmd_nv_define_space(&t.cmd, &bait), 0);
+	assert_int_equal(run(&t, 0), 0);
+	assert_int_equal(tpmcmd_nv_write(&t.cmd, EVIDENCE_NV_NONCE, evidence, 8, 0), 0);
+	assert_int_equal(run(&t, 0), 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(evidence_nv_ready(&secret, &rc), ERR_NOTFOUND);
+	assert_int_equal(lockout_counter(), 0);
+	assert_int_equal(evidence_nv_settle(&secret), 0);
+	assert_int_equal(evidence_nv_ready(&secret, &rc), 0);
+}
+
 static void test_sessions_full(void **state)
 {
 	uint32_t sessions[SESSIONS], rc;
@@ -308,6 +335,7 @@ int main(void)
 		cmocka_unit_test(test_nobody_else_writes),
 		cmocka_unit_test(test_another_secret),
 		cmocka_unit_test(test_key_under_the_lockout),
+		cmocka_unit_test(test_nonce_under_the_lockout),
 		cmocka_unit_test(test_sessions_full),
 		cmocka_unit_test(test_no_place),
 		cmocka_unit_test(test_parse),
