@@ -172,10 +172,13 @@ wait_open() {
 	fail "it does not open: $(continuity reason)"
 }
 start_guests() {
-	local g i
+	local g i starter
 	for g in "${GUESTS[@]}"; do
 		for ((i = 0; ; i++)); do
-			tell start "$g" >"$LAB/said" 2>&1 && break
+			tell start "$g" >"$LAB/said" 2>&1 &
+			starter=$!
+			while [ -e "/proc/$starter/exe" ]; do chip_watch; sleep 0.01; done # it waits for a chip that is cut meanwhile
+			wait "$starter" && break
 			up || return 1
 			grep -q quarantined "$LAB/said" && fail "$(cat "$LAB/said")"
 			[ $i -lt 1000 ] || fail "$g does not start: $(cat "$LAB/said")"
