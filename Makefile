@@ -194,7 +194,7 @@ lab-qemu: deps
 lab-libvirt: programs $(GUEST)
 	tests/run.sh --build $(BUILD) --name lab-libvirt tests/lab/libvirt/run.sh
 
-LAB_XEN ?= stub ends driver hostile power guests bench held edges host
+LAB_XEN ?= stub power ends held edges guests bench hostile driver host
 lab-xen: programs stubdom $(GUEST) $(BUILD)/tests/xenback
 	LAB_XEN='$(LAB_XEN)' TEST_TIMEOUT=1800 tests/run.sh --build $(BUILD) --name lab-xen tests/lab/xen/run.sh
 
