@@ -16,7 +16,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
 import launch  # noqa: E402
 import ptm  # noqa: E402
-from managed import RUN, backend_of, connect, ctl, expect, off, report, show, until  # noqa: E402
+from managed import RUN, connect, ctl, expect, off, report, show, until  # noqa: E402
 from qemu_peer import Gone  # noqa: E402
 
 BANKS = {"sha256": "000b", "sha384": "000c"}
@@ -64,7 +64,7 @@ PLATFORM_CHANGE_AUTH = ptm.command(0x8002, "00000129" "4000000c" + ptm.PASSWORD 
 
 def kill_backend(name, qemu):
     before = show(name).get("replacements", 0)
-    os.kill(backend_of(qemu), signal.SIGKILL)
+    os.kill(qemu.backend(), signal.SIGKILL)
     return until(lambda: show(name).get("replacements", 0) > before and show(name)["state"] == "running")
 
 

@@ -45,18 +45,6 @@ over = threading.Event()
 kills = 0
 
 
-def backend():
-    """The process at the other end of the data channel: only the backend has it."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for fd in os.listdir("/proc/%s/fd" % pid):
-                if os.readlink("/proc/%s/fd/%s" % (pid, fd)) == "socket:[%d]" % qemu.data_inode:
-                    return int(pid)
-        except OSError:
-            continue
-    return None
-
-
 def children(parents, name):
     out = subprocess.run(["pgrep", "-P", ",".join(map(str, parents)), "-x", name], capture_output=True, text=True)
     return [int(p) for p in out.stdout.split()]
@@ -85,7 +73,7 @@ def killer():
         while not over.wait(0.1 + chance.random() * 0.4):  # also while the next one begins
             kill(of_a_generation(chance.choice(["manager", "manager", "keeper", "spawner", "all"])))
     while not over.wait(0.03 + chance.random() * 0.06):  # not twice in one command, which would be once too often
-        pid = backend()
+        pid = qemu.backend()
         if pid and show("state") == "running":  # three in a row before one is ready would be the end
             kill([pid])
 

@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
-from managed import backend_of, connect, ctl, expect, off, report, show, until  # noqa: E402
+from managed import connect, ctl, expect, off, report, show, until  # noqa: E402
 from qemu_peer import Gone, Qemu  # noqa: E402
 
 LOG = sys.argv[3]
@@ -48,9 +48,9 @@ def shut_down(source):
 
 def end_backend(qemu, by):
     """Its backend ends by a signal, and another one has taken its place."""
-    pid = backend_of(qemu)
+    pid = qemu.backend()
     os.kill(pid, by)
-    return until(lambda: backend_of(qemu) not in (None, pid))
+    return until(lambda: qemu.backend() not in (None, pid))
 
 
 def killed(source):
@@ -331,7 +331,7 @@ def crash_after_crash():
     for _ in range(2):
         expect(complaints, "it is replaced", end_backend(has, signal.SIGSEGV), True)
         expect(complaints, "its QEMU goes on", (has.pcr(), has.random()), (pcr, 0))
-    os.kill(backend_of(has), signal.SIGSEGV)
+    os.kill(has.backend(), signal.SIGSEGV)
     expect(complaints, "after the third its QEMU is hung up on", until(lambda: is_gone(has.go_on)), True)
     has.hang_up()
     expect(complaints, "failed", until(lambda: show("web2")["state"] == "failed"), True)

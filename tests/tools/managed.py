@@ -3,7 +3,6 @@
 What tests ask of the manager, and what they say of it. Read by scripts whose first arguments are vtpmctl and the manager's runtime directory.
 """
 import json
-import os
 import subprocess
 import sys
 import time
@@ -36,18 +35,6 @@ def off(name):
 
 def connect(name):
     return Qemu("%s/%s.swtpm" % (RUN, name))
-
-
-def backend_of(qemu):
-    """The process at the other end of the data channel: only the backend has it."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for fd in os.listdir("/proc/%s/fd" % pid):
-                if os.readlink("/proc/%s/fd/%s" % (pid, fd)) == "socket:[%d]" % qemu.data_inode:
-                    return int(pid)
-        except OSError:
-            continue
-    return None
 
 
 def report(name, complaints):
