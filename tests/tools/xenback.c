@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * xenback DEVICE: a back end for Xen's vtpm devices that can be told to misbehave: what a guest's driver must bear from a
+ * xenback SOCKET: a back end for Xen's vtpm devices that can be told to misbehave: what a guest's driver must bear from a
  * hostile host. It serves one guest at a time, the first that appears below backend/vtpm in its own domain's xenstore,
- * with the TPM at DEVICE. Orders are lines on standard input, what happens are lines on standard output.
+ * with the TPM that swtpm serves at SOCKET. Orders are lines on standard input, what happens are lines on standard output.
+ *
+ * Not with the machine's TPM: the kernel's tpm_tis cancels PCR_Extend or GetCapability after 750 ms without having looked
+ * whether the TPM has answered by then, and an emulated machine can stand still for longer than that.
  *
  *	honest		answer as the TPM does
  *	hold		answer nothing until the guest cancels; then TPM_RC_CANCELED
@@ -16,7 +19,6 @@
  *	vanish		InitWait at once: a back end that died and began anew
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -25,6 +27,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <xenevtchn.h>
@@ -33,6 +37,7 @@
 
 #include "hv/page.h"
 #include "lib/util.h"
+#include "vtpm-backend/tpm.h"
 
 #define ROOT "backend/vtpm"
 
@@ -112,6 +117,42 @@ static void set_state(struct back *b, enum xenbus_state state)
 	write_node(b, "state", value);
 }
 
+/* --- the TPM --- */
+
+static int tpm_open(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int tpm = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	if (tpm < 0 || connect(tpm, (struct sockaddr *)&sa, sizeof(sa)))
+		die(path);
+	return tpm;
+}
+
+static void tpm_read(int tpm, uint8_t *p, size_t len)
+{
+	ssize_t n;
+
+	for (; len; p += n, len -= (size_t)n) {
+		n = recv(tpm, p, len, 0);
+		if (n <= 0)
+			die("answer of the TPM");
+	}
+}
+
+static size_t tpm_answer(int tpm, uint8_t *buf, size_t size)
+{
+	size_t len;
+
+	tpm_read(tpm, buf, TPM_HEADER_SIZE);
+	len = (size_t)buf[2] << 24 | (size_t)buf[3] << 16 | (size_t)buf[4] << 8 | buf[5];
+	if (len < TPM_HEADER_SIZE || len > size)
+		die("length of the TPM's answer");
+	tpm_read(tpm, buf + TPM_HEADER_SIZE, len - TPM_HEADER_SIZE);
+	return len;
+}
+
 /* --- the ring --- */
 
 static void *tear(void *arg)
@@ -188,17 +229,13 @@ static void execute(struct back *b)
 {
 	uint8_t buf[CHAN_PACKET_MAX];
 	uint32_t len = page_get_length(b->page);
-	ssize_t n;
 
 	if (len > sizeof(buf))
 		len = sizeof(buf);
 	page_read(b->page, CHAN_HEADER_SIZE, buf, len);
-	if (write(b->tpm, buf, len) != (ssize_t)len)
-		die("write to the TPM");
-	n = read(b->tpm, buf, sizeof(buf));
-	if (n < 0)
-		die("read from the TPM");
-	respond(b, buf, (size_t)n);
+	if (send(b->tpm, buf, len, MSG_NOSIGNAL) != (ssize_t)len)
+		die("send to the TPM");
+	respond(b, buf, tpm_answer(b->tpm, buf, sizeof(buf)));
 }
 
 static void cancelled(struct back *b)
@@ -389,15 +426,15 @@ int main(int argc, char **argv)
 	struct back b = { .tpm = -1 };
 
 	if (argc != 2) {
-		fprintf(stderr, "usage: xenback DEVICE\n");
+		fprintf(stderr, "usage: xenback SOCKET\n");
 		return 2;
 	}
 	setvbuf(stdin, NULL, _IONBF, 0); /* poll sees what fgets has not taken */
-	b.tpm = open(argv[1], O_RDWR | O_CLOEXEC);
+	b.tpm = tpm_open(argv[1]);
 	b.xs = xs_open(0);
 	b.evtchn = xenevtchn_open(NULL, 0);
 	b.gnttab = xengnttab_open(NULL, 0);
-	if (b.tpm < 0 || !b.xs || !b.evtchn || !b.gnttab || !xs_watch(b.xs, ROOT, "back"))
+	if (!b.xs || !b.evtchn || !b.gnttab || !xs_watch(b.xs, ROOT, "back"))
 		die("open");
 	tell("ready");
 	serve(&b);

@@ -102,10 +102,13 @@ plan_other_chip() {
 	check status_says_so grep -qi 'another\|not the one' /run/status
 }
 
-# --- our driver, against a back end that can misbehave (tests/tools/xenback.c), with the machine's TPM ---
+# --- our driver, against a back end that can misbehave (tests/tools/xenback.c), with a TPM of its own ---
 back_start() {
+	mkdir /run/back
+	swtpm socket --tpm2 --tpmstate dir=/run/back --server type=unixio,path=/run/back/socket --flags not-need-init,startup-clear \
+		--terminate --daemon --pid file=/run/back/pid --log file=/run/back/log,level=1 || return
 	mkfifo /run/back.in /run/back.out
-	xenback /dev/tpmrm0 </run/back.in >/run/back.out 2>/dev/console &
+	xenback /run/back/socket </run/back.in >/run/back.out 2>/dev/console &
 	exec 8>/run/back.in 9</run/back.out
 	back_hear ready
 }
@@ -122,7 +125,8 @@ back_hear() { # until it says the words; what it said before is in $back_said
 back() { echo "$*" >&8; back_hear "did $1"; } # an order
 back_end() {
 	exec 8>&- 9<&-
-	rm /run/back.in /run/back.out
+	until_works test ! -e /run/back/pid # its TPM ends with it
+	rm -r /run/back /run/back.in /run/back.out
 }
 
 driver_start() {

@@ -18,7 +18,7 @@ XEN_PACKAGES="xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore
 XEN_BIN=/usr/lib/xen-4.17/bin # where libxl looks for its helpers
 PROGRAMS="vtpm-hold vtpm-mgr vtpm-keeper vtpm-spawn vtpm-backend vtpmctl vtpm-launch libtss2-tcti-vtpm.so.0"
 TOOLS="$B/tests/xenback $B/tests/xen_reach"
-DOM0_TOOLS="/bin/bash /bin/busybox /usr/bin/flock /usr/bin/tpm2 /sbin/mke2fs" # flock and bash for the scripts of Xen
+DOM0_TOOLS="/bin/bash /bin/busybox /usr/bin/flock /usr/bin/tpm2 /usr/bin/swtpm /sbin/mke2fs" # flock and bash for the scripts of Xen
 GUEST_MODULES="xen-tpmfront xen-blkfront xen-gntalloc xen-gntdev xen-evtchn"
 DOM0_MODULES="xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop virtio_pci virtio_blk ext4 crc32c_generic"
 
