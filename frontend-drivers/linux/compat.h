@@ -42,6 +42,19 @@ static inline void compat_end_grant(grant_ref_t ref, void *page)
 #endif
 }
 
+/* Ends a grant unless the other side still has its page mapped. */
+static inline bool compat_try_end_grant(grant_ref_t ref)
+{
+#if defined(COMPAT_TRY_END_GRANT)
+	return gnttab_try_end_foreign_access(ref);
+#else
+	if (!gnttab_end_foreign_access_ref(ref, 0))
+		return false;
+	gnttab_free_grant_reference(ref);
+	return true;
+#endif
+}
+
 /* The head of tpm_class_ops.send: command in buf, len bytes. */
 #ifdef COMPAT_SEND_BUFSIZ
 #define COMPAT_SEND(name) int name(struct tpm_chip *chip, u8 *buf, size_t bufsiz, size_t len)

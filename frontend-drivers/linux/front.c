@@ -21,10 +21,19 @@ static struct front *front_of(struct xenbus_device *dev)
 	return dev_get_drvdata(&chip->dev);
 }
 
+/* A place for a page that is not given back; NULL: the back end has filled them all. */
+static struct ring *find_place(struct front *front)
+{
+	for (unsigned int i = 0; i < RINGS_KEPT; i++)
+		if (ring_reclaim(&front->kept[i]))
+			return &front->kept[i];
+	return NULL;
+}
+
 /* Ends the ring, if there is one. Who waits on it is woken. */
 static void disconnect(struct front *front)
 {
-	struct ring old;
+	struct ring *place, old;
 
 	spin_lock(&front->lock);
 	old = front->ring;
@@ -33,7 +42,13 @@ static void disconnect(struct front *front)
 	front->epoch++;
 	spin_unlock(&front->lock);
 	wake_up_all(&front->wait);
-	ring_close(&old, front);
+	if (ring_close(&old, front))
+		return;
+	place = find_place(front); /* there is one, or there had been no ring */
+	if (place)
+		*place = old;
+	else
+		ring_abandon(&old);
 }
 
 static int publish(struct xenbus_device *dev, const struct ring *ring)
@@ -71,6 +86,10 @@ static void offer(struct front *front)
 		xenbus_dev_fatal(dev, -EPROTONOSUPPORT, "the back end does not speak version 2 of the protocol");
 		return;
 	}
+	if (!find_place(front)) {
+		xenbus_dev_error(dev, -EBUSY, "the back end never lets go of a ring: it gets no other");
+		return;
+	}
 	rc = ring_open(&ring, dev, chip_interrupt, front);
 	if (rc) {
 		xenbus_dev_fatal(dev, rc, "no memory, grant or event channel for the ring");
@@ -78,7 +97,8 @@ static void offer(struct front *front)
 	}
 	rc = publish(dev, &ring);
 	if (rc) {
-		ring_close(&ring, front);
+		if (!ring_close(&ring, front))
+			ring_abandon(&ring);
 		xenbus_dev_fatal(dev, rc, "the ring cannot be published in xenstore");
 		return;
 	}
@@ -167,6 +187,8 @@ static COMPAT_REMOVE front_remove(struct xenbus_device *dev)
 	if (front->registered)
 		tpm_chip_unregister(front->chip);
 	disconnect(front);
+	for (unsigned int i = 0; i < RINGS_KEPT; i++)
+		ring_abandon(&front->kept[i]);
 	/* The chip itself goes with its last user, who cannot reach us any more. */
 	kfree(front);
 	return COMPAT_REMOVE_VALUE;

@@ -15,6 +15,8 @@
 
 #include "ring.h"
 
+#define RINGS_KEPT 4 /* a back end that holds on to the pages of so many rings gets no other */
+
 struct front {
 	struct xenbus_device *dev;
 	struct tpm_chip *chip; /* its drvdata is this; the xenbus device's drvdata is the chip, as tpm_pm_suspend wants it */
@@ -34,6 +36,8 @@ struct front {
 	struct work_struct register_work;
 	bool registered;
 	bool asleep; /* between tpm_pm_suspend and tpm_pm_resume */
+
+	struct ring kept[RINGS_KEPT]; /* closed, but the back end has not let go of the page */
 };
 
 /* chip.c. Allocates the chip for front->dev and ties the three together; it goes with the device. */

@@ -158,8 +158,13 @@ plan_driver_lies() {
 	back tear && guest_plan lies survives
 	back honest && guest_plan lies works after_tear
 	back flood 50000 && guest_plan lies works after_flood
+	# One that asks for ring after ring and keeps the pages of all gets a few.
+	back hoard 20 && until_works guest_error lies 'lets go of'
+	check hoarder_is_refused guest_error lies 'lets go of'
+	back hoard 0 && back vanish && back_hear connected && guest_plan lies works after_hoard
 	driver_end lies
 }
+guest_error() { xenstore-read "/local/domain/$(xl domid "$1")/error/device/vtpm/0/error" | grep -q "$2"; } # guest, words
 
 # A back end that comes and goes, and a guest's process and driver that do.
 plan_driver_life() {
