@@ -20,7 +20,7 @@
  * Exported for drivers of TPMs, but declared in drivers/char/tpm/tpm.h, which packages of headers do not have.
  * CONFIG_MODVERSIONS compares the kernel's types with its own, not with these: they are as in 5.10 and later.
  */
-struct tpm_chip *tpmm_chip_alloc(struct device *dev, const struct tpm_class_ops *ops);
+struct tpm_chip *tpm_chip_alloc(struct device *dev, const struct tpm_class_ops *ops);
 int tpm_chip_start(struct tpm_chip *chip);
 void tpm_chip_stop(struct tpm_chip *chip);
 int tpm_chip_register(struct tpm_chip *chip);

@@ -16,9 +16,7 @@
 
 static struct front *front_of(struct xenbus_device *dev)
 {
-	struct tpm_chip *chip = dev_get_drvdata(&dev->dev);
-
-	return dev_get_drvdata(&chip->dev);
+	return dev_get_drvdata(&dev->dev);
 }
 
 /* A place for a page that is not given back; NULL: the back end has filled them all. */
@@ -162,12 +160,12 @@ static int front_probe(struct xenbus_device *dev, const struct xenbus_device_id 
 	if (!front)
 		return -ENOMEM;
 	front->dev = dev;
+	dev_set_drvdata(&dev->dev, front);
 	spin_lock_init(&front->lock);
 	init_waitqueue_head(&front->wait);
 	INIT_WORK(&front->register_work, chip_register);
-	rc = chip_alloc(front);
-	if (!rc) /* the back end's state, whatever it is, is told to front_changed next */
-		rc = xenbus_switch_state(dev, XenbusStateInitialising);
+	/* The back end's state, whatever it is, is told to front_changed next. */
+	rc = xenbus_switch_state(dev, XenbusStateInitialising);
 	if (rc)
 		kfree(front);
 	return rc;
@@ -182,14 +180,12 @@ static COMPAT_REMOVE front_remove(struct xenbus_device *dev)
 	front->removing = true;
 	spin_unlock(&front->lock);
 	wake_up_all(&front->wait);
-	chip_cancel(front->chip);
+	front_cancel(front);
 	cancel_work_sync(&front->register_work);
-	if (front->registered)
-		tpm_chip_unregister(front->chip);
+	chip_unregister(front);
 	disconnect(front);
 	for (unsigned int i = 0; i < RINGS_KEPT; i++)
 		ring_abandon(&front->kept[i]);
-	/* The chip itself goes with its last user, who cannot reach us any more. */
 	kfree(front);
 	return COMPAT_REMOVE_VALUE;
 }
@@ -199,10 +195,10 @@ static int front_suspend(struct xenbus_device *dev)
 {
 	struct front *front = front_of(dev);
 
-	if (!front->registered || !READ_ONCE(front->connected))
+	if (!front->chip || !READ_ONCE(front->connected))
 		return 0;
 	front->asleep = true;
-	return tpm_pm_suspend(&dev->dev);
+	return tpm_pm_suspend(&front->chip->dev);
 }
 
 /* In the restored domain: grants and event channels are gone, and the back end is another one, which waits for a ring. */
@@ -218,7 +214,7 @@ static void front_complete(struct device *device)
 	struct front *front = front_of(to_xenbus_device(device));
 
 	if (front->asleep)
-		tpm_pm_resume(device);
+		tpm_pm_resume(&front->chip->dev);
 	front->asleep = false;
 }
 

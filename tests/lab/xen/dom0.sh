@@ -181,7 +181,9 @@ plan_driver_life() {
 	back_hear closed && back honest && guest_plan life load && guest_plan life remembered reload
 	# A back end that does not even answer to a cancel keeps no driver for longer than that is waited for.
 	back mute && guest_plan life begin && back_hear request 131 && guest_plan life unload 30 && back_hear closed
-	back honest && guest_plan life load && guest_plan life remembered reload_of_the_mute
+	# Set up by one that lies about itself, and lost in the middle of the next attempt: the one after that makes it whole.
+	back banks 8 && guest_plan life load_fails && back quit 3 && back vanish && back_hear quit
+	guest_plan life comes_up && guest_plan life remembered reload_of_the_mute
 	driver_end life
 }
 
