@@ -29,8 +29,8 @@ irqreturn_t chip_interrupt(int irq, void *arg)
 	struct front *front = arg;
 
 	wake_up_all(&front->wait);
-	/* An event that nobody can have a reason for makes the next one wait. */
-	xen_irq_lateeoi(irq, READ_ONCE(front->busy) ? 0 : XEN_EOI_FLAG_SPURIOUS);
+	/* More events than there is a reason for make the next one wait. */
+	xen_irq_lateeoi(irq, xchg(&front->owed, 0) ? 0 : XEN_EOI_FLAG_SPURIOUS);
 	return IRQ_HANDLED;
 }
 
@@ -52,6 +52,7 @@ static int put_request(struct front *front, const u8 *buf, size_t len)
 
 	spin_lock(&front->lock);
 	if (front->connected && ring_is_free(&front->ring)) {
+		WRITE_ONCE(front->owed, 1);
 		ring_put_request(&front->ring, buf, len);
 		front->request_epoch = front->epoch;
 		rc = 0;
@@ -76,8 +77,10 @@ static bool is_settled(struct front *front)
 void front_cancel(struct front *front)
 {
 	spin_lock(&front->lock);
-	if (front->connected)
+	if (front->connected) {
+		WRITE_ONCE(front->owed, 1);
 		ring_cancel_request(&front->ring);
+	}
 	spin_unlock(&front->lock);
 }
 
@@ -148,7 +151,6 @@ static COMPAT_SEND(chip_send)
 	if (len < TPM_HEADER_SIZE || len > CHAN_PACKET_MAX)
 		return -E2BIG;
 	front->asks_for_banks = asks_for_banks(buf, len);
-	WRITE_ONCE(front->busy, true);
 	while ((rc = put_request(front, buf, len)) == -EAGAIN) {
 		rc = -ETIME;
 		if (time_after(jiffies, limit))
@@ -158,11 +160,7 @@ static COMPAT_SEND(chip_send)
 			break;
 	}
 	/* TPM 2.0, Part 1, "Command/Response Structure": code at offset 6. */
-	if (!rc)
-		rc = await_answer(front, tpm_calc_ordinal_duration(chip, get_unaligned_be32(buf + 6)));
-	if (rc)
-		WRITE_ONCE(front->busy, false);
-	return rc;
+	return rc ? rc : await_answer(front, tpm_calc_ordinal_duration(chip, get_unaligned_be32(buf + 6)));
 }
 
 static int chip_recv(struct tpm_chip *chip, u8 *buf, size_t size)
@@ -174,7 +172,6 @@ static int chip_recv(struct tpm_chip *chip, u8 *buf, size_t size)
 	if (front->request_epoch == front->epoch)
 		n = ring_take_response(&front->ring, buf, size);
 	spin_unlock(&front->lock);
-	WRITE_ONCE(front->busy, false);
 	if (n == -EPIPE)
 		dev_warn(&front->dev->dev, "the back end left before it answered\n");
 	/* The copy is ours: its header may be believed if it agrees with the length that came with it. */

@@ -31,7 +31,7 @@ struct front {
 	bool removing;	    /* no ring will come any more */
 	wait_queue_head_t wait; /* for an answer, a connection, or the end of either */
 
-	bool busy; /* a command is on its way, or waits to be */
+	unsigned int owed; /* 1: the next event is not one too many: something has been asked since the last one */
 	/* The core has one command at a time. Of that: */
 	unsigned int request_epoch; /* the ring that has it in hand */
 	bool asks_for_banks;

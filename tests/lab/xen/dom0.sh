@@ -173,7 +173,8 @@ plan_driver_life() {
 	back close && back_hear closed && back_hear connected && guest_plan life remembered close
 	back vanish && back_hear connected && guest_plan life remembered vanish
 
-	back hold && guest_plan life begin && back_hear request 131 && guest_plan life kill && back_hear cancelled
+	back hold && guest_plan life begin && back_hear request 131 && guest_plan life interrupts_before
+	back drip 2000 && guest_plan life interrupts_are_few && guest_plan life kill && back_hear cancelled
 	back honest && guest_plan life works after_kill
 	back hold && guest_plan life begin && back_hear request 131 && back close && guest_plan life begun_fails close
 	back_hear connected && back honest && guest_plan life remembered close_in_mid_command
