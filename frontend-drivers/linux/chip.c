@@ -15,7 +15,7 @@
 
 #define CONNECT_LIMIT (30 * HZ) /* a command waits so long for a back end that is being restarted */
 #define CANCEL_LIMIT  (10 * HZ) /* ... for the end of a command that was cancelled */
-#define REMOVE_LIMIT  (5 * HZ)	/* ... for any answer while the driver is leaving */
+#define LEAVE_LIMIT   (5 * HZ)	/* ... for any answer, and for the end of it, while driver or domain is leaving */
 #define BANKS_MAX     8		/* banks of PCRs that there may be */
 #define RC_CANCELED   0x909	/* TPM 2.0, Part 2, "TPM_RC": TPM_RC_CANCELED */
 
@@ -91,20 +91,22 @@ static void chip_cancel(struct tpm_chip *chip)
 
 /*
  * A killed process takes its command with it; so does one that takes longer than any TPM may (limit), and a driver that is taken
- * away meanwhile, which has cancelled it. The next command then finds a ring that is free, or waits until it is.
+ * away meanwhile, which has cancelled it. The next command then finds a ring that is free, or waits until it is. A domain that is
+ * about to be saved must not wait for long: who saves it does not either.
  */
 static int await_answer(struct front *front, unsigned long limit)
 {
-	bool leaving = READ_ONCE(front->removing);
+	bool removing = READ_ONCE(front->removing), leaving = removing || READ_ONCE(front->asleep);
 	long rc;
 
 	if (leaving)
-		limit = min(limit, (unsigned long)REMOVE_LIMIT);
-	rc = wait_event_killable_timeout(front->wait, is_settled(front) || READ_ONCE(front->removing) != leaving, limit);
+		limit = min(limit, (unsigned long)LEAVE_LIMIT);
+	rc = wait_event_killable_timeout(front->wait, is_settled(front) || READ_ONCE(front->removing) != removing, limit);
 	if (rc > 0 && is_settled(front))
 		return 0;
 	front_cancel(front);
-	if (!wait_event_timeout(front->wait, is_settled(front), CANCEL_LIMIT))
+	leaving = leaving || READ_ONCE(front->removing);
+	if (!wait_event_timeout(front->wait, is_settled(front), leaving ? LEAVE_LIMIT : CANCEL_LIMIT))
 		return -ETIME;
 	return rc < 0 ? -EINTR : 0; /* an answer that came late is one */
 }

@@ -197,7 +197,7 @@ static int front_suspend(struct xenbus_device *dev)
 
 	if (!front->chip || !READ_ONCE(front->connected))
 		return 0;
-	front->asleep = true;
+	WRITE_ONCE(front->asleep, true);
 	return tpm_pm_suspend(&front->chip->dev);
 }
 
@@ -215,7 +215,7 @@ static void front_complete(struct device *device)
 
 	if (front->asleep)
 		tpm_pm_resume(&front->chip->dev);
-	front->asleep = false;
+	WRITE_ONCE(front->asleep, false);
 }
 
 static const struct dev_pm_ops front_pm = { .complete = front_complete };

@@ -37,7 +37,7 @@ struct front {
 	bool asks_for_banks;
 
 	struct work_struct register_work;
-	bool asleep; /* between tpm_pm_suspend and tpm_pm_resume */
+	bool asleep; /* from before tpm_pm_suspend to after tpm_pm_resume */
 
 	struct ring kept[RINGS_KEPT]; /* closed, but the back end has not let go of the page */
 };

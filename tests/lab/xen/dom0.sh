@@ -181,7 +181,7 @@ plan_driver_life() {
 	back hold && guest_plan life begin && back_hear request 131 && guest_plan life unload && back_hear cancelled
 	back_hear closed && back honest && guest_plan life load && guest_plan life remembered reload
 	# A back end that does not even answer to a cancel keeps no driver for longer than that is waited for.
-	back mute && guest_plan life begin && back_hear request 131 && guest_plan life unload 30 && back_hear closed
+	back mute && guest_plan life begin && back_hear request 131 && guest_plan life unload 20 && back_hear closed
 	# Set up by one that lies about itself, and lost in the middle of the next attempt: the one after that makes it whole.
 	back banks 8 && guest_plan life load_fails && back quit 3 && back vanish && back_hear quit
 	guest_plan life comes_up && guest_plan life remembered reload_of_the_mute
@@ -192,8 +192,9 @@ plan_driver_life() {
 plan_driver_saved() {
 	driver_start saved pv || return
 	guest_plan saved remember
-	check checkpoint xl save -c saved /run/saved.image
-	guest_plan saved remembered checkpoint
+	# The last command before that is not answered; whoever saves the domain does not wait for long.
+	back hold && check checkpoint xl save -c saved /run/saved.image
+	back honest && guest_plan saved remembered checkpoint
 	check save xl save saved /run/saved.image
 	back_hear gone
 	check restore xl restore /run/saved.image
