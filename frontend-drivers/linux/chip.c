@@ -4,6 +4,7 @@
  * event channel, so that it takes no longer than the back end does; the core is told (TPM_CHIP_FLAG_IRQ) not to poll.
  */
 #include <linux/jiffies.h>
+#include <linux/kernel.h>
 #include <linux/minmax.h>
 #include <linux/sched/signal.h>
 #include <xen/events.h>
@@ -89,24 +90,28 @@ static void chip_cancel(struct tpm_chip *chip)
 	front_cancel(front_of(chip));
 }
 
+/* Whoever waits for a domain that is being saved, or powered off, does not wait for minutes. */
+static bool is_leaving(struct front *front)
+{
+	return READ_ONCE(front->removing) || READ_ONCE(front->asleep) || system_state > SYSTEM_RUNNING;
+}
+
 /*
  * A killed process takes its command with it; so does one that takes longer than any TPM may (limit), and a driver that is taken
- * away meanwhile, which has cancelled it. The next command then finds a ring that is free, or waits until it is. A domain that is
- * about to be saved must not wait for long: who saves it does not either.
+ * away meanwhile, which has cancelled it. The next command then finds a ring that is free, or waits until it is.
  */
 static int await_answer(struct front *front, unsigned long limit)
 {
-	bool removing = READ_ONCE(front->removing), leaving = removing || READ_ONCE(front->asleep);
+	bool removing = READ_ONCE(front->removing);
 	long rc;
 
-	if (leaving)
+	if (is_leaving(front))
 		limit = min(limit, (unsigned long)LEAVE_LIMIT);
 	rc = wait_event_killable_timeout(front->wait, is_settled(front) || READ_ONCE(front->removing) != removing, limit);
 	if (rc > 0 && is_settled(front))
 		return 0;
 	front_cancel(front);
-	leaving = leaving || READ_ONCE(front->removing);
-	if (!wait_event_timeout(front->wait, is_settled(front), leaving ? LEAVE_LIMIT : CANCEL_LIMIT))
+	if (!wait_event_timeout(front->wait, is_settled(front), is_leaving(front) ? LEAVE_LIMIT : CANCEL_LIMIT))
 		return -ETIME;
 	return rc < 0 ? -EINTR : 0; /* an answer that came late is one */
 }

@@ -190,6 +190,7 @@ plan_driver_life() {
 
 # The domain is frozen and goes on: at once, or from a file, as another domain.
 plan_driver_saved() {
+	local since
 	driver_start saved pv || return
 	guest_plan saved remember
 	# The last command before that is not answered; whoever saves the domain does not wait for long.
@@ -200,6 +201,9 @@ plan_driver_saved() {
 	check restore xl restore /run/saved.image
 	guest_attach saved
 	guest_plan saved remembered restore
-	driver_end saved
+	# Nor does whoever powers it off.
+	since=$(cut -d. -f1 /proc/uptime)
+	back hold && driver_end saved
+	check off_in_time test $(($(cut -d. -f1 /proc/uptime) - since)) -lt 60
 	rm /run/saved.image
 }
