@@ -82,7 +82,7 @@ descriptors() { # of all processes of ours
 }
 descriptors_are() { [ "$(descriptors)" = "$1" ]; }
 plan_trial_hostile() {
-	local ref fds neighbour_count=12
+	local ref fds neighbour_count=8
 	trial_pair || return
 	ref=$(xenstore-read "/local/domain/$(xl domid web2)/device/vtpm/0/ring-ref")
 	neighbour hostile grants "$ref"
