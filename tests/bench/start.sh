@@ -35,9 +35,9 @@ multiply() {
 		BEGIN;
 		WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < $VTPMS)
 		INSERT INTO vtpm (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, rollbacks, created, machine, token,
-			wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1)
+			wrapped, key_due, quarantine, ek_public_0, ek_public_1, cert_0, cert_1)
 		SELECT randomblob(16), name || i, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, rollbacks, created, machine, token,
-			wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1 FROM vtpm, n;
+			wrapped, key_due, quarantine, ek_public_0, ek_public_1, cert_0, cert_1 FROM vtpm, n;
 		INSERT INTO state (uuid, version, sealed) SELECT v.uuid, s.version, s.sealed FROM vtpm v, state s WHERE v.uuid != s.uuid;
 		INSERT INTO leaf (uuid, epoch, version, mode, discontinuities, hash) SELECT v.uuid, l.epoch, l.version, l.mode, l.discontinuities, l.hash
 			FROM vtpm v, leaf l WHERE l.epoch > 0 AND v.uuid NOT IN (SELECT uuid FROM leaf);
