@@ -188,7 +188,7 @@ check its_evidence attest web2 e
 UUID=$web2 exits without_a_certificate 1 verify e
 says it_is_demanded "the vTPM's endorsement key has no certificate, and the policy demands one"
 UUID=$web2 POLICY=$LAB/any.json exits who_does_not_demand_it 0 verify e
-says is_warned "only what the host's store says"
+says is_warned "only the word of the host's manager"
 mgr_stop
 was=$(db "SELECT 'ek_public_1 = ' || quote(ek_public_1) || ', cert_1 = ' || quote(cert_1) FROM vtpm WHERE name = 'web1'")
 db "UPDATE vtpm SET ek_public_1 = w.ek_public_1, cert_1 = w.cert_1 FROM (SELECT * FROM vtpm WHERE name = 'web2') AS w WHERE vtpm.name = 'web1'"
