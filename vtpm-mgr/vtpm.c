@@ -111,6 +111,8 @@ const char *vtpm_why_quarantined(struct mgr *m, const struct store_vtpm *row)
 
 	if (row->quarantine[0])
 		return row->quarantine;
+	if (m->continuity.state == CONTINUITY_QUARANTINED) /* nobody vouches for the leaf either */
+		return NULL;
 	if (!leaf || leaf->seen || vtpm_held_back(m, row->uuid) || changes_configure(m, row->uuid))
 		return NULL;
 	err = certs_load(m->store, &leaf->l, row, &c);

@@ -104,7 +104,7 @@ leaf() { # NAME SQL
 	mgr_start --pool 0
 	for n in web1 web2 old; do is "$1_${n}_is_not_served" "$(field $n state)" quarantined; done
 	for c in "certify old" "certify web1" "destroy web1 --force" "destroy old" "ca crl" "start web3"; do exits "$1_no_${c%% --*}" 6 ctl $c; done
-	check "$1_says_why" eval 'ctl status | grep -q "newest states (table leaf)"'
+	check "$1_says_why" eval 'ctl status | grep -q "newest states (table leaf)" && ctl show web1 | grep -q "newest states (table leaf)"'
 	mgr_stop
 	put_back whole
 }
