@@ -122,8 +122,8 @@ is persistent_rsa_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x8101000
 is persistent_ecc_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x81010002.pem" -pubout)" "$(of_json "$LAB/web1.json" "d['vtpm']['ek'][1]['public_pem']" | grep .)"
 check ak_is_persistent guest web1 tpm2_readpublic -c 0x81810001 -f pem -o "$LAB/ak.pub"
 is persistent_ak_is_the_certified "$(openssl pkey -pubin -in "$LAB/ak.pub" -pubout)" "$(ctl show web1 --ak-public)"
-refused owner_cannot_evict_the_ak "auth|hierarchy|handle" guest web1 tpm2_evictcontrol -C o -c 0x81810001
-refused guest_cannot_quote_with_the_ak "auth" guest web1 tpm2_quote -c 0x81810001 -l sha256:0 -q 00
+check owner_cannot_evict_the_ak refused "auth|hierarchy|handle" guest web1 tpm2_evictcontrol -C o -c 0x81810001
+check guest_cannot_quote_with_the_ak refused "auth" guest web1 tpm2_quote -c 0x81810001 -l sha256:0 -q 00
 exits destroy_running_is_exit_4 4 ctl destroy web1
 check list ctl list
 # When somebody keeps knocking at one of its sockets.
