@@ -6,7 +6,7 @@
  *	one vTPM   the state on the disk becomes the newest: its leaf is made anew, and its key is wrapped for a new epoch, on
  *		   a line of its own: no row of before has it, nor anything that a QEMU has saved. Certificates are revoked if those that
  *		   are there, or the keys, are not those that were issued
- *	the store  a line of its own for each vTPM that is off; both anchors are defined anew, a genesis row on what the disk holds is
+ *	the store  each vTPM that is off begins a line of its own; both anchors are defined anew, a genesis row on what the disk holds is
  *		   extended into them, and only then it is written: as at provisioning, a crash in between leaves the store quarantined
  */
 #include <stdio.h>
