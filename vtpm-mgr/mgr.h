@@ -47,7 +47,6 @@
 #include "vtpm-mgr/provision.h"
 #include "vtpm-mgr/store.h"
 
-#define DEFAULT_GROUP	    "default"
 #define STATE_MAX_DEFAULT   (128u * 1024u)
 #define SEAL_MARGIN	    (4096u + LAUNCH_LOG_MAX + 4096u + GUEST_EVIDENCE_STATE) /* what the seal adds to a state, and what is in it whatever its quota: a launch's log, in nine indices, and evidence */
 #define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - SEAL_MARGIN)

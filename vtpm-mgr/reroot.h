@@ -9,28 +9,19 @@
  *	share_methods.c	groups that need a second share
  *	recovery_methods.c  the methods about these; describe_recovery.c: what is said of them
  *
- * The values of the table meta: "escrow:GROUP" and "escrow-owner", each root id 16 | u8 n | n times var envelope;
+ * The values of the table meta: "escrow:GROUP" and "escrow-owner" (escrow_set.h);
  * "share:GROUP" (proto/share.h); "former", the keys of journal rows and anchors before a rotation, until the row that ends it is anchored; "former-cas", the certificates
  * of CA keys that went with their chips, each var DER; "moved", u64 seconds since 1970, when the store was last put on another chip.
  */
 #ifndef VTPM_MGR_REROOT_H
 #define VTPM_MGR_REROOT_H
 
+#include "vtpm-mgr/escrow_set.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/proto/share.h"
 
 /* ---- escrow_keep.c ---- */
 
-#define ESCROW_SET_MAX (ROOT_ID_LEN + 1u + RECOVERY_KEYS_MAX * (4u + ENVELOPE_MAX))
-
-/* One secret, for each offline key. */
-struct escrow_set {
-	uint8_t root_id[ROOT_ID_LEN];
-	unsigned n;
-	const uint8_t *envelopes[RECOVERY_KEYS_MAX]; /* views; the recipient's fingerprint is the second to 33rd byte */
-	size_t lens[RECOVERY_KEYS_MAX];
-};
-CHECKED int escrow_set_decode(const uint8_t *p, size_t len, struct escrow_set *set);
 void escrow_meta_key(uint8_t what, const char *group, char key[static NAME_MAX_LEN + 16]);
 /* Reads and decodes one; mem: ESCROW_SET_MAX bytes. ERR_NOTFOUND: nothing is kept; ERR_AUTH: it is damaged. */
 CHECKED int escrow_load(struct mgr *m, uint8_t what, const char *group, uint8_t *mem, struct escrow_set *set);
@@ -164,6 +155,10 @@ void method_recovery_challenge(void *arg, struct call *c, json_t *params);
 void method_recovery_restore(void *arg, struct call *c, json_t *params);
 void method_reseal(void *arg, struct call *c, json_t *params);
 json_t *describe_recovery(struct mgr *m);
+/* One for each envelope, appended to list; and those that the store has. */
+void describe_escrow(json_t *list, uint8_t what, const char *group, const struct escrow_set *set);
+json_t *describe_escrows(struct mgr *m);
+json_t *describe_keys(const struct recovery_keys *keys);
 void describe_recovery_warnings(struct mgr *m, json_t *warnings);
 
 #endif
