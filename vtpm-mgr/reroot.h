@@ -120,7 +120,21 @@ struct reroot {
 
 /* Takes the order over. Ends the call. */
 void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c);
+#define REROOT_MOVED_TEXT                                                                                                                      \
+	"this TPM is another one than the store was made with, or was cleared: nothing proves that the store is the "                          \
+	"newest one, with all failed authorisations in it; say --i-accept-rollback if you know that it is"
+/* Where recreate_recover.c is when it has a store: the TPM is adopted, and one root is back, that of "default". */
+struct reroot_first {
+	uint8_t name[TPM_NAME_MAX], ek[TPM_NAME_MAX];
+	size_t name_len, ek_len;
+	uint8_t root[SEALED_ROOT_MAX]; /* struct sealed_root */
+	size_t len;
+};
+/* Goes on from there to a store that was moved. Takes the order over; ends the call, and the manager. */
+void reroot_go_on(struct mgr *m, struct reroot_order *order, struct call *c, const struct reroot_first *first);
 void reroot_order_free(struct reroot_order *order);
+/* NULL: there is none. */
+const struct reroot_answer *reroot_answer_for(const struct reroot_order *order, const char *group);
 /* Between its two files. */
 void reroot_end(struct reroot *r, int code, const char *text);
 /* Whether the leaves are those of the rows that were believed. ERR_AUTH: not. */
