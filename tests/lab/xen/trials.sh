@@ -77,7 +77,7 @@ trial_pair() {
 	guest_create web1 && guest_create web2
 }
 plan_trial_hostile() {
-	local ref neighbour_count=12
+	local ref neighbour_count=8
 	trial_pair || return
 	ref=$(xenstore-read "/local/domain/$(xl domid web2)/device/vtpm/0/ring-ref")
 	neighbour hostile grants "$ref"
