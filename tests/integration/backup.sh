@@ -91,7 +91,7 @@ CONTENT=$(content)
 mgr_start --pool 0
 SIZE=$(stat -c %s "$LAB/one")
 HEADER=$(($(od -An -tu4 -j12 -N4 "$LAB/one")))
-AUTH='damaged|no backup of vtpmctl|another root key|newer release'
+AUTH='damaged|cut off|no backup of vtpmctl|another root key|newer release'
 flipped() { # OFFSET
 	cp "$LAB/one" "$LAB/bad"
 	printf "\\x$(printf %02x $((0x$(od -An -tx1 -j"$1" -N1 "$LAB/one" | tr -d ' ') ^ (1 << RANDOM % 8))))" |
