@@ -118,6 +118,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/powercut/rotation.sh \
             tests/integration/share.sh \
             tests/integration/identity.sh \
+            tests/integration/certificates.sh \
             tests/integration/policy.sh \
             tests/integration/policy_bus.sh \
             tests/integration/recheck.sh \

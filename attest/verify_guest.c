@@ -71,7 +71,7 @@ enum vtpm_outcome step_ek(struct verify *v)
 	if (!v->e.ek.cert.n && v->in->policy->vtpm_ek)
 		return failed(v, "the vTPM's endorsement key has no certificate, and the policy demands one");
 	if (!v->e.ek.cert.n)
-		return warned(v, "the vTPM's endorsement key has no certificate: that it is this vTPM's is only what the host's store says");
+		return warned(v, "the vTPM's endorsement key has no certificate: that it is this vTPM's is only the word of the host's manager");
 	x = cert_parse(&v->e.ek.cert);
 	key = x && cert_has_key(x, v->ek.key);
 	ours = key && cert_is_of(x, v->ca_cert, v->ca.key, OID_EK_CERTIFICATE, v->b.uuid);
@@ -84,7 +84,7 @@ enum vtpm_outcome step_ek(struct verify *v)
 	if (!ours && v->in->policy->vtpm_ek)
 		return failed(v, "the host's CA has not certified the vTPM's endorsement key, and the policy demands it");
 	if (!ours)
-		return warned(v, "the vTPM's endorsement key has a certificate that another than the host's CA has issued, or for another vTPM: that it is this one's is only what the host's store says");
+		return warned(v, "the vTPM's endorsement key has a certificate that another than the host's CA has issued, or for another vTPM: that it is this one's is only the word of the host's manager");
 	return passed(v, "the host's CA has certified the vTPM's endorsement key, too");
 }
 

@@ -207,17 +207,18 @@ static int nonce_param(struct call *c, json_t *params, uint8_t nonce[static EVID
 static int identify(struct mgr *m, struct attest_request *r, const struct store_vtpm *row, const char **why)
 {
 	const struct leaf *leaf = leaves_find(&m->continuity.leaves, row->uuid);
-	int err = certs_load(m->store, row->uuid, &r->certs);
+	int err;
 
 	*why = "the journal does not vouch for it";
 	if (!leaf || row->quarantine[0])
 		return ERR_QUARANTINE;
 	r->binding.epoch = leaf->l.epoch;
-	*why = err == ERR_AUTH ? "the record of its certificates is damaged; see vtpmctl show" : err_text(err);
+	err = certs_load(m->store, &leaf->l, row, &r->certs);
+	*why = err == ERR_AUTH ? CERTS_NOT_VOUCHED : err_text(err);
 	if (err)
-		return err;
+		return err == ERR_AUTH ? ERR_QUARANTINE : err;
 	*why = "it has no certified attestation key, or no endorsement key that can be seen; see vtpmctl show";
-	if (!certs_issued(&r->certs))
+	if (!certs_issued(&leaf->l.certs))
 		return ERR_NOTFOUND;
 	return attest_identify(r, row);
 }

@@ -71,8 +71,8 @@ void restore_free(struct restore *r);
 struct restore_item {
 	uint8_t uuid[UUID_LEN];
 	char name[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
-	uint64_t version, epoch, discontinuities; /* as the backup has them */
-	uint8_t mode;
+	uint64_t version;
+	struct store_leaf leaf; /* as the backup has it */
 	bool known;	     /* the store has a vTPM of that uuid */
 	bool same;	     /* with that very state */
 	uint64_t now;	     /* its version */

@@ -143,6 +143,8 @@ static int apply_op(struct mgr *m, struct batch *b, struct change *ch)
 			return now ? ERR_WRONG_STATE : ERR_NOTFOUND;
 		l = now->l;
 		l.discontinuities += ch->c.rollback; /* its guest goes on from an older state, by its own policy */
+		if (ch->c.row)
+			l.certs = ch->leaf.certs;
 		/* fallthrough */
 	case STORE_INSERT:
 		l.version = ch->c.version;

@@ -20,7 +20,8 @@ struct certifying {
 	struct mgr *m;
 	struct call *call;
 	struct vtpm *of; /* not powered on, and in no list: what its state is read as */
-	struct certs certs;
+	struct store_certs was;
+	struct certs certs; /* kinds and serial; then what is certified */
 	struct worker w;
 	bool done, storing, exited;
 	int32_t code;
@@ -86,9 +87,9 @@ static int submit(struct certifying *c, const struct backend_provisioned *b)
 	if (!err)
 		err = certs_take(&c->certs, row, b, false);
 	if (!err)
-		err = certs_revoke(c->m, &ch->metas, c->m->store, row->uuid, REVOKED_SUPERSEDED);
+		err = certs_revoke(c->m, &ch->metas, &c->was, REVOKED_SUPERSEDED);
 	if (!err)
-		err = certs_put(&ch->metas, row->uuid, &c->certs);
+		err = certs_put(&ch->metas, &ch->leaf, row, &c->certs);
 	if (!err)
 		ch->mem = malloc(b->sealed_len);
 	if (err || !ch->mem) {
@@ -218,14 +219,19 @@ static void on_ca(void *arg, int code, const char *text)
 		keeper_ask(c->m, KEEPER_KEY_HAND, &b, on_handed, c);
 }
 
+/* The journal is open. */
 static void on_group(void *arg, const struct keeper_reply *r)
 {
 	struct certifying *c = arg;
+	const struct leaf *leaf = leaves_find(&c->m->continuity.leaves, c->of->row.uuid);
+	int err = r->code ? r->code : leaf ? certs_load(c->m->store, &leaf->l, &c->of->row, &c->certs) : ERR_AUTH;
 
-	if (r->code)
-		certify_end(c, r->code, r->text);
-	else
-		keeper_open_ca(c->m, on_ca, c);
+	if (err) {
+		certify_end(c, err, r->code ? r->text : err == ERR_AUTH ? CERTS_NOT_VOUCHED : NULL);
+		return;
+	}
+	c->was = leaf->l.certs;
+	keeper_open_ca(c->m, on_ca, c);
 }
 
 static void certify_begin(struct mgr *m, const struct store_vtpm *row, struct call *call)
@@ -244,18 +250,16 @@ static void certify_begin(struct mgr *m, const struct store_vtpm *row, struct ca
 	*c = (struct certifying){ .m = m, .call = call, .of = of, .next = m->certifying };
 	c->w.control = c->w.store = c->w.control_io.fd = c->w.store_io.fd = -1;
 	m->certifying = c;
-	if (certs_load(m->store, row->uuid, &c->certs))
-		certify_end(c, ERR_AUTH, "the record of its certificates is damaged");
-	else
-		keeper_open_group(m, row->group, on_group, c);
+	keeper_open_group(m, row->group, on_group, c);
 }
 
 void certify_vtpm(struct mgr *m, const struct store_vtpm *row, struct call *call)
 {
 	const struct vtpm *v = vtpm_find(m, row->uuid);
+	const char *why = vtpm_why_quarantined(m, row);
 
-	if (row->damaged || row->quarantine[0])
-		call_error(call, ERR_QUARANTINE, "%s is quarantined: %s", row->name, row->quarantine);
+	if (why)
+		call_error(call, ERR_QUARANTINE, "%s is quarantined: %s", row->name, why);
 	else if (v && v->state != VTPM_FAILED)
 		call_error(call, ERR_WRONG_STATE, "%s is %s; stop it first", row->name, vtpm_state_word(v));
 	else if (vtpm_held_back(m, row->uuid))

@@ -6,13 +6,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "lib/log.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/proto/enroll.h"
 
 #define PREFIX	      "revoked:"
 #define REVOKED_VALUE 17u
-#define RECORD_MAX (1u + SERIAL_LEN + 8u + PUBLIC_MAX + CERT_MAX)
+#define RECORD_MAX    (8u + PUBLIC_MAX + CERT_MAX)
 
 static void record_key(const uint8_t uuid[static UUID_LEN], char key[static NAME_MAX_LEN + 16])
 {
@@ -22,46 +21,71 @@ static void record_key(const uint8_t uuid[static UUID_LEN], char key[static NAME
 	snprintf(key, NAME_MAX_LEN + 16, "certs:%s", text);
 }
 
-static int certs_encode(struct buf *b, const struct certs *c)
+/* Nothing, if there is no AK. */
+static int record_encode_ak(struct buf *b, const struct certs *c)
 {
-	if (buf_put_u8(b, c->kinds) || buf_put_bytes(b, c->serial, SERIAL_LEN) || buf_put_var(b, c->ak_public, c->ak_public_len) ||
-	    buf_put_var(b, c->ak_cert, c->ak_cert_len))
-		return ERR_RANGE;
-	return 0;
+	if (!c->ak_public_len && !c->ak_cert_len)
+		return 0;
+	return buf_put_var(b, c->ak_public, c->ak_public_len) || buf_put_var(b, c->ak_cert, c->ak_cert_len) ? ERR_RANGE : 0;
 }
 
-static int certs_decode(struct buf *b, struct certs *c)
+static int record_decode_ak(struct buf *b, struct certs *c)
 {
 	const uint8_t *pub, *cert;
 
-	if (buf_get_u8(b, &c->kinds) || (c->kinds != ALL_KINDS && c->kinds != 1u << AK_ECC_P256) || buf_get_bytes(b, c->serial, SERIAL_LEN) ||
-	    buf_get_var(b, PUBLIC_MAX, &pub, &c->ak_public_len) || buf_get_var(b, CERT_MAX, &cert, &c->ak_cert_len) || buf_left(b))
+	if (!buf_left(b))
+		return 0;
+	if (buf_get_var(b, PUBLIC_MAX, &pub, &c->ak_public_len) || buf_get_var(b, CERT_MAX, &cert, &c->ak_cert_len) || buf_left(b))
 		return ERR_AUTH;
 	memcpy(c->ak_public, pub, c->ak_public_len);
 	memcpy(c->ak_cert, cert, c->ak_cert_len);
 	return 0;
 }
 
-int certs_load(struct store *s, const uint8_t uuid[static UUID_LEN], struct certs *c)
+static int certs_hash(const struct store_vtpm *row, const uint8_t *record, size_t len, uint8_t hash[static DIGEST_LEN])
+{
+	uint8_t mem[EK_KINDS * 2u * (4u + CERT_MAX) + 4u + RECORD_MAX];
+	struct buf b;
+
+	buf_init(&b, mem, sizeof(mem));
+	for (unsigned i = 0; i < EK_KINDS; i++)
+		if (buf_put_var(&b, row->ek_public[i].data, row->ek_public[i].len) || buf_put_var(&b, row->cert[i].data, row->cert[i].len))
+			return ERR_RANGE;
+	return buf_put_var(&b, record, len) ? ERR_RANGE : leaf_hash(mem, b.len, hash);
+}
+
+int certs_load(struct store *s, const struct store_leaf *l, const struct store_vtpm *row, struct certs *c)
 {
 	char key[NAME_MAX_LEN + 16];
-	uint8_t mem[RECORD_MAX];
+	uint8_t mem[RECORD_MAX], hash[DIGEST_LEN];
 	size_t len = sizeof(mem);
 	struct buf b;
 	int err;
 
 	memset(c, 0, sizeof(*c));
-	record_key(uuid, key);
+	record_key(row->uuid, key);
 	err = store_meta_get(s, key, mem, &len);
+	if (err == ERR_NOTFOUND) {
+		err = 0;
+		len = 0;
+	}
+	if (!err)
+		err = certs_hash(row, mem, len, hash);
+	if (!err && memcmp(hash, l->certs.hash, DIGEST_LEN) != 0)
+		err = ERR_AUTH;
 	buf_wrap(&b, mem, err ? 0 : len);
 	if (!err)
-		err = certs_decode(&b, c);
-	if (err)
+		err = record_decode_ak(&b, c);
+	if (err) {
 		memset(c, 0, sizeof(*c));
-	return err == ERR_RANGE || err == ERR_NOTFOUND ? ERR_AUTH : err;
+		return err == ERR_RANGE ? ERR_AUTH : err;
+	}
+	c->kinds = l->certs.kinds;
+	memcpy(c->serial, l->certs.serial, SERIAL_LEN);
+	return 0;
 }
 
-bool certs_issued(const struct certs *c)
+bool certs_issued(const struct store_certs *c)
 {
 	static const uint8_t none[SERIAL_LEN];
 
@@ -104,15 +128,21 @@ int certs_take(struct certs *c, struct store_vtpm *row, const struct backend_pro
 
 /* ---- what goes along with a change ---- */
 
-int certs_put(struct metas *list, const uint8_t uuid[static UUID_LEN], const struct certs *c)
+int certs_put(struct metas *list, struct store_leaf *l, const struct store_vtpm *row, const struct certs *c)
 {
 	char key[NAME_MAX_LEN + 16];
 	uint8_t mem[RECORD_MAX];
 	struct buf b;
+	int err;
 
-	record_key(uuid, key);
+	record_key(row->uuid, key);
 	buf_init(&b, mem, sizeof(mem));
-	return certs_encode(&b, c) ? ERR_RANGE : metas_add(list, key, b.data, b.len);
+	err = record_encode_ak(&b, c);
+	if (!err)
+		err = certs_hash(row, mem, b.len, l->certs.hash);
+	l->certs.kinds = c->kinds;
+	memcpy(l->certs.serial, c->serial, SERIAL_LEN);
+	return err ? err : metas_add(list, key, b.len ? mem : NULL, b.len);
 }
 
 int certs_forget(struct metas *list, const uint8_t uuid[static UUID_LEN])
@@ -142,37 +172,18 @@ static int revoke_one(struct mgr *m, struct metas *list, const uint8_t serial[st
 	return metas_add(list, key, b.data, b.len);
 }
 
-int certs_revoke(struct mgr *m, struct metas *list, struct store *from, const uint8_t uuid[static UUID_LEN], uint8_t reason)
+int certs_revoke(struct mgr *m, struct metas *list, const struct store_certs *c, uint8_t reason)
 {
-	struct certs c;
-	int err = certs_load(from, uuid, &c);
+	uint8_t serial[SERIAL_LEN];
+	int err = 0;
 
-	if (err == ERR_AUTH) {
-		log_warn("the record of a vTPM's certificates is damaged: it names none that could be revoked");
-		return 0;
-	}
-	if (err || !certs_issued(&c))
-		return err;
-	for (unsigned kind = 0; kind < KEY_KINDS && !err; kind++) {
-		c.serial[SERIAL_LEN - 1] = (uint8_t)kind;
-		if (c.kinds >> kind & 1)
-			err = revoke_one(m, list, c.serial, reason);
+	memcpy(serial, c->serial, SERIAL_LEN);
+	for (unsigned kind = 0; kind < KEY_KINDS && !err && certs_issued(c); kind++) {
+		serial[SERIAL_LEN - 1] = (uint8_t)kind;
+		if (c->kinds >> kind & 1)
+			err = revoke_one(m, list, serial, reason);
 	}
 	return err;
-}
-
-int certs_restore(struct mgr *m, struct metas *list, struct store *from, const uint8_t uuid[static UUID_LEN], bool there)
-{
-	struct certs was;
-	int err = there ? certs_revoke(m, list, m->store, uuid, REVOKED_SUPERSEDED) : 0;
-
-	if (!err)
-		err = certs_revoke(m, list, from, uuid, REVOKED_SUPERSEDED);
-	if (!err)
-		err = certs_load(from, uuid, &was);
-	if (err)
-		return err == ERR_AUTH ? certs_forget(list, uuid) : err;
-	return certs_put(list, uuid, &(struct certs){ .kinds = was.kinds });
 }
 
 /* ---- the list, and its leaf ---- */

@@ -37,7 +37,7 @@ struct metas {
 struct change {
 	struct change *next;
 	struct store_change c;
-	struct store_leaf leaf; /* of STORE_INSERT, STORE_GROUP, STORE_CONFIGURE, STORE_RELEASE: what to record */
+	struct store_leaf leaf; /* of STORE_INSERT, STORE_GROUP, STORE_CONFIGURE, STORE_RELEASE: what to record; of a STORE_UPDATE with a row its certs */
 	bool anchors;		/* of STORE_UPDATE: it may not be lost in a bounded group either */
 	bool switches;		/* of STORE_GROUP_SEAL: the keeper has a successor of that root, and the row is the first that is made with it */
 	uint8_t was[DIGEST_LEN]; /* of STORE_GROUP_SEAL: hash of the row that it was made from (group_row_hash), which must still be the one */

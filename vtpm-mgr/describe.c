@@ -56,7 +56,7 @@ static const char *waits_for(const struct vtpm *v, char *text, size_t cap)
 	return text;
 }
 
-static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
+static void describe_run(struct mgr *m, const struct store_vtpm *row, const char *why, json_t *j)
 {
 	static const char *const words[] = { "stopped", "starting", "running", "stopping", "failed", "launched" };
 	struct vtpm *v = vtpm_find(m, row->uuid), *waiting = takeover_waiting(m, row->uuid);
@@ -64,9 +64,9 @@ static void describe_run(struct mgr *m, const struct store_vtpm *row, json_t *j)
 	char path[128], held[160];
 	const char *reason = v ? waits_for(v, held, sizeof(held)) : NULL;
 
-	if (row->quarantine[0] && !(v && v->state == VTPM_RUNNING)) {
+	if (why && !(v && v->state == VTPM_RUNNING)) {
 		state = "quarantined";
-		reason = row->quarantine;
+		reason = why;
 	} else if (m->continuity.state == CONTINUITY_QUARANTINED && !v) {
 		state = "quarantined";
 		reason = m->continuity.reason;
@@ -107,6 +107,7 @@ static void describe_machine(const struct store_vtpm *row, json_t *j)
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks)
 {
 	const struct leaf *leaf = leaves_find(&m->continuity.leaves, row->uuid);
+	const char *why = vtpm_why_quarantined(m, row);
 	struct vtpm *v = vtpm_find(m, row->uuid);
 	char uuid[UUID_STR_LEN + 1];
 	json_t *j;
@@ -117,12 +118,12 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 		      (json_int_t)(v && v->version > row->version ? v->version : row->version), "sealed_bytes",
 		      (int)row->sealed_len, "state_max", (int)row->state_max, "commit_rate", (int)row->commit_rate,
 		      "locality_max", (int)row->locality_max, "snapshots", snapshots_words[row->snapshots], "rollbacks",
-		      (json_int_t)(v && v->row.rollbacks > row->rollbacks ? v->row.rollbacks : row->rollbacks), "ek", with_eks ? describe_eks(row) : json_array());
+		      (json_int_t)(v && v->row.rollbacks > row->rollbacks ? v->row.rollbacks : row->rollbacks), "ek", json_array());
 	if (!j)
 		return NULL;
 	json_object_set_new(j, "key_due", json_boolean(row->key_due));
 	if (with_eks)
-		describe_ak(m, row, j);
+		describe_keys(m, row, j);
 	if (leaf)
 		json_object_set_new(j, "mode", json_string(describe_mode(leaf->l.mode)));
 	if (leaf)
@@ -133,7 +134,7 @@ json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks
 		json_object_set_new(j, "user", json_integer(row->user));
 	if (row->has_token)
 		describe_machine(row, j);
-	describe_run(m, row, j);
+	describe_run(m, row, why, j);
 	return j;
 }
 
@@ -212,13 +213,18 @@ static json_t *describe_warnings(struct mgr *m)
 	return w;
 }
 
+struct counts {
+	struct mgr *m;
+	int all, quarantined, due;
+};
+
 static int count_row(void *arg, const struct store_vtpm *row)
 {
-	int *n = arg;
+	struct counts *n = arg;
 
-	n[0]++;
-	n[1] += row->quarantine[0] != '\0';
-	n[2] += row->key_due;
+	n->all++;
+	n->quarantined += vtpm_why_quarantined(n->m, row) != NULL;
+	n->due += row->key_due;
 	return 0;
 }
 
@@ -238,17 +244,18 @@ static void describe_hold(const struct mgr *m, json_t *j)
 json_t *describe_status(struct mgr *m)
 {
 	json_t *groups = json_array(), *j;
-	int counts[3] = { 0, 0, 0 }, running = 0;
+	struct counts n = { .m = m };
+	int running = 0;
 
 	for (struct group *g = m->keeper.groups; g; g = g->next)
 		json_array_append_new(groups, describe_group(g));
 	for (struct vtpm *v = m->vtpms; v; v = v->next)
 		running += v->state == VTPM_RUNNING && !v->incoming;
-	if (store_vtpm_each(m->store, count_row, counts))
-		counts[0] = counts[1] = counts[2] = 0;
+	if (store_vtpm_each(m->store, count_row, &n))
+		n = (struct counts){ .m = m };
 	j = json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:o, s:b, s:o}", "version", VTPM_VERSION,
-			 "tpm", describe_tpm(m), "groups", groups, "vtpms", counts[0], "running", running, "quarantined",
-			 counts[1], "keys_due", counts[2], "pool", (int)m->pool_count, "pool_target", (int)m->cfg.pool, "commits",
+			 "tpm", describe_tpm(m), "groups", groups, "vtpms", n.all, "running", running, "quarantined",
+			 n.quarantined, "keys_due", n.due, "pool", (int)m->pool_count, "pool_target", (int)m->cfg.pool, "commits",
 			 (json_int_t)m->continuity.commits, "changes", (json_int_t)m->continuity.changes, "store",
 			 store_word(m->continuity.store_result), "continuity", describe_continuity(m), "sandboxed", (int)m->sandboxed, "warnings",
 			 describe_warnings(m));

@@ -115,26 +115,34 @@ json_t *describe_key(const char *kind, const uint8_t *pub, size_t pub_len, const
 
 const char *const ek_words[] = { "rsa2048", "ecc-p256" };
 
-json_t *describe_eks(const struct store_vtpm *row)
+static void describe_eks(const struct store_vtpm *row, json_t *list)
 {
-	json_t *list = json_array();
-
 	for (unsigned i = 0; i < EK_KINDS; i++)
 		if (row->ek_public[i].len || row->cert[i].len)
 			json_array_append_new(list, describe_key(ek_words[i], row->ek_public[i].data, row->ek_public[i].len, row->cert[i].data,
 								 row->cert[i].len));
-	return list;
 }
 
-void describe_ak(struct mgr *m, const struct store_vtpm *row, json_t *j)
+static void describe_serial(const struct store_certs *c, json_t *j)
 {
-	struct certs c;
-	int err = certs_load(m->store, row->uuid, &c);
 	char hex[2 * SERIAL_LEN + 1];
 
-	json_object_set_new(j, "certificates", json_string(err ? "damaged" : certs_issued(&c) ? "issued" : "revoked"));
-	if (!err && certs_issued(&c) && !hex_encode(c.serial, SERIAL_LEN, hex, sizeof(hex)))
+	json_object_set_new(j, "certificates", json_string(certs_issued(c) ? "issued" : "revoked"));
+	if (certs_issued(c) && !hex_encode(c->serial, SERIAL_LEN, hex, sizeof(hex)))
 		json_object_set_new(j, "serial", json_string(hex));
-	if (!err && c.ak_public_len)
+}
+
+/* No key that the journal does not vouch for; as long as there is no journal, those of the store. */
+void describe_keys(struct mgr *m, const struct store_vtpm *row, json_t *j)
+{
+	const struct leaf *leaf = leaves_find(&m->continuity.leaves, row->uuid);
+	struct certs c = { 0 };
+	int err = leaf ? certs_load(m->store, &leaf->l, row, &c) : 0;
+
+	if (leaf)
+		describe_serial(&leaf->l.certs, j);
+	if (!err)
+		describe_eks(row, json_object_get(j, "ek"));
+	if (c.ak_public_len)
 		json_object_set_new(j, "ak", describe_key("ecc-p256", c.ak_public, c.ak_public_len, c.ak_cert, c.ak_cert_len));
 }

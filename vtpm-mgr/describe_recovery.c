@@ -62,7 +62,7 @@ static int describe_moved(struct mgr *m, json_t *j)
 	return json_object_set_new(j, "moved", json_string(text));
 }
 
-json_t *describe_keys(const struct recovery_keys *keys)
+json_t *describe_offline_keys(const struct recovery_keys *keys)
 {
 	json_t *list = json_array();
 
@@ -96,7 +96,7 @@ json_t *describe_recovery(struct mgr *m)
 
 		json_array_append_new(groups, json_pack("{s:s, s:b}", "name", g->name, "kept", (int)kept));
 	}
-	j = json_pack("{s:s, s:o, s:o, s:o}", "directory", m->cfg.recovery_keys, "keys", describe_keys(&m->keeper.recovery), "groups", groups, "escrows",
+	j = json_pack("{s:s, s:o, s:o, s:o}", "directory", m->cfg.recovery_keys, "keys", describe_offline_keys(&m->keeper.recovery), "groups", groups, "escrows",
 		      describe_escrows(m));
 	if (j && describe_moved(m, j)) {
 		json_decref(j);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/log.h"
 #include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/mgr.h"
 
@@ -33,15 +34,18 @@ static void on_gate(void *arg, const struct keeper_reply *r)
 {
 	struct destroying *d = arg;
 	struct change *ch = r->code ? NULL : change_new(STORE_DELETE, on_destroyed, d);
+	const struct leaf *leaf = leaves_find(&d->m->continuity.leaves, d->uuid);
 	int err;
 
 	if (!ch) {
 		destroy_end(d, r->code ? r->code : ERR_NOMEM, r->text);
 		return;
 	}
+	if (!leaf)
+		log_warn("the journal knows none with the uuid of the vTPM that is destroyed: no certificates are revoked");
 	memcpy(ch->c.uuid, d->uuid, UUID_LEN);
 	ch->c.id = d->id;
-	err = certs_revoke(d->m, &ch->metas, d->m->store, d->uuid, REVOKED_CESSATION);
+	err = leaf ? certs_revoke(d->m, &ch->metas, &leaf->l.certs, REVOKED_CESSATION) : 0;
 	if (!err)
 		err = certs_forget(&ch->metas, d->uuid);
 	if (err) {

@@ -25,7 +25,7 @@ void keeper_open_ca(struct mgr *m, void (*done)(void *arg, int code, const char 
 /* describe_ek.c */
 extern const char *const ek_words[]; /* by enum ek_kind */
 /* The attestation key, and whether the certificates are valid, into j. */
-void describe_ak(struct mgr *m, const struct store_vtpm *row, json_t *j);
+void describe_keys(struct mgr *m, const struct store_vtpm *row, json_t *j);
 json_t *describe_time(int64_t seconds); /* RFC 3339 */
 json_t *describe_spki(const uint8_t *pub, size_t len);
 json_t *describe_key(const char *kind, const uint8_t *pub, size_t pub_len, const uint8_t *cert, size_t cert_len);

@@ -7,7 +7,7 @@
 
 #include "lib/buf.h"
 
-#define LEAF_SIZE (UUID_LEN + 8u + 8u + 1u + 8u + DIGEST_LEN)
+#define LEAF_SIZE (UUID_LEN + 8u + 8u + 1u + 8u + DIGEST_LEN + 1u + SERIAL_LEN + DIGEST_LEN)
 
 static const char label_group[] = "vtpm group v1", label_launch[] = "vtpm group launch v1";
 
@@ -126,7 +126,9 @@ static int hash_leaf(struct leaves *s, const struct store_leaf *l, uint8_t hash[
 
 	buf_init(&b, mem, sizeof(mem));
 	if (buf_put_bytes(&b, l->uuid, UUID_LEN) || buf_put_u64le(&b, l->epoch) || buf_put_u64le(&b, l->version) ||
-	    buf_put_u8(&b, l->mode) || buf_put_u64le(&b, l->discontinuities) || buf_put_bytes(&b, l->hash, DIGEST_LEN))
+	    buf_put_u8(&b, l->mode) || buf_put_u64le(&b, l->discontinuities) || buf_put_bytes(&b, l->hash, DIGEST_LEN) ||
+	    buf_put_u8(&b, l->certs.kinds) || buf_put_bytes(&b, l->certs.serial, SERIAL_LEN) ||
+	    buf_put_bytes(&b, l->certs.hash, DIGEST_LEN))
 		return ERR_RANGE;
 	return merkle_leaf(&s->tree, mem, b.len, hash);
 }
@@ -140,6 +142,7 @@ int leaves_put(struct leaves *s, const struct store_leaf *l)
 	if (err)
 		return err;
 	if (is_at(s, at, l->uuid)) {
+		s->v[at].seen &= !memcmp(&s->v[at].l.certs, &l->certs, sizeof(l->certs));
 		s->v[at].l = *l;
 		return merkle_set(&s->tree, at, hash);
 	}

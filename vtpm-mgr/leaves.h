@@ -4,7 +4,7 @@
  * vouches for by its Merkle root: a leaf per vTPM, and one per group. In memory, sorted by uuid; the table "leaf" of
  * the store is its image.
  *
- *	vTPM   uuid; owner epoch, from 1; version and SHA-256 of its sealed state; mode; discontinuities
+ *	vTPM   uuid; owner epoch, from 1; version and SHA-256 of its sealed state; mode; discontinuities; serial number and SHA-256 of what is certified
  *	group  the first 16 bytes of SHA-256("vtpm group v1" ‖ name); epoch 0; SHA-256 of its sealed root; mode
  *	       what it demands of launches, if that was ever said: the same of "vtpm group launch v1"; SHA-256 of the value
  */
@@ -18,6 +18,7 @@ struct leaf {
 	struct store_leaf l;
 	double tokens;	       /* anchored changes that it may still cause; see commit_quota.c */
 	uint64_t tokens_ms;    /* when that was; 0: never */
+	bool seen;	       /* the store's keys and certificates are those of l.certs, as far as this manager has looked */
 };
 
 struct leaves {

@@ -237,9 +237,9 @@ static void method_destroy(void *arg, struct call *c, json_t *params)
 		call_error(c, ERR_BUSY, "%s %s", row->name, vtpm_held_back(m, row->uuid));
 	} else if (changes_destroy(m, row->id)) {
 		call_error(c, ERR_BUSY, "%s is being destroyed", row->name);
-	} else if (row->quarantine[0] && !force) {
+	} else if (vtpm_why_quarantined(m, row) && !force) {
 		call_error(c, ERR_QUARANTINE, "%s is quarantined (%s); --force destroys it all the same", row->name,
-			   row->quarantine);
+			   vtpm_why_quarantined(m, row));
 	} else {
 		if (v)
 			vtpm_free(v);
@@ -283,7 +283,7 @@ static int list_quarantined(void *arg, const struct store_vtpm *row)
 {
 	struct listing *l = arg;
 
-	if (!row->quarantine[0])
+	if (!vtpm_why_quarantined(l->m, row))
 		return 0;
 	return json_array_append_new(l->list, describe_vtpm(l->m, row, false)) ? ERR_NOMEM : 0;
 }

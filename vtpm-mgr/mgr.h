@@ -357,6 +357,8 @@ void vtpm_stop_all(struct mgr *m);
 void vtpm_destroy(struct mgr *m, const struct store_vtpm *row, void (*done)(void *arg, int code, const char *text), void *arg);
 /* Marks a row as quarantined, in store, log and audit. */
 void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *why);
+/* Why it is quarantined, by its mark or because the journal does not vouch for its keys and certificates. NULL: it is not, as far as one can see while it is off. */
+const char *vtpm_why_quarantined(struct mgr *m, const struct store_vtpm *row);
 /* What a row's wrapped key is bound to. */
 CHECKED int vtpm_binding(const struct store_vtpm *row, struct key_binding *b);
 /* Whether somebody has its TPM, or waits for it. */
@@ -512,7 +514,6 @@ void method_create_group(void *arg, struct call *c, json_t *params);
 json_t *describe_vtpm(struct mgr *m, const struct store_vtpm *row, bool with_eks);
 extern const char *const launch_words[]; /* by LAUNCH_AUTO, LAUNCH_REQUIRED, LAUNCH_OFF */
 extern const char *const snapshots_words[]; /* by SNAPSHOTS_REFUSE, SNAPSHOTS_ALLOW */
-json_t *describe_eks(const struct store_vtpm *row); /* an absent key, or certificate, is left out */
 json_t *describe_status(struct mgr *m);
 json_t *describe_group(const struct group *g);
 /* describe_continuity.c */

@@ -237,11 +237,12 @@ static int make_guest(struct vtpm *v, struct worker_guest *guest, int *theirs)
 	return 0;
 }
 
-/* The journal vouches for one state of each vTPM; why: what is wrong with this one. */
+/* The journal vouches for one state of each vTPM, and for its keys and certificates; why: what is wrong with this one. */
 static int check_leaf(const struct vtpm *v, const uint8_t *sealed, size_t len, const char **why)
 {
 	const struct leaf *leaf = leaves_find(&v->m->continuity.leaves, v->row.uuid);
 	uint8_t hash[DIGEST_LEN];
+	struct certs certs;
 	int err = leaf_hash(sealed, len, hash);
 
 	if (err)
@@ -250,7 +251,10 @@ static int check_leaf(const struct vtpm *v, const uint8_t *sealed, size_t len, c
 	if (!leaf || leaf->l.epoch != v->row.epoch)
 		return ERR_AUTH;
 	*why = "its state is not the newest one: an older or another one was put there";
-	return leaf->l.version != v->version || memcmp(leaf->l.hash, hash, DIGEST_LEN) != 0 ? ERR_AUTH : 0;
+	if (leaf->l.version != v->version || memcmp(leaf->l.hash, hash, DIGEST_LEN) != 0)
+		return ERR_AUTH;
+	*why = CERTS_NOT_VOUCHED;
+	return certs_load(v->m->store, &leaf->l, &v->row, &certs);
 }
 
 int vtpm_state_get(struct vtpm *v, uint8_t sealed[static SEALED_STATE_MAX], size_t *len, const char **why)

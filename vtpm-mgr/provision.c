@@ -88,7 +88,7 @@ static bool is_certified(const struct provision *p)
 
 static uint8_t kinds(const struct provision *p)
 {
-	return (uint8_t)(ahead(p) ? 0 : is_import(p) ? 1u << AK_ECC_P256 : ALL_KINDS);
+	return (uint8_t)(ahead(p) ? 0 : is_import(p) ? AK_ONLY : ALL_KINDS);
 }
 
 /* Ends it: who asked is answered, and the pool may go on. */
@@ -193,7 +193,7 @@ static int submit(struct provision *p, const struct backend_provisioned *b)
 	memcpy(ch->leaf.uuid, p->row.uuid, UUID_LEN);
 	ch->leaf.epoch = p->row.epoch;
 	ch->leaf.mode = g->mode;
-	err = certs_put(&ch->metas, p->row.uuid, &p->certs);
+	err = certs_put(&ch->metas, &ch->leaf, &p->row, &p->certs);
 	if (err) {
 		change_free(ch);
 		return err;

@@ -4,7 +4,8 @@
  * its own, is in the audit log, and leaves one discontinuity more in every leaf that it concerns.
  *
  *	one vTPM   the state on the disk becomes the newest: its leaf is made anew, and its key is wrapped for a new epoch, on
- *		   a line of its own: no row of before has it, nor anything that a QEMU has saved
+ *		   a line of its own: no row of before has it, nor anything that a QEMU has saved. Certificates are revoked if those that
+ *		   are there, or the keys, are not those that were issued
  *	the store  both anchors are defined anew, a genesis row on what the disk holds is extended into them, and
  *		   only then it is written: as at provisioning, a crash in between leaves the store quarantined
  */
@@ -55,7 +56,7 @@ static int may_release(struct mgr *m, const struct store_vtpm *row, const char *
 	if (vtpm_powered(m, row->uuid))
 		return ERR_WRONG_STATE;
 	*why = "it is not quarantined";
-	if (!row->quarantine[0])
+	if (!vtpm_why_quarantined(m, row))
 		return ERR_WRONG_STATE;
 	*why = "its row is damaged; put it right, or restore it from a backup";
 	if (row->damaged || row->wrapped_len != WRAPPED_KEY_LEN)
@@ -115,6 +116,25 @@ static int leaf_on_disk(const struct vtpm_release *r, struct store_leaf *l)
 	return 0;
 }
 
+/*
+ * What the leaf says of its keys and certificates stays, if that is what is there. Otherwise what was issued is revoked, and the keys that are there are
+ * its keys by the operator's word, until they are certified anew.
+ */
+static int accept_keys(struct vtpm_release *r, struct change *ch)
+{
+	const struct leaf *known = leaves_find(&r->m->continuity.leaves, r->row.uuid);
+	struct certs c;
+	int err = known ? certs_load(r->m->store, &known->l, &r->row, &c) : ERR_AUTH;
+
+	if (err != ERR_AUTH) {
+		ch->leaf.certs = known->l.certs;
+		return err;
+	}
+	err = known ? certs_revoke(r->m, &ch->metas, &known->l.certs, REVOKED_SUPERSEDED) : 0;
+	c = (struct certs){ .kinds = known ? known->l.certs.kinds : AK_ONLY };
+	return err ? err : certs_put(&ch->metas, &ch->leaf, &r->row, &c);
+}
+
 /* Nothing is on its way to the disk. */
 static void submit(void *arg)
 {
@@ -127,10 +147,15 @@ static void submit(void *arg)
 		vtpm_release_end(r, err ? err : ERR_NOMEM, err ? why : err_text(ERR_NOMEM));
 		return;
 	}
+	why = "its state is missing or damaged";
 	err = leaf_on_disk(r, &ch->leaf);
+	if (!err) {
+		why = "its certificates cannot be revoked";
+		err = accept_keys(r, ch);
+	}
 	if (err) {
 		change_free(ch);
-		vtpm_release_end(r, err, err == ERR_NOMEM ? err_text(err) : "its state is missing or damaged");
+		vtpm_release_end(r, err, err == ERR_NOMEM ? err_text(err) : why);
 		return;
 	}
 	memcpy(ch->c.uuid, r->row.uuid, UUID_LEN);

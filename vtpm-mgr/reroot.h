@@ -172,7 +172,7 @@ json_t *describe_recovery(struct mgr *m);
 /* One for each envelope, appended to list; and those that the store has. */
 void describe_escrow(json_t *list, uint8_t what, const char *group, const struct escrow_set *set);
 json_t *describe_escrows(struct mgr *m);
-json_t *describe_keys(const struct recovery_keys *keys);
+json_t *describe_offline_keys(const struct recovery_keys *keys);
 void describe_recovery_warnings(struct mgr *m, json_t *warnings);
 
 #endif

@@ -118,6 +118,19 @@ static void forget_failed(struct mgr *m, const struct restore_list *list)
 	}
 }
 
+/* Those of the backup, and of what is there, are revoked, and what is to be certified anew is remembered. */
+static int revoke_both(struct committing *c, struct change *ch, const struct restore_item *it, struct store_leaf *l)
+{
+	const struct leaf *now = leaves_find(&c->m->continuity.leaves, it->uuid);
+	int err = now ? certs_revoke(c->m, &ch->metas, &now->l.certs, REVOKED_SUPERSEDED) : 0;
+
+	if (!err)
+		err = certs_revoke(c->m, &ch->metas, &it->leaf.certs, REVOKED_SUPERSEDED);
+	if (!err)
+		err = store_vtpm_by_uuid(c->from, it->uuid, &c->row);
+	return err ? err : certs_put(&ch->metas, l, &c->row, &(struct certs){ .kinds = it->leaf.certs.kinds });
+}
+
 static void submit(struct committing *c)
 {
 	char why[TEXT_MAX + 1];
@@ -128,12 +141,12 @@ static void submit(struct committing *c)
 		committing_end(c, err ? err : ERR_NOMEM, err ? why : err_text(ERR_NOMEM));
 		return;
 	}
-	for (size_t i = 0; i < c->list->n && !err; i++)
+	for (size_t i = 0, at = 0; i < c->list->n && !err; i++)
 		if (c->list->v[i].chosen)
-			err = certs_restore(c->m, &ch->metas, c->from, c->list->v[i].uuid, c->list->v[i].known);
+			err = revoke_both(c, ch, &c->list->v[i], &c->set.v[at++].leaf);
 	if (err) {
 		change_free(ch);
-		committing_end(c, err, "its record of certificates is damaged");
+		committing_end(c, err, "its certificates cannot be revoked");
 		return;
 	}
 	forget_failed(c->m, c->list);
@@ -192,9 +205,9 @@ static int make_leaf(struct committing *c, const struct restore_item *it, struct
 	free(sealed);
 	memcpy(l->uuid, it->uuid, UUID_LEN);
 	l->epoch = out->epoch;
-	l->mode = now ? now->l.mode : it->mode;
+	l->mode = now ? now->l.mode : it->leaf.mode;
 	l->discontinuities =
-		now && now->l.discontinuities > it->discontinuities ? now->l.discontinuities : it->discontinuities;
+		now && now->l.discontinuities > it->leaf.discontinuities ? now->l.discontinuities : it->leaf.discontinuities;
 	l->discontinuities++;
 	return err;
 }

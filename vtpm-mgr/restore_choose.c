@@ -15,6 +15,7 @@ struct listing {
 	struct restore_list *list;
 	uint8_t *sealed;
 	struct store_vtpm *mem;
+	struct certs certs;
 };
 
 void restore_list_free(struct restore_list *list)
@@ -52,7 +53,7 @@ static struct restore_item *list_add(struct restore_list *list)
 	return &list->v[list->n++];
 }
 
-/* The state that the backup has is the one that the journal vouched for when it was taken. */
+/* The state, keys and certificates that the backup has are those that the journal vouched for when it was taken. */
 static int check_state(struct listing *l, const struct store_vtpm *row, struct restore_item *it)
 {
 	const struct leaf *leaf = leaves_find(&l->leaves, row->uuid), *now;
@@ -63,17 +64,18 @@ static int check_state(struct listing *l, const struct store_vtpm *row, struct r
 
 	if (!err)
 		err = leaf_hash(l->sealed, len, hash);
+	if (!err)
+		err = leaf ? certs_load(l->from, &leaf->l, row, &l->certs) : ERR_AUTH;
 	if (err == ERR_CRYPTO || err == ERR_NOMEM)
 		return err;
-	if (err || row->damaged || row->wrapped_len != WRAPPED_KEY_LEN || !leaf || leaf->l.epoch != row->epoch ||
+	if (err || row->damaged || row->wrapped_len != WRAPPED_KEY_LEN || leaf->l.epoch != row->epoch ||
 	    leaf->l.version != version || memcmp(leaf->l.hash, hash, DIGEST_LEN) != 0) {
 		cannot(it, ERR_QUARANTINE, "it was damaged, or not the newest, when the backup was taken");
 		return 0;
 	}
 	now = leaves_find(&l->m->continuity.leaves, row->uuid);
 	it->same = it->known && now && now->l.version == version && !memcmp(now->l.hash, hash, DIGEST_LEN);
-	it->mode = leaf->l.mode;
-	it->discontinuities = leaf->l.discontinuities;
+	it->leaf = leaf->l;
 	return 0;
 }
 

@@ -88,6 +88,13 @@ struct store_vtpm {
 /* What may be lost of a guest's changes: docs/continuity.md. */
 enum store_mode { MODE_BOUNDED, MODE_STRICT, MODE_LAST = MODE_STRICT };
 
+/* What a vTPM's keys are, and what is certified of them: see certs.h. */
+struct store_certs {
+	uint8_t kinds; /* of keys that we certify, a bit each */
+	uint8_t serial[SERIAL_LEN]; /* of their certificates, but for the last byte, which is the kind; zeros: they were revoked */
+	uint8_t hash[DIGEST_LEN];   /* of the keys and certificates themselves */
+};
+
 /* What the journal vouches for: see leaves.h. */
 struct store_leaf {
 	uint8_t uuid[UUID_LEN];
@@ -96,6 +103,7 @@ struct store_leaf {
 	uint8_t mode; /* enum store_mode */
 	uint64_t discontinuities; /* how often a loss, or a rollback that an operator accepted, cannot be ruled out */
 	uint8_t hash[DIGEST_LEN]; /* SHA-256 of what is sealed */
+	struct store_certs certs; /* of a vTPM; of anything else zeros */
 };
 
 /* A row of the journal as it is stored: struct journal_row, encoded, and its MAC. */
@@ -106,7 +114,7 @@ struct store_row {
 };
 
 enum store_op {
-	STORE_UPDATE, /* a state: uuid, version (the stored one + 1), sealed; row: and its certificates, NULL: not these */
+	STORE_UPDATE, /* a state: uuid, version (the stored one + 1), sealed; row: and its EKs and certificates, NULL: not these */
 	STORE_INSERT, /* a vTPM with its first state: row, version, sealed */
 	STORE_DELETE, /* a vTPM, its key and its state: id. With secure_delete the key is overwritten: that is the crypto-erase */
 	STORE_CONFIGURE, /* the policy of a row, its key, which is bound to it, and its epoch: row as it was read, to. ERR_NOTFOUND: its key is not row's any more */

@@ -112,13 +112,15 @@ static int put_meta(struct store *s, const struct store_meta *meta, size_t n)
 	return err;
 }
 
-static int update_certs(struct store *s, const struct store_vtpm *v)
+static int update_keys(struct store *s, const struct store_vtpm *v)
 {
-	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_CERTS);
+	sqlite3_stmt *st = store_stmt(s, SQL_VTPM_KEYS);
 
 	bind_uuid(st, 1, v->uuid);
-	bind_bytes(st, 2, v->cert[0].data, v->cert[0].len);
-	bind_bytes(st, 3, v->cert[1].data, v->cert[1].len);
+	for (int i = 0; i < (int)STORE_EK_KINDS; i++) {
+		bind_bytes(st, 2 + i, v->ek_public[i].data, v->ek_public[i].len);
+		bind_bytes(st, 4 + i, v->cert[i].data, v->cert[i].len);
+	}
 	return store_exec(s, st);
 }
 
@@ -139,7 +141,7 @@ static int update_state(struct store *s, const struct store_change *c)
 	if (!err && c->rewrap)
 		err = rewrap(s, c->rewrap);
 	if (!err && c->row)
-		err = update_certs(s, c->row);
+		err = update_keys(s, c->row);
 	if (err || !c->rollback)
 		return err;
 	st = store_stmt(s, SQL_VTPM_ROLLBACK);

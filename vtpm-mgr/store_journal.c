@@ -4,21 +4,26 @@
 
 #include <string.h>
 
+#include "vtpm-mgr/proto/backend.h"
+
 /* ---- leaves ---- */
 
 static int read_leaf(sqlite3_stmt *st, struct store_leaf *l)
 {
-	int64_t epoch = 0, version = 0, mode = 0, discontinuities = 0;
+	int64_t epoch = 0, version = 0, mode = 0, discontinuities = 0, kinds = 0;
 
 	memset(l, 0, sizeof(*l));
 	if (col_exact(st, 0, l->uuid, UUID_LEN) || col_int(st, 1, 0, INT64_MAX, &epoch) ||
 	    col_int(st, 2, 1, INT64_MAX, &version) || col_int(st, 3, 0, MODE_LAST, &mode) ||
-	    col_int(st, 4, 0, INT64_MAX, &discontinuities) || col_exact(st, 5, l->hash, DIGEST_LEN))
+	    col_int(st, 4, 0, INT64_MAX, &discontinuities) || col_exact(st, 5, l->hash, DIGEST_LEN) ||
+	    col_int(st, 6, 0, ALL_KINDS, &kinds) || col_exact(st, 7, l->certs.serial, SERIAL_LEN) ||
+	    col_exact(st, 8, l->certs.hash, DIGEST_LEN))
 		return ERR_AUTH;
 	l->epoch = (uint64_t)epoch;
 	l->version = (uint64_t)version;
 	l->mode = (uint8_t)mode;
 	l->discontinuities = (uint64_t)discontinuities;
+	l->certs.kinds = (uint8_t)kinds;
 	return 0;
 }
 
@@ -49,6 +54,9 @@ static int put_leaf(struct store *s, const struct store_leaf *l)
 	sqlite3_bind_int64(st, 4, l->mode);
 	sqlite3_bind_int64(st, 5, (int64_t)l->discontinuities);
 	bind_bytes(st, 6, l->hash, DIGEST_LEN);
+	sqlite3_bind_int64(st, 7, l->certs.kinds);
+	bind_bytes(st, 8, l->certs.serial, SERIAL_LEN);
+	bind_bytes(st, 9, l->certs.hash, DIGEST_LEN);
 	return store_exec(s, st);
 }
 

@@ -7,7 +7,8 @@ const struct store_table store_tables[] = {
 	{"grp", "CREATE TABLE grp (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, root BLOB NOT NULL) STRICT"},
 	{"journal", "CREATE TABLE journal (n INTEGER PRIMARY KEY, row BLOB NOT NULL, mac BLOB NOT NULL) STRICT"},
 	{"leaf", "CREATE TABLE leaf (uuid BLOB NOT NULL PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL, "
-		 "mode INTEGER NOT NULL, discontinuities INTEGER NOT NULL, hash BLOB NOT NULL) STRICT, WITHOUT ROWID"},
+		 "mode INTEGER NOT NULL, discontinuities INTEGER NOT NULL, hash BLOB NOT NULL, kinds INTEGER NOT NULL, "
+		 "serial BLOB NOT NULL, certs BLOB NOT NULL) STRICT, WITHOUT ROWID"},
 	{"meta", "CREATE TABLE meta (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, value BLOB NOT NULL) STRICT"},
 	{"state", "CREATE TABLE state (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE REFERENCES vtpm (uuid), "
 		  "version INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT"},
@@ -53,18 +54,19 @@ const char *const store_sql[SQL_COUNT] = {
 	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3, epoch = ?5, quarantine = iif(?6, '', quarantine), "
 			       "launch = ?7, launch_rules = ?8 WHERE uuid = ?1 AND wrapped = ?4",
 	[SQL_VTPM_REWRAP] = "UPDATE vtpm SET wrapped = ?2, key_due = ?4 WHERE id = ?1 AND wrapped = ?3",
-	[SQL_VTPM_CERTS] = "UPDATE vtpm SET cert_0 = ?2, cert_1 = ?3 WHERE uuid = ?1",
+	[SQL_VTPM_KEYS] = "UPDATE vtpm SET ek_public_0 = ?2, ek_public_1 = ?3, cert_0 = ?4, cert_1 = ?5 WHERE uuid = ?1",
 	[SQL_VTPM_EXISTS] = "SELECT 1 FROM vtpm WHERE id = ?1",
 	[SQL_VTPM_ROLLBACK] = "UPDATE vtpm SET rollbacks = rollbacks + 1 WHERE uuid = ?1",
 	[SQL_VTPM_DELETE] = "DELETE FROM vtpm WHERE id = ?1",
 	[SQL_STATE_GET] = "SELECT uuid, version, sealed FROM state WHERE uuid = ?1",
 	[SQL_STATE_INSERT] = "INSERT INTO state (uuid, version, sealed) VALUES (?1, ?2, ?3)",
 	[SQL_STATE_UPDATE] = "UPDATE state SET version = ?2, sealed = ?3 WHERE uuid = ?1 AND version = ?2 - 1",
-	[SQL_LEAF_EACH] = "SELECT uuid, epoch, version, mode, discontinuities, hash FROM leaf ORDER BY uuid",
-	[SQL_LEAF_PUT] = "INSERT INTO leaf (uuid, epoch, version, mode, discontinuities, hash) "
-			 "VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (uuid) DO UPDATE SET epoch = excluded.epoch, "
+	[SQL_LEAF_EACH] = "SELECT uuid, epoch, version, mode, discontinuities, hash, kinds, serial, certs FROM leaf ORDER BY uuid",
+	[SQL_LEAF_PUT] = "INSERT INTO leaf (uuid, epoch, version, mode, discontinuities, hash, kinds, serial, certs) "
+			 "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (uuid) DO UPDATE SET epoch = excluded.epoch, "
 			 "version = excluded.version, mode = excluded.mode, "
-			 "discontinuities = excluded.discontinuities, hash = excluded.hash",
+			 "discontinuities = excluded.discontinuities, hash = excluded.hash, kinds = excluded.kinds, "
+			 "serial = excluded.serial, certs = excluded.certs",
 	[SQL_LEAF_DELETE] = "DELETE FROM leaf WHERE uuid = ?1",
 	[SQL_JOURNAL_READ] = "SELECT n, row, mac FROM journal WHERE n >= ?1 ORDER BY n LIMIT ?2",
 	[SQL_JOURNAL_LAST] = "SELECT n, row, mac FROM journal ORDER BY n DESC LIMIT 1",

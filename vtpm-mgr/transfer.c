@@ -155,7 +155,7 @@ static void on_begun(void *arg, int code, const char *text)
 		fail(t, code, text);
 	else
 		turn(t, json_pack("{s:s, s:I, s:o, s:o}", "id", t->id, "bytes", (json_int_t)backup_file_size(t->backup), "created",
-				  time_text(backup_created(t->backup)), "offline_keys", describe_keys(backup_keys(t->backup))));
+				  time_text(backup_created(t->backup)), "offline_keys", describe_offline_keys(backup_keys(t->backup))));
 }
 
 void method_backup(void *arg, struct call *c, json_t *params)
@@ -301,7 +301,7 @@ static json_t *describe_list(const struct transfer *t, const char *aside)
 		if (t->check || t->list.v[i].chosen || !t->only)
 			json_array_append_new(list, describe_item(&t->list.v[i]));
 	j = json_pack("{s:o, s:o, s:o}", "created", time_text(restore_created(t->restore)), "offline_keys",
-		      describe_keys(restore_keys(t->restore)), "vtpms", list);
+		      describe_offline_keys(restore_keys(t->restore)), "vtpms", list);
 	if (j && aside[0])
 		json_object_set_new(j, "replaced", json_string(aside));
 	return j;

@@ -15,6 +15,7 @@
 
 #include "lib/log.h"
 #include "vtpm-mgr/attest.h"
+#include "vtpm-mgr/certs.h"
 #include "vtpm-mgr/launch.h"
 #include "vtpm-mgr/reroot.h"
 
@@ -99,6 +100,24 @@ void vtpm_quarantine(struct mgr *m, const struct store_vtpm *row, const char *wh
 		log_error("%s: the quarantine cannot be recorded: %s", row->name,
 			  err == ERR_NOTFOUND ? "no row has its uuid" : store_why(m->store));
 	mgr_audit(m, NULL, "quarantine", row, ERR_QUARANTINE, why);
+}
+
+/* While its row or its leaf is being changed they need not fit. Looked at once: what uses keys or certificates looks again, and who lists very many vTPMs does not. */
+const char *vtpm_why_quarantined(struct mgr *m, const struct store_vtpm *row)
+{
+	struct leaf *leaf = leaves_find(&m->continuity.leaves, row->uuid);
+	struct certs c;
+	int err;
+
+	if (row->quarantine[0])
+		return row->quarantine;
+	if (m->continuity.state == CONTINUITY_QUARANTINED) /* nobody vouches for the leaf either */
+		return NULL;
+	if (!leaf || leaf->seen || vtpm_held_back(m, row->uuid) || changes_configure(m, row->uuid))
+		return NULL;
+	err = certs_load(m->store, &leaf->l, row, &c);
+	leaf->seen = !err;
+	return err == ERR_AUTH ? CERTS_NOT_VOUCHED : NULL;
 }
 
 void vtpm_reason_set(struct vtpm *v, const char *text)

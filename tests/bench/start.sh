@@ -35,12 +35,16 @@ multiply() {
 		BEGIN;
 		WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < $VTPMS)
 		INSERT INTO vtpm (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, rollbacks, created, machine, token,
-			wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1)
+			wrapped, key_due, quarantine, ek_public_0, ek_public_1, cert_0, cert_1)
 		SELECT randomblob(16), name || i, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, rollbacks, created, machine, token,
-			wrapped, quarantine, ek_public_0, ek_public_1, cert_0, cert_1 FROM vtpm, n;
+			wrapped, key_due, quarantine, ek_public_0, ek_public_1, cert_0, cert_1 FROM vtpm, n;
 		INSERT INTO state (uuid, version, sealed) SELECT v.uuid, s.version, s.sealed FROM vtpm v, state s WHERE v.uuid != s.uuid;
-		INSERT INTO leaf (uuid, epoch, version, mode, discontinuities, hash) SELECT v.uuid, l.epoch, l.version, l.mode, l.discontinuities, l.hash
+		INSERT INTO leaf (uuid, epoch, version, mode, discontinuities, hash, kinds, serial, certs)
+			SELECT v.uuid, l.epoch, l.version, l.mode, l.discontinuities, l.hash, l.kinds, l.serial, l.certs
 			FROM vtpm v, leaf l WHERE l.epoch > 0 AND v.uuid NOT IN (SELECT uuid FROM leaf);
+		WITH u (h) AS (SELECT lower(hex(uuid)) FROM vtpm WHERE id > 1)
+		INSERT INTO meta (key, value) SELECT 'certs:' || substr(h, 1, 8) || '-' || substr(h, 9, 4) || '-' || substr(h, 13, 4) || '-' || substr(h, 17, 4)
+			|| '-' || substr(h, 21), m.value FROM u, meta m WHERE m.key LIKE 'certs:%';
 		COMMIT;
 	SQL
 	mgr_start --pool 0 || fail "the manager does not start"

@@ -143,28 +143,7 @@ ctl start web2 --firmware >/dev/null
 p tpm2_startup -c
 p tpm2_readpublic -Q -c 0x81810001 -f pem -o "$LAB/there.pem"
 is and_is_at_the_handle_again "$(openssl pkey -pubin -in "$LAB/there.pem" -pubout)" "$(ctl show web2 --ak-public)"
-# Without its record nobody knows what to revoke, so no other certificates are issued: that it is gone is as good as any damage.
 ctl stop web2
-r1=certs:$(field web1 uuid) r2=certs:$(field web2 uuid) r3=certs:$(field web3 uuid)
-mgr_stop
-db "UPDATE meta SET value = substr(value, 1, 100) WHERE key = '$r1'; DELETE FROM meta WHERE key = '$r2';
-	UPDATE meta SET value = CAST(x'00' || substr(value, 2) AS BLOB) WHERE key = '$r3'"
-check start_with_damaged_records mgr_start --pool 0
-for n in web1 web2 web3; do
-	is "${n}_has_a_damaged_record" "$(state $n)" damaged
-	check "${n}_is_shown" ctl show $n
-	says "${n}_says_what_to_do" "restore a backup of before"
-	exits "${n}_is_not_certified" 6 ctl certify $n
-	says "${n}_and_it_says_why" "the record of its certificates is damaged"
-done
-ctl start web3 >/dev/null
-exits no_evidence_either 6 ctl attest web3 --nonce 0011223344556677 --out "$LAB/x"
-says for_that_reason "the record of its certificates is damaged"
-ctl stop web3
-check back_them_up_so ctl backup "$LAB/hurt"
-check destroy_one_of_them ctl destroy web1
-check and_take_it_back ctl restore "$LAB/hurt" --accept-rollback --only web1
-is it_is_as_it_was "$(state web1)" damaged
 check a_backup_brings_it_back ctl restore "$LAB/backup" --accept-rollback --only web2
 is to_be_certified_anew "$(state web2)" revoked
 check certify_it ctl certify web2

@@ -8,9 +8,10 @@ cd "$(dirname "$0")/../.."
 . tests/integration/faults.sh
 lab_init
 
-# How each vTPM's rows are damaged; the vTPM has the name of its damage. $U, $N: WHERE clauses for its state and its own row.
+# How each vTPM's rows are damaged; the vTPM has the name of its damage. $U, $N, $R: WHERE clauses for its state, its own row, its record of certificates.
 damage() {
-	local U="uuid = $(uuid_in_db "$1")" N="name = '$1'"
+	local U="uuid = $(uuid_in_db "$1")" N="name = '$1'" R
+	R="key = '$(record_in_db "$1")'"
 	case $1 in
 	state-bit-*) flip state sealed "$U" "${1#state-bit-}" ;;
 	state-bitend) flip state sealed "$U" -1 ;;
@@ -37,6 +38,22 @@ damage() {
 	key-text) mistype vtpm "UPDATE vtpm SET wrapped = 'text' WHERE $N" ;;
 	key-swap) swap vtpm name wrapped key-swap key-swapped ;;
 	both-swap) swap vtpm name wrapped both-swap both-swapped; swap state "uuid" sealed both-swap both-swapped ;;
+	ek-bit) flip vtpm ek_public_1 "$N" -1 ;;
+	ek-empty) db "UPDATE vtpm SET ek_public_1 = x'', cert_1 = x'' WHERE $N" ;;
+	ek-other) db "UPDATE vtpm SET ek_public_0 = ek_public_1, cert_0 = cert_1 WHERE $N" ;;
+	ek-swap) swap vtpm name ek_public_1 ek-swap ek-swapped; swap vtpm name cert_1 ek-swap ek-swapped ;;
+	ekcert-bit) flip vtpm cert_0 "$N" 300 ;;
+	ekcert-empty) db "UPDATE vtpm SET cert_0 = x'' WHERE $N" ;;
+	ekcert-long) db "UPDATE vtpm SET cert_0 = CAST(cert_0 || x'00' AS BLOB) WHERE $N" ;;
+	ekcert-swap) swap vtpm name cert_1 ekcert-swap ekcert-swapped ;;
+	ak-bit) flip meta value "$R" 40 ;;
+	ak-bitend) flip meta value "$R" -1 ;;
+	ak-empty) db "UPDATE meta SET value = x'' WHERE $R" ;;
+	ak-deleted) db "DELETE FROM meta WHERE $R" ;;
+	ak-huge) db "UPDATE meta SET value = zeroblob(9000) WHERE $R" ;;
+	ak-swap) db "CREATE TEMP TABLE t AS SELECT value FROM meta WHERE $R; \
+		UPDATE meta SET value = (SELECT value FROM meta WHERE key = '$(record_in_db ak-swapped)') WHERE $R; \
+		UPDATE meta SET value = (SELECT value FROM t) WHERE key = '$(record_in_db ak-swapped)'" ;;
 	is-renamed) db "UPDATE vtpm SET name = 'was-renamed' WHERE $N" ;;
 	is-user) db "UPDATE vtpm SET user = 4711 WHERE $N" ;;
 	is-statemax) db "UPDATE vtpm SET state_max = state_max + 1 WHERE $N" ;;
@@ -61,6 +78,8 @@ damage() {
 	out-cert) mistype vtpm "UPDATE vtpm SET cert_0 = 'text' WHERE $N" ;;
 	esac
 }
+record_in_db() { db "SELECT 'certs:' || lower(substr(h, 1, 8) || '-' || substr(h, 9, 4) || '-' || substr(h, 13, 4) || '-' || substr(h, 17, 4) || '-' || substr(h, 21)) \
+	FROM (SELECT hex(uuid) AS h FROM vtpm WHERE name = '$1')"; }
 # The two values of column $3 of table $1 exchanged, as somebody does who wants to have another's TPM. $2: what names a row.
 swap() {
 	local a="name = '$4'" b="name = '$5'"
@@ -80,7 +99,9 @@ CASES="state-bit-0 state-bit-4 state-bit-5 state-bit-6 state-bit-9 state-bit-30 
 	state-newer state-older state-v0 state-vneg state-swap state-swapped
 	key-bit-0 key-bit-12 key-bit-30 key-bitend key-empty key-short key-long key-huge key-text key-swap key-swapped
 	both-swap both-swapped is-user is-statemax is-rate is-locality is-snapshots is-launch is-rules is-epoch is-group is-uuid
-	out-locality out-snapshots out-launch out-rules out-statemax out-group out-user out-uuid out-name out-cert is-renamed"
+	out-locality out-snapshots out-launch out-rules out-statemax out-group out-user out-uuid out-name out-cert is-renamed
+	ek-bit ek-empty ek-other ek-swap ek-swapped ekcert-bit ekcert-empty ekcert-long ekcert-swap ekcert-swapped
+	ak-bit ak-bitend ak-empty ak-deleted ak-huge ak-swap ak-swapped"
 # By what name the manager has it now.
 now() { case $1 in is-renamed) echo was-renamed ;; out-name) echo "damaged-row-${ID[$1]}" ;; *) echo "$1" ;; esac; }
 
@@ -111,6 +132,7 @@ for c in $CASES; do rows "${ID[$c]}" >"$LAB/$c.rows"; done
 
 mgr_start
 log_mark
+for c in $CASES; do case $c in ek* | ak*) check "$c-is-seen-while-it-is-off" all is_state "$c" quarantined -- no ctl show "$c" --ek-cert ecc; esac; done
 check "neighbour-starts" guest_works neighbour
 for c in $CASES; do check "$c" damaged_and_kept "$(now "$c")" "$c"; done
 check "neighbour-goes-on" guest_is_whole neighbour
@@ -125,9 +147,10 @@ for c in $CASES; do check "$c-kept" unchanged "$c"; done
 
 # The right rows are put back; the mark stays, until the vTPM verifies again.
 db "ATTACH '$LAB/good.db' AS good; \
-	UPDATE vtpm SET (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, wrapped, cert_0) = \
-		(SELECT uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, wrapped, cert_0 FROM good.vtpm g WHERE g.id = vtpm.id) \
-		WHERE name <> 'neighbour'; \
+	UPDATE vtpm SET (uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, wrapped, ek_public_0, ek_public_1, cert_0, cert_1) = \
+		(SELECT uuid, name, grp, epoch, user, state_max, commit_rate, locality_max, snapshots, launch, launch_rules, wrapped, ek_public_0, ek_public_1, cert_0, cert_1 \
+		FROM good.vtpm g WHERE g.id = vtpm.id) WHERE name <> 'neighbour'; \
+	INSERT OR REPLACE INTO meta SELECT * FROM good.meta WHERE key LIKE 'certs:%'; \
 	INSERT OR REPLACE INTO state SELECT * FROM good.state WHERE uuid <> $(uuid_in_db neighbour)"
 mgr_start
 log_mark

@@ -179,16 +179,22 @@ check resumed resumed_after_launch
 UUID=$(uuid_of web3) exits is_not_taken_for_what_was_launched 1 verify r
 says its_pcrs_tell "does not lead to the guest's PCR 4"
 
-# --- somebody who writes the disk puts another EK into its row: evidence says so ---
+# --- an EK whose certificate is none of the host's CA, because its guest's owner has locked it away: evidence says so. Who writes the disk puts no other there ---
+check its_owner_locks_it guest web2 tpm2_changeauth -Q -c e sesame
+ctl stop web2
+check certified_without_it ctl certify web2
+ctl start web2 >/dev/null
+check its_evidence attest web2 e
+UUID=$web2 exits without_a_certificate 1 verify e
+says it_is_demanded "the vTPM's endorsement key has no certificate, and the policy demands one"
+UUID=$web2 POLICY=$LAB/any.json exits who_does_not_demand_it 0 verify e
+says is_warned "only the word of the host's manager"
 mgr_stop
 was=$(db "SELECT 'ek_public_1 = ' || quote(ek_public_1) || ', cert_1 = ' || quote(cert_1) FROM vtpm WHERE name = 'web1'")
 db "UPDATE vtpm SET ek_public_1 = w.ek_public_1, cert_1 = w.cert_1 FROM (SELECT * FROM vtpm WHERE name = 'web2') AS w WHERE vtpm.name = 'web1'"
-check start_with_it eval 'mgr_start --pool 1 && ctl start web1'
-check its_evidence attest web1 e
-exits with_the_ek_of_another 1 verify e
-says it_is_not_certified "has not certified the vTPM's endorsement key"
-POLICY=$LAB/any.json exits who_does_not_demand_it 0 verify e
-says is_warned "only what the host's store says"
+check start_with_the_ek_of_another mgr_start --pool 1
+exits of_that_there_is_none 6 ctl start web1
+says it_is_quarantined "not those that the journal vouches for"
 mgr_stop
 db "UPDATE vtpm SET $was WHERE name = 'web1'"
 check start_as_before eval 'mgr_start --pool 1 && ctl start web1'

@@ -142,7 +142,7 @@ static void test_leaves(void **state)
 	}
 	assert_int_equal(s.n, 100);
 	assert_int_equal(leaves_root(&s, before), 0);
-	for (unsigned field = 0; field < 6; field++) {
+	for (unsigned field = 0; field < 9; field++) {
 		l = make_leaf(41);
 		l.epoch += field == 0;
 		l.version += field == 1;
@@ -150,6 +150,9 @@ static void test_leaves(void **state)
 		l.discontinuities = field == 3;
 		l.hash[31] = field == 4;
 		l.uuid[15] ^= field == 5;
+		l.certs.kinds = field == 6;
+		l.certs.serial[15] = field == 7;
+		l.certs.hash[0] = field == 8;
 		assert_int_equal(leaves_put(&s, &l), 0);
 		assert_int_equal(leaves_root(&s, after), 0);
 		assert_memory_not_equal(after, before, DIGEST_LEN);
@@ -175,7 +178,7 @@ static void test_leaves(void **state)
 static void test_load(void **state)
 {
 	const struct store_leaf *put[40];
-	struct store_leaf l[40];
+	struct store_leaf l[40], other;
 	struct store_row row = {.n = 1};
 	uint8_t a[DIGEST_LEN], b[DIGEST_LEN];
 	struct store *store = fixture_open_store(true);
@@ -187,13 +190,26 @@ static void test_load(void **state)
 	for (unsigned i = 0; i < 40; i++) {
 		l[i] = make_leaf(i + 1);
 		l[i].mode = i % 2 ? MODE_STRICT : MODE_BOUNDED;
+		l[i].certs.kinds = i % 8;
+		l[i].certs.serial[15] = l[i].certs.hash[31] = (uint8_t)i;
 		put[i] = &l[i];
 		assert_int_equal(leaves_put(&in_memory, &l[i]), 0);
 	}
 	assert_int_equal(store_commit(store, NULL, 0, &(struct store_tail){.leaves = put, .nleaves = 40, .row = &row}), 0);
 	assert_int_equal(leaves_load(&loaded, store), 0);
 	loaded.v[5].tokens_ms = 9;
+	/* Another certificate was not seen in the store, whatever was; nor what was read of the disk again. */
+	loaded.v[5].seen = true;
+	other = loaded.v[5].l;
+	other.version++;
+	assert_int_equal(leaves_put(&loaded, &other), 0);
+	assert_true(loaded.v[5].seen);
+	other.certs.hash[0]++;
+	assert_int_equal(leaves_put(&loaded, &other), 0);
+	assert_false(loaded.v[5].seen);
+	loaded.v[6].seen = true;
 	assert_int_equal(leaves_load(&loaded, store), 0);
+	assert_false(loaded.v[6].seen);
 	assert_int_equal(loaded.v[5].tokens_ms, 9); /* what is not on the disk stays */
 	assert_int_equal(leaves_root(&in_memory, a), 0);
 	assert_int_equal(leaves_root(&loaded, b), 0);

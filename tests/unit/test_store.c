@@ -451,6 +451,9 @@ static int count_leaf(void *arg, const struct store_leaf *l)
 
 	assert_int_equal(l->version, 7 + *n);
 	assert_int_equal(l->discontinuities, 2);
+	assert_int_equal(l->certs.kinds, *n + 1);
+	assert_int_equal(l->certs.serial[SERIAL_LEN - 1], 3);
+	assert_int_equal(l->certs.hash[DIGEST_LEN - 1], 4);
 	++*n;
 	return 0;
 }
@@ -463,12 +466,19 @@ static void test_journal(void **state)
 	uint8_t gone[1][UUID_LEN];
 	struct store *s = fixture_with_vtpms(1);
 	struct store_tail tail = {.leaves = put, .nleaves = 2, .row = &row};
+	static const char *const wrong[] = {"UPDATE leaf SET kinds = 8", "UPDATE leaf SET kinds = -1", "UPDATE leaf SET serial = x''",
+					    "UPDATE leaf SET certs = zeroblob(33)"};
 	unsigned leaves = 0;
 	size_t n;
 
 	(void)state;
 	fixture_make_uuid(leaf[0].uuid, 1);
 	fixture_make_uuid(leaf[1].uuid, 2);
+	for (uint8_t i = 0; i < 2; i++) {
+		leaf[i].certs.kinds = i + 1;
+		leaf[i].certs.serial[SERIAL_LEN - 1] = 3;
+		leaf[i].certs.hash[DIGEST_LEN - 1] = 4;
+	}
 	memset(row.row, 9, sizeof(row.row));
 	assert_int_equal(store_commit(s, NULL, 0, &tail), 0);
 	assert_int_equal(store_leaf_each(s, count_leaf, &leaves), 0);
@@ -489,6 +499,13 @@ static void test_journal(void **state)
 	assert_int_equal(store_leaf_each(s, count_leaf, &leaves), 0);
 	assert_int_equal(leaves, 1);
 	store_close(s);
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		tamper(wrong[i]);
+		s = fixture_open_store(false);
+		assert_int_equal(store_leaf_each(s, count_leaf, &leaves), ERR_AUTH);
+		store_close(s);
+		tamper("UPDATE leaf SET kinds = 1, serial = zeroblob(16), certs = zeroblob(32)");
+	}
 	tamper("UPDATE leaf SET version = -1");
 	tamper("UPDATE journal SET row = x'00' WHERE n = 5001");
 	s = fixture_open_store(false);

@@ -168,10 +168,8 @@ static void print_keys(json_t *vtpm)
 		print_key("ek", ek);
 	if (json_object_get(vtpm, "ak"))
 		print_key("ak", json_object_get(vtpm, "ak"));
-	else if (strcmp(state, "issued") == 0)
+	else if (strcmp(state, "issued") == 0 && strcmp(str(vtpm, "state"), "quarantined") != 0)
 		linef("ak", "none: its TPM had no room for it when it was imported; make some, stop it, and vtpmctl certify %s", str(vtpm, "name"));
-	if (strcmp(state, "damaged") == 0)
-		line("certificates", "the record of them is damaged: they can be neither revoked nor replaced; restore a backup of before");
 	if (strcmp(state, "revoked") == 0)
 		linef("certificates", "they are revoked; stop it, and vtpmctl certify %s", str(vtpm, "name"));
 }
@@ -249,6 +247,17 @@ int print_list(const struct ctl_args *a, json_t *params)
 }
 
 /* The only thing that was asked for: one key's certificate or public key. */
+/* Keys that the journal does not vouch for are not shown. */
+static int no_such_key(json_t *vtpm, const char *what)
+{
+	if (strcmp(str(vtpm, "state"), "quarantined") == 0) {
+		fprintf(stderr, "vtpmctl: %s is quarantined: %s\n", str(vtpm, "name"), str(vtpm, "reason"));
+		return EXIT_QUARANTINED;
+	}
+	fprintf(stderr, "vtpmctl: it has no %s\n", what);
+	return EXIT_NOT_FOUND;
+}
+
 static int print_ek_pem(json_t *vtpm, const char *kind, const char *member)
 {
 	json_t *ek;
@@ -259,8 +268,7 @@ static int print_ek_pem(json_t *vtpm, const char *kind, const char *member)
 		if (strcmp(str(ek, "kind"), kind) == 0 && str(ek, member)[0])
 			return put_pem(str(ek, member));
 	}
-	fprintf(stderr, "vtpmctl: it has no such %s\n", strcmp(member, "certificate") == 0 ? member : "key");
-	return EXIT_NOT_FOUND;
+	return no_such_key(vtpm, strcmp(member, "certificate") == 0 ? "such certificate" : "such key");
 }
 
 static int print_ak_pem(json_t *vtpm, const char *member)
@@ -269,8 +277,8 @@ static int print_ak_pem(json_t *vtpm, const char *member)
 
 	if (pem[0])
 		return put_pem(pem);
-	fprintf(stderr, "vtpmctl: it has no attestation key%s; \"vtpmctl certify\" makes it\n", strcmp(member, "certificate") == 0 ? ", or no certificate for it" : "");
-	return EXIT_NOT_FOUND;
+	return no_such_key(vtpm, strcmp(member, "certificate") == 0 ? "attestation key, or no certificate for it; \"vtpmctl certify\" makes it"
+								     : "attestation key; \"vtpmctl certify\" makes it");
 }
 
 /* What becomes of an older saved state, and what to do if that is not what is wanted. */
