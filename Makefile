@@ -13,6 +13,8 @@ MANDIR   ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 UNITDIR  ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+# For who wants the audit log rotated: see vtpm-mgr(8).
+LOGROTATEDIR ?= $(PREFIX)/share/vtpm/logrotate.d
 # What libvirt needs, laid out as below /etc: see vtpm-swtpm(8).
 LIBVIRTDIR ?= $(PREFIX)/share/vtpm/libvirt
 
@@ -240,7 +242,7 @@ fill = sed 's|@LIBEXECDIR@|$(LIBEXECDIR)|g' vtpm-mgr/libvirt/$(1) | install -m 6
 install: programs
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCDIR) \
 	  $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
-	  $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
+	  $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(LOGROTATEDIR)
 	install -m 755 $(BUILD)/vtpm-hold $(BUILD)/vtpm-mgr $(BUILD)/vtpm-vchan $(BUILD)/vtpm-launch $(DESTDIR)$(SBINDIR)/
 	install -m 755 $(BUILD)/vtpmctl $(BUILD)/vtpm-verify $(DESTDIR)$(BINDIR)/
 	install -m 755 $(BUILD)/vtpm-keeper $(BUILD)/vtpm-spawn $(BUILD)/vtpm-backend $(BUILD)/vtpm-swtpm $(DESTDIR)$(LIBEXECDIR)/
@@ -258,6 +260,7 @@ install: programs
 	sed 's|@SBINDIR@|$(SBINDIR)|g' vtpm-mgr/systemd/vtpm-mgr.service.in >$(DESTDIR)$(UNITDIR)/vtpm-mgr.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/vtpm-mgr.service
 	install -m 644 vtpm-mgr/systemd/vtpm.sysusers $(DESTDIR)$(SYSUSERSDIR)/vtpm.conf
+	install -m 644 vtpm-mgr/vtpm.logrotate $(DESTDIR)$(LOGROTATEDIR)/vtpm
 	install -d $(addprefix $(DESTDIR)$(LIBVIRTDIR)/,systemd/system/libvirtd.service.d systemd/system/virtqemud.service.d \
 	  systemd/system/vtpm-mgr.service.d apparmor.d/vtpm/abstractions)
 	install -m 644 vtpm-mgr/libvirt/manager.conf $(DESTDIR)$(LIBVIRTDIR)/systemd/system/vtpm-mgr.service.d/libvirt.conf

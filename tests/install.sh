@@ -11,7 +11,7 @@ make -s install BUILD="$B" DESTDIR="$root" PREFIX=/usr
 for f in usr/sbin/vtpm-{hold,mgr,vchan,launch} usr/bin/vtpm{ctl,-verify} usr/libexec/vtpm/vtpm-{spawn,keeper,backend,swtpm} usr/libexec/vtpm/swtpm/swtpm{,_setup,_ioctl} usr/include/vtpm{,-verify}.h \
 	usr/share/man/man1/vtpm{ctl,ctl-policy,-verify}.1 usr/share/man/man8/vtpm-{hold,mgr,spawn,keeper,backend,swtpm,vchan,launch}.8 usr/share/man/man3/libvtpm{,-verify}.3 \
 	usr/share/man/man7/tss2-tcti-vtpm.7 usr/share/bash-completion/completions/vtpmctl \
-	usr/lib/systemd/system/vtpm-mgr.service usr/lib/sysusers.d/vtpm.conf \
+	usr/lib/systemd/system/vtpm-mgr.service usr/lib/sysusers.d/vtpm.conf usr/share/vtpm/logrotate.d/vtpm \
 	usr/share/vtpm/libvirt/systemd/system/{libvirtd,virtqemud}.service.d/vtpm.conf \
 	usr/share/vtpm/libvirt/systemd/system/vtpm-mgr.service.d/libvirt.conf; do
 	[ -s "$root/$f" ] || { echo "install: $f is missing"; exit 1; }

@@ -119,22 +119,6 @@ int ek_read_public(enum ek_kind kind, uint8_t out[static PUBLIC_MAX], size_t *n)
 	return 0;
 }
 
-static int write_chunks(struct tpmrun *t, uint32_t index, const uint8_t *data, size_t n)
-{
-	size_t at, part;
-	int err;
-
-	for (at = 0; at < n; at += part) {
-		part = n - at < TPMCMD_NV_CHUNK ? n - at : TPMCMD_NV_CHUNK;
-		err = tpmcmd_nv_write(&t->cmd, index, data + at, part, (uint16_t)at);
-		if (err == 0)
-			err = tpmrun(t, 0);
-		if (err != 0)
-			return err;
-	}
-	return 0;
-}
-
 /* Whoever has defined it: it is the place of that certificate. */
 static int undefine(struct tpmrun *t, uint32_t index)
 {
@@ -165,7 +149,7 @@ int ek_write_cert(enum ek_kind kind, const uint8_t *der, size_t n)
 	if (err == 0)
 		err = tpmrun(&t, 0);
 	if (err == 0)
-		err = write_chunks(&t, index, der, n);
+		err = tpmrun_nv_write(&t, index, der, n);
 	if (err == 0)
 		err = tpmcmd_nv_write_lock(&t.cmd, index);
 	if (err == 0)

@@ -49,7 +49,7 @@ static int look(struct tpmrun *t, uint32_t index, uint32_t *attributes, uint16_t
 	return err != 0 ? err : tpmrsp_nv_public(&t->rsp, attributes, size);
 }
 
-/* In pieces of TPMCMD_NV_CHUNK: whether the index holds what it is to hold, or is made to. */
+/* In pieces of TPMCMD_NV_CHUNK: whether the index holds what it is to hold. */
 static int compare(struct tpmrun *t, const struct part *p, bool *same)
 {
 	uint8_t got[TPMCMD_NV_CHUNK];
@@ -64,19 +64,6 @@ static int compare(struct tpmrun *t, const struct part *p, bool *same)
 		if (err == 0)
 			err = tpmrsp_nv_data(&t->rsp, got, n);
 		*same = err == 0 && memcmp(got, p->data + at, n) == 0;
-	}
-	return err;
-}
-
-static int write_part(struct tpmrun *t, const struct part *p)
-{
-	int err = 0;
-
-	for (uint16_t at = 0, n; err == 0 && at < p->size; at = (uint16_t)(at + n)) {
-		n = (uint16_t)(p->size - at < (int)TPMCMD_NV_CHUNK ? p->size - at : (int)TPMCMD_NV_CHUNK);
-		err = tpmcmd_nv_write(&t->cmd, p->index, p->data + at, n, at);
-		if (err == 0)
-			err = tpmrun(t, 0);
 	}
 	return err;
 }
@@ -134,7 +121,7 @@ static int put_part(struct tpmrun *t, const struct part *p)
 	if (err != 0 || p->size == 0)
 		return err;
 	if (!same)
-		err = write_part(t, p);
+		err = tpmrun_nv_write(t, p->index, p->data, p->size);
 	return err != 0 ? err : lock(t, p);
 }
 

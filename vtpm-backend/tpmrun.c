@@ -32,6 +32,19 @@ int tpmrun(struct tpmrun *t, unsigned handles)
 	return t->rsp.rc == TPM_RC_SUCCESS ? 0 : ERR_ENGINE;
 }
 
+int tpmrun_nv_write(struct tpmrun *t, uint32_t index, const uint8_t *data, size_t n)
+{
+	int err = 0;
+
+	for (size_t at = 0, part; err == 0 && at < n; at += part) {
+		part = n - at < TPMCMD_NV_CHUNK ? n - at : TPMCMD_NV_CHUNK;
+		err = tpmcmd_nv_write(&t->cmd, index, data + at, part, (uint16_t)at);
+		if (err == 0)
+			err = tpmrun(t, 0);
+	}
+	return err;
+}
+
 void tpmrun_wipe(struct tpmrun *t)
 {
 	secmem_wipe(t, sizeof(*t));

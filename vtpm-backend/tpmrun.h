@@ -19,6 +19,8 @@ void tpmrun_init(struct tpmrun *t);
  * response has. ERR_ENGINE: the engine failed, or answered with anything but TPM_RC_SUCCESS (t->rsp.rc says what).
  */
 CHECKED int tpmrun(struct tpmrun *t, unsigned handles);
+/* n bytes of an index, from its first on, in as many commands as that takes; platform authorisation. */
+CHECKED int tpmrun_nv_write(struct tpmrun *t, uint32_t index, const uint8_t *data, size_t n);
 /* Wipes both buffers. */
 void tpmrun_wipe(struct tpmrun *t);
 

@@ -26,6 +26,8 @@
 #define ATTEST_WAITING	  64u	 /* of one vTPM */
 #define ATTEST_BATCH	  1024u	 /* under one root */
 #define ATTEST_SLICE	  16u	 /* that are finished between two looks at what else there is to do */
+#define ATTEST_REST_MIN_MS 1000u /* of a physical TPM that has failed, until it is asked again; then twice as long each time */
+#define ATTEST_REST_MAX_MS 60000u
 #define GUEST_RATE	  1u	 /* of one guest's own, a second */
 #define GUEST_BURST	  5u
 #define HOST_PCRS	  0x3ffu /* always quoted, besides those that group "default" is sealed to */
@@ -95,6 +97,8 @@ struct attesting {
 	uint8_t quote[HOST_QUOTE_MAX]; /* the physical TPM's, encoded */
 	size_t quote_len;
 	int told; /* the code of why the physical TPM did not speak for the host, as the log has it; 0: it did */
+	uint64_t rest_ms, rest_until; /* what it has failed last, it is left alone for; 0: it did not */
+	char why[TEXT_MAX + 1];	      /* why that was */
 	uint64_t evidence, by_guests, host_quotes; /* since the start */
 };
 

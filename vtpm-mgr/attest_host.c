@@ -41,6 +41,28 @@ static void host_failed(struct attesting *a, int code, const char *text)
 	host_next(a);
 }
 
+/* That it was asked made it load, or even make, a key: one that keeps failing is not to do that as often as guests like. */
+static void chip_failed(struct attesting *a, int code, const char *text)
+{
+	a->id.keeper = 0; /* perhaps it is the record that is of no use */
+	a->rest_ms = a->rest_ms ? 2 * a->rest_ms : ATTEST_REST_MIN_MS;
+	if (a->rest_ms > ATTEST_REST_MAX_MS)
+		a->rest_ms = ATTEST_REST_MAX_MS;
+	a->rest_until = loop_now_ms() + a->rest_ms;
+	snprintf(a->why, sizeof(a->why), "%s", text[0] ? text : err_text(code));
+	host_failed(a, code, text);
+}
+
+/* Who asks meanwhile is told what those were told who had it asked. */
+static void host_rests(struct attesting *a)
+{
+	const unsigned left = (unsigned)((a->rest_until - loop_now_ms() + 999) / 1000);
+	char text[TEXT_MAX + 40];
+
+	snprintf(text, sizeof(text), "%s; again in %u s", a->why, left);
+	host_failed(a, a->told, text);
+}
+
 /* ---- the evidence ---- */
 
 static void finish(struct attesting *a, struct attest_request *r, const struct host_quote *q)
@@ -92,14 +114,14 @@ static void on_quote(void *arg, const struct keeper_reply *reply)
 	struct attesting *a = arg;
 
 	if (reply->code || reply->result_len > sizeof(a->quote)) {
-		a->id.keeper = 0; /* perhaps it is the record that is of no use */
-		host_failed(a, reply->code ? reply->code : ERR_PROTO, reply->text);
+		chip_failed(a, reply->code ? reply->code : ERR_PROTO, reply->text);
 		return;
 	}
 	memcpy(a->quote, reply->result, reply->result_len);
 	a->quote_len = reply->result_len;
 	a->host_quotes++;
 	a->told = 0;
+	a->rest_ms = a->rest_until = 0;
 	a->made = a->flying;
 	a->flying = NULL;
 	a->made_at = 0;
@@ -218,7 +240,7 @@ static void on_ek(void *arg, const struct keeper_reply *reply)
 	if (!err)
 		err = log_look(a);
 	if (err) {
-		host_failed(a, err, reply->text);
+		chip_failed(a, err, reply->text);
 		return;
 	}
 	a->id.keeper = a->m->keeper.number;
@@ -259,7 +281,7 @@ static void on_record(void *arg, int code, const char *text, const uint8_t *reco
 	if (!code && keeper_ca_request(a->m, a->id.ca, &ca))
 		code = ERR_AUTH;
 	if (code) {
-		host_failed(a, code, text);
+		chip_failed(a, code, text);
 		return;
 	}
 	a->id.ca_len = ca.len;
@@ -286,7 +308,9 @@ static void host_begin(struct attesting *a)
 		a->ready_end = &a->ready;
 		a->window_over = false;
 	}
-	if (a->id.keeper == a->m->keeper.number && a->m->keeper.state == KEEPER_READY)
+	if (loop_now_ms() < a->rest_until)
+		host_rests(a);
+	else if (a->id.keeper == a->m->keeper.number && a->m->keeper.state == KEEPER_READY)
 		host_wait(a);
 	else
 		enroll_record(a->m, NULL, on_record, a);

@@ -35,31 +35,26 @@ static int end_torn_line(int fd)
 }
 
 /* The name of a new file is durable only when its directory is. */
-static int sync_dir(const char *dir)
+static int open_file(int dir, int *fd)
 {
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int err;
 
-	if (fd < 0)
-		return err_from_errno(errno);
-	err = fsync(fd) ? err_from_errno(errno) : 0;
-	close(fd);
+	*fd = openat(dir, AUDIT_FILE, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+	err = *fd < 0 ? err_from_errno(errno) : end_torn_line(*fd);
+	if (!err && fsync(dir))
+		err = err_from_errno(errno);
+	if (err)
+		fd_close(fd);
 	return err;
 }
 
 int audit_open(struct audit *a, const char *dir)
 {
-	char *path;
 	int err;
 
 	*a = (struct audit){ .fd = -1 };
-	if (asprintf(&path, "%s/" AUDIT_FILE, dir) < 0)
-		return ERR_NOMEM;
-	a->fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
-	err = a->fd < 0 ? err_from_errno(errno) : end_torn_line(a->fd);
-	free(path);
-	if (!err)
-		err = sync_dir(dir);
+	a->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	err = a->dir < 0 ? err_from_errno(errno) : open_file(a->dir, &a->fd);
 	if (err)
 		audit_close(a);
 	return err;
@@ -68,6 +63,26 @@ int audit_open(struct audit *a, const char *dir)
 void audit_close(struct audit *a)
 {
 	fd_close(&a->fd);
+	fd_close(&a->dir);
+}
+
+/*
+ * Who rotates the log renames it, and tells nobody: the next line begins another file. It has to be possible, and what was written to the one
+ * before safe; otherwise that one goes on.
+ */
+static void follow_name(struct audit *a)
+{
+	struct stat ours, named;
+	int fd;
+
+	if (fstat(a->fd, &ours))
+		return;
+	if (!fstatat(a->dir, AUDIT_FILE, &named, AT_SYMLINK_NOFOLLOW) && named.st_ino == ours.st_ino && named.st_dev == ours.st_dev)
+		return;
+	if ((a->unsynced && fdatasync(a->fd)) || open_file(a->dir, &fd))
+		return;
+	fd_close(&a->fd);
+	a->fd = fd;
 }
 
 static int format_time(char *out, size_t cap)
@@ -159,6 +174,7 @@ int audit_write(struct audit *a, const struct audit_entry *e)
 	int err = line ? 0 : ERR_NOMEM;
 
 	json_decref(o);
+	follow_name(a);
 	if (!err)
 		err = end_torn_line(a->fd);
 	if (!err) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The audit log: <state-dir>/audit.log, JSON lines, opened O_APPEND and never rewritten. A line:
+ * The audit log: <state-dir>/audit.log, JSON lines, opened O_APPEND and never rewritten; renamed, it is begun anew. A line:
  * {"time": RFC 3339 UTC with ms, "uid": N, "pid": N, "action": "create", "vtpm": "web1", "uuid": "…",
  *  "result": "ok" | error text, "detail": "…"}. Who: the peer's credentials as the kernel gave them.
  */
@@ -14,7 +14,7 @@
 #include "lib/err.h"
 
 struct audit {
-	int fd;
+	int dir, fd;
 	bool unsynced; /* lines were written that may not be on the disk yet */
 };
 struct audit_entry {

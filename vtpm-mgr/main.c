@@ -481,7 +481,7 @@ int main(int argc, char **argv)
 	keep_given(&m->cfg);
 	umask(0077);
 	block_signals();
-	m->spawner = m->spawner_io.fd = m->signals_io.fd = m->audit.fd = m->fence = -1;
+	m->spawner = m->spawner_io.fd = m->signals_io.fd = m->audit.dir = m->audit.fd = m->fence = -1;
 	m->keeper.sock = m->keeper.io.fd = m->held.sock = m->held.io.fd = m->from = -1;
 	take_given(m);
 	find_identity(&m->cfg, &id);

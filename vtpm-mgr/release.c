@@ -6,8 +6,8 @@
  *	one vTPM   the state on the disk becomes the newest: its leaf is made anew, and its key is wrapped for a new epoch, on
  *		   a line of its own: no row of before has it, nor anything that a QEMU has saved. Certificates are revoked if those that
  *		   are there, or the keys, are not those that were issued
- *	the store  both anchors are defined anew, a genesis row on what the disk holds is extended into them, and
- *		   only then it is written: as at provisioning, a crash in between leaves the store quarantined
+ *	the store  each vTPM that is off begins a line of its own; both anchors are defined anew, a genesis row on what the disk holds is
+ *		   extended into them, and only then it is written: as at provisioning, a crash in between leaves the store quarantined
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -231,10 +231,32 @@ void release_vtpm(struct mgr *m, const struct store_vtpm *row, struct call *c)
 struct store_release {
 	struct mgr *m;
 	struct call *c;
+	size_t at;		   /* leaf in hand */
+	struct store_vtpm vtpm;	   /* whose it is */
+	struct store_rewrap *keys; /* of those that can go along */
+	size_t nkeys;
+	uint8_t (*left)[UUID_LEN]; /* the others */
+	size_t nleft;
 	struct anchor_record record;
 	struct journal_row row;
 	struct store_row stored;
 };
+
+/* Their leaves are of lines that they have not begun: none would be started. */
+static void leave_behind(struct store_release *r)
+{
+	static const char why[] = "its group was not open, or its row not in order, when the store was released: it is to be released by itself";
+
+	for (size_t i = 0; i < r->nleft; i++) {
+		int err = store_vtpm_by_uuid(r->m->store, r->left[i], &r->vtpm);
+
+		if (err || r->vtpm.quarantine[0])
+			continue;
+		err = store_vtpm_quarantine(r->m->store, r->left[i], why);
+		mgr_audit(r->m, NULL, "quarantine", &r->vtpm, ERR_QUARANTINE, why);
+		log_warn("%s: quarantined: %s%s", r->vtpm.name, why, err ? "; that cannot be recorded" : "");
+	}
+}
 
 static void store_release_end(struct store_release *r, int code, const char *text)
 {
@@ -246,9 +268,12 @@ static void store_release_end(struct store_release *r, int code, const char *tex
 		call_error(r->c, code, "the store is not released: %s", text);
 	} else {
 		log_warn("the store was released from quarantine: an operator accepts that it may be an old one");
+		leave_behind(r);
 		call_reply(r->c, NULL);
 		keeper_boot_again(m);
 	}
+	free(r->keys);
+	free(r->left);
 	free(r);
 }
 
@@ -270,7 +295,9 @@ static int write_it(struct store_release *r)
 							.row = &r->stored,
 							.prune = r->row.n,
 							.meta = &meta,
-							.nmeta = 1});
+							.nmeta = 1,
+							.rewraps = r->keys,
+							.nrewraps = r->nkeys});
 	free(put);
 	r->m->continuity.last = 0; /* whatever was the last row before */
 	return err;
@@ -323,10 +350,8 @@ static int genesis(struct store_release *r, uint32_t reset_count)
 {
 	struct leaves *leaves = &r->m->continuity.leaves;
 	struct buf b;
-	int err = leaves_load(leaves, r->m->store);
+	int err = leaves_count_all(leaves);
 
-	if (!err)
-		err = leaves_count_all(leaves);
 	if (!err)
 		err = last_row(r->m->store, &r->row.n);
 	r->row.n++;
@@ -356,19 +381,125 @@ static void on_renewed(void *arg, const struct keeper_reply *reply)
 	}
 	err = genesis(r, view.reset_count);
 	if (err) {
-		store_release_end(r, err, err == ERR_AUTH ? "the table leaf is damaged" : err_text(err));
+		store_release_end(r, err, err_text(err));
 		return;
 	}
 	buf_wrap(&b, r->stored.row, sizeof(r->stored.row));
 	keeper_ask_once(r->m, KEEPER_ROW_MAC, &b, on_mac, r);
 }
 
-/* Model: provision. Looked at once more: what is wrong may have been put right. */
+/* Model: provision. */
+static void renew_anchors(struct store_release *r)
+{
+	uint8_t mem[ANCHOR_RECORD_SIZE] = {0};
+	struct buf b;
+
+	buf_wrap(&b, mem, sizeof(mem));
+	if (record_encode(&r->record, mem))
+		store_release_end(r, ERR_RANGE, err_text(ERR_RANGE));
+	else
+		keeper_ask_once(r->m, KEEPER_ANCHOR_RENEW, &b, on_renewed, r);
+}
+
+static void next_line(struct store_release *r);
+
+static void does_not_follow(struct store_release *r)
+{
+	memcpy(r->left[r->nleft++], r->m->continuity.leaves.v[r->at].l.uuid, UUID_LEN);
+}
+
+static void on_line(void *arg, const struct keeper_reply *reply)
+{
+	struct store_release *r = arg;
+
+	if (reply->code == ERR_AUTH) {
+		does_not_follow(r);
+	} else if (reply->code || reply->result_len != WRAPPED_KEY_LEN) {
+		store_release_end(r, reply->code ? reply->code : ERR_PROTO, reply->text);
+		return;
+	} else {
+		memcpy(r->keys[r->nkeys++].new, reply->result, WRAPPED_KEY_LEN);
+	}
+	r->at++;
+	next_line(r);
+}
+
+/* The leaf in hand begins a line; b: what the keeper is asked for its row. ERR_AUTH: that cannot follow, and does not fit any more. */
+static int line_begin(struct store_release *r, struct buf *b)
+{
+	struct leaves *leaves = &r->m->continuity.leaves;
+	struct store_leaf l = leaves->v[r->at].l;
+	struct store_rewrap *k = &r->keys[r->nkeys];
+	struct store_vtpm *row = &r->vtpm;
+	struct keeper_key_rebind q = {.wrapped = row->wrapped, .wrapped_len = WRAPPED_KEY_LEN};
+	const uint64_t was = l.epoch;
+	const struct group *g;
+	int err = release_line(&l.epoch);
+
+	if (!err)
+		err = leaves_put(leaves, &l);
+	if (!err)
+		err = store_vtpm_by_uuid(r->m->store, l.uuid, row);
+	if (err)
+		return err == ERR_NOTFOUND ? ERR_AUTH : err;
+	g = group_find(r->m, row->group);
+	if (row->damaged || row->epoch != was || row->wrapped_len != WRAPPED_KEY_LEN || !g || !g->open)
+		return ERR_AUTH;
+	*k = (struct store_rewrap){.id = row->id, .due = row->key_due, .epoch = l.epoch};
+	memcpy(k->old, row->wrapped, WRAPPED_KEY_LEN);
+	err = vtpm_binding(row, &q.from);
+	q.to = q.from;
+	q.to.epoch = l.epoch;
+	return err ? err : keeper_key_rebind_encode(b, &q);
+}
+
+/* One that is on keeps its line: what its QEMU saves next is bound to the one that it was started with. */
+static bool begins_line(const struct mgr *m, const struct store_leaf *l)
+{
+	return l->epoch != 0 && !vtpm_powered(m, l->uuid);
+}
+
+static void next_line(struct store_release *r)
+{
+	const struct leaves *leaves = &r->m->continuity.leaves;
+	uint8_t mem[KEEPER_KEY_REBIND_MAX];
+	struct buf b;
+	int err = ERR_AUTH;
+
+	buf_init(&b, mem, sizeof(mem));
+	for (; r->at < leaves->n; r->at++) {
+		if (!begins_line(r->m, &leaves->v[r->at].l))
+			continue;
+		err = line_begin(r, &b);
+		if (err != ERR_AUTH)
+			break;
+		does_not_follow(r);
+	}
+	if (r->at == leaves->n)
+		renew_anchors(r);
+	else if (err)
+		store_release_end(r, err, err_text(err));
+	else
+		keeper_ask_once(r->m, KEEPER_KEY_REBIND, &b, on_line, r);
+}
+
+static int lines_prepare(struct store_release *r)
+{
+	struct leaves *leaves = &r->m->continuity.leaves;
+	int err = leaves_load(leaves, r->m->store);
+
+	if (err)
+		return err;
+	r->keys = calloc(leaves->n + 1, sizeof(*r->keys));
+	r->left = calloc(leaves->n + 1, sizeof(*r->left));
+	return r->keys && r->left ? 0 : ERR_NOMEM;
+}
+
+/* Looked at once more: what is wrong may have been put right. */
 static void on_store_gate(void *arg, const struct keeper_reply *reply)
 {
 	struct store_release *r = arg;
-	uint8_t mem[ANCHOR_RECORD_SIZE] = { 0 };
-	struct buf b;
+	int err;
 
 	if (r->m->continuity.state != CONTINUITY_QUARANTINED) {
 		store_release_end(r, ERR_WRONG_STATE, reply->code ? reply->text : "it is not quarantined");
@@ -380,12 +511,16 @@ static void on_store_gate(void *arg, const struct keeper_reply *reply)
 		return;
 	}
 	r->m->continuity.releasing = true;
-	buf_wrap(&b, mem, sizeof(mem));
-	if (record_load(r->m, &r->record) || record_encode(&r->record, mem))
+	if (record_load(r->m, &r->record)) {
 		store_release_end(r, ERR_AUTH, "its record of the anchors is missing or damaged: put that back first (value anchors of "
 					       "the table meta)");
+		return;
+	}
+	err = lines_prepare(r);
+	if (err)
+		store_release_end(r, err, err == ERR_AUTH ? "the table leaf is damaged" : err_text(err));
 	else
-		keeper_ask_once(r->m, KEEPER_ANCHOR_RENEW, &b, on_renewed, r);
+		next_line(r);
 }
 
 void release_store(struct mgr *m, struct call *c)

@@ -113,7 +113,8 @@ static void give_up(struct vtpm *v, int code)
 	v->replaces = 0;
 	v->resuming = v->adopted = v->renewing = false;
 	v->failed_code = code;
-	if (v->stop_asked) {
+	/* A QEMU that has gone misses nothing: perhaps its backend ended in order, and the manager that was to be told was killed. */
+	if (v->stop_asked || (v->qemu >= 0 && qemu_has_gone(v))) {
 		v->stop_asked = false;
 		vtpm_stopped(v, 0);
 		return;

@@ -131,6 +131,7 @@ struct store_rewrap {
 	int64_t id;
 	uint8_t old[WRAPPED_KEY_LEN], new[WRAPPED_KEY_LEN];
 	bool due; /* it is to be replaced, as the row then says */
+	uint64_t epoch; /* that it is bound to; 0: that of before */
 };
 struct store_meta {
 	char key[NAME_MAX_LEN + 16];
@@ -189,6 +190,8 @@ struct store_tail {
 	uint64_t prune; /* rows below are removed; 0: none */
 	const struct store_meta *meta;
 	size_t nmeta;
+	const struct store_rewrap *rewraps;
+	size_t nrewraps;
 };
 
 /*

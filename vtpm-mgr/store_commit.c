@@ -86,6 +86,7 @@ static int rewrap(struct store *s, const struct store_rewrap *w)
 	bind_bytes(st, 2, w->new, WRAPPED_KEY_LEN);
 	bind_bytes(st, 3, w->old, WRAPPED_KEY_LEN);
 	sqlite3_bind_int64(st, 4, w->due);
+	sqlite3_bind_int64(st, 5, (int64_t)w->epoch);
 	err = store_exec(s, st);
 	if (err || sqlite3_changes(s->db) == 1)
 		return err;
@@ -95,6 +96,15 @@ static int rewrap(struct store *s, const struct store_rewrap *w)
 	if (!err)
 		store_done(st);
 	return err == ERR_NOTFOUND ? 0 : err ? err : ERR_NOTFOUND;
+}
+
+static int rewrap_all(struct store *s, const struct store_rewrap *w, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++)
+		err = rewrap(s, &w[i]);
+	return err;
 }
 
 static int put_meta(struct store *s, const struct store_meta *meta, size_t n)
@@ -216,8 +226,8 @@ static int seal_group(struct store *s, const struct store_change *c)
 	err = store_exec(s, st);
 	if (!err && sqlite3_changes(s->db) != 1)
 		err = ERR_NOTFOUND;
-	for (size_t i = 0; !err && c->reseal && i < c->reseal->nrewraps; i++)
-		err = rewrap(s, &c->reseal->rewraps[i]);
+	if (!err && c->reseal)
+		err = rewrap_all(s, c->reseal->rewraps, c->reseal->nrewraps);
 	return err || !c->reseal ? err : put_meta(s, c->reseal->meta, c->reseal->nmeta);
 }
 
@@ -287,6 +297,8 @@ int store_commit(struct store *s, struct store_change *changes, size_t n, const 
 		err = apply_all(s, changes, n);
 	if (!err)
 		err = put_meta(s, tail->meta, tail->nmeta);
+	if (!err)
+		err = rewrap_all(s, tail->rewraps, tail->nrewraps);
 	if (!err)
 		err = store_journal_put(s, tail);
 	/* secure_delete has overwritten a key in the database; the log still holds pages from before. */

@@ -53,7 +53,7 @@ const char *const store_sql[SQL_COUNT] = {
 	[SQL_VTPM_QUARANTINE] = "UPDATE vtpm SET quarantine = ?2 WHERE uuid = ?1",
 	[SQL_VTPM_CONFIGURE] = "UPDATE vtpm SET snapshots = ?2, wrapped = ?3, epoch = ?5, quarantine = iif(?6, '', quarantine), "
 			       "launch = ?7, launch_rules = ?8 WHERE uuid = ?1 AND wrapped = ?4",
-	[SQL_VTPM_REWRAP] = "UPDATE vtpm SET wrapped = ?2, key_due = ?4 WHERE id = ?1 AND wrapped = ?3",
+	[SQL_VTPM_REWRAP] = "UPDATE vtpm SET wrapped = ?2, key_due = ?4, epoch = iif(?5, ?5, epoch) WHERE id = ?1 AND wrapped = ?3",
 	[SQL_VTPM_KEYS] = "UPDATE vtpm SET ek_public_0 = ?2, ek_public_1 = ?3, cert_0 = ?4, cert_1 = ?5 WHERE uuid = ?1",
 	[SQL_VTPM_EXISTS] = "SELECT 1 FROM vtpm WHERE id = ?1",
 	[SQL_VTPM_ROLLBACK] = "UPDATE vtpm SET rollbacks = rollbacks + 1 WHERE uuid = ?1",

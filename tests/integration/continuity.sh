@@ -140,7 +140,9 @@ disk_back now
 flip grp root "name = 'vault'" 760
 mgr_start --pool 0
 check a-group-cannot-be-changed all refused "vault" ctl start s -- ctl start b
+check what-will-be-given-up-has-other-settings ctl set a --snapshots allow
 mgr_stop
+disk_copy given-up
 disk_back now && db "SELECT 1" >/dev/null # what has run since is newer
 check and-that-copy-is-an-older-one-now store_refused "no row of the journal has the value of anchor A" a b s
 
@@ -158,6 +160,18 @@ disk_copy now
 disk_back old
 check before-the-release-is-refused store_refused "record of the anchors|no row of the journal|authorisation|was removed and defined anew" a b s
 disk_back now
+# No row of what was given up fits, however many changes of settings it has.
+mgr_start --pool 0
+check settings-after-the-release ctl set a --launch off
+mgr_stop
+disk_copy now
+db "ATTACH '$LAB/disk.given-up/vtpm.db' AS old; UPDATE vtpm SET (epoch, snapshots, launch, wrapped) = \
+	(SELECT epoch, snapshots, launch, wrapped FROM old.vtpm o WHERE o.uuid = vtpm.uuid) WHERE name = 'a'"
+mgr_start --pool 0
+check settings-that-were-given-up-are-refused all refused "quarantined: its row is not the one that the journal vouches for" ctl start a -- ctl start b -- ctl stop b
+mgr_stop
+db "ATTACH '$LAB/disk.now/vtpm.db' AS good; UPDATE vtpm SET (epoch, snapshots, launch, wrapped) = \
+	(SELECT epoch, snapshots, launch, wrapped FROM good.vtpm g WHERE g.uuid = vtpm.uuid) WHERE name = 'a'"
 
 # --- without an orderly stop ---
 mgr_start --pool 0

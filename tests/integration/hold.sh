@@ -124,6 +124,32 @@ sed 's/^/    /' "$LAB/out"
 check its_tpm_is_off becomes machine stopped
 check nothing_of_it_is_left soon gives 1 areas "$MGR_PID" # that of the ring that is on
 
+# --- a QEMU that hangs up while nobody is there to be told how its backend has ended ---
+mkfifo "$LAB/hang"
+timeout 60 python3 -c 'import sys
+sys.path.insert(0, "tests/tools")
+from ptm import command
+from qemu_peer import Qemu
+qemu = Qemu(sys.argv[1])
+assert qemu.boot() == 0 and qemu.run(command(0x8001, "00000145" "0000")) == 0 # TPM2_Shutdown: there is nothing to commit any more
+print("on", flush=True)
+sys.stdin.readline()
+qemu.hang_up()' "$LAB/run/machine.swtpm" <"$LAB/hang" >"$LAB/said" &
+machine=$!
+exec 7>"$LAB/hang"
+check a_machine_is_on soon grep -q on "$LAB/said"
+manager=$(manager) spawner=$(spawner) before=$(status hold generation)
+kill -STOP "$manager"
+exec 7>&-
+wait $machine
+check its_backend_ends_in_order soon gives 1 areas "$MGR_PID"
+slay KILL "$manager" "$spawner"
+settled() { [[ "$(field machine state)" = @(stopped|failed) ]]; }
+check it_is_not_gone_on_with soon settled
+check its_tpm_is_off_as_ever is_state machine stopped
+check the_manager_is_another test "$(status hold generation)" -gt "$before"
+check and_has_the_others gives running field idle state
+
 # --- one build is upgraded to another, under load ---
 NEXT=$LAB/next
 next_build() {

@@ -122,8 +122,8 @@ is persistent_rsa_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x8101000
 is persistent_ecc_ek_is_the_certified "$(openssl pkey -pubin -in "$LAB/0x81010002.pem" -pubout)" "$(of_json "$LAB/web1.json" "d['vtpm']['ek'][1]['public_pem']" | grep .)"
 check ak_is_persistent guest web1 tpm2_readpublic -c 0x81810001 -f pem -o "$LAB/ak.pub"
 is persistent_ak_is_the_certified "$(openssl pkey -pubin -in "$LAB/ak.pub" -pubout)" "$(ctl show web1 --ak-public)"
-refused owner_cannot_evict_the_ak "auth|hierarchy|handle" guest web1 tpm2_evictcontrol -C o -c 0x81810001
-refused guest_cannot_quote_with_the_ak "auth" guest web1 tpm2_quote -c 0x81810001 -l sha256:0 -q 00
+check owner_cannot_evict_the_ak refused "auth|hierarchy|handle" guest web1 tpm2_evictcontrol -C o -c 0x81810001
+check guest_cannot_quote_with_the_ak refused "auth" guest web1 tpm2_quote -c 0x81810001 -l sha256:0 -q 00
 exits destroy_running_is_exit_4 4 ctl destroy web1
 check list ctl list
 # When somebody keeps knocking at one of its sockets.
@@ -264,5 +264,21 @@ assert all(set(l) >= {"time", "uid", "pid", "action", "result"} for l in lines)
 print("complete")
 PY
 says audit_log_is_complete complete
+
+# --- rotated under the manager, with the file that is installed: each line is in one file, and whole ---
+if [ "$(id -u)" = 0 ]; then su="s/su .*/su $(id -nu "${MGR_USER:-65534}") $(id -ng "${MGR_USER:-65534}")/"; else su='/^\tsu /d'; fi
+sed "s|/var/lib/vtpm|$LAB/state|; $su" vtpm-mgr/vtpm.logrotate >"$LAB/rotate.conf"
+cp "$LAB/state/audit.log" "$LAB/lines.before"
+rotates() { for i in 1 2 3 4 5 6; do logrotate --force --state "$LAB/rotate.state" "$LAB/rotate.conf" || return 1; pause 0.1; done; }
+on_and_off() { for i in $(seq 20); do ctl start inblue && ctl stop inblue || return 1; done; }
+rotates >"$LAB/rotated" 2>&1 &
+check goes_on_while_it_is_rotated on_and_off
+check rotate wait $!
+check which_takes_effect rotates
+ctl create after >/dev/null
+is the_next_line_begins_another_file "$(wc -l <"$LAB/state/audit.log") $(stat -c %a "$LAB/state/audit.log")" "1 600"
+zcat -f "$LAB/state"/audit.log.* >"$LAB/lines"
+is none_is_lost_or_there_twice "$(sort "$LAB/lines.before" "$LAB/lines" | uniq -u | wc -l) $(($(wc -l <"$LAB/lines") - $(wc -l <"$LAB/lines.before")))" "40 40"
+check each_is_whole python3 -c 'import json, sys; [json.loads(l) for l in open(sys.argv[1])]' "$LAB/lines"
 check stop_at_the_end mgr_stop
 if grep -qa "THE-SECRET" "$LAB/mgr.log"; then not_ok log; else ok log_has_no_secret; fi

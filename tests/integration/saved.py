@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A QEMU that keeps what it saves, and a thief who wants tries at a PIN. saved.sh says what must hold.
 
-saved.py VTPMCTL RUNTIME-DIR NAME FILE save CHANGES    so many changes, then saves into FILE
+saved.py VTPMCTL RUNTIME-DIR NAME FILE save CHANGES [later]   so many changes, then (with later after a line of standard input) saves into FILE
                                        resume          from FILE
                                        pad             tries wrong PINs until the TPM has as many changes as FILE, then resumes from it
 
@@ -39,6 +39,9 @@ def save(qemu):
         answer = qemu.run(NV_UNDEFINE if i % 2 else NV_DEFINE)
         if answer:
             sys.exit("change %d is answered with 0x%x" % (i, answer))
+    if sys.argv[7:] == ["later"]:
+        print("waits", flush=True)
+        sys.stdin.readline()
     counts, blobs = counted(qemu), qemu.save()
     with open(FILE, "wb") as file:
         pickle.dump((version(), blobs), file)

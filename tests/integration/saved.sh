@@ -76,6 +76,37 @@ check with-the-saved-one-void all qemu pad -- said "resume 9"
 check and-v-says-why eval 'field v refusal | grep -q "from before this one was restored from a backup, was released"'
 check as-if-it-had-just-been-made all qemu save 2 -- qemu resume -- said "resume 0"
 
+# Nor is it that of an older store.
+mgr_stop
+disk_copy was
+mgr_start --pool 0
+check a-fourth-save qemu save 6
+mgr_stop
+disk_back was
+mgr_start --pool 0
+check an-older-store-is-refused refused "no row of the journal has the value of anchor A" ctl start v
+check and-is-released all ctl quarantine release --store --i-accept-rollback -- soon is_open
+check with-what-was-saved-void all qemu pad -- said "resume 9" -- eval 'field v refusal | grep -q "was released"'
+check and-what-is-saved-then-is-resumed all qemu save 2 -- qemu resume -- said "resume 0"
+
+# What is on while a store is released saves what can be resumed.
+mkfifo "$LAB/go"
+exec 4<>"$LAB/go"
+qemu save 2 later <&4 &
+saver=$!
+soon said waits
+spawner=$(spawner)
+kill -STOP "$spawner" # no other keeper takes the chip meanwhile
+kill -KILL "$(keeper)"
+chip tpm2_nvundefine -Q -C p 0x01805641
+kill -CONT "$spawner"
+is_quarantined() { [ "$(continuity state)" = quarantined ]; }
+check quarantined-under-a-guest soon is_quarantined
+check and-released-under-it all ctl quarantine release --store --i-accept-rollback -- soon is_open
+echo >&4
+check which-saves-then wait $saver
+check and-is-resumed all qemu resume -- said "resume 0"
+
 # A guest that has spent its quota of anchored changes waits with its save as with any of them.
 mgr_stop
 mgr_start --pool 0 --anchors-per-guest 1

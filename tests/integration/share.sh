@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/lib.sh
 . tests/integration/faults.sh
+. tests/integration/disks.sh
 lab_init
 
 printf 'correct horse battery staple\n' >"$LAB/pass"
@@ -81,6 +82,20 @@ between_end
 between salt
 check another-salt-opens-nothing refused "stays locked|try again" through keyfile
 between_end
+mgr_stop
+
+# An older store that is accepted: each vTPM of a group that is locked is to be released by itself.
+disk_copy old
+mgr_start --pool 0
+ctl create later >/dev/null
+mgr_stop
+disk_back old
+mgr_start --pool 0
+check released-while-locked all is_locked safe -- ctl quarantine release --store --i-accept-rollback -- soon is_open
+check what-is-open-goes-along all ctl start other -- ctl stop other
+check what-is-locked-does-not all is_state s quarantined -- is_state v quarantined -- until_unlocks safe pass -- refused "its row is not the one that the journal vouches for" ctl start s
+check until-it-is-released-by-itself all ctl quarantine release s --i-accept-rollback -- guest_works s -- ctl stop s -- \
+	until_unlocks vault keyfile -- ctl quarantine release v --i-accept-rollback -- guest_works v -- ctl stop v
 mgr_stop
 
 # A changed record opens nothing and harms nothing.

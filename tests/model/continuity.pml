@@ -403,7 +403,7 @@ init
 	c_code { trace_load(); };
 #endif
 /*
- * step provision: on_ca, on_anchors, anchor_new, define_both, genesis, on_mac, init_write; of a released store on_store_gate, anchor_renew, renew_op,
+ * step provision: on_ca, on_anchors, anchor_new, define_both, genesis, on_mac, init_write; of a released store renew_anchors, anchor_renew, renew_op,
  *	on_renewed, write_it; of one that comes to another chip on_reroot_ca, on_reroot_anchors, begin_journal, reroot_genesis, on_reroot_mac,
  *	on_reroot_extended, reroot_write
  *

@@ -152,70 +152,62 @@ static void test_each_of_many(void **state)
 	free(row);
 }
 
-/* Its log is what the digest in the binding is of. */
-static void test_launched(void **state)
+static const uint8_t launch_log[] = "what was measured";
+
+/* The only piece of evidence under its root, of a vTPM that was launched by that log; views of memory that is there until the next. */
+static void make_launched(bool by_guest, const struct attest_identity *host_id, struct evidence *e, struct binding *b)
 {
-	static const uint8_t log[] = "what was measured";
 	static uint8_t mem[EVIDENCE_CORE_MAX];
 	struct store_vtpm *row = calloc(1, sizeof(*row));
 	struct attest_request *r = request(1, row);
 	uint8_t hash[1][DIGEST_LEN], digest[DIGEST_LEN];
-	struct evidence e;
-	struct binding b;
 	struct buf out;
 
-	(void)state;
-	assert_int_equal(leaf_hash(log, sizeof(log), digest), 0);
+	r->by_guest = by_guest;
+	assert_int_equal(leaf_hash(launch_log, sizeof(launch_log), digest), 0);
 	assert_int_equal(attest_identify(r, row), 0);
-	assert_int_equal(attest_launched(r, digest, log, sizeof(log)), 0);
-	assert_int_equal(attest_binding(r, &id, &(struct store_leaf){ .version = 1 }, anchor, &tree, hash[0]), 0);
+	assert_int_equal(attest_launched(r, digest, launch_log, sizeof(launch_log)), 0);
+	assert_int_equal(attest_binding(r, host_id, &(struct store_leaf){ .version = 1 }, anchor, &tree, hash[0]), 0);
 	assert_int_equal(merkle_build(&tree, 1, (const uint8_t(*)[DIGEST_LEN])hash), 0);
 	buf_init(&out, mem, sizeof(mem));
-	assert_int_equal(attest_make(r, &id, &tree, 0, &host, &out), 0);
-	assert_int_equal(evidence_decode(out.data, out.len, &e), 0);
-	assert_int_equal(binding_decode(e.binding.p, e.binding.n, &b), 0);
-	assert_int_equal(b.nlaunch, 1);
-	assert_memory_equal(b.launch[0], digest, DIGEST_LEN);
-	assert_int_equal(e.guest_log.n, sizeof(log));
-	assert_memory_equal(e.guest_log.p, log, sizeof(log));
+	assert_int_equal(attest_make(r, host_id, &tree, 0, &host, &out), 0);
+	assert_int_equal(evidence_decode(out.data, out.len, e), 0);
+	assert_int_equal(binding_decode(e->binding.p, e->binding.n, b), 0);
+	assert_int_equal(b->nlaunch, 1);
+	assert_memory_equal(b->launch[0], digest, DIGEST_LEN);
 	free(r->log);
 	free(r);
 	free(row);
 }
 
+/* Its log is what the digest in the binding is of. */
+static void test_launched(void **state)
+{
+	struct evidence e;
+	struct binding b;
+
+	(void)state;
+	make_launched(false, &id, &e, &b);
+	assert_int_equal(e.guest_log.n, sizeof(launch_log));
+	assert_memory_equal(e.guest_log.p, launch_log, sizeof(launch_log));
+}
+
 /* Its guest asks: neither log goes along, the launch is named all the same, and what the binding has of attachments is without them. */
 static void test_by_its_guest(void **state)
 {
-	static const uint8_t log[] = "what was measured";
-	static uint8_t mem[EVIDENCE_CORE_MAX];
-	struct store_vtpm *row = calloc(1, sizeof(*row));
 	struct attest_identity logged = id;
-	struct attest_request *r = request(1, row);
-	uint8_t hash[1][DIGEST_LEN], digest[DIGEST_LEN];
+	uint8_t digest[DIGEST_LEN];
 	struct evidence e;
 	struct binding b;
-	struct buf out;
 
 	(void)state;
-	r->by_guest = true;
-	logged.log = log;
-	logged.log_len = sizeof(log);
-	assert_int_equal(leaf_hash(log, sizeof(log), logged.log_hash), 0);
-	assert_int_equal(attest_identify(r, row), 0);
-	assert_int_equal(attest_launched(r, logged.log_hash, log, sizeof(log)), 0);
-	assert_int_equal(attest_binding(r, &logged, &(struct store_leaf){ .version = 1 }, anchor, &tree, hash[0]), 0);
-	assert_int_equal(merkle_build(&tree, 1, (const uint8_t(*)[DIGEST_LEN])hash), 0);
-	buf_init(&out, mem, sizeof(mem));
-	assert_int_equal(attest_make(r, &logged, &tree, 0, &host, &out), 0);
-	assert_int_equal(evidence_decode(out.data, out.len, &e), 0);
-	assert_int_equal(binding_decode(e.binding.p, e.binding.n, &b), 0);
+	logged.log = launch_log;
+	logged.log_len = sizeof(launch_log);
+	assert_int_equal(leaf_hash(logged.log, logged.log_len, logged.log_hash), 0);
+	make_launched(true, &logged, &e, &b);
 	assert_int_equal(e.guest_log.n + e.host_log.n, 0);
-	assert_int_equal(b.nlaunch, 1);
 	assert_int_equal(evidence_attached(&e, NULL, digest), 0);
 	assert_memory_equal(b.attached, digest, DIGEST_LEN);
-	free(r->log);
-	free(r);
-	free(row);
 }
 
 static void test_what_is_missing(void **state)

@@ -19,7 +19,7 @@
 #include "vtpm-mgr/audit.h"
 
 static char dir[32];
-static char path[64];
+static char path[64], rotated[64];
 
 static int setup(void **state)
 {
@@ -28,6 +28,7 @@ static int setup(void **state)
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/audit.log", dir);
+	snprintf(rotated, sizeof(rotated), "%s/audit.log.1", dir);
 	return 0;
 }
 
@@ -35,6 +36,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	unlink(path);
+	unlink(rotated);
 	return rmdir(dir);
 }
 
@@ -45,11 +47,11 @@ static int write_one(struct audit *a, const char *vtpm)
 	return audit_write(a, &e);
 }
 
-/* Reads the log's lines; returns how many, and counts those that are JSON objects. */
-static int read_log(int *objects)
+/* Reads a log's lines; returns how many, and counts those that are JSON objects. */
+static int read_file(const char *name, int *objects)
 {
 	char line[4096];
-	FILE *f = fopen(path, "r");
+	FILE *f = fopen(name, "r");
 	int lines = 0;
 
 	assert_non_null(f);
@@ -64,6 +66,22 @@ static int read_log(int *objects)
 	}
 	fclose(f);
 	return lines;
+}
+
+static int read_log(int *objects)
+{
+	return read_file(path, objects);
+}
+
+/* How many lines there are in the log, and in the one that was renamed, if all are whole. */
+static void assert_lines(int now, int before)
+{
+	int objects;
+
+	assert_int_equal(read_file(path, &objects), now);
+	assert_int_equal(objects, now);
+	assert_int_equal(read_file(rotated, &objects), before);
+	assert_int_equal(objects, before);
 }
 
 static void test_lines(void **state)
@@ -146,6 +164,71 @@ static void test_partial_write(void **state)
 	assert_int_equal(objects, 2);
 }
 
+/* What follows a rename is in a file of its own, and what was before stays where it is. */
+static void test_rotated(void **state)
+{
+	struct audit a;
+	struct stat sb;
+
+	(void)state;
+	assert_int_equal(audit_open(&a, dir), 0);
+	assert_int_equal(write_one(&a, "web1"), 0);
+	assert_int_equal(write_one(&a, "web2"), 0);
+	assert_int_equal(rename(path, rotated), 0);
+	assert_int_equal(write_one(&a, "web3"), 0);
+	assert_int_equal(audit_sync(&a), 0);
+	assert_lines(1, 2);
+	assert_int_equal(stat(path, &sb), 0);
+	assert_int_equal(sb.st_mode & 07777, 0600);
+	assert_int_equal(write_one(&a, "web4"), 0);
+	assert_lines(2, 2);
+	assert_int_equal(rename(path, rotated), 0); /* once more, and another has made the new one */
+	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_int_equal(write_one(&a, "web5"), 0);
+	assert_lines(1, 2);
+	audit_close(&a);
+}
+
+/* Nothing is lost while there can be no new file: it goes where all went before. */
+static void test_rotated_to_nothing(void **state)
+{
+	struct audit a;
+
+	(void)state;
+	assert_int_equal(audit_open(&a, dir), 0);
+	assert_int_equal(write_one(&a, "web1"), 0);
+	assert_int_equal(rename(path, rotated), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(write_one(&a, "web2"), 0);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(write_one(&a, "web3"), 0);
+	assert_lines(1, 2);
+	audit_close(&a);
+}
+
+/* A disk on which not even a line has room, before and after: no half of one is left in either file. */
+static void test_rotated_when_full(void **state)
+{
+	struct rlimit old, limit;
+	struct audit a;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(audit_open(&a, dir), 0);
+	assert_int_equal(write_one(&a, "web1"), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	limit = old;
+	limit.rlim_cur = 20;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_int_equal(write_one(&a, "web2"), ERR_FULL);
+	assert_int_equal(rename(path, rotated), 0);
+	assert_int_equal(write_one(&a, "web3"), ERR_FULL);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(write_one(&a, "web4"), 0);
+	assert_lines(1, 1);
+	audit_close(&a);
+}
+
 static void test_not_a_file(void **state)
 {
 	struct audit a;
@@ -166,6 +249,9 @@ int main(void)
 		TEST(test_lines),
 		TEST(test_torn_line),
 		TEST(test_partial_write),
+		TEST(test_rotated),
+		TEST(test_rotated_to_nothing),
+		TEST(test_rotated_when_full),
 		TEST(test_not_a_file),
 	};
 
