@@ -362,15 +362,14 @@ static const struct ipc_rule spawn_rules[] = {
 	{ SPAWN_END, 1, SPAWN_TOKEN_SIZE, SPAWN_TOKEN_SIZE, 0, 0, on_kill },
 };
 
-/*
- * What comes with a request found no room among the descriptors of this process: that is the end of
- * the one start that was asked for, and of no other.
- */
+/* What comes with a request found no room among the descriptors of this process: that is the end of that one, and of no other. */
 static int refuse(struct spawner *s, struct ipc_msg *m)
 {
 	struct spawn_backend req;
 	int err = 0;
 
+	if (m->type == SPAWN_ATTACH)
+		return ipc_send_wait(SPAWN_FD_MANAGER, SPAWN_UNATTACHED, &m->body, NULL, 0);
 	if (m->type == SPAWN_KEEPER && m->body.len == 0)
 		req.token = 0;
 	else if (m->type == SPAWN_BACKEND && m->body.len == SPAWN_BACKEND_SIZE)

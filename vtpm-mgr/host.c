@@ -134,8 +134,17 @@ static int on_exited(void *peer, struct ipc_msg *msg)
 	return 0;
 }
 
+static int on_unattached(void *peer, struct ipc_msg *msg)
+{
+	struct spawn_attach a;
+	int err = spawn_attach_decode(&msg->body, &a);
+
+	return err ? err : xen_ring_refused(peer, &a);
+}
+
 static const struct ipc_rule spawner_rules[] = {
 	{ SPAWN_EXITED, ~0u, SPAWN_EXITED_SIZE, SPAWN_EXITED_SIZE, 0, 0, on_exited },
+	{ SPAWN_UNATTACHED, ~0u, SPAWN_ATTACH_SIZE, SPAWN_ATTACH_SIZE, 0, 0, on_unattached },
 };
 
 static void on_spawner(void *arg, uint32_t events)

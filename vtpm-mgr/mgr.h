@@ -473,6 +473,8 @@ bool xen_is_leaving(const struct vtpm *v);
 /* From v's backend. Not 0: it broke the protocol. */
 CHECKED int xen_ring_attached(struct vtpm *v, int32_t code);
 CHECKED int xen_ring_detached(struct vtpm *v);
+/* From the spawner, in the place of either: it had no room for what came with the order. */
+CHECKED int xen_ring_refused(struct mgr *m, const struct spawn_attach *a);
 /* Announces that the next domain with its uuid goes on with v as it is; takes that back. End the call. */
 void xen_suspend(struct vtpm *v, struct call *c);
 void xen_resume(struct vtpm *v, struct call *c);

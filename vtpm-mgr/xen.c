@@ -254,6 +254,16 @@ static void on_back(struct mgr *m, const char *rest)
 		list_handles(m, (unsigned)v);
 }
 
+/* Whose ring it was may have ended meanwhile. */
+int xen_ring_refused(struct mgr *m, const struct spawn_attach *a)
+{
+	for (struct vtpm *v = m->vtpms; v; v = v->next)
+		if (v->front && v->front->domid == a->domid && v->front->d.ring == XEN_RING_COMING && v->front->d.ref == a->ref &&
+		    v->front->d.port == a->port)
+			return xen_ring_attached(v, ERR_FULL);
+	return 0;
+}
+
 /* --- domains that end --- */
 
 static void ask_for_domain(struct xen_front *f);

@@ -20,7 +20,7 @@
  * Exported for drivers of TPMs, but declared in drivers/char/tpm/tpm.h, which packages of headers do not have.
  * CONFIG_MODVERSIONS compares the kernel's types with its own, not with these: they are as in 5.10 and later.
  */
-struct tpm_chip *tpmm_chip_alloc(struct device *dev, const struct tpm_class_ops *ops);
+struct tpm_chip *tpm_chip_alloc(struct device *dev, const struct tpm_class_ops *ops);
 int tpm_chip_start(struct tpm_chip *chip);
 void tpm_chip_stop(struct tpm_chip *chip);
 int tpm_chip_register(struct tpm_chip *chip);
@@ -39,6 +39,19 @@ static inline void compat_end_grant(grant_ref_t ref, void *page)
 	gnttab_end_foreign_access(ref, (unsigned long)page);
 #else
 	gnttab_end_foreign_access(ref, virt_to_page(page));
+#endif
+}
+
+/* Ends a grant unless the other side still has its page mapped. */
+static inline bool compat_try_end_grant(grant_ref_t ref)
+{
+#if defined(COMPAT_TRY_END_GRANT)
+	return gnttab_try_end_foreign_access(ref);
+#else
+	if (!gnttab_end_foreign_access_ref(ref, 0))
+		return false;
+	gnttab_free_grant_reference(ref);
+	return true;
 #endif
 }
 

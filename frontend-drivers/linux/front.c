@@ -16,15 +16,22 @@
 
 static struct front *front_of(struct xenbus_device *dev)
 {
-	struct tpm_chip *chip = dev_get_drvdata(&dev->dev);
+	return dev_get_drvdata(&dev->dev);
+}
 
-	return dev_get_drvdata(&chip->dev);
+/* A place for a page that is not given back; NULL: the back end has filled them all. */
+static struct ring *find_place(struct front *front)
+{
+	for (unsigned int i = 0; i < RINGS_KEPT; i++)
+		if (ring_reclaim(&front->kept[i]))
+			return &front->kept[i];
+	return NULL;
 }
 
 /* Ends the ring, if there is one. Who waits on it is woken. */
 static void disconnect(struct front *front)
 {
-	struct ring old;
+	struct ring *place, old;
 
 	spin_lock(&front->lock);
 	old = front->ring;
@@ -33,7 +40,13 @@ static void disconnect(struct front *front)
 	front->epoch++;
 	spin_unlock(&front->lock);
 	wake_up_all(&front->wait);
-	ring_close(&old, front);
+	if (ring_close(&old, front))
+		return;
+	place = find_place(front); /* there is one, or there had been no ring */
+	if (place)
+		*place = old;
+	else
+		ring_abandon(&old);
 }
 
 static int publish(struct xenbus_device *dev, const struct ring *ring)
@@ -71,6 +84,10 @@ static void offer(struct front *front)
 		xenbus_dev_fatal(dev, -EPROTONOSUPPORT, "the back end does not speak version 2 of the protocol");
 		return;
 	}
+	if (!find_place(front)) {
+		xenbus_dev_error(dev, -EBUSY, "the back end never lets go of a ring: it gets no other");
+		return;
+	}
 	rc = ring_open(&ring, dev, chip_interrupt, front);
 	if (rc) {
 		xenbus_dev_fatal(dev, rc, "no memory, grant or event channel for the ring");
@@ -78,7 +95,8 @@ static void offer(struct front *front)
 	}
 	rc = publish(dev, &ring);
 	if (rc) {
-		ring_close(&ring, front);
+		if (!ring_close(&ring, front))
+			ring_abandon(&ring);
 		xenbus_dev_fatal(dev, rc, "the ring cannot be published in xenstore");
 		return;
 	}
@@ -142,12 +160,12 @@ static int front_probe(struct xenbus_device *dev, const struct xenbus_device_id 
 	if (!front)
 		return -ENOMEM;
 	front->dev = dev;
+	dev_set_drvdata(&dev->dev, front);
 	spin_lock_init(&front->lock);
 	init_waitqueue_head(&front->wait);
 	INIT_WORK(&front->register_work, chip_register);
-	rc = chip_alloc(front);
-	if (!rc) /* the back end's state, whatever it is, is told to front_changed next */
-		rc = xenbus_switch_state(dev, XenbusStateInitialising);
+	/* The back end's state, whatever it is, is told to front_changed next. */
+	rc = xenbus_switch_state(dev, XenbusStateInitialising);
 	if (rc)
 		kfree(front);
 	return rc;
@@ -162,12 +180,12 @@ static COMPAT_REMOVE front_remove(struct xenbus_device *dev)
 	front->removing = true;
 	spin_unlock(&front->lock);
 	wake_up_all(&front->wait);
-	chip_cancel(front->chip);
+	front_cancel(front);
 	cancel_work_sync(&front->register_work);
-	if (front->registered)
-		tpm_chip_unregister(front->chip);
+	chip_unregister(front);
 	disconnect(front);
-	/* The chip itself goes with its last user, who cannot reach us any more. */
+	for (unsigned int i = 0; i < RINGS_KEPT; i++)
+		ring_abandon(&front->kept[i]);
 	kfree(front);
 	return COMPAT_REMOVE_VALUE;
 }
@@ -177,10 +195,10 @@ static int front_suspend(struct xenbus_device *dev)
 {
 	struct front *front = front_of(dev);
 
-	if (!front->registered || !READ_ONCE(front->connected))
+	if (!front->chip || !READ_ONCE(front->connected))
 		return 0;
-	front->asleep = true;
-	return tpm_pm_suspend(&dev->dev);
+	WRITE_ONCE(front->asleep, true);
+	return tpm_pm_suspend(&front->chip->dev);
 }
 
 /* In the restored domain: grants and event channels are gone, and the back end is another one, which waits for a ring. */
@@ -196,8 +214,8 @@ static void front_complete(struct device *device)
 	struct front *front = front_of(to_xenbus_device(device));
 
 	if (front->asleep)
-		tpm_pm_resume(device);
-	front->asleep = false;
+		tpm_pm_resume(&front->chip->dev);
+	WRITE_ONCE(front->asleep, false);
 }
 
 static const struct dev_pm_ops front_pm = { .complete = front_complete };

@@ -15,9 +15,12 @@
 
 #include "ring.h"
 
+#define RINGS_KEPT 4 /* a back end that holds on to the pages of so many rings gets no other */
+
+/* The xenbus device's drvdata is this. */
 struct front {
 	struct xenbus_device *dev;
-	struct tpm_chip *chip; /* its drvdata is this; the xenbus device's drvdata is the chip, as tpm_pm_suspend wants it */
+	struct tpm_chip *chip; /* once the kernel knows it */
 
 	/* lock: ring, connected, epoch, gone, removing. Held for no longer than a packet takes to be copied. */
 	spinlock_t lock;
@@ -28,20 +31,23 @@ struct front {
 	bool removing;	    /* no ring will come any more */
 	wait_queue_head_t wait; /* for an answer, a connection, or the end of either */
 
-	bool busy; /* a command is on its way, or waits to be */
-	unsigned int request_epoch; /* of the ring that has the request in hand; the core has one command at a time */
+	unsigned int owed; /* 1: the next event is not one too many: something has been asked since the last one */
+	/* The core has one command at a time. Of that: */
+	unsigned int request_epoch; /* the ring that has it in hand */
+	bool asks_for_banks;
 
 	struct work_struct register_work;
-	bool registered;
-	bool asleep; /* between tpm_pm_suspend and tpm_pm_resume */
+	bool asleep; /* from before tpm_pm_suspend to after tpm_pm_resume */
+
+	struct ring kept[RINGS_KEPT]; /* closed, but the back end has not let go of the page */
 };
 
-/* chip.c. Allocates the chip for front->dev and ties the three together; it goes with the device. */
-int chip_alloc(struct front *front);
-/* Work: makes itself known to the kernel, once there is a connection. */
+/* chip.c. Work: makes the chip known to the kernel, once there is a connection. */
 void chip_register(struct work_struct *work);
+/* Once the work has ended and will not begin again. */
+void chip_unregister(struct front *front);
 /* Asks the back end to give up the command in hand. */
-void chip_cancel(struct tpm_chip *chip);
+void front_cancel(struct front *front);
 /* The event channel's handler; arg is the front. */
 irqreturn_t chip_interrupt(int irq, void *arg);
 

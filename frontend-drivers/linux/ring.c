@@ -48,12 +48,30 @@ no_grant:
 	return rc;
 }
 
-void ring_close(struct ring *ring, void *arg)
+bool ring_close(struct ring *ring, void *arg)
 {
 	if (!ring->page)
-		return;
+		return true;
 	unbind_from_irqhandler(ring->irq, arg); /* closes the event channel, too */
-	compat_end_grant(ring->ref, ring->page);
+	ring->irq = 0;
+	return ring_reclaim(ring);
+}
+
+bool ring_reclaim(struct ring *ring)
+{
+	if (!ring->page)
+		return true;
+	if (!compat_try_end_grant(ring->ref))
+		return false;
+	free_page((unsigned long)ring->page);
+	memset(ring, 0, sizeof(*ring));
+	return true;
+}
+
+void ring_abandon(struct ring *ring)
+{
+	if (ring->page)
+		compat_end_grant(ring->ref, ring->page);
 	memset(ring, 0, sizeof(*ring));
 }
 

@@ -24,8 +24,12 @@ struct ring {
 
 /* Grants a fresh page to dev's back end and binds an event channel to handler(irq, arg). 0 or a negative errno. */
 int ring_open(struct ring *ring, struct xenbus_device *dev, irq_handler_t handler, void *arg);
-/* Takes everything back. The page is freed when the other side has let go of it. A ring that is not open is left alone. */
-void ring_close(struct ring *ring, void *arg);
+/* Takes the event channel back, and the page if the other side has let go of it: true. A ring that is not open is left alone. */
+bool ring_close(struct ring *ring, void *arg);
+/* The page of one that has been closed: true if it is back now. */
+bool ring_reclaim(struct ring *ring);
+/* The same, but if it is not back the kernel sees to it from now on. */
+void ring_abandon(struct ring *ring);
 
 /* May a request be put? Not while the back end still owes the answer to another one. */
 bool ring_is_free(const struct ring *ring);

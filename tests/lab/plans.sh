@@ -211,7 +211,7 @@ bench() {
 }
 
 # --- a guest of Xen, with our driver, which nobody has signed: there is no firmware ---
-kernel_may_say='module verification failed|tpm tpm0: tpm_(try_)?transmit: |TPM error .2313. occurred stopping the TPM|vtpm-0: the back end left before it answered'
+kernel_may_say='module verification failed|tpm tpm0: tpm_(try_)?transmit: |TPM error .2313. occurred (stopping the TPM|attempting get random)|vtpm-0: the back end left before it answered|tpm tpm0: TPM in field failure mode'
 plan_xen_kernel() { kernel_tpm2; }
 
 # With Linux's own driver, which takes every chip for a TPM 1.2: what works is the device, for programs that speak 2.0.
@@ -283,9 +283,40 @@ plan_use_anew() { # where plan_xen_stock has been
 	tpm2 nvundefine -Q -C o 0x01500010
 	plan_use
 }
+comes_up() { # in a minute
+	local i=0
+	until [ -c /dev/tpmrm0 ]; do
+		i=$((i + 1))
+		[ $i -lt 1200 ] || return
+		usleep 50000
+	done
+}
+plan_comes_up() { check comes_up comes_up; }
 plan_load() {
 	check load modprobe xen-tpm2front
-	until [ -c /dev/tpmrm0 ]; do usleep 50000; done
+	check comes_up comes_up
+}
+plan_load_fails() {
+	local i=0
+	check load modprobe xen-tpm2front
+	until dmesg | grep -q 'the TPM cannot be set up' || [ $i -eq 600 ]; do i=$((i + 1)) && usleep 50000; done
+	check load_fails sh -c "dmesg | grep 'the TPM cannot be set up'"
+	check no_device_of_it test ! -e /dev/tpm0
+}
+
+# Of the event channel, while a command is in hand. One that is late by a tick, after two that nobody had a reason for, comes 500
+# times a second at most.
+interrupts() { awk '/xen-tpm2front/ { for (i = 2; $i ~ /^[0-9]+$/; i++) n += $i } END { print n + 0 }' /proc/interrupts; }
+centiseconds() { cut -d ' ' -f 1 /proc/uptime | tr -d .; }
+plan_interrupts_before() {
+	interrupts >interrupts.before
+	centiseconds >interrupts.since
+}
+plan_interrupts_are_few() {
+	local n
+	n=$(($(interrupts) - $(cat interrupts.before)))
+	note interrupts "$n in $(($(centiseconds) - $(cat interrupts.since))) cs"
+	check interrupts_are_few test $n -lt $((20 + 6 * ($(centiseconds) - $(cat interrupts.since))))
 }
 
 [ ! -e /trials_guest.sh ] || . /trials_guest.sh

@@ -15,8 +15,12 @@
  *	extra		the TPM's answer, with 255 extra pages claimed
  *	tear		the TPM's answer, while length, state and bytes change all the time until the next request
  *	flood N		N signals for nothing, at once
+ *	drip N		the same, but the guest is let run between them
  *	close		Closing, as before a restart; when the guest has closed, InitWait again
  *	vanish		InitWait at once: a back end that died and began anew
+ *	hoard N		the same N times, each time that the guest is connected, and no page is let go of; 0: all are
+ *	quit N		the TPM's answers, and to the request after N of them `vanish`, once
+ *	banks N		the TPM's answers, but for TPM2_GetCapability(TPM_CAP_PCRS): N banks of SHA-1
  */
 #include <errno.h>
 #include <poll.h>
@@ -40,6 +44,7 @@
 #include "vtpm-backend/tpm.h"
 
 #define ROOT "backend/vtpm"
+#define HOARD_MAX 64u
 
 enum xenbus_state { INIT_WAIT = 2, INITIALISED = 3, CONNECTED = 4, CLOSING = 5, CLOSED = 6 };
 
@@ -57,6 +62,9 @@ struct back {
 	char manner[16];
 	unsigned long manner_arg;
 	bool requested; /* a request has been announced, and not answered */
+	unsigned long hoarding; /* rings that are still to be had */
+	void *hoard[HOARD_MAX]; /* pages that have been kept */
+	size_t hoarded;
 };
 
 static atomic_bool tearing;
@@ -192,9 +200,32 @@ static void ring_unmap(struct back *b)
 	if (!b->page)
 		return;
 	xenevtchn_unbind(b->evtchn, (evtchn_port_t)b->port);
-	xengnttab_unmap(b->gnttab, (void *)(uintptr_t)b->page, 1);
+	if (b->hoarding > 0 && b->hoarded < HOARD_MAX)
+		b->hoard[b->hoarded++] = (void *)(uintptr_t)b->page;
+	else
+		xengnttab_unmap(b->gnttab, (void *)(uintptr_t)b->page, 1);
 	b->page = NULL;
 	b->requested = false;
+}
+
+static void vanish(struct back *b)
+{
+	ring_unmap(b);
+	set_state(b, INIT_WAIT);
+}
+
+static void hoard_more(struct back *b)
+{
+	if (b->hoarding == 0 || !b->page)
+		return;
+	vanish(b);
+	b->hoarding--;
+}
+
+static void hoard_drop(struct back *b)
+{
+	while (b->hoarded > 0)
+		xengnttab_unmap(b->gnttab, b->hoard[--b->hoarded], 1);
 }
 
 static void ring_map(struct back *b)
@@ -225,14 +256,33 @@ static void respond(struct back *b, const uint8_t *rsp, size_t len)
 	xenevtchn_notify(b->evtchn, (evtchn_port_t)b->port);
 }
 
+/* TPM2_GetCapability(TPM_CAP_PCRS), answered with count banks of SHA-1, all of them in use. */
+static void invent_banks(struct back *b, uint8_t count)
+{
+	static const uint8_t bank[] = { 0x00, 0x04, 3, 0xff, 0xff, 0xff };
+	uint8_t rsp[19 + 255 * sizeof(bank)] = { 0x80, 0x01, [14] = 5, [18] = count };
+	size_t len = 19 + count * sizeof(bank);
+
+	rsp[4] = (uint8_t)(len >> 8);
+	rsp[5] = (uint8_t)len;
+	for (size_t i = 0; i < count; i++)
+		memcpy(rsp + 19 + i * sizeof(bank), bank, sizeof(bank));
+	respond(b, rsp, len);
+}
+
 static void execute(struct back *b)
 {
+	static const uint8_t asks_banks[] = { 0, 0, 0x01, 0x7a, 0, 0, 0, 5 };
 	uint8_t buf[CHAN_PACKET_MAX];
 	uint32_t len = page_get_length(b->page);
 
 	if (len > sizeof(buf))
 		len = sizeof(buf);
 	page_read(b->page, CHAN_HEADER_SIZE, buf, len);
+	if (strcmp(b->manner, "banks") == 0 && len >= 14 && memcmp(buf + 6, asks_banks, sizeof(asks_banks)) == 0) {
+		invent_banks(b, (uint8_t)b->manner_arg);
+		return;
+	}
 	if (send(b->tpm, buf, len, MSG_NOSIGNAL) != (ssize_t)len)
 		die("send to the TPM");
 	respond(b, buf, tpm_answer(b->tpm, buf, sizeof(buf)));
@@ -274,6 +324,10 @@ static void ring_look(struct back *b)
 		} else if (strcmp(b->manner, "drop") == 0) {
 			page_set_state(b->page, CHAN_STATE_IDLE);
 			xenevtchn_notify(b->evtchn, (evtchn_port_t)b->port);
+		} else if (strcmp(b->manner, "quit") == 0 && b->manner_arg-- == 0) {
+			snprintf(b->manner, sizeof(b->manner), "honest");
+			tell("quit");
+			vanish(b);
 		} else {
 			execute(b);
 		}
@@ -337,11 +391,13 @@ static void guest_look(struct back *b)
 	if (state == b->front_state)
 		return;
 	b->front_state = state;
-	if ((state == INITIALISED || state == CONNECTED) && !b->page)
+	if ((state == INITIALISED || state == CONNECTED) && !b->page) {
 		ring_map(b);
-	else if (state == CLOSING)
+	} else if (state == CONNECTED) {
+		hoard_more(b);
+	} else if (state == CLOSING) {
 		set_state(b, CLOSING);
-	else if (state == CLOSED) {
+	} else if (state == CLOSED) {
 		ring_unmap(b);
 		set_state(b, INIT_WAIT);
 		tell("closed");
@@ -370,14 +426,21 @@ static void obey(struct back *b, char *line)
 
 	if (sscanf(line, "%15s %lu", word, &arg) < 1)
 		return;
-	if (strcmp(word, "flood") == 0) {
-		for (unsigned long i = 0; b->page && i < arg; i++)
+	if (strcmp(word, "flood") == 0 || strcmp(word, "drip") == 0) {
+		for (unsigned long i = 0; b->page && i < arg; i++) {
 			xenevtchn_notify(b->evtchn, (evtchn_port_t)b->port);
+			if (strcmp(word, "drip") == 0)
+				usleep(1);
+		}
 	} else if (strcmp(word, "close") == 0) {
 		set_state(b, CLOSING);
 	} else if (strcmp(word, "vanish") == 0) {
-		ring_unmap(b);
-		set_state(b, INIT_WAIT);
+		vanish(b);
+	} else if (strcmp(word, "hoard") == 0) {
+		b->hoarding = arg;
+		if (arg == 0)
+			hoard_drop(b);
+		hoard_more(b);
 	} else {
 		tear_stop();
 		snprintf(b->manner, sizeof(b->manner), "%s", word);

@@ -382,6 +382,33 @@ static void test_no_descriptors_left(void **state)
 	guest_power_off(&b);
 }
 
+/* Nor does a ring that cannot be had end it: a guest asks for one as often as it likes. */
+static void test_no_descriptor_for_a_ring(void **state)
+{
+	const struct spawn_attach want = { .domid = 5, .ref = 8, .port = 3, .again = true };
+	uint8_t mem[SPAWN_ATTACH_SIZE], back[SPAWN_ATTACH_SIZE];
+	const int fd = STDERR_FILENO;
+	struct rlimit old, none;
+	struct rig_backend b;
+	struct ipc_msg m;
+	struct buf body;
+
+	(void)state;
+	buf_init(&body, mem, sizeof(mem));
+	assert_int_equal(spawn_attach_encode(&body, &want), 0);
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, NULL, &old), 0);
+	none = (struct rlimit){ 4, old.rlim_max };
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &none, NULL), 0);
+	assert_int_equal(ipc_send(rig.manager, SPAWN_ATTACH, &body, &fd, 1), 0);
+	assert_int_equal(ipc_recv(rig.manager, &m, back, sizeof(back), 0), 0);
+	assert_int_equal(prlimit(rig.spawn, RLIMIT_NOFILE, &old, NULL), 0);
+	assert_int_equal(m.type, SPAWN_UNATTACHED);
+	assert_int_equal(m.body.len, sizeof(mem));
+	assert_memory_equal(back, mem, sizeof(mem));
+	guest_power_on(&b);
+	guest_power_off(&b);
+}
+
 static uint64_t next_exited(struct rig *r)
 {
 	uint8_t mem[SPAWN_EXITED_SIZE];
@@ -459,6 +486,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_largest_state),
 		cmocka_unit_test(test_no_twins),
 		cmocka_unit_test(test_no_descriptors_left),
+		cmocka_unit_test(test_no_descriptor_for_a_ring),
 		cmocka_unit_test(test_no_report_is_lost),
 		cmocka_unit_test(test_failed_authorisations_are_named),
 	};

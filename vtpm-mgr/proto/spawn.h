@@ -6,6 +6,7 @@
  *	manager -> spawner  SPAWN_BACKEND {u64 token, u32 slot, u8 kind, u64 replaces} + fds {control, store}, and by its kind
  *				SERVE_RING {memfd, to_back, to_front}, SERVE_QEMU {qemu}, SERVE_XEN {attach}
  *	manager -> spawner  SPAWN_ATTACH {u32 domid, u32 ref, u32 port, bool again} + 1 fd: the manager's end of a backend's attach
+ *	spawner -> manager  SPAWN_UNATTACHED  the same, back: there was no room for the descriptor
  *	manager -> spawner  SPAWN_CLAIM	 {u64 area}  of what vtpm-hold has given it: that will be gone on from; 0: what was not claimed is let go of
  *	manager -> spawner  SPAWN_KILL	 {u64 token}  (0: the keeper)
  *	manager -> spawner  SPAWN_END	 {u64 token}  the same of a backend, and what it leaves is kept: another one goes on
@@ -39,6 +40,7 @@ enum {
 	ATTACH_RING = 0x53500007,
 	SPAWN_CLAIM = 0x53500008,
 	SPAWN_END = 0x53500009,
+	SPAWN_UNATTACHED = 0x5350000a,
 };
 
 /* What a backend serves. */

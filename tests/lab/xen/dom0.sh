@@ -158,8 +158,13 @@ plan_driver_lies() {
 	back tear && guest_plan lies survives
 	back honest && guest_plan lies works after_tear
 	back flood 50000 && guest_plan lies works after_flood
+	# One that asks for ring after ring and keeps the pages of all gets a few.
+	back hoard 20 && until_works guest_error lies 'lets go of'
+	check hoarder_is_refused guest_error lies 'lets go of'
+	back hoard 0 && back vanish && back_hear connected && guest_plan lies works after_hoard
 	driver_end lies
 }
+guest_error() { xenstore-read "/local/domain/$(xl domid "$1")/error/device/vtpm/0/error" | grep -q "$2"; } # guest, words
 
 # A back end that comes and goes, and a guest's process and driver that do.
 plan_driver_life() {
@@ -168,29 +173,37 @@ plan_driver_life() {
 	back close && back_hear closed && back_hear connected && guest_plan life remembered close
 	back vanish && back_hear connected && guest_plan life remembered vanish
 
-	back hold && guest_plan life begin && back_hear request 131 && guest_plan life kill && back_hear cancelled
+	back hold && guest_plan life begin && back_hear request 131 && guest_plan life interrupts_before
+	back drip 2000 && guest_plan life interrupts_are_few && guest_plan life kill && back_hear cancelled
 	back honest && guest_plan life works after_kill
 	back hold && guest_plan life begin && back_hear request 131 && back close && guest_plan life begun_fails close
 	back_hear connected && back honest && guest_plan life remembered close_in_mid_command
 	back hold && guest_plan life begin && back_hear request 131 && guest_plan life unload && back_hear cancelled
 	back_hear closed && back honest && guest_plan life load && guest_plan life remembered reload
 	# A back end that does not even answer to a cancel keeps no driver for longer than that is waited for.
-	back mute && guest_plan life begin && back_hear request 131 && guest_plan life unload 30 && back_hear closed
-	back honest && guest_plan life load && guest_plan life remembered reload_of_the_mute
+	back mute && guest_plan life begin && back_hear request 131 && guest_plan life unload 20 && back_hear closed
+	# Set up by one that lies about itself, and lost in the middle of the next attempt: the one after that makes it whole.
+	back banks 8 && guest_plan life load_fails && back quit 3 && back vanish && back_hear quit
+	guest_plan life comes_up && guest_plan life remembered reload_of_the_mute
 	driver_end life
 }
 
 # The domain is frozen and goes on: at once, or from a file, as another domain.
 plan_driver_saved() {
+	local since
 	driver_start saved pv || return
 	guest_plan saved remember
-	check checkpoint xl save -c saved /run/saved.image
-	guest_plan saved remembered checkpoint
+	# The last command before that is not answered; whoever saves the domain does not wait for long.
+	back hold && check checkpoint xl save -c saved /run/saved.image
+	back honest && guest_plan saved remembered checkpoint
 	check save xl save saved /run/saved.image
 	back_hear gone
 	check restore xl restore /run/saved.image
 	guest_attach saved
 	guest_plan saved remembered restore
-	driver_end saved
+	# Nor does whoever powers it off.
+	since=$(cut -d. -f1 /proc/uptime)
+	back hold && driver_end saved
+	check off_in_time test $(($(cut -d. -f1 /proc/uptime) - since)) -lt 60
 	rm /run/saved.image
 }

@@ -48,6 +48,11 @@ plan_stub_setup() {
 	check init_create stub_create "vtpm.init vtpm.arg=--insecure-pcrs"
 	until_works stub_gone
 	check init_says_so stub_says "the store is made"
+	# Told to end while its manager comes up.
+	check early_create stub_create
+	until_works stub_says "XSM of this Xen"
+	check early_shutdown stub_end
+	check early_end_is_in_order stub_says "powering off every vTPM in order"
 }
 plan_stub_again_init() {
 	check init_again_create stub_create "vtpm.init vtpm.arg=--insecure-pcrs"

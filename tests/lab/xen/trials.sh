@@ -76,11 +76,17 @@ trial_pair() {
 	trial_guest web2 5 "$(uuid_of web2)" "$with_driver"
 	guest_create web1 && guest_create web2
 }
+descriptors() { # of all processes of ours
+	local d
+	for d in /proc/[0-9]*; do case $(cat "$d/comm") in vtpm-*) ls "$d/fd" ;; esac; done 2>/dev/null | wc -l
+}
+descriptors_are() { [ "$(descriptors)" = "$1" ]; }
 plan_trial_hostile() {
-	local ref neighbour_count=8
+	local ref fds neighbour_count=8
 	trial_pair || return
 	ref=$(xenstore-read "/local/domain/$(xl domid web2)/device/vtpm/0/ring-ref")
 	neighbour hostile grants "$ref"
+	fds=$(descriptors)
 	neighbour hostile nodes 1
 	neighbour hostile flips 2
 	neighbour hostile lengths
@@ -92,6 +98,7 @@ plan_trial_hostile() {
 	neighbour hostile random 4 150
 	neighbour hostile drop
 	neighbour hostile reconnect 5
+	until_works descriptors_are "$fds" # none is left of any of its rings
 	is nobody_broke_a_protocol "$(grep -c 'broke its protocol' /var/log/vtpm.log)" 0
 	is web1_is_still_on "$(vtpm_state web1)" running
 	guest_end web1
