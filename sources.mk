@@ -21,8 +21,8 @@ EVENTLOG_SRCS := lib/eventlog.c
 
 MGR_SRCS := vtpm-mgr/main.c vtpm-mgr/options.c vtpm-mgr/identity.c vtpm-mgr/host.c vtpm-mgr/keeper_client.c vtpm-mgr/keeper_boot.c vtpm-mgr/groups.c \
             vtpm-mgr/worker.c vtpm-mgr/vtpm.c vtpm-mgr/takeover.c vtpm-mgr/power_on.c vtpm-mgr/launch.c vtpm-mgr/launch_methods.c vtpm-mgr/launch_policy.c vtpm-mgr/launch_policy_methods.c vtpm-mgr/launch_rules.c vtpm-mgr/resume.c vtpm-mgr/held.c vtpm-mgr/held_guests.c vtpm-mgr/held_launch.c vtpm-mgr/qemu.c vtpm-mgr/fronts.c vtpm-mgr/xen.c vtpm-mgr/xen_device.c vtpm-mgr/xen_scan.c vtpm-mgr/xen_serve.c vtpm-mgr/xen_held.c vtpm-mgr/ring.c vtpm-mgr/commit.c vtpm-mgr/provision.c vtpm-mgr/init.c \
-            vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c vtpm-mgr/escrow_keep.c vtpm-mgr/reseal.c vtpm-mgr/renew.c vtpm-mgr/reroot.c vtpm-mgr/reroot_move.c vtpm-mgr/recovery_methods.c vtpm-mgr/share_methods.c vtpm-mgr/describe_recovery.c \
-            vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/transfer.c \
+            vtpm-mgr/changes.c vtpm-mgr/batch.c vtpm-mgr/recovery.c vtpm-mgr/recovery_table.c vtpm-mgr/wear.c vtpm-mgr/release.c vtpm-mgr/escrow_keep.c vtpm-mgr/escrow_set.c vtpm-mgr/reseal.c vtpm-mgr/renew.c vtpm-mgr/reroot.c vtpm-mgr/reroot_move.c vtpm-mgr/recovery_methods.c vtpm-mgr/share_methods.c vtpm-mgr/describe_recovery.c \
+            vtpm-mgr/backup.c vtpm-mgr/backup_aside.c vtpm-mgr/backup_file.c vtpm-mgr/restore.c vtpm-mgr/restore_choose.c vtpm-mgr/restore_apply.c vtpm-mgr/recreate.c vtpm-mgr/recreate_recover.c vtpm-mgr/transfer.c \
             vtpm-mgr/leaves.c vtpm-mgr/merkle.c \
             vtpm-mgr/certify.c vtpm-mgr/certs.c vtpm-mgr/crl_methods.c vtpm-mgr/enroll_methods.c vtpm-mgr/enroll_record.c vtpm-mgr/attest.c vtpm-mgr/attest_guest.c vtpm-mgr/attest_host.c vtpm-mgr/attest_make.c $(EVIDENCE_SRCS) vtpm-mgr/keeper_ca.c vtpm-mgr/import.c vtpm-mgr/methods.c vtpm-mgr/create_methods.c vtpm-mgr/group_methods.c vtpm-mgr/pcr_sets.c vtpm-mgr/policy_methods.c vtpm-mgr/policy_seal.c vtpm-mgr/recheck.c vtpm-mgr/proto/pcr_set_json.c $(POLICY_SRCS) vtpm-mgr/destroy.c vtpm-mgr/configure.c vtpm-mgr/describe.c vtpm-mgr/describe_ek.c vtpm-mgr/describe_continuity.c vtpm-mgr/audit.c vtpm-mgr/bootlog.c $(EVENTLOG_SRCS) \
             $(STORE_SRCS) $(CONTROL_SRCS) $(PROTO_SRCS) $(HV_SRCS) $(XENSTORE_SRCS) hv/xen/hypercall.c $(LIB_SRCS) $(SANDBOX_SRCS)
@@ -128,6 +128,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
             tests/integration/resume_qemu.sh \
             tests/integration/backup.sh \
             tests/integration/backup_faults.sh \
+            tests/integration/lost_host.sh \
             tests/integration/hold.sh \
             tests/integration/verify.sh \
             tests/integration/attest.sh \
@@ -138,7 +139,7 @@ INTEGRATION_SCRIPTS := tests/integration/lifecycle.sh \
 LAB_SCRIPTS := tests/lab/qemu/run.sh tests/lab/qemu/snapshot.sh
 TEST_TOOLS := vtpm_bench hostile neighbour rogue_backend rogue_spawn mortal_backend mortal_spawn tpmline tpmproxy xenback \
             powercut_mgr powercut_keeper powercut_disk powercut_guests powercut_log
-FUZZERS := fuzz_chan fuzz_engine fuzz_pack fuzz_swtpm fuzz_predict fuzz_evidence fuzz_launch
+FUZZERS := fuzz_chan fuzz_engine fuzz_pack fuzz_swtpm fuzz_predict fuzz_evidence fuzz_launch fuzz_backup
 
 LIBTEST_SRCS := $(LIB_SRCS)
 test_launcher_SRCS := $(LAUNCH_LIB_SRCS)
@@ -260,7 +261,7 @@ test_escrow_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_escrow_LIBS := $(LIBS_KEEPER)
 test_keeper_wrap_SRCS := $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_keeper_wrap_LIBS := $(LIBS_KEEPER)
-test_backup_SRCS := tests/unit/store_fixture.c vtpm-mgr/backup_file.c $(STORE_SRCS) $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
+test_backup_SRCS := tests/unit/store_fixture.c vtpm-mgr/backup_file.c vtpm-mgr/escrow_set.c $(STORE_SRCS) $(KEEPER_LIB_SRCS) $(PROTO_SRCS) $(LIB_SRCS) $(SANDBOX_SRCS)
 test_backup_LIBS := -lsqlite3 $(LIBS_KEEPER)
 test_keeper_SRCS := tests/integration/test_keeper_rig.c tests/integration/software_tpm.c tests/integration/test_keeper_manager.c $(PROTO_SRCS) $(LIB_SRCS)
 test_keeper_LIBS := -lcrypto
@@ -285,6 +286,7 @@ fuzz_evidence_SRCS := $(VERIFY_LIB_SRCS)
 fuzz_evidence_LIBS := $(LIBS_VERIFY)
 fuzz_predict_SRCS := $(PREDICT_SRCS) lib/buf.c lib/err.c lib/util.c
 fuzz_predict_LIBS := -lcrypto
+fuzz_backup_SRCS := vtpm-mgr/backup_file.c vtpm-mgr/escrow_set.c lib/buf.c lib/err.c lib/util.c
 fuzz_launch_SRCS := vtpm-mgr/proto/launch.c vtpm-mgr/launch_rules.c lib/buf.c lib/err.c lib/util.c
 fuzz_launch_LIBS := -lcrypto
 fuzz_chan_SRCS := hv/chan.c hv/spin.c lib/buf.c lib/loop.c lib/util.c lib/err.c

@@ -4,7 +4,9 @@
  * the keeper seals part by part. The manager has no key of it.
  */
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/keeper_client.h"
 #include "vtpm-mgr/policy.h"
+#include "vtpm-mgr/reroot.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +30,7 @@ struct backup {
 	int64_t created;
 	uint8_t header[BACKUP_HEADER_MAX];
 	size_t header_len;
+	struct recovery_keys keys; /* that open the file, too */
 	uint8_t file[DIGEST_LEN]; /* hash of the header */
 	bool begun;		  /* the header was handed out */
 	uint64_t next, parts;
@@ -82,12 +85,54 @@ static bool answered(struct backup *b)
 
 /* ---- the header ---- */
 
+/* What offline keys hold of the root that the group has now, if they do: mem is what it views. */
+static void keep_group(struct mgr *m, const struct group *g, uint8_t mem[static ESCROW_SET_MAX], struct backup_header *h)
+{
+	struct backup_kept *k = &h->kept[h->nkept];
+	uint8_t root[SEALED_ROOT_MAX];
+	struct sealed_root row;
+
+	if (escrow_load(m, ESCROW_ROOT, g->name, mem, &k->set) || !k->set.n || group_root(m, g, root, &row) ||
+	    memcmp(row.root_id, k->set.root_id, ROOT_ID_LEN) != 0)
+		return;
+	snprintf(k->group, sizeof(k->group), "%s", g->name);
+	h->nkept++;
+}
+
+/* "default" first; without it nothing opens the file, whatever is known of the others. */
+static void keep_groups(struct mgr *m, uint8_t (*mem)[ESCROW_SET_MAX], struct backup_header *h)
+{
+	const struct group *first = group_find(m, DEFAULT_GROUP);
+
+	if (first)
+		keep_group(m, first, mem[0], h);
+	for (const struct group *g = m->keeper.groups; g && h->nkept && h->nkept < KEEPER_GROUPS_MAX; g = g->next)
+		if (g != first)
+			keep_group(m, g, mem[h->nkept], h);
+}
+
+static int write_header(struct backup *b, struct backup_header *h)
+{
+	uint8_t (*mem)[ESCROW_SET_MAX] = calloc(KEEPER_GROUPS_MAX, sizeof(*mem));
+	struct buf out;
+	int err;
+
+	if (!mem)
+		return ERR_NOMEM;
+	keep_groups(b->m, mem, h);
+	backup_header_keys(h, &b->keys);
+	buf_init(&out, b->header, sizeof(b->header));
+	err = backup_header_encode(&out, h);
+	b->header_len = out.len;
+	free(mem);
+	return err ? err : leaf_hash(b->header, b->header_len, b->file);
+}
+
 static int make_header(struct backup *b, const uint8_t *key_id)
 {
 	uint8_t name[TPM_NAME_MAX], root[STORE_META_MAX];
 	struct backup_header h = {.created = b->created, .size = b->size, .srk_name = name, .root = root};
 	struct set_list sets;
-	struct buf out;
 	int err = random_bytes(h.salt, sizeof(h.salt));
 
 	memcpy(h.key_id, key_id, DIGEST_LEN);
@@ -96,15 +141,11 @@ static int make_header(struct backup *b, const uint8_t *key_id)
 	sets_load(b->m, DEFAULT_GROUP, &sets);
 	h.sets = sets.mem;
 	h.sets_len = sets.len;
-	buf_init(&out, b->header, sizeof(b->header));
 	if (!err)
 		err = store_meta_get(b->m->store, "srk_name", name, &h.srk_name_len);
 	if (!err)
 		err = store_group_get(b->m->store, DEFAULT_GROUP, root, &h.root_len);
-	if (!err)
-		err = backup_header_encode(&out, &h);
-	b->header_len = out.len;
-	return err ? err : leaf_hash(b->header, b->header_len, b->file);
+	return err ? err : write_header(b, &h);
 }
 
 static void on_key(void *arg, const struct keeper_reply *r)
@@ -269,4 +310,9 @@ uint64_t backup_file_size(const struct backup *b)
 int64_t backup_created(const struct backup *b)
 {
 	return b->created;
+}
+
+const struct recovery_keys *backup_keys(const struct backup *b)
+{
+	return &b->keys;
 }

@@ -8,7 +8,7 @@
  *	restore.c	  a file, piece by piece, becomes a store in memory again
  *	restore_choose.c  which vTPMs of it are to come back, and whether they may
  *	restore_apply.c  keys under a new epoch, then all of them in one commit
- *	recreate.c	  vtpm-mgr --init --from: a new store of a whole file
+ *	recreate.c	  vtpm-mgr --init --from: a new store of a whole file; recreate_recover.c: on another TPM, with an offline key
  *	transfer.c	  the methods of the control interface; one copy on its way at a time
  */
 #ifndef VTPM_MGR_BACKUP_H
@@ -41,6 +41,8 @@ void backup_next(struct backup *b, backup_piece *piece, void *arg);
 /* Of the file; known after done. */
 uint64_t backup_file_size(const struct backup *b);
 int64_t backup_created(const struct backup *b);
+/* The offline keys that open it. */
+const struct recovery_keys *backup_keys(const struct backup *b);
 /* Nobody is called back after this. NULL is fine. */
 void backup_free(struct backup *b);
 
@@ -60,6 +62,7 @@ void restore_write(struct restore *r, const uint8_t *p, size_t n, backup_done *d
 /* The file is complete: its image as a store, borrowed. Otherwise why says what is missing. */
 CHECKED int restore_store(struct restore *r, struct store **from, char why[static TEXT_MAX + 1]);
 int64_t restore_created(const struct restore *r);
+const struct recovery_keys *restore_keys(const struct restore *r);
 void restore_free(struct restore *r);
 
 /* ---- restore_choose.c ---- */

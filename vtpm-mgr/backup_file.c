@@ -3,17 +3,65 @@
 
 #include <string.h>
 
+#include "lib/util.h"
+
 static const uint8_t magic[8] = {'V', 'T', 'P', 'M', 'B', 'K', 'U', 'P'};
 
-int backup_header_encode(struct buf *b, const struct backup_header *h)
+/* ---- what offline keys hold ---- */
+
+static int kept_encode(struct buf *b, const struct backup_header *h)
+{
+	int err = buf_put_u8(b, (uint8_t)h->nkept);
+
+	for (unsigned i = 0; i < h->nkept && !err; i++)
+		err = buf_put_str(b, h->kept[i].group) || buf_put_var(b, h->kept[i].set.bytes, h->kept[i].set.len);
+	return err;
+}
+
+static int kept_decode(struct buf *b, struct backup_header *h)
+{
+	const uint8_t *set;
+	uint8_t n;
+	size_t len;
+
+	if (buf_get_u8(b, &n) || n > KEEPER_GROUPS_MAX)
+		return ERR_PROTO;
+	h->nkept = n;
+	for (unsigned i = 0; i < n; i++) {
+		struct backup_kept *k = &h->kept[i];
+
+		if (buf_get_str(b, k->group, sizeof(k->group)) || !name_valid(k->group) ||
+		    buf_get_var(b, ESCROW_SET_MAX, &set, &len) || escrow_set_decode(set, len, &k->set) || k->set.n < 1)
+			return ERR_PROTO;
+	}
+	return n && strcmp(h->kept[0].group, DEFAULT_GROUP) != 0 ? ERR_PROTO : 0;
+}
+
+void backup_header_keys(const struct backup_header *h, struct recovery_keys *keys)
+{
+	keys->n = h->nkept ? h->kept[0].set.n : 0;
+	for (unsigned i = 0; i < keys->n; i++)
+		memcpy(keys->fingerprints[i], escrow_recipient(&h->kept[0].set, i), DIGEST_LEN);
+}
+
+/* ---- all of it ---- */
+
+static size_t header_len(const struct backup_header *h)
 {
 	size_t len = BACKUP_HEADER_MIN + h->srk_name_len + h->root_len + h->sets_len;
 
+	for (unsigned i = 0; i < h->nkept; i++)
+		len += 8 + strlen(h->kept[i].group) + h->kept[i].set.len;
+	return len;
+}
+
+int backup_header_encode(struct buf *b, const struct backup_header *h)
+{
 	if (buf_put_bytes(b, magic, sizeof(magic)) || buf_put_u32le(b, BACKUP_FORMAT) ||
-	    buf_put_u32le(b, (uint32_t)len) || buf_put_bytes(b, h->key_id, DIGEST_LEN) ||
+	    buf_put_u32le(b, (uint32_t)header_len(h)) || buf_put_bytes(b, h->key_id, DIGEST_LEN) ||
 	    buf_put_bytes(b, h->salt, BACKUP_SALT_LEN) || buf_put_u64le(b, (uint64_t)h->created) ||
 	    buf_put_u64le(b, h->size) || buf_put_var(b, h->srk_name, h->srk_name_len) ||
-	    buf_put_var(b, h->root, h->root_len) || buf_put_var(b, h->sets, h->sets_len))
+	    buf_put_var(b, h->root, h->root_len) || buf_put_var(b, h->sets, h->sets_len) || kept_encode(b, h))
 		return ERR_RANGE;
 	return 0;
 }
@@ -46,7 +94,7 @@ int backup_header_decode(struct buf *b, struct backup_header *h)
 	    buf_get_u64le(b, &created) || created > INT64_MAX || buf_get_u64le(b, &h->size) || h->size < 1 ||
 	    h->size > STORE_COPY_MAX || buf_get_var(b, TPM_NAME_MAX, &h->srk_name, &h->srk_name_len) ||
 	    buf_get_var(b, STORE_META_MAX, &h->root, &h->root_len) ||
-	    buf_get_var(b, STORE_META_MAX, &h->sets, &h->sets_len) || buf_left(b))
+	    buf_get_var(b, STORE_META_MAX, &h->sets, &h->sets_len) || kept_decode(b, h) || buf_left(b))
 		return ERR_PROTO;
 	h->created = (int64_t)created;
 	return 0;

@@ -13,16 +13,10 @@ static json_t *hex_of(const uint8_t *p, size_t n)
 	return json_string(hex_encode(p, n, hex, sizeof(hex)) ? "" : hex);
 }
 
-/* The recipient's fingerprint, in an envelope. */
-static const uint8_t *recipient(const struct escrow_set *set, unsigned i)
-{
-	return set->envelopes[i] + 1;
-}
-
 static bool kept_for(const struct escrow_set *set, const uint8_t fingerprint[static DIGEST_LEN])
 {
 	for (unsigned i = 0; i < set->n; i++)
-		if (!memcmp(recipient(set, i), fingerprint, DIGEST_LEN))
+		if (!memcmp(escrow_recipient(set, i), fingerprint, DIGEST_LEN))
 			return true;
 	return false;
 }
@@ -38,12 +32,12 @@ static bool kept_for_all(const struct mgr *m, const struct escrow_set *set)
 	return all;
 }
 
-static void add_envelopes(json_t *list, uint8_t what, const char *group, const struct escrow_set *set)
+void describe_escrow(json_t *list, uint8_t what, const char *group, const struct escrow_set *set)
 {
 	for (unsigned i = 0; i < set->n; i++)
 		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:o, s:o}", "what", what == ESCROW_OWNER ? "owner" : "root", "group",
 						      group, "root_id", hex_of(set->root_id, ROOT_ID_LEN), "key",
-						      hex_of(recipient(set, i), DIGEST_LEN), "envelope",
+						      hex_of(escrow_recipient(set, i), DIGEST_LEN), "envelope",
 						      hex_of(set->envelopes[i], set->lens[i])));
 }
 
@@ -68,24 +62,42 @@ static int describe_moved(struct mgr *m, json_t *j)
 	return json_object_set_new(j, "moved", json_string(text));
 }
 
+json_t *describe_offline_keys(const struct recovery_keys *keys)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < keys->n; i++)
+		json_array_append_new(list, hex_of(keys->fingerprints[i], DIGEST_LEN));
+	return list;
+}
+
+json_t *describe_escrows(struct mgr *m)
+{
+	uint8_t mem[ESCROW_SET_MAX];
+	json_t *list = json_array();
+	struct escrow_set set;
+
+	for (const struct group *g = m->keeper.groups; g; g = g->next)
+		if (!escrow_load(m, ESCROW_ROOT, g->name, mem, &set))
+			describe_escrow(list, ESCROW_ROOT, g->name, &set);
+	if (!escrow_load(m, ESCROW_OWNER, DEFAULT_GROUP, mem, &set))
+		describe_escrow(list, ESCROW_OWNER, DEFAULT_GROUP, &set);
+	return list;
+}
+
 json_t *describe_recovery(struct mgr *m)
 {
-	json_t *keys = json_array(), *groups = json_array(), *envelopes = json_array(), *j;
+	json_t *groups = json_array(), *j;
 	uint8_t mem[ESCROW_SET_MAX];
 	struct escrow_set set;
 
-	for (unsigned i = 0; i < m->keeper.recovery.n; i++)
-		json_array_append_new(keys, hex_of(m->keeper.recovery.fingerprints[i], DIGEST_LEN));
 	for (const struct group *g = m->keeper.groups; g; g = g->next) {
-		int err = escrow_load(m, ESCROW_ROOT, g->name, mem, &set);
+		bool kept = !escrow_load(m, ESCROW_ROOT, g->name, mem, &set) && kept_for_all(m, &set);
 
-		json_array_append_new(groups, json_pack("{s:s, s:b}", "name", g->name, "kept", (int)(!err && kept_for_all(m, &set))));
-		if (!err)
-			add_envelopes(envelopes, ESCROW_ROOT, g->name, &set);
+		json_array_append_new(groups, json_pack("{s:s, s:b}", "name", g->name, "kept", (int)kept));
 	}
-	if (!escrow_load(m, ESCROW_OWNER, DEFAULT_GROUP, mem, &set))
-		add_envelopes(envelopes, ESCROW_OWNER, DEFAULT_GROUP, &set);
-	j = json_pack("{s:s, s:o, s:o, s:o}", "directory", m->cfg.recovery_keys, "keys", keys, "groups", groups, "escrows", envelopes);
+	j = json_pack("{s:s, s:o, s:o, s:o}", "directory", m->cfg.recovery_keys, "keys", describe_offline_keys(&m->keeper.recovery), "groups", groups, "escrows",
+		      describe_escrows(m));
 	if (j && describe_moved(m, j)) {
 		json_decref(j);
 		j = NULL;

@@ -17,7 +17,8 @@ static void boot_ready(struct mgr *m)
 	m->keeper.respawn_ms = 0;
 	m->keeper.reason[0] = '\0';
 	keeper_queue_send(m);
-	mgr_ready(m);
+	if (!m->cfg.recover) /* which is ready when it waits for an offline key */
+		mgr_ready(m);
 	if (!m->cfg.init)
 		pool_refill(m);
 }

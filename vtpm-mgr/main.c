@@ -157,21 +157,33 @@ static int load_group(void *arg, const char *name)
 	return err == ERR_FULL ? 0 : err;
 }
 
+int mgr_open_store(struct mgr *m, char why[static TEXT_MAX + 1])
+{
+	uint8_t mark[STORE_META_MAX];
+	size_t len = sizeof(mark);
+	int err = store_open(&m->store, m->cfg.state_dir, false, why);
+
+	if (err)
+		return err;
+	if (store_meta_get(m->store, "provisioned", mark, &len)) {
+		store_close(m->store); /* it leaves no log behind */
+		m->store = NULL;
+		snprintf(why, TEXT_MAX + 1, "its initialisation was interrupted and nothing was ever kept in it; remove vtpm.db "
+					    "there and run vtpm-mgr --init again");
+		return ERR_WRONG_STATE;
+	}
+	err = store_group_each(m->store, load_group, m);
+	if (err)
+		snprintf(why, TEXT_MAX + 1, "%s", store_why(m->store));
+	return err;
+}
+
 static void open_store(struct mgr *m)
 {
 	char why[TEXT_MAX + 1];
-	uint8_t mark[STORE_META_MAX];
-	size_t len = sizeof(mark);
 
-	if (store_open(&m->store, m->cfg.state_dir, false, why))
+	if (mgr_open_store(m, why))
 		die(m->cfg.state_dir, why);
-	if (store_meta_get(m->store, "provisioned", mark, &len)) {
-		store_close(m->store); /* it leaves no log behind */
-		die(m->cfg.state_dir, "its initialisation was interrupted and nothing was ever kept in it; remove vtpm.db "
-				      "there and run vtpm-mgr --init again");
-	}
-	if (store_group_each(m->store, load_group, m))
-		die(m->cfg.state_dir, store_why(m->store));
 }
 
 /* No other manager has the store; the keeper of one that has died may still be there. */
@@ -259,6 +271,10 @@ static void open_control(struct mgr *m, const struct identity *id)
 				      .description = varlink_description };
 	int err;
 
+	if (m->cfg.recover) {
+		cfg.methods = recover_methods;
+		cfg.nmethods = recover_methods_len;
+	}
 	snprintf(path, sizeof(path), "%s/control.sock", m->cfg.runtime_dir);
 	cfg.listener = held_take_listener(m, HELD_CONTROL, NULL);
 	err = control_open(&m->control, &m->loop, &cfg);
@@ -489,10 +505,10 @@ int main(int argc, char **argv)
 	if (loop_open(&m->loop) || host_watch_spawner(m) || held_watch(m))
 		die("event loop", strerror(errno));
 	watch_signals(m);
-	if (!m->cfg.init) {
+	if (!m->cfg.init || m->cfg.recover)
 		open_control(m, &id);
+	if (!m->cfg.init)
 		sweep(m);
-	}
 	if (!m->cfg.init && qemu_ports_open(m))
 		die(m->cfg.state_dir, store_why(m->store));
 	if (xenstore >= 0 && xen_open(m, xenstore))

@@ -392,3 +392,10 @@ const struct control_method methods[] = {
 	{ "RestoreCommit", ROLE_OPERATOR, "id", 0, 0, method_restore_commit },
 };
 const size_t methods_len = ARRAY_LEN(methods);
+
+/* Of vtpm-mgr --init --from --recover, which has no store yet. */
+const struct control_method recover_methods[] = {
+	{ "RecoveryChallenge", ROLE_OPERATOR, "", 0, 0, method_recovery_challenge },
+	{ "RecoveryRestore", ROLE_OPERATOR, "answers pcrs insecure_pcrs accept_rollback", 0, 0, method_recovery_restore },
+};
+const size_t recover_methods_len = ARRAY_LEN(recover_methods);

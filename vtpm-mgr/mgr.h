@@ -47,7 +47,6 @@
 #include "vtpm-mgr/provision.h"
 #include "vtpm-mgr/store.h"
 
-#define DEFAULT_GROUP	    "default"
 #define STATE_MAX_DEFAULT   (128u * 1024u)
 #define SEAL_MARGIN	    (4096u + LAUNCH_LOG_MAX + 4096u + GUEST_EVIDENCE_STATE) /* what the seal adds to a state, and what is in it whatever its quota: a launch's log, in nine indices, and evidence */
 #define STATE_MAX_LIMIT	    (SEALED_STATE_MAX - SEAL_MARGIN)
@@ -72,7 +71,7 @@ struct config {
 	const char *from;				  /* with init: a backup to make the store of; NULL: it is new */
 	uint32_t seal_pcrs;				  /* 0: the default set */
 	const char *recovery_keys;			  /* directory */
-	bool insecure_pcrs, init, no_prefork, no_guest_evidence, verbose;
+	bool insecure_pcrs, init, recover, no_prefork, no_guest_evidence, verbose;
 	enum { XEN_AUTO, XEN_ON, XEN_NEVER } xen; /* guests of Xen: if this is a domain of Xen; must be; no */
 	bool autocreate;			  /* a vTPM for a domain whose uuid nobody knows */
 	uint32_t pool;
@@ -93,6 +92,7 @@ struct mgr;
 struct launch;
 struct transfer;
 struct committing;
+struct recreate;
 struct xen;
 struct xen_front;
 
@@ -229,6 +229,8 @@ void init_start(struct mgr *m);
 
 /* In place of init_start: makes a new store of the file m->from, and ends the loop; m->exit_code tells. */
 void recreate_start(struct mgr *m);
+/* Of main.c: the store that is in the state directory, and its groups. */
+CHECKED int mgr_open_store(struct mgr *m, char why[static TEXT_MAX + 1]);
 
 /* --- commit.c --- */
 
@@ -494,8 +496,8 @@ void configure_set(struct mgr *m, const struct store_vtpm *row, const struct sto
 
 /* --- methods.c, describe.c, describe_ek.c --- */
 
-extern const struct control_method methods[];
-extern const size_t methods_len;
+extern const struct control_method methods[], recover_methods[];
+extern const size_t methods_len, recover_methods_len;
 /* The row of the parameter "name", the caller's to free; NULL: the call has been answered. */
 struct store_vtpm *row_of(struct mgr *m, struct call *c, json_t *params);
 struct store_vtpm *row_named(struct mgr *m, struct call *c, json_t *params, const char *key);
@@ -557,6 +559,7 @@ struct mgr {
 	int from; /* the file of cfg.from, opened with the rights of who started this; -1: none */
 	bool viewer_looks;	      /* the chip is asked something for a viewer */
 	struct transfer *transfer;     /* a backup or restore on its way; NULL: none */
+	struct recreate *recreate;     /* recreate.h: it waits for an offline key; NULL: nothing does */
 	struct committing *restoring; /* what it puts into the store; NULL: nothing */
 	struct certifying *certifying;
 	struct crl_making *crl;

@@ -15,6 +15,8 @@ static const char usage[] =
 	"\n"
 	"  --init               make a new store in an empty state directory, seal a new root, exit\n"
 	"  --from FILE          with --init: make the store of a backup instead, because the old one is lost\n"
+	"  --recover            with --from: the TPM is lost, too; wait for the answer of an offline key to\n"
+	"                       vtpmctl recovery challenge, and seal the roots in this TPM\n"
 	"  --state-dir DIR      where the store and the audit log are (/var/lib/vtpm)\n"
 	"  --runtime-dir DIR    where the sockets are (/run/vtpm)\n"
 	"  --tcti STRING        the physical TPM (device:/dev/tpmrm0)\n"
@@ -55,12 +57,13 @@ static const char usage[] =
 	"\n"
 	"See vtpm-mgr(8), vtpmctl(1).\n";
 
-enum { OPT_INIT = 256, OPT_FROM, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_RECHECK, OPT_CHANGE, OPT_LAUNCH_WAIT, OPT_USER, OPT_UID, OPT_OPERATOR,
+enum { OPT_INIT = 256, OPT_FROM, OPT_RECOVER, OPT_STATE, OPT_RUNTIME, OPT_TCTI, OPT_PCRS, OPT_INSECURE, OPT_POOL, OPT_ANCHORS, OPT_SHARED, OPT_WRITES, OPT_PER_GUEST, OPT_CHECKPOINT, OPT_RECHECK, OPT_CHANGE, OPT_LAUNCH_WAIT, OPT_USER, OPT_UID, OPT_OPERATOR,
        OPT_VIEWER, OPT_SWTPM_USER, OPT_LIBEXEC, OPT_RECOVERY_KEYS, OPT_NO_PREFORK, OPT_NO_EVIDENCE, OPT_XEN, OPT_AUTOCREATE, OPT_READY_FD, OPT_HOLD, OPT_HOLD_SPAWNER, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "init", no_argument, NULL, OPT_INIT },
 	{ "from", required_argument, NULL, OPT_FROM },
+	{ "recover", no_argument, NULL, OPT_RECOVER },
 	{ "state-dir", required_argument, NULL, OPT_STATE },
 	{ "runtime-dir", required_argument, NULL, OPT_RUNTIME },
 	{ "tcti", required_argument, NULL, OPT_TCTI },
@@ -180,6 +183,7 @@ static void set_option(struct config *cfg, int opt, char *value)
 	switch (opt) {
 	case OPT_INIT: cfg->init = true; break;
 	case OPT_FROM: cfg->from = value; break;
+	case OPT_RECOVER: cfg->recover = true; break;
 	case OPT_STATE: set_path(&cfg->state_dir, value, "--state-dir"); break;
 	case OPT_RUNTIME: set_path(&cfg->runtime_dir, value, "--runtime-dir"); break;
 	case OPT_TCTI: cfg->tcti = value; break;
@@ -248,6 +252,8 @@ void options_parse(int argc, char **argv, struct config *cfg)
 		usage_error("--hold and --hold-spawner go together, and not with --init", NULL);
 	if (cfg->from && (!cfg->init || cfg->seal_pcrs || cfg->insecure_pcrs || cfg->anchors_given || cfg->shared_chip))
 		usage_error("--from goes with --init, and what the other options of --init choose is in the backup", NULL);
+	if (cfg->recover && !cfg->from)
+		usage_error("--recover goes with --init --from", NULL);
 	if (cfg->launch_wait_s == 0)
 		usage_error("--launch-wait must be a second at least", NULL);
 	if (cfg->uid_base == 0)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "vtpm-mgr/keeper_client.h"
-#include "vtpm-mgr/reroot.h"
+#include "vtpm-mgr/recreate.h"
 
 /* ---- RecoveryInit ---- */
 
@@ -233,7 +233,7 @@ static void on_challenge(void *arg, const struct keeper_reply *r)
 {
 	struct challenging *ch = arg;
 	char key[2 * PUBKEY_MAX + 1];
-	json_t *j = NULL, *nonces = NULL;
+	json_t *escrows = NULL, *nonces = NULL;
 	const uint8_t *der;
 	size_t len = 0;
 	struct buf b;
@@ -245,15 +245,25 @@ static void on_challenge(void *arg, const struct keeper_reply *r)
 	if (!err && (!nonces || buf_get_var(&b, PUBKEY_MAX, &der, &len) || buf_left(&b) || hex_encode(der, len, key, sizeof(key))))
 		err = ERR_PROTO;
 	if (!err)
-		j = describe_recovery(ch->m);
+		escrows = ch->m->cfg.init ? recover_escrows(ch->m) : describe_escrows(ch->m);
 	mgr_audit(ch->m, ch->c, "recovery-challenge", NULL, err, NULL);
-	if (err || !j)
-		call_error(ch->c, err ? err : ERR_NOMEM, "there is no challenge: %s", r->text);
+	if (err || !escrows)
+		call_error(ch->c, err ? err : ERR_WRONG_STATE, "there is no challenge: %s", r->text);
 	else
-		call_reply(ch->c, json_pack("{s:O, s:s, s:O}", "nonces", nonces, "keeper", key, "escrows", json_object_get(j, "escrows")));
+		call_reply(ch->c, json_pack("{s:O, s:s, s:O}", "nonces", nonces, "keeper", key, "escrows", escrows));
 	json_decref(nonces);
-	json_decref(j);
+	json_decref(escrows);
 	free(ch);
+}
+
+/* Another challenge ends the one before, whose answer may be in hand. */
+static bool may_challenge(struct mgr *m)
+{
+	json_t *escrows = m->cfg.init ? recover_escrows(m) : NULL;
+	bool may = m->cfg.init ? escrows != NULL : !m->continuity.releasing;
+
+	json_decref(escrows);
+	return may;
 }
 
 void method_recovery_challenge(void *arg, struct call *c, json_t *params)
@@ -263,6 +273,11 @@ void method_recovery_challenge(void *arg, struct call *c, json_t *params)
 	(void)params;
 	if (!ch) {
 		call_error(c, ERR_NOMEM, "out of memory");
+		return;
+	}
+	if (!may_challenge(arg)) {
+		free(ch);
+		call_error(c, ERR_BUSY, "a recovery is on its way, with the answer to the last challenge");
 		return;
 	}
 	*ch = (struct challenging){.m = arg, .c = c};
@@ -319,6 +334,7 @@ static int answers_param(struct call *c, json_t *params, struct reroot_order *o)
 void method_recovery_restore(void *arg, struct call *c, json_t *params)
 {
 	struct reroot_order o = {0};
+	struct mgr *m = arg;
 	bool insecure = false;
 
 	if (answers_param(c, params, &o) || pcr_param(c, params, &o.mask) || bool_param(c, params, "insecure_pcrs", &insecure) ||
@@ -327,7 +343,10 @@ void method_recovery_restore(void *arg, struct call *c, json_t *params)
 		return;
 	}
 	o.flags = insecure ? SEAL_INSECURE_PCRS : 0;
-	reroot_start(arg, &o, c);
+	if (m->cfg.init)
+		recover_answer(m, &o, c);
+	else
+		reroot_start(m, &o, c);
 }
 
 /* ---- Reseal ---- */

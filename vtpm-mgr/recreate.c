@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vtpm-mgr --init --from: the disk with the store is lost, the TPM is not. The backup's header brings what the TPM
- *needs to unseal the root (public, and of no use to another TPM); with it the keeper opens the rest, which becomes the
- *store.
+ * needs to unseal the root (public, and of no use to another TPM); with it the keeper opens the rest, which becomes the
+ * store.
  *
  *	header -> OPEN (the pinned storage root key) -> GROUP_OPEN -> every part -> vtpm.db
  *
  * Nothing is anchored here: what the TPM's anchors vouch for is a newer store, so the manager will quarantine this one
- *until an operator says "quarantine release --store". That is the one way in which a store becomes the newest by
- *somebody's word.
+ * until an operator says "quarantine release --store". If the TPM is lost, too: recreate_recover.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,22 +16,21 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/recreate.h"
 
-struct recreate {
-	struct mgr *m;
-	struct restore *r;
-	uint8_t mem[BACKUP_HEADER_MAX]; /* what header views */
-	struct backup_header header;
-};
-
-static void recreate_end(struct recreate *rc, int err, const char *text)
+void recreate_end(struct recreate *rc, int err, const char *text)
 {
 	struct mgr *m = rc->m;
 
 	if (err)
 		log_error("not initialised: %s (%s)", text[0] ? text : err_text(err), err_text(err));
+	if (rc->c) {
+		mgr_audit(m, rc->c, "recover", NULL, err, "a backup, onto another TPM");
+		call_error(rc->c, err, "nothing is recovered: %s", text[0] ? text : err_text(err));
+	}
 	m->exit_code = err ? 1 : 0;
+	m->recreate = NULL;
+	reroot_order_free(&rc->order);
 	restore_free(rc->r);
 	free(rc);
 	loop_stop(&m->loop);
@@ -52,6 +50,10 @@ static void place(struct recreate *rc)
 	backup_time(restore_created(rc->r), when);
 	err = store_image_write(from, m->cfg.state_dir);
 	mgr_audit(m, NULL, "init", NULL, err, "of a backup");
+	if (!err && rc->c) {
+		recover_placed(rc);
+		return;
+	}
 	if (!err)
 		log_info("initialised %s with the backup of %s. If anything has happened since, vtpm-mgr quarantines "
 			 "it until you accept that: "
@@ -85,19 +87,23 @@ static void on_taken(void *arg, int code, const char *text)
 
 /* ---- the keys ---- */
 
-static void on_group(void *arg, const struct keeper_reply *k)
+void recreate_read(struct recreate *rc)
 {
-	struct recreate *rc = arg;
-
-	if (k->code) {
-		recreate_end(rc, k->code, k->text);
-		return;
-	}
 	rc->r = restore_new(rc->m);
 	if (!rc->r || lseek(rc->m->from, 0, SEEK_SET) != 0)
 		recreate_end(rc, ERR_NOMEM, "");
 	else
 		on_taken(rc, 0, "");
+}
+
+static void on_group(void *arg, const struct keeper_reply *k)
+{
+	struct recreate *rc = arg;
+
+	if (k->code)
+		recreate_end(rc, k->code, k->text);
+	else
+		recreate_read(rc);
 }
 
 static void on_open(void *arg, const struct keeper_reply *k)
@@ -107,16 +113,18 @@ static void on_open(void *arg, const struct keeper_reply *k)
 	uint8_t mem[KEEPER_REQUEST_MAX];
 	struct buf b, root;
 
-	if (k->code == ERR_TPM_IDENTITY) {
-		recreate_end(rc, k->code,
-			     "this backup is sealed to another TPM, or this one was cleared: only the TPM that it was "
-			     "taken with opens it");
+	if (k->code == ERR_TPM_IDENTITY || k->code == ERR_INVAL) {
+		recover_foreign(rc);
 		return;
 	}
 	buf_wrap(&root, rc->header.root, rc->header.root_len);
 	buf_init(&b, mem, sizeof(mem));
 	if (k->code)
 		recreate_end(rc, k->code, k->text);
+	else if (rc->m->cfg.recover)
+		recreate_end(rc, ERR_WRONG_STATE,
+			     "this TPM is the one that the backup was taken with: leave --recover out. If it does not open the root any "
+			     "more, whatever it boots, clear it in the firmware's setup first");
 	else if (sealed_root_decode(&root, &req.root) || buf_left(&root) || keeper_group_open_encode(&b, &req))
 		recreate_end(rc, ERR_AUTH, "this is no backup of vtpmctl, or its beginning is damaged");
 	else

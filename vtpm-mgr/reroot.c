@@ -29,6 +29,20 @@ void reroot_order_free(struct reroot_order *order)
 
 /* ---- how it ends ---- */
 
+#define PLACED_TEXT                                                                                                                            \
+	"the backup is in the state directory, and was not moved onto this TPM; start vtpm-mgr, and go on with vtpmctl recovery challenge"
+
+/* Of a store that was made of a backup. */
+static void init_end(struct mgr *m, int code, const char *text)
+{
+	if (code)
+		log_error(PLACED_TEXT ": %s (%s)", text, err_text(code));
+	else
+		log_info("initialised %s with a backup: its roots are sealed in this TPM", m->cfg.state_dir);
+	m->exit_code = code ? 1 : 0;
+	loop_stop(&m->loop);
+}
+
 static json_t *names_of(const struct reroot *r)
 {
 	json_t *list = json_array();
@@ -46,13 +60,15 @@ void reroot_end(struct reroot *r, int code, const char *text)
 	mgr_audit(m, r->c, "recover", NULL, code,
 		  r->moved ? "onto another TPM; that the store is the newest is an operator's word" : "sealed to the PCRs of now");
 	if (code) {
-		call_error(r->c, code, "nothing is recovered: %s", text);
+		call_error(r->c, code, m->cfg.init ? PLACED_TEXT ": %s" : "nothing is recovered: %s", text);
 		keeper_end(m, "a recovery came to nothing"); /* it may know a chip, or roots, that are not this store's */
 	} else {
 		log_warn(r->moved ? "the store was moved onto this TPM by a recovery key: that it is the newest is an operator's word"
 				  : "roots were sealed to the PCRs of now by a recovery key");
 		call_reply(r->c, json_pack("{s:o, s:b}", "groups", names_of(r), "moved", (int)r->moved));
 	}
+	if (m->cfg.init)
+		init_end(m, code, text);
 	reroot_order_free(&r->order);
 	free(r->back);
 	free(r);
@@ -168,43 +184,52 @@ int reroot_vouched(const struct reroot *r)
 	return 0;
 }
 
-static void on_restored(void *arg, const struct keeper_reply *reply)
+/* A root that is back; on failure it has ended. */
+static int take_root(struct reroot *r, const char *group, const uint8_t *root, size_t len, const char *why)
 {
-	struct reroot *r = arg;
 	struct regained *b = &r->back[r->nback];
 	char text[TEXT_MAX + 1];
 	struct buf in;
-	int err = reply->code;
+	int err = len > sizeof(b->root) ? ERR_PROTO : 0;
 
-	if (!err && reply->result_len > sizeof(b->root))
-		err = ERR_PROTO;
 	if (!err) {
-		memcpy(b->root, reply->result, reply->result_len);
-		b->len = reply->result_len;
+		memcpy(b->root, root, len);
+		b->len = len;
 		buf_wrap(&in, b->root, b->len);
 		err = sealed_root_decode(&in, &b->sealed) || buf_left(&in) ? ERR_PROTO : 0;
 	}
 	if (err) {
-		reroot_end(r, err, reply->text);
-		return;
+		reroot_end(r, err, why);
+		return err;
 	}
-	snprintf(b->group, sizeof(b->group), "%s", r->order.answers[r->i].tag.group);
+	snprintf(b->group, sizeof(b->group), "%s", group);
 	err = check_root(r, b);
 	if (err) {
 		snprintf(text, sizeof(text), "group %s: that is another root than the group has, as of before a rotation, or its row was changed", b->group);
 		reroot_end(r, err, text);
-		return;
+		return err;
 	}
 	r->nback++;
-	r->i++;
-	restore_next(r);
+	return 0;
 }
 
-static bool is_open(const struct reroot *r, const char *name)
+static void on_restored(void *arg, const struct keeper_reply *reply)
+{
+	struct reroot *r = arg;
+
+	if (reply->code) {
+		reroot_end(r, reply->code, reply->text);
+	} else if (!take_root(r, r->order.answers[r->i].tag.group, reply->result, reply->result_len, reply->text)) {
+		r->i++;
+		restore_next(r);
+	}
+}
+
+static bool is_wanted(const struct reroot *r, const char *name)
 {
 	const struct group *g = group_find(r->m, name);
 
-	return g && g->open;
+	return g && !g->open;
 }
 
 static void restore_next(struct reroot *r)
@@ -215,7 +240,7 @@ static void restore_next(struct reroot *r)
 	const struct group *g;
 	struct buf b;
 
-	while (r->i < r->order.n && is_open(r, r->order.answers[r->i].tag.group))
+	while (r->i < r->order.n && !is_wanted(r, r->order.answers[r->i].tag.group))
 		r->i++;
 	if (r->i == r->order.n) {
 		if (r->moved)
@@ -258,19 +283,12 @@ static void on_adopted(void *arg, const struct keeper_reply *reply)
 	restore_next(r);
 }
 
-/* "default" last: with it the challenge is used up. ERR_NOTFOUND: there is no answer for it. */
-static int sort_answers(struct reroot_order *o)
+const struct reroot_answer *reroot_answer_for(const struct reroot_order *o, const char *group)
 {
-	for (size_t i = 0; i < o->n; i++) {
-		struct reroot_answer last = o->answers[o->n - 1];
-
-		if (strcmp(o->answers[i].tag.group, DEFAULT_GROUP) != 0)
-			continue;
-		o->answers[o->n - 1] = o->answers[i];
-		o->answers[i] = last;
-		return 0;
-	}
-	return ERR_NOTFOUND;
+	for (size_t i = 0; i < o->n; i++)
+		if (!strcmp(o->answers[i].tag.group, group))
+			return &o->answers[i];
+	return NULL;
 }
 
 /* Whether there is anything to recover, and the operator knows what it means. */
@@ -287,15 +305,53 @@ static int check_order(struct mgr *m, struct reroot_order *order, struct call *c
 		call_error(c, ERR_BUSY, "a recovery, or the release of a store, is on its way; try again");
 	else if (!any || (m->keeper.state != KEEPER_FOREIGN && m->keeper.state != KEEPER_READY))
 		call_error(c, ERR_WRONG_STATE, "there is nothing to recover: the root is open, or the TPM does not answer; see vtpmctl status");
-	else if (sort_answers(order))
+	else if (!reroot_answer_for(order, DEFAULT_GROUP))
 		call_error(c, ERR_INVAL, "the answer has no root of group %s in it", DEFAULT_GROUP);
 	else if (moved && !order->accept_rollback)
-		call_error(c, ERR_INVAL,
-			   "this TPM is another one than the store was made with, or was cleared: nothing proves that the store is the "
-			   "newest one, with all failed authorisations in it; say --i-accept-rollback if you know that it is");
+		call_error(c, ERR_INVAL, "%s", REROOT_MOVED_TEXT);
 	else
 		return 0;
 	return ERR_INVAL;
+}
+
+/* NULL: the call has been answered. */
+static struct reroot *reroot_new(struct mgr *m, struct reroot_order *order, struct call *c, bool moved)
+{
+	struct reroot *r = calloc(1, sizeof(*r));
+
+	if (r)
+		r->back = calloc(order->n, sizeof(*r->back));
+	if (!r || !r->back) {
+		free(r);
+		reroot_order_free(order);
+		call_error(c, ERR_NOMEM, "out of memory");
+		return NULL;
+	}
+	r->m = m;
+	r->c = c;
+	r->order = *order;
+	r->moved = moved;
+	m->continuity.releasing = true; /* nor does another one begin, or a keeper's start */
+	return r;
+}
+
+void reroot_go_on(struct mgr *m, struct reroot_order *order, struct call *c, const struct reroot_first *first)
+{
+	struct reroot *r = reroot_new(m, order, c, true);
+	struct group *g = group_find(m, DEFAULT_GROUP);
+
+	if (!r) {
+		init_end(m, ERR_NOMEM, err_text(ERR_NOMEM));
+		return;
+	}
+	memcpy(r->name, first->name, first->name_len);
+	r->name_len = first->name_len;
+	memcpy(r->ek, first->ek, first->ek_len);
+	r->ek_len = first->ek_len;
+	if (take_root(r, DEFAULT_GROUP, first->root, first->len, err_text(ERR_PROTO)))
+		return;
+	g->open = true; /* check_root has found it */
+	restore_next(r);
 }
 
 void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c)
@@ -307,20 +363,9 @@ void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c)
 		reroot_order_free(order);
 		return;
 	}
-	r = calloc(1, sizeof(*r));
-	if (r)
-		r->back = calloc(order->n, sizeof(*r->back));
-	if (!r || !r->back) {
-		free(r);
-		reroot_order_free(order);
-		call_error(c, ERR_NOMEM, "out of memory");
+	r = reroot_new(m, order, c, moved);
+	if (!r)
 		return;
-	}
-	r->m = m;
-	r->c = c;
-	r->order = *order;
-	r->moved = moved;
-	m->continuity.releasing = true; /* nor does another one begin, or a keeper's start */
 	if (moved)
 		keeper_ask_once(m, KEEPER_ADOPT, NULL, on_adopted, r);
 	else

@@ -9,28 +9,19 @@
  *	share_methods.c	groups that need a second share
  *	recovery_methods.c  the methods about these; describe_recovery.c: what is said of them
  *
- * The values of the table meta: "escrow:GROUP" and "escrow-owner", each root id 16 | u8 n | n times var envelope;
+ * The values of the table meta: "escrow:GROUP" and "escrow-owner" (escrow_set.h);
  * "share:GROUP" (proto/share.h); "former", the keys of journal rows and anchors before a rotation, until the row that ends it is anchored; "former-cas", the certificates
  * of CA keys that went with their chips, each var DER; "moved", u64 seconds since 1970, when the store was last put on another chip.
  */
 #ifndef VTPM_MGR_REROOT_H
 #define VTPM_MGR_REROOT_H
 
+#include "vtpm-mgr/escrow_set.h"
 #include "vtpm-mgr/mgr.h"
 #include "vtpm-mgr/proto/share.h"
 
 /* ---- escrow_keep.c ---- */
 
-#define ESCROW_SET_MAX (ROOT_ID_LEN + 1u + RECOVERY_KEYS_MAX * (4u + ENVELOPE_MAX))
-
-/* One secret, for each offline key. */
-struct escrow_set {
-	uint8_t root_id[ROOT_ID_LEN];
-	unsigned n;
-	const uint8_t *envelopes[RECOVERY_KEYS_MAX]; /* views; the recipient's fingerprint is the second to 33rd byte */
-	size_t lens[RECOVERY_KEYS_MAX];
-};
-CHECKED int escrow_set_decode(const uint8_t *p, size_t len, struct escrow_set *set);
 void escrow_meta_key(uint8_t what, const char *group, char key[static NAME_MAX_LEN + 16]);
 /* Reads and decodes one; mem: ESCROW_SET_MAX bytes. ERR_NOTFOUND: nothing is kept; ERR_AUTH: it is damaged. */
 CHECKED int escrow_load(struct mgr *m, uint8_t what, const char *group, uint8_t *mem, struct escrow_set *set);
@@ -129,7 +120,21 @@ struct reroot {
 
 /* Takes the order over. Ends the call. */
 void reroot_start(struct mgr *m, struct reroot_order *order, struct call *c);
+#define REROOT_MOVED_TEXT                                                                                                                      \
+	"this TPM is another one than the store was made with, or was cleared: nothing proves that the store is the "                          \
+	"newest one, with all failed authorisations in it; say --i-accept-rollback if you know that it is"
+/* Where recreate_recover.c is when it has a store: the TPM is adopted, and one root is back, that of "default". */
+struct reroot_first {
+	uint8_t name[TPM_NAME_MAX], ek[TPM_NAME_MAX];
+	size_t name_len, ek_len;
+	uint8_t root[SEALED_ROOT_MAX]; /* struct sealed_root */
+	size_t len;
+};
+/* Goes on from there to a store that was moved. Takes the order over; ends the call, and the manager. */
+void reroot_go_on(struct mgr *m, struct reroot_order *order, struct call *c, const struct reroot_first *first);
 void reroot_order_free(struct reroot_order *order);
+/* NULL: there is none. */
+const struct reroot_answer *reroot_answer_for(const struct reroot_order *order, const char *group);
 /* Between its two files. */
 void reroot_end(struct reroot *r, int code, const char *text);
 /* Whether the leaves are those of the rows that were believed. ERR_AUTH: not. */
@@ -164,6 +169,10 @@ void method_recovery_challenge(void *arg, struct call *c, json_t *params);
 void method_recovery_restore(void *arg, struct call *c, json_t *params);
 void method_reseal(void *arg, struct call *c, json_t *params);
 json_t *describe_recovery(struct mgr *m);
+/* One for each envelope, appended to list; and those that the store has. */
+void describe_escrow(json_t *list, uint8_t what, const char *group, const struct escrow_set *set);
+json_t *describe_escrows(struct mgr *m);
+json_t *describe_offline_keys(const struct recovery_keys *keys);
 void describe_recovery_warnings(struct mgr *m, json_t *warnings);
 
 #endif

@@ -28,6 +28,10 @@ static void on_owned(void *arg, const struct keeper_reply *reply)
 
 	if (reply->code) /* the store has the value: each start tries again */
 		log_warn("the owner hierarchy of the TPM keeps its empty password: %s", reply->text);
+	if (m->cfg.init) {
+		reroot_end(r, 0, "");
+		return;
+	}
 	m->keeper.ca_open = true;
 	m->keeper.reason[0] = '\0';
 	m->keeper.state = KEEPER_READY;
@@ -180,7 +184,11 @@ static void on_owner_kept(void *arg, int code, const char *text, const uint8_t *
 
 static const struct regained *default_back(const struct reroot *r)
 {
-	return &r->back[r->nback - 1]; /* the order of the answers */
+	const struct regained *b = r->back;
+
+	while (strcmp(b->group, DEFAULT_GROUP) != 0) /* without an answer for it nothing has begun */
+		b++;
+	return b;
 }
 
 /* Model: provision. */

@@ -26,6 +26,7 @@ struct restore {
 	int failed;
 	uint8_t file[DIGEST_LEN], key_id[DIGEST_LEN];
 	int64_t created;
+	struct recovery_keys keys;
 	uint64_t size, next; /* bytes of the image; the next part to ask the keeper for */
 	struct opening {
 		struct restore *r;
@@ -156,8 +157,7 @@ static void on_key(void *arg, const struct keeper_reply *k)
 	else if (memcmp(k->result, r->key_id, DIGEST_LEN) != 0)
 		refuse(r, ERR_TPM_IDENTITY,
 		       "this backup is sealed under another root key: that of another host, or of a store that was "
-		       "here before. "
-		       "Only the TPM that keeps that root opens it");
+		       "here before");
 	r->have_len = 0;
 	r->want = backup_part_len(r->size, 0) + BACKUP_TAG;
 	restore_go_on(r);
@@ -221,6 +221,7 @@ static void take_header(struct restore *r)
 	memcpy(r->key_id, h.key_id, DIGEST_LEN);
 	r->size = h.size;
 	r->created = h.created;
+	backup_header_keys(&h, &r->keys);
 	r->headed = true;
 	if (r->m->cfg.init) { /* recreate.c has opened it, with the root that the header brought */
 		ask_key(r);
@@ -306,4 +307,9 @@ int restore_store(struct restore *r, struct store **from, char why[static TEXT_M
 int64_t restore_created(const struct restore *r)
 {
 	return r->created;
+}
+
+const struct recovery_keys *restore_keys(const struct restore *r)
+{
+	return &r->keys;
 }

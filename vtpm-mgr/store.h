@@ -22,6 +22,7 @@
 
 #define STORE_SCHEMA	1
 #define STORE_DAMAGED	"damaged-row-" /* begins the name of a row that has none to be used */
+#define DEFAULT_GROUP	"default" /* there always is one */
 #define STORE_META_MAX	8192u /* bytes of one meta or group value */
 #define STORE_EK_KINDS	2u    /* enum ek_kind */
 #define SNAPSHOTS_REFUSE 0u   /* a saved state is taken back only if nothing has happened since */

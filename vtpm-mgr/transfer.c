@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "vtpm-mgr/backup.h"
+#include "vtpm-mgr/reroot.h"
 
 #define TRANSFER_IDLE_MS 30000u
 #define ID_BYTES	 16u
@@ -153,8 +154,8 @@ static void on_begun(void *arg, int code, const char *text)
 	if (code)
 		fail(t, code, text);
 	else
-		turn(t, json_pack("{s:s, s:I, s:o}", "id", t->id, "bytes", (json_int_t)backup_file_size(t->backup),
-				  "created", time_text(backup_created(t->backup))));
+		turn(t, json_pack("{s:s, s:I, s:o, s:o}", "id", t->id, "bytes", (json_int_t)backup_file_size(t->backup), "created",
+				  time_text(backup_created(t->backup)), "offline_keys", describe_offline_keys(backup_keys(t->backup))));
 }
 
 void method_backup(void *arg, struct call *c, json_t *params)
@@ -299,7 +300,8 @@ static json_t *describe_list(const struct transfer *t, const char *aside)
 	for (size_t i = 0; i < t->list.n; i++)
 		if (t->check || t->list.v[i].chosen || !t->only)
 			json_array_append_new(list, describe_item(&t->list.v[i]));
-	j = json_pack("{s:o, s:o}", "created", time_text(restore_created(t->restore)), "vtpms", list);
+	j = json_pack("{s:o, s:o, s:o}", "created", time_text(restore_created(t->restore)), "offline_keys",
+		      describe_offline_keys(restore_keys(t->restore)), "vtpms", list);
 	if (j && aside[0])
 		json_object_set_new(j, "replaced", json_string(aside));
 	return j;

@@ -43,7 +43,9 @@ vtpmctl() {
 	esac
 }
 openssl() { typed openssl "$@"; }
-systemctl() { case $1 in start) mgr_up ;; stop) mgr_stop ;; esac; }
+systemctl() { case $1 in start) recovered && mgr_up ;; stop) mgr_stop ;; esac; }
+vtpm-mgr() { mgr_start "$@"; } # until it asks for an answer; it goes on beside this
+recovered() { [ -z "$MGR_PID" ] || wait "$MGR_PID" || return; MGR_PID=; } # it has ended by itself
 # Reads what the keeper itself has logged, as soon as it is there.
 journalctl() { local i; for ((i = 0; i < 500; i++)); do grep '^vtpm-keeper.*the code of the challenge' "$LAB/mgr.log" && return; sleep 0.01; done; return 1; }
 mgr_up() { mgr_start --pool 0; }
@@ -54,7 +56,7 @@ openssl_verifies() { ctl show web1 --ek-cert ecc >"$LAB/ek.pem" && command opens
 chip_start
 host_measures
 mgr_init >/dev/null
-mkdir -p "$LAB/host" "$LAB/offline" "$LAB/newhost" "$LAB/host2" "$LAB/restarted"
+mkdir -p "$LAB/spare" "$LAB/host" "$LAB/offline" "$LAB/newhost" "$LAB/host2" "$LAB/restarted"
 mgr_up
 guest_make web1
 
@@ -74,6 +76,9 @@ cp "$LAB/host/ca.pem" "$LAB/host/vault.key" "$LAB/restarted/"
 check locked-after-a-restart refused "second share" ctl start ledger
 run restarted 1
 check unlocked ctl start ledger
+run before 1
+carry before spare vtpm.backup
+carry before offline vtpm-recovery.json
 run host2 1
 mgr_stop || true # the manual has stopped it
 check a-copy-was-made test -s "$LAB/host2/vtpm-before/vtpm.db"
@@ -100,6 +105,26 @@ mkdir "$LAB/enrolled"
 check the-other-chip-is-enrolled all ctl enroll show --dir "$LAB/enrolled" -- python3 tests/integration/attested.py "$LAB/enrolled"
 check certified-by-it all ctl stop web1 -- ctl certify web1 -- eval 'ctl show web1 --ak-cert >"$LAB/ak.pem"' -- \
 	command openssl verify -x509_strict -CAfile "$LAB/enrolled/ca.pem" "$LAB/ak.pem"
+
+# That host is gone, too, and so is the copy; what is left is the backup of the first one.
+mgr_stop
+rm -rf "$LAB/state"
+chip_stop
+rm -f "$LAB"/chip.sock*
+chip_start third
+host_measures
+run spare 1
+run spare 2
+journalctl -u vtpm-mgr >"$LAB/out"
+CODE=$(sed -n 's/.*the code of the challenge is \([0-9a-f-]*\);.*/\1/p' "$LAB/out" | tail -n 1)
+carry spare offline challenge.json
+run offline 3 "s/CODE/$CODE/"
+carry offline spare answer.json
+run spare 3
+run spare 4
+check all-is-back-from-the-backup all guest_works web1 -- discontinuities web1 1
+unlock_there() { ctl group unlock vault --share-file "$LAB/host/vault.key" --ca "$LAB/spare/ca.pem"; }
+check and-opens-with-its-share all refused "second share" ctl start ledger -- unlock_there -- ctl start ledger
 check nothing-of-the-manual-was-left-out test $RAN -eq "$BLOCKS"
 mgr_stop
 exit $FAILED

@@ -32,7 +32,11 @@ while at < len(log):
     last, at = op, at + 32 + size
 print(n)' "$LAB/cut/disk"
 }
-settled() { until [ "$(grep -c 'trace acked' "$LAB/mgr.log")" -eq "$(grep -c 'trace writing' "$LAB/mgr.log")" ]; do sleep 0.01; done; } # the log comes through a pipe
+settled() { # the log comes through a pipe
+	local last
+	last=$(continuity last_row)
+	until grep -q "trace acked $last\$" "$LAB/mgr.log"; do sleep 0.01; done
+}
 due() { [ "$(ctl status --json | value_of keys_due)" -eq "$1" ]; }
 opens_up() { local i; for ((i = 0; i < 3000; i++)); do [ "$(continuity state 2>/dev/null)" != open ] || return 0; up || return 1; sleep 0.01; done; return 1; }
 begin() { : >"$LAB/mgr.log"; traced_start && opens_up && ctl start a >/dev/null && ctl start s >/dev/null; }

@@ -19,8 +19,34 @@
 
 static const uint8_t name[34] = {0, 11, 1}, root[1000] = {2};
 
+/* What n offline keys hold of a root. */
+static size_t make_set(uint8_t mem[static ESCROW_SET_MAX], unsigned n)
+{
+	static const uint8_t id[ROOT_ID_LEN] = {7};
+	uint8_t envelope[ENVELOPE_MAX] = {1};
+	struct buf b;
+
+	buf_init(&b, mem, ESCROW_SET_MAX);
+	assert_int_equal(buf_put_bytes(&b, id, sizeof(id)) | buf_put_u8(&b, (uint8_t)n), 0);
+	for (unsigned i = 0; i < n; i++) {
+		memset(envelope + 1, (int)i + 1, DIGEST_LEN);
+		assert_int_equal(buf_put_var(&b, envelope, ENVELOPE_MIN + i), 0);
+	}
+	return b.len;
+}
+
+static void keep(struct backup_header *h, const char *group, uint8_t mem[static ESCROW_SET_MAX], unsigned n)
+{
+	struct backup_kept *k = &h->kept[h->nkept++];
+	size_t len = make_set(mem, n);
+
+	snprintf(k->group, sizeof(k->group), "%s", group);
+	assert_int_equal(escrow_set_decode(mem, len, &k->set), 0);
+}
+
 static size_t make_header(uint8_t mem[static BACKUP_HEADER_MAX])
 {
+	static uint8_t first[ESCROW_SET_MAX], second[ESCROW_SET_MAX];
 	struct backup_header h = {.key_id = {1},
 				  .salt = {2},
 				  .created = 1234567890,
@@ -30,6 +56,9 @@ static size_t make_header(uint8_t mem[static BACKUP_HEADER_MAX])
 				  .root = root,
 				  .root_len = sizeof(root)};
 	struct buf b;
+
+	keep(&h, "default", first, 2);
+	keep(&h, "vault", second, RECOVERY_KEYS_MAX);
 
 	buf_init(&b, mem, BACKUP_HEADER_MAX);
 	assert_int_equal(backup_header_encode(&b, &h), 0);
@@ -49,6 +78,8 @@ static void test_header(void **state)
 	uint8_t mem[BACKUP_HEADER_MAX];
 	struct backup_header h;
 	size_t len = make_header(mem), told;
+	uint8_t fingerprint[DIGEST_LEN];
+	struct recovery_keys keys;
 	struct buf b;
 
 	(void)state;
@@ -61,6 +92,14 @@ static void test_header(void **state)
 	assert_int_equal(h.root_len, sizeof(root));
 	assert_memory_equal(h.root, root, sizeof(root));
 	assert_memory_equal(h.srk_name, name, sizeof(name));
+	assert_int_equal(h.nkept, 2);
+	assert_string_equal(h.kept[0].group, "default");
+	assert_string_equal(h.kept[1].group, "vault");
+	assert_int_equal(h.kept[1].set.n, RECOVERY_KEYS_MAX);
+	backup_header_keys(&h, &keys);
+	assert_int_equal(keys.n, 2);
+	memset(fingerprint, 2, sizeof(fingerprint));
+	assert_memory_equal(keys.fingerprints[1], fingerprint, sizeof(fingerprint));
 	for (size_t n = 0; n < len; n++)
 		assert_int_not_equal(decode(mem, n, &h), 0);
 	mem[len] = 0;
@@ -96,6 +135,64 @@ static void test_header_lies(void **state)
 	make_header(mem);
 	memset(mem + at_size + 8, 0xff, 4); /* the name's */
 	assert_int_equal(decode(mem, len, &h), ERR_PROTO);
+}
+
+/* Offsets in the header of make_header: of the number of groups, and of what follows it. */
+static void test_kept_lies(void **state)
+{
+	const size_t at = BACKUP_HEADER_MIN - 1 + sizeof(name) + sizeof(root), name_at = at + 5, n_at = name_at + 7 + 4 + ROOT_ID_LEN;
+	uint8_t mem[BACKUP_HEADER_MAX];
+	struct backup_header h;
+	size_t len = make_header(mem);
+
+	(void)state;
+	assert_int_equal(mem[at], 2);
+	assert_memory_equal(mem + name_at, "default", 7);
+	assert_int_equal(mem[n_at], 2);
+	mem[at] = KEEPER_GROUPS_MAX + 1;
+	assert_int_equal(decode(mem, len, &h), ERR_PROTO);
+	mem[at] = 1;
+	assert_int_equal(decode(mem, len, &h), ERR_PROTO);
+	mem[at] = 0;
+	assert_int_equal(decode(mem, len, &h), ERR_PROTO);
+	make_header(mem);
+	mem[name_at] = 'D'; /* whatever is known of another group, nothing opens the file */
+	assert_int_equal(decode(mem, len, &h), ERR_PROTO);
+	mem[name_at] = '/';
+	assert_int_equal(decode(mem, len, &h), ERR_PROTO);
+	make_header(mem);
+	for (unsigned n = 0; n < 256; n++) {
+		mem[n_at] = (uint8_t)n;
+		assert_int_equal(decode(mem, len, &h), n == 2 ? 0 : ERR_PROTO);
+	}
+	make_header(mem);
+	mem[n_at + 1]--; /* an envelope that is too short */
+	assert_int_equal(decode(mem, len, &h), ERR_PROTO);
+}
+
+/* As many groups as there can be, with as many keys. */
+static void test_kept_most(void **state)
+{
+	uint8_t *mem = malloc(BACKUP_HEADER_MAX), set[ESCROW_SET_MAX], envelope[ENVELOPE_MAX] = {0};
+	struct backup_header h = {.size = 1, .nkept = KEEPER_GROUPS_MAX}, back;
+	struct buf b;
+
+	(void)state;
+	assert_non_null(mem);
+	buf_init(&b, set, sizeof(set));
+	assert_int_equal(buf_put_bytes(&b, envelope, ROOT_ID_LEN) | buf_put_u8(&b, RECOVERY_KEYS_MAX), 0);
+	for (unsigned i = 0; i < RECOVERY_KEYS_MAX; i++)
+		assert_int_equal(buf_put_var(&b, envelope, sizeof(envelope)), 0);
+	assert_int_equal(b.len, ESCROW_SET_MAX);
+	for (unsigned i = 0; i < h.nkept; i++) {
+		snprintf(h.kept[i].group, sizeof(h.kept[i].group), i ? "%064u" : DEFAULT_GROUP, i);
+		assert_int_equal(escrow_set_decode(set, b.len, &h.kept[i].set), 0);
+	}
+	buf_init(&b, mem, BACKUP_HEADER_MAX);
+	assert_int_equal(backup_header_encode(&b, &h), 0);
+	assert_int_equal(decode(mem, b.len, &back), 0);
+	assert_int_equal(back.nkept, KEEPER_GROUPS_MAX);
+	free(mem);
 }
 
 static void test_parts(void **state)
@@ -362,6 +459,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_header_lies),
+		cmocka_unit_test(test_kept_lies),
+		cmocka_unit_test(test_kept_most),
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_seal),
 		cmocka_unit_test(test_key),

@@ -155,6 +155,8 @@ static int set_file(struct ctl_args *a, const struct ctl_option *o, const char *
 		a->swtpm = value;
 	else if (strcmp(o->name, "--response") == 0)
 		a->response = value;
+	else if (strcmp(o->name, "--known") == 0)
+		a->known = value;
 	else if (strcmp(o->name, "--out") == 0)
 		a->out = value;
 	else if (strcmp(o->name, "--ca") == 0)

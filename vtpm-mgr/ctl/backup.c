@@ -197,6 +197,8 @@ int backup_run(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 	}
 	if (!err)
 		err = finish(&c, e);
+	if (!err && !json_array_size(json_object_get(*reply, "offline_keys")))
+		fputs("vtpmctl: this file opens with this TPM alone, for there is no offline key: vtpmctl recovery init, then take another\n", stderr);
 	if (!err && (json_object_del(*reply, "id") || json_object_set_new(*reply, "file", json_string(a->name))))
 		err = ctl_fail(e, ERR_NOMEM, EXIT_FAILED, "out of memory");
 	copy_close(&c);
@@ -316,6 +318,21 @@ static void print_item(json_t *v, bool check)
 	putchar('\n');
 }
 
+/* What else than this TPM opens the file. */
+static void print_keys(json_t *keys)
+{
+	json_t *key;
+	size_t i;
+
+	if (!json_array_size(keys))
+		puts("it opens with this TPM alone: no offline key does");
+	json_array_foreach(keys, i, key) {
+		fputs("it opens on another TPM with key ", stdout);
+		ctl_put_text(json_is_string(key) ? json_string_value(key) : "");
+		putchar('\n');
+	}
+}
+
 int print_restore(const struct ctl_args *a, json_t *params)
 {
 	bool check = json_is_true(json_object_get(a->params, "check"));
@@ -325,6 +342,8 @@ int print_restore(const struct ctl_args *a, json_t *params)
 	fputs(check ? "a backup as of " : "restored as of ", stdout);
 	ctl_put_text(text(params, "created"));
 	putchar('\n');
+	if (check)
+		print_keys(json_object_get(params, "offline_keys"));
 	json_array_foreach(json_object_get(params, "vtpms"), i, v) print_item(v, check);
 	if (text(params, "replaced")[0]) {
 		fputs("what was there before is kept in ", stdout);

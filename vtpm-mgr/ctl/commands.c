@@ -97,6 +97,7 @@ static const struct ctl_option recovery_init_options[] = {
 static const struct ctl_option recovery_open_options[] = {
 	{"--key", "FILE", NULL, ARG_FILE, 0, "the private key (PEM)"},
 	{"--code", "CODE", NULL, ARG_LOCAL, 0, "the challenge's, as the keeper has logged it"},
+	{"--known", "FILE", NULL, ARG_FILE, 0, "answer only for roots that this has, what \"recovery show --json\" has printed"},
 	{"--owner-auth", NULL, NULL, ARG_LOCAL, 0, "print the authorisation of the TPM's owner hierarchy, in hex, in place of an answer"},
 };
 static const struct ctl_option recovery_restore_options[] = {

@@ -88,7 +88,7 @@ struct ctl_args {
 	const char *swtpm, *pwd; /* files of an import */
 	const char *keys[CTL_KEYS_MAX]; /* files with keys: of an import, to sign with, of a recovery */
 	unsigned nkeys;
-	const char *code, *response; /* of a recovery */
+	const char *code, *response, *known; /* of a recovery */
 	bool owner_auth;
 	const char *dir; /* for files of an enrolment */
 	const char *out; /* for evidence, where "-" is standard output, or an event log */

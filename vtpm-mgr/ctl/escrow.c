@@ -123,6 +123,7 @@ int recovery_init_prepare(struct ctl_args *a, struct ctl_error *e)
 /* What a challenge's file says. */
 struct question {
 	json_t *root;
+	json_t *known; /* roots that an answer may be for; NULL: any */
 	uint8_t nonce[CHALLENGE_NONCE_LEN], der[PUBKEY_MAX];
 	size_t der_len;
 	EVP_PKEY *keeper;
@@ -263,6 +264,34 @@ static int answer_one(const struct question *q, const struct escrow_tag *tag, co
 	return err;
 }
 
+/* What a challenge has for offline keys; what RecoveryShow prints has it further in. */
+static json_t *escrows_of(json_t *root)
+{
+	json_t *inner = json_object_get(root, "recovery");
+
+	return json_object_get(inner ? inner : root, "escrows");
+}
+
+/* The id of a root tells it from any other, and says nothing of it: who does not have this root makes none that has its id. */
+static int check_known(const struct ctl_args *a, const struct question *q, struct ctl_error *e)
+{
+	json_t *j, *other;
+	size_t i, k;
+
+	json_array_foreach(q->known ? escrows_of(q->root) : NULL, i, j) {
+		bool found = false;
+
+		json_array_foreach(escrows_of(q->known), k, other)
+			found = found || (json_equal(json_object_get(j, "group"), json_object_get(other, "group")) &&
+					  json_equal(json_object_get(j, "root_id"), json_object_get(other, "root_id")));
+		if (!found)
+			return ctl_fail(e, ERR_AUTH, EXIT_DENIED,
+					"%s: a root in it is none that %s has: it is of before or after a rotation, of another host, or somebody's own",
+					a->name, a->known);
+	}
+	return 0;
+}
+
 static int take_one(const struct ctl_args *a, const struct question *q, EVP_PKEY *key, json_t *j, json_t *answers)
 {
 	struct escrow_tag tag = {0};
@@ -287,7 +316,7 @@ static int answer_all(const struct ctl_args *a, const struct question *q, EVP_PK
 	int err = 0;
 	size_t i;
 
-	json_array_foreach(json_object_get(q->root, "escrows"), i, j) {
+	json_array_foreach(escrows_of(q->root), i, j) {
 		err = take_one(a, q, key, j, answers);
 		if (err)
 			break;
@@ -309,15 +338,24 @@ static int answer_all(const struct ctl_args *a, const struct question *q, EVP_PK
 int recovery_open(struct ctl_args *a, json_t **reply, struct ctl_error *e)
 {
 	struct question q = {.root = read_json(a->name, e)};
-	EVP_PKEY *key = q.root ? read_private(a, e) : NULL;
-	int err = key ? read_question(a, key, &q, e) : ERR_INVAL;
+	EVP_PKEY *key = NULL;
+	int err = q.root ? 0 : ERR_INVAL;
 
+	if (!err && a->known && !(q.known = read_json(a->known, e)))
+		err = ERR_INVAL;
+	if (!err)
+		err = check_known(a, &q, e);
+	if (!err && !(key = read_private(a, e)))
+		err = ERR_INVAL;
+	if (!err)
+		err = read_question(a, key, &q, e);
 	if (!err)
 		err = answer_all(a, &q, key, reply, e);
 	explicit_bzero(q.nonce, sizeof(q.nonce));
 	EVP_PKEY_free(key);
 	EVP_PKEY_free(q.keeper);
 	json_decref(q.root);
+	json_decref(q.known);
 	return err;
 }
 

@@ -59,7 +59,8 @@ int print_recovery_init(const struct ctl_args *a, json_t *params)
 int print_challenge(const struct ctl_args *a, json_t *params)
 {
 	(void)a;
-	fputs("vtpmctl: the keeper has logged the code of this challenge: journalctl -u vtpm-mgr; it is good for an hour\n", stderr);
+	fputs("vtpmctl: the keeper has logged the code of this challenge: journalctl -u vtpm-mgr, or the terminal of vtpm-mgr --recover; it is "
+	      "good for an hour\n", stderr);
 	return print_json(params);
 }
 

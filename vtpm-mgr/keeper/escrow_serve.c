@@ -173,8 +173,6 @@ int serve_root_restore(void *peer, struct ipc_msg *m)
 	r = restore(k, &q, &blob, &s);
 	if (!r)
 		r = sealed_root_encode(&b, &s);
-	if (!r && !strcmp(q.tag.group, GROUP_DEFAULT)) /* the last one that is asked for */
-		challenge_end(&k->challenge);
 	secmem_wipe(k->root, KEY_LEN);
 	return serve_reply(k, id, r, mem, b.len);
 }
