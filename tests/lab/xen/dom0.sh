@@ -150,7 +150,7 @@ driver_end() {
 plan_driver_lies() {
 	local manner
 	driver_start lies pv || return
-	for manner in "length 4294967295" "length 4294967288" "length 4089" "length 4088" "length 11" "length 9" "length 0" drop; do
+	for manner in "length 4294967295" "length 4089" "length 4088" "length 11" "length 9" "length 0" drop; do
 		back $manner && guest_plan lies fails "$manner"
 		back honest && guest_plan lies works "after $manner"
 	done
@@ -174,7 +174,7 @@ plan_driver_life() {
 	back vanish && back_hear connected && guest_plan life remembered vanish
 
 	back hold && guest_plan life begin && back_hear request 131 && guest_plan life interrupts_before
-	back drip 2000 && guest_plan life interrupts_are_few && guest_plan life kill && back_hear cancelled
+	back drip 1000 && guest_plan life interrupts_are_few && guest_plan life kill && back_hear cancelled
 	back honest && guest_plan life works after_kill
 	back hold && guest_plan life begin && back_hear request 131 && back close && guest_plan life begun_fails close
 	back_hear connected && back honest && guest_plan life remembered close_in_mid_command
