@@ -257,13 +257,9 @@ static void on_challenge(void *arg, const struct keeper_reply *r)
 }
 
 /* Another challenge ends the one before, whose answer may be in hand. */
-static bool may_challenge(struct mgr *m)
+static bool may_challenge(const struct mgr *m)
 {
-	json_t *escrows = m->cfg.init ? recover_escrows(m) : NULL;
-	bool may = m->cfg.init ? escrows != NULL : !m->continuity.releasing;
-
-	json_decref(escrows);
-	return may;
+	return m->cfg.init ? recover_waits(m) : !m->continuity.releasing;
 }
 
 void method_recovery_challenge(void *arg, struct call *c, json_t *params)

@@ -30,7 +30,9 @@ void recreate_end(struct recreate *rc, int err, const char *text);
 void recover_foreign(struct recreate *rc);
 /* The backup is in the state directory. */
 void recover_placed(struct recreate *rc);
-/* Of a manager that waits for its answer: what the backup has for offline keys, as describe_escrows. NULL: it does not wait. */
+/* Whether it waits for an answer. */
+bool recover_waits(const struct mgr *m);
+/* What the backup has for offline keys, as describe_escrows. NULL: it does not wait for an answer. */
 json_t *recover_escrows(const struct mgr *m);
 /* RecoveryRestore of such a manager. Takes the order over; ends the call. */
 void recover_answer(struct mgr *m, struct reroot_order *order, struct call *c);

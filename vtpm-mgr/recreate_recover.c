@@ -77,10 +77,15 @@ void recover_foreign(struct recreate *rc)
 		escrow_ask_keys(rc->m, on_keys, rc);
 }
 
+bool recover_waits(const struct mgr *m)
+{
+	return m->recreate && !m->recreate->c;
+}
+
 json_t *recover_escrows(const struct mgr *m)
 {
 	const struct recreate *rc = m->recreate;
-	json_t *list = rc && !rc->c ? json_array() : NULL;
+	json_t *list = recover_waits(m) ? json_array() : NULL;
 
 	for (unsigned i = 0; list && i < rc->header.nkept; i++)
 		describe_escrow(list, ESCROW_ROOT, rc->header.kept[i].group, &rc->header.kept[i].set);

@@ -24,6 +24,15 @@ chip_and_store() {
 	mgr_init --seal-pcrs 0,4 >/dev/null
 }
 
+# An offline key: the private one $LAB/NAME.key, the public one $LAB/NAME.pem.
+offline_key() { # NAME RSA-BITS or NAME CURVE
+	case $2 in
+	RSA*) openssl genpkey -quiet -algorithm RSA -pkeyopt "rsa_keygen_bits:${2#RSA-}" -out "$LAB/$1.key" ;;
+	*) openssl genpkey -quiet -algorithm EC -pkeyopt "ec_paramgen_curve:$2" -out "$LAB/$1.key" ;;
+	esac
+	openssl pkey -in "$LAB/$1.key" -pubout -out "$LAB/$1.pem"
+}
+
 NV=0x1500016
 # A guest with an NV index and an EK to lose; leaves it running. Its proof is kept in $LAB/NAME.*.
 guest_make() {

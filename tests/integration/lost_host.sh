@@ -8,17 +8,10 @@ cd "$(dirname "$0")/../.."
 . tests/integration/faults.sh
 lab_init
 
-key() { # NAME ALGORITHM: a private key NAME.key and its public one NAME.pem
-	case $2 in
-	RSA*) openssl genpkey -quiet -algorithm RSA -pkeyopt "rsa_keygen_bits:${2#RSA-}" -out "$LAB/$1.key" ;;
-	*) openssl genpkey -quiet -algorithm EC -pkeyopt "ec_paramgen_curve:$2" -out "$LAB/$1.key" ;;
-	esac
-	openssl pkey -in "$LAB/$1.key" -pubout -out "$LAB/$1.pem"
-}
 fingerprint() { openssl pkey -pubin -in "$LAB/$1.pem" -outform DER | sha256sum | cut -d' ' -f1; }
-key a RSA-2048
-key b P-384
-key stranger P-256
+offline_key a RSA-2048
+offline_key b P-384
+offline_key stranger P-256
 
 another_chip() {
 	chip_stop

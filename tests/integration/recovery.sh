@@ -7,18 +7,11 @@ cd "$(dirname "$0")/../.."
 . tests/integration/faults.sh
 lab_init
 
-key() { # NAME ALGORITHM: a private key NAME.key and its public one NAME.pem
-	case $2 in
-	RSA*) openssl genpkey -quiet -algorithm RSA -pkeyopt "rsa_keygen_bits:${2#RSA-}" -out "$LAB/$1.key" ;;
-	*) openssl genpkey -quiet -algorithm EC -pkeyopt "ec_paramgen_curve:$2" -out "$LAB/$1.key" ;;
-	esac
-	openssl pkey -in "$LAB/$1.key" -pubout -out "$LAB/$1.pem"
-}
-key a RSA-2048
-key b P-384
-key c P-256
-key weak RSA-1024
-key stranger P-256
+offline_key a RSA-2048
+offline_key b P-384
+offline_key c P-256
+offline_key weak RSA-1024
+offline_key stranger P-256
 
 warned() { ctl status | grep -q "^warning .*$1" || { ctl status; return 1; }; }
 kept() { [ "$(ctl recovery show --json | json "['recovery']['groups'].__len__()")" = "$1" ] && ! ctl recovery show | grep -q "or none"; }

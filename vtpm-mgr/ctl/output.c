@@ -246,7 +246,6 @@ int print_list(const struct ctl_args *a, json_t *params)
 	return EXIT_OK;
 }
 
-/* The only thing that was asked for: one key's certificate or public key. */
 /* Keys that the journal does not vouch for are not shown. */
 static int no_such_key(json_t *vtpm, const char *what)
 {
@@ -258,6 +257,7 @@ static int no_such_key(json_t *vtpm, const char *what)
 	return EXIT_NOT_FOUND;
 }
 
+/* The only thing that was asked for: one key's certificate or public key. */
 static int print_ek_pem(json_t *vtpm, const char *kind, const char *member)
 {
 	json_t *ek;
