@@ -16,8 +16,8 @@ roots() { db -readonly "SELECT hex(root) FROM grp ORDER BY name"; }
 keeper_pid() { local p; for p in /proc/[0-9]*; do { tr '\0' ' ' <"$p/cmdline"; } 2>/dev/null | grep -q "^vtpm-keeper .*$LAB/" && { basename "$p"; return; }; done; }
 
 mkdir -m 755 "$LAB/recovery.d"
-openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$LAB/a.key"
-openssl pkey -in "$LAB/a.key" -pubout -out "$LAB/recovery.d/a.pem"
+offline_key a P-256
+mv "$LAB/a.pem" "$LAB/recovery.d/"
 chip_and_store
 mgr_start --pool 0
 ctl group create vault --pcrs 0,4 --mode strict >/dev/null

@@ -19,8 +19,8 @@ is_locked() { soon locked "$1" || { ctl group list; return 1; }; }
 until_unlocks() { local i; for ((i = 0; i < 200; i++)); do unlock "$1" "$2" >"$LAB/said" 2>&1 && return; grep -q "try again in" "$LAB/said" || break; sleep 0.1; done; cat "$LAB/said"; return 1; }
 
 mkdir -m 755 "$LAB/recovery.d"
-openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$LAB/a.key"
-openssl pkey -in "$LAB/a.key" -pubout -out "$LAB/recovery.d/a.pem"
+offline_key a P-256
+mv "$LAB/a.pem" "$LAB/recovery.d/"
 chip_and_store
 mgr_start --pool 0
 ctl ca >"$LAB/ca.pem"
